@@ -1,0 +1,80 @@
+"""jaxvae: the Gaussian latent variable done right in JAX.
+
+>>> import jax, jax.numpy as jnp
+>>> import jaxvae as jv
+>>> q = jv.Gaussian(loc=jnp.zeros((128, 20)), raw=jnp.zeros((128, 20)), parameterization=jv.softplus_std)
+>>> z = jv.sample(jax.random.key(0), q)
+>>> kl = jv.kl_divergence(q).sum(axis=-1)
+>>> z.shape, kl.shape
+((128, 20), (128,))
+
+Axes, everywhere: K samples, B batch, event axes last. Functions are elementwise and unreduced; the caller sums
+over event axes and averages over the batch. Information is in nats.
+"""
+
+from jaxvae._version import __version__ as __version__
+from jaxvae.chains import Affine as Affine
+from jaxvae.chains import Chain as Chain
+from jaxvae.chains import Floor as Floor
+from jaxvae.chains import HardClip as HardClip
+from jaxvae.chains import SoftClip as SoftClip
+from jaxvae.chains import TanhClip as TanhClip
+from jaxvae.gaussian import Fisher as Fisher
+from jaxvae.gaussian import Gaussian as Gaussian
+from jaxvae.gaussian import convert as convert
+from jaxvae.gaussian import cross_entropy as cross_entropy
+from jaxvae.gaussian import entropy as entropy
+from jaxvae.gaussian import expectation_parameters as expectation_parameters
+from jaxvae.gaussian import fisher as fisher
+from jaxvae.gaussian import from_natural_parameters as from_natural_parameters
+from jaxvae.gaussian import jeffreys as jeffreys
+from jaxvae.gaussian import kl_divergence as kl_divergence
+from jaxvae.gaussian import log_prob as log_prob
+from jaxvae.gaussian import natural_parameters as natural_parameters
+from jaxvae.gaussian import product as product
+from jaxvae.gaussian import sample as sample
+from jaxvae.gaussian import wasserstein2 as wasserstein2
+from jaxvae.parameterizations import PARAMETERIZATIONS as PARAMETERIZATIONS
+from jaxvae.parameterizations import NaturalParameterization as NaturalParameterization
+from jaxvae.parameterizations import Parameterization as Parameterization
+from jaxvae.parameterizations import abs_std as abs_std
+from jaxvae.parameterizations import dehaene_exp_linear as dehaene_exp_linear
+from jaxvae.parameterizations import dehaene_up_bounded as dehaene_up_bounded
+from jaxvae.parameterizations import diffusers_log_variance as diffusers_log_variance
+from jaxvae.parameterizations import direct_std as direct_std
+from jaxvae.parameterizations import direct_variance as direct_variance
+from jaxvae.parameterizations import dreamer_std as dreamer_std
+from jaxvae.parameterizations import dreamer_v2_std as dreamer_v2_std
+from jaxvae.parameterizations import efficient_vdvae_log_std as efficient_vdvae_log_std
+from jaxvae.parameterizations import efficient_vdvae_std as efficient_vdvae_std
+from jaxvae.parameterizations import exp_linear_std as exp_linear_std
+from jaxvae.parameterizations import log_precision as log_precision
+from jaxvae.parameterizations import log_std as log_std
+from jaxvae.parameterizations import log_variance as log_variance
+from jaxvae.parameterizations import natural_exp as natural_exp
+from jaxvae.parameterizations import natural_softplus as natural_softplus
+from jaxvae.parameterizations import nvae_log_std as nvae_log_std
+from jaxvae.parameterizations import parameterization as parameterization
+from jaxvae.parameterizations import pets_log_variance as pets_log_variance
+from jaxvae.parameterizations import projected_std as projected_std
+from jaxvae.parameterizations import sac_log_std as sac_log_std
+from jaxvae.parameterizations import scvi_variance as scvi_variance
+from jaxvae.parameterizations import sigma_vae_log_std as sigma_vae_log_std
+from jaxvae.parameterizations import sigmoid_std as sigmoid_std
+from jaxvae.parameterizations import sigmoid_variance as sigmoid_variance
+from jaxvae.parameterizations import softplus_precision as softplus_precision
+from jaxvae.parameterizations import softplus_std as softplus_std
+from jaxvae.parameterizations import softplus_variance as softplus_variance
+from jaxvae.parameterizations import square_std as square_std
+from jaxvae.parameterizations import squareplus_std as squareplus_std
+from jaxvae.parameterizations import squareplus_variance as squareplus_variance
+from jaxvae.transforms import Abs as Abs
+from jaxvae.transforms import Exp as Exp
+from jaxvae.transforms import ExpLinear as ExpLinear
+from jaxvae.transforms import HalfBounded as HalfBounded
+from jaxvae.transforms import Identity as Identity
+from jaxvae.transforms import Sigmoid as Sigmoid
+from jaxvae.transforms import Softplus as Softplus
+from jaxvae.transforms import Square as Square
+from jaxvae.transforms import Squareplus as Squareplus
+from jaxvae.transforms import Transform as Transform

@@ -1,0 +1,263 @@
+"""Clips before a transform, a floor after it, and the chain that composes them.
+
+The field bounds its variances in many ways; each is a chain, so that the exact published form can be stated,
+measured and converted: ``Chain(TanhClip(5.0), Exp(), Floor(1e-2))`` is what NVAE does to a log-std.
+"""
+
+import dataclasses
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxvae import special
+from jaxvae.transforms import Interval, Transform, number, require, scaled
+
+
+class Clip:
+    """A nondecreasing map from raw to raw, used before a transform."""
+
+    @property
+    def range(self) -> Interval:
+        """The values it can take."""
+        raise NotImplementedError
+
+    def formula(self, r: str = "r") -> str:
+        """Its value as plain text."""
+        return f"{type(self).__name__}({r})"
+
+    def forward(self, raw: Array) -> Array:
+        """Its value."""
+        raise NotImplementedError
+
+    def inverse(self, value: Array) -> Array:
+        """A raw with this value; anything outside the range."""
+        raise NotImplementedError
+
+
+@dataclasses.dataclass(frozen=True)
+class Affine(Clip):
+    """scale r + shift."""
+
+    scale: float = 1.0
+    shift: float = 0.0
+    range = Interval(-math.inf, math.inf)
+
+    def __post_init__(self) -> None:
+        require(0 < self.scale < math.inf, "Affine.scale", self.scale, "positive and finite")
+        require(math.isfinite(self.shift), "Affine.shift", self.shift, "finite")
+
+    def formula(self, r: str = "r") -> str:
+        line = scaled(self.scale, r)
+        return f"({line} + {number(self.shift)})" if self.shift else line
+
+    def forward(self, raw: Array) -> Array:
+        return self.scale * raw + self.shift
+
+    def inverse(self, value: Array) -> Array:
+        return (value - self.shift) / self.scale
+
+
+@dataclasses.dataclass(frozen=True)
+class HardClip(Clip):
+    """min(max(r, low), high): no gradient outside."""
+
+    low: float = -math.inf
+    high: float = math.inf
+
+    def __post_init__(self) -> None:
+        require(self.low < self.high, "HardClip.low", self.low, f"below high = {self.high!r}")
+
+    @property
+    def range(self) -> Interval:
+        return Interval(self.low, self.high, closed=True)
+
+    def formula(self, r: str = "r") -> str:
+        if self.high == math.inf:
+            return f"max({r}, {number(self.low)})"
+        return f"clip({r}, {number(self.low)}, {number(self.high)})"
+
+    def inside(self, raw: Array) -> Array:
+        return (raw >= self.low) & (raw <= self.high)
+
+    def forward(self, raw: Array) -> Array:
+        return jnp.where(raw < self.low, self.low, jnp.where(raw > self.high, self.high, raw))
+
+    def inverse(self, value: Array) -> Array:
+        return value
+
+
+@dataclasses.dataclass(frozen=True)
+class TanhClip(Clip):
+    """bound tanh(r / bound), in (-bound, bound); its slope sech^2(r / bound) never reaches 0."""
+
+    bound: float = 5.0
+
+    def __post_init__(self) -> None:
+        require(0 < self.bound < math.inf, "TanhClip.bound", self.bound, "positive and finite")
+
+    @property
+    def range(self) -> Interval:
+        return Interval(-self.bound, self.bound)
+
+    def formula(self, r: str = "r") -> str:
+        return scaled(self.bound, f"tanh({r}/{number(self.bound)})")
+
+    def forward(self, raw: Array) -> Array:
+        return self.bound * special.tanh(raw / self.bound)
+
+    def inverse(self, value: Array) -> Array:
+        return self.bound * jnp.arctanh(value / self.bound)
+
+
+@dataclasses.dataclass(frozen=True)
+class SoftClip(Clip):
+    """The softplus clip of PETS (Chua et al. 2018, arXiv:1805.12114), on one side or both.
+
+    r <- high - softplus(high - r), then r <- low + softplus(r - low). With both bounds its values end just
+    above ``high``, at low + softplus(high - low).
+    """
+
+    low: float = -math.inf
+    high: float = math.inf
+
+    def __post_init__(self) -> None:
+        require(self.low < self.high, "SoftClip.low", self.low, f"below high = {self.high!r}")
+
+    @property
+    def range(self) -> Interval:
+        if math.inf in (self.high, -self.low):
+            return Interval(self.low, self.high)
+        return Interval(self.low, self.low + math.log1p(math.exp(self.high - self.low)))
+
+    def formula(self, r: str = "r") -> str:
+        if self.high < math.inf:
+            r = f"({number(self.high)} - softplus({number(self.high)} - {r}))"
+        if self.low > -math.inf:
+            r = f"({number(self.low)} + softplus({r} - {number(self.low)}))"
+        return r.replace("- -", "+ ")
+
+    def forward(self, raw: Array) -> Array:
+        if self.high < math.inf:
+            raw = -softplus_above(-raw, -self.high)
+        return softplus_above(raw, self.low) if self.low > -math.inf else raw
+
+    def inverse(self, value: Array) -> Array:
+        # low + softplus(r - low) = v has r = v + log1mexp(v - low).
+        if self.low > -math.inf:
+            value = value + special.log1mexp(value - self.low)
+        return value - special.log1mexp(self.high - value) if self.high < math.inf else value
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
+def softplus_above(r: Array, low: float) -> Array:
+    """Low + softplus(r - low), which is r + softplus(low - r): whichever adds the smaller number."""
+    return jnp.where(r > low, r, low) + special.softplus(-jnp.abs(r - low))
+
+
+@softplus_above.defjvp
+def _softplus_above_jvp(low: float, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    (r,), (dr,) = primals, tangents
+    return softplus_above(r, low), special.sigmoid(r - low) * dr
+
+
+@dataclasses.dataclass(frozen=True)
+class Floor:
+    """g + low: a positive number added after the transform."""
+
+    low: float
+
+    def __post_init__(self) -> None:
+        require(0 < self.low < math.inf, "Floor.low", self.low, "positive and finite")
+
+    def log_forward(self, log_g: Array) -> Array:
+        """log(g + low) from log g."""
+        log_low = math.log(self.low)
+        above = log_g > log_low
+        # Whichever is larger is taken out of the sum; low is exact where it is the smaller.
+        small = self.low * special.exp(-jnp.where(above, log_g, 0))
+        large = special.exp(jnp.where(above, log_low, log_g) - log_low)
+        return jnp.where(above, log_g + special.log1p(small), log_low + special.log1p(large))
+
+
+def _image(part: Clip | Transform, interval: Interval) -> tuple[float, float]:
+    """The ends of a part's values over an interval: its range, but for the ends that are cut off already."""
+    with jax.enable_x64(True), jax.ensure_compile_time_eval():
+        low = float(part.forward(jnp.asarray(interval.low))) if math.isfinite(interval.low) else part.range.low
+        high = float(part.forward(jnp.asarray(interval.high))) if math.isfinite(interval.high) else part.range.high
+    return low, high
+
+
+@dataclasses.dataclass(frozen=True, init=False)
+class Chain(Transform):
+    """Any number of clips, one transform, and perhaps a floor, from the raw number outwards."""
+
+    parts: tuple[Clip | Transform | Floor, ...]
+
+    def __init__(self, *parts: Clip | Transform | Floor) -> None:
+        kinds = "".join(
+            next((k for k, kind in (("c", Clip), ("t", Transform), ("f", Floor)) if isinstance(part, kind)), "?")
+            for part in parts
+        )
+        require(
+            kinds.lstrip("c") in ("t", "tf"), "Chain.parts", parts, "clips, then one transform, then at most one Floor"
+        )
+        object.__setattr__(self, "parts", parts)
+
+    @property
+    def clips(self) -> tuple[Clip, ...]:
+        return tuple(part for part in self.parts if isinstance(part, Clip))
+
+    @property
+    def transform(self) -> Transform:
+        return next(part for part in self.parts if isinstance(part, Transform))
+
+    @property
+    def floor(self) -> Floor | None:
+        return self.parts[-1] if isinstance(self.parts[-1], Floor) else None
+
+    @functools.cached_property
+    def range(self) -> Interval:
+        interval = Interval(-math.inf, math.inf)
+        for part in (*self.clips, self.transform):
+            ends = _image(part, interval)
+            interval = Interval(*ends, interval.closed or part.range.closed)
+        shift = self.floor.low if self.floor else 0.0
+        return interval.map(lambda x: x + shift)
+
+    def formula(self, r: str = "r") -> str:
+        for clip in self.clips:
+            r = clip.formula(r)
+        text = self.transform.formula(r)
+        return f"{text} + {number(self.floor.low)}" if self.floor else text
+
+    def _clipped(self, raw: Array) -> Array:
+        for clip in self.clips:
+            raw = clip.forward(raw)
+        return raw
+
+    def _unclipped(self, raw: Array) -> Array:
+        for clip in reversed(self.clips):
+            raw = clip.inverse(raw)
+        return raw
+
+    def forward(self, raw: Array) -> Array:
+        value = self.transform.forward(self._clipped(raw))
+        return value + self.floor.low if self.floor else value
+
+    def log_forward(self, raw: Array) -> Array:
+        log_g = self.transform.log_forward(self._clipped(raw))
+        return self.floor.log_forward(log_g) if self.floor else log_g
+
+    def inverse(self, value: Array) -> Array:
+        return self._unclipped(self.transform.inverse(value - self.floor.low if self.floor else value))
+
+    def log_inverse(self, log_value: Array) -> Array:
+        if self.floor:  # log(y - low) = log y + log(1 - low / y)
+            log_value = log_value + special.log1mexp(log_value - math.log(self.floor.low))
+        return self._unclipped(self.transform.log_inverse(log_value))
+
+    def power(self, raw: Array, exponent: float) -> Array:
+        return super().power(raw, exponent) if self.floor else self.transform.power(self._clipped(raw), exponent)

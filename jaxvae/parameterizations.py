@@ -1,0 +1,362 @@
+"""Quantity times transform: every way in which a raw number becomes a standard deviation.
+
+A parameterization is two choices. The *quantity* says what the network models (``std``, ``variance`` or
+``precision``), the *transform* how an unconstrained number becomes that quantity. Nothing else in the library
+knows how sigma arises: sampling, KL, densities and plots ask the parameterization.
+
+To add one, write a line like those at the end of this file; a new transform goes to ``transforms.py``.
+``check_parameterization`` then tells whether it keeps the contract.
+"""
+
+import dataclasses
+import difflib
+import functools
+import math
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+from jaxvae import special
+from jaxvae.chains import Affine, Chain, Floor, HardClip, SoftClip, TanhClip
+from jaxvae.transforms import (
+    Abs,
+    Exp,
+    ExpLinear,
+    HalfBounded,
+    Identity,
+    Interval,
+    Sigmoid,
+    Softplus,
+    Square,
+    Squareplus,
+    Transform,
+    power,
+    require,
+)
+
+QUANTITIES: Mapping[str, tuple[float, str]] = MappingProxyType(
+    {"std": (1, "σ"), "variance": (0.5, "σ²"), "precision": (-0.5, "1/σ²")}
+)
+"""Each quantity's exponent (std = quantity^exponent) and its symbol."""
+
+
+def _computed(raw: ArrayLike) -> Array:
+    return jnp.asarray(raw, special.compute_dtype(raw))
+
+
+@dataclasses.dataclass(frozen=True)
+class Parameterization:
+    """A quantity and the transform that leads to it; static and hashable.
+
+    Two parameterizations are equal when quantity and transform are; name and source are for people.
+    All methods are elementwise; 16-bit inputs are computed, and answered, in float32.
+
+    Attributes:
+        quantity: ``std``, ``variance`` or ``precision``.
+        transform: raw to quantity.
+        name: its name in the registry.
+        source: where it is used or was proposed.
+
+    Raises:
+        ValueError: for an unknown quantity, or a transform that lacks a transform's methods.
+    """
+
+    quantity: str
+    transform: Transform
+    name: str = dataclasses.field(default="", compare=False)
+    source: str = dataclasses.field(default="", compare=False)
+
+    def __post_init__(self) -> None:
+        require(
+            self.quantity in QUANTITIES, "Parameterization.quantity", self.quantity, " or ".join(map(repr, QUANTITIES))
+        )
+        missing = [
+            m
+            for m in (
+                "forward",
+                "log_forward",
+                "log_gain",
+                "log_ratio",
+                "power",
+                "inverse",
+                "log_inverse",
+                "range",
+                "formula",
+            )
+            if not hasattr(self.transform, m)
+        ]
+        require(not missing, "Parameterization.transform", self.transform, f"a Transform; it has no {missing}")
+
+    @property
+    def exponent(self) -> float:
+        """K in std = quantity^k."""
+        return QUANTITIES[self.quantity][0]
+
+    @property
+    def formula(self) -> str:
+        """What it models, as plain text in the raw number r."""
+        return f"{QUANTITIES[self.quantity][1]} = {self.transform.formula()}"
+
+    @property
+    def std_range(self) -> Interval:
+        """The standard deviations it can express."""
+        low, high, closed = self.transform.range
+        ends = (_power(max(low, 0.0), self.exponent), _power(high, self.exponent))
+        return Interval(min(ends), max(ends), closed)
+
+    def log_std(self, raw: ArrayLike) -> Array:
+        """Log σ, right also where σ itself under- or overflows."""
+        return self.exponent * self.transform.log_forward(_computed(raw))
+
+    def std(self, raw: ArrayLike) -> Array:
+        """σ."""
+        return self.transform.power(_computed(raw), self.exponent)
+
+    def variance(self, raw: ArrayLike) -> Array:
+        """σ²."""
+        return self.transform.power(_computed(raw), 2 * self.exponent)
+
+    def precision(self, raw: ArrayLike) -> Array:
+        """1/σ²."""
+        return self.transform.power(_computed(raw), -2 * self.exponent)
+
+    def log_std_gain(self, raw: ArrayLike) -> Array:
+        """D log σ / d raw."""
+        return self.exponent * self.transform.log_gain(_computed(raw))
+
+    def log_std_ratio(self, raw_q: ArrayLike, raw_p: ArrayLike) -> Array:
+        """log(σ_q / σ_p) of two raws, to full relative accuracy where they are near; exactly 0 where equal."""
+        return _log_std_ratio(self, _computed(raw_q), _computed(raw_p))
+
+    def mean(self, loc: ArrayLike, raw: ArrayLike) -> Array:
+        """The mean; but for the natural parameterization, this is loc."""
+        del raw
+        return _computed(loc)
+
+    def loc_from_mean(self, mean: ArrayLike, raw: ArrayLike) -> Array:
+        """The loc whose mean is ``mean``."""
+        del raw
+        return _computed(mean)
+
+    def half_square(self, x: ArrayLike, loc: ArrayLike, raw: ArrayLike) -> Array:
+        """½ ((x - mean) / σ)²: 0 for x = mean at any raw, and inf only where the true value overflows."""
+        return _half_square(self, _computed(x), _computed(loc), _computed(raw))
+
+    def mean_slopes(self, loc: ArrayLike, raw: ArrayLike) -> tuple[Array, Array]:
+        """(d mean / d loc, d mean / d raw) in units of σ, kept finite."""
+        inverse = _finite(self.transform.power(_computed(raw), -self.exponent))
+        return inverse, jnp.zeros_like(inverse)
+
+    def _standardized(self, x: Array, loc: Array, raw: Array) -> Array:
+        """(x - mean) / σ, kept finite."""
+        # 1/σ in two factors, each cut at e^88, as far as float32 goes: by then the quotient has over- or underflowed.
+        log_std = self.log_std(raw)
+        extreme = jnp.abs(log_std) > 80
+        half = special.exp(jnp.minimum(-log_std / 2, 88))
+        inverse = jnp.where(extreme, 1, self.transform.power(raw, -self.exponent))
+        delta = x - self.mean(loc, raw)
+        return _finite(jnp.where(extreme, delta * half * half, delta * inverse))
+
+    def raw_from_std(self, std: ArrayLike) -> Array:
+        """The raw whose standard deviation is ``std``.
+
+        Raises:
+            ValueError: outside ``jit`` for a std out of ``std_range``; inside, the result is NaN.
+        """
+        std = _computed(std)
+        quantity = power(std, 1 / self.exponent)
+        usable = (quantity >= jnp.finfo(std.dtype).tiny) & (quantity < jnp.inf)
+        direct = self.transform.inverse(jnp.where(usable, quantity, 1))
+        raw = jnp.where(usable, direct, self.transform.log_inverse(jnp.log(std) / self.exponent))
+        return self._within_range(raw, std, "std", self.std_range)
+
+    def raw_from_log_std(self, log_std: ArrayLike) -> Array:
+        """The raw whose log standard deviation is ``log_std``; raises like ``raw_from_std``."""
+        log_std = _computed(log_std)
+        raw = self.transform.log_inverse(log_std / self.exponent)
+        interval = self.std_range.map(lambda x: math.log(x) if x > 0 else -math.inf)
+        return self._within_range(raw, log_std, "log_std", interval)
+
+    def _within_range(self, raw: Array, value: Array, field: str, interval: Interval) -> Array:
+        """NaN where the value lies outside; a closed end gives way by 4 ulp, for values that were rounded to it."""
+        low, high = (jnp.asarray(end, value.dtype) for end in interval[:2])
+        if interval.closed:
+            slack = 4 * jnp.finfo(value.dtype).eps * jnp.abs(value)
+            inside = (value >= low - slack) & (value <= high + slack)
+        else:
+            inside = (value > low) & (value < high)
+        try:
+            if not jnp.all(inside):
+                worst = jnp.ravel(value)[jnp.argmin(jnp.ravel(inside))]
+                require(False, field, float(worst), f"in {interval} for {self.name or self.formula}")
+        except jax.errors.ConcretizationTypeError:
+            pass
+        return jnp.where(inside, raw, jnp.nan)
+
+
+def _power(x: float, exponent: float) -> float:
+    return x**exponent if x > 0 or exponent > 0 else math.inf
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _log_std_ratio(p: Parameterization, raw_q: Array, raw_p: Array) -> Array:
+    return p.exponent * p.transform.log_ratio(raw_q, raw_p)
+
+
+@_log_std_ratio.defjvp
+def _log_std_ratio_jvp(p: Parameterization, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    (raw_q, raw_p), (dq, dp) = primals, tangents
+    return _log_std_ratio(p, raw_q, raw_p), p.log_std_gain(raw_q) * dq - p.log_std_gain(raw_p) * dp
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _half_square(p: Parameterization, x: Array, loc: Array, raw: Array) -> Array:
+    return jnp.square(p._standardized(x, loc, raw)) / 2
+
+
+@_half_square.defjvp
+def _half_square_jvp(p: Parameterization, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    # With z = (x - mean) / σ: dz = (dx - dmean) / σ - z dlog σ. Every slope is kept finite, so that none meets a 0.
+    (x, loc, raw), (dx, dloc, draw) = primals, tangents
+    z = p._standardized(x, loc, raw)
+    inverse = _finite(p.transform.power(raw, -p.exponent))
+    by_loc, by_raw = p.mean_slopes(loc, raw)
+    slopes = (inverse, -by_loc, -by_raw - z * p.log_std_gain(raw))
+    return jnp.square(z) / 2, sum(_finite(z * slope) * t for slope, t in zip(slopes, (dx, dloc, draw), strict=True))
+
+
+def _finite(x: Array) -> Array:
+    largest = jnp.finfo(x.dtype).max
+    return jnp.clip(x, -largest, largest)
+
+
+@dataclasses.dataclass(frozen=True)
+class NaturalParameterization(Parameterization):
+    """(loc, raw) as natural parameters: η₁ = loc and η₂ = -g(raw)/2, so that mean = loc σ² (Immer et al. 2023)."""
+
+    @property
+    def formula(self) -> str:
+        return f"{super().formula}, mean = loc·σ²"
+
+    def mean(self, loc: ArrayLike, raw: ArrayLike) -> Array:
+        """Loc σ², kept finite, so that equal means differ by 0 at any raw."""
+        return _natural_mean(self, _computed(loc), _computed(raw))
+
+    def loc_from_mean(self, mean: ArrayLike, raw: ArrayLike) -> Array:
+        return _computed(mean) * self.precision(raw)
+
+    def mean_slopes(self, loc: ArrayLike, raw: ArrayLike) -> tuple[Array, Array]:
+        std = _finite(self.std(raw))
+        return std, _finite(2 * _computed(loc) * std * self.log_std_gain(raw))
+
+    def _standardized(self, x: Array, loc: Array, raw: Array) -> Array:
+        # Where the mean had to be kept finite, z = x / σ - loc σ is -loc σ.
+        mean = self.mean(loc, raw)
+        beyond = (jnp.abs(mean) >= jnp.finfo(raw.dtype).max) & (x != mean)
+        return jnp.where(beyond, _finite(-loc * self.std(raw)), super()._standardized(x, loc, raw))
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _natural_mean(p: Parameterization, loc: Array, raw: Array) -> Array:
+    return _finite(loc * _finite(p.variance(raw)))
+
+
+@_natural_mean.defjvp
+def _natural_mean_jvp(p: Parameterization, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    (loc, raw), (dloc, draw) = primals, tangents
+    mean = _natural_mean(p, loc, raw)
+    return mean, _finite(p.variance(raw)) * dloc + 2 * mean * p.log_std_gain(raw) * draw
+
+
+_registry: dict[str, Parameterization] = {}
+
+PARAMETERIZATIONS: Mapping[str, Parameterization] = MappingProxyType(_registry)
+"""Every named parameterization: what the command line accepts, the study sweeps and the tests walk."""
+
+
+def parameterization(name: str) -> Parameterization:
+    """The registered parameterization of this name.
+
+    Raises:
+        ValueError: for an unknown name; the message suggests the nearest ones.
+    """
+    near = difflib.get_close_matches(str(name), PARAMETERIZATIONS, n=3, cutoff=0.4)
+    allowed = "one of " + (
+        f"those listed by `jaxvae list`; nearest: {', '.join(near)}" if near else ", ".join(PARAMETERIZATIONS)
+    )
+    require(name in PARAMETERIZATIONS, "parameterization", name, allowed)
+    return PARAMETERIZATIONS[name]
+
+
+def _named(name: str, quantity: str, transform: Transform, source: str, natural: bool = False) -> Parameterization:
+    kind = NaturalParameterization if natural else Parameterization
+    _registry[name] = kind(quantity, transform, name, source)
+    return _registry[name]
+
+
+_GRID = "completes the grid quantity × transform"
+
+# The grid. One line each: name, quantity, transform, source.
+log_variance = _named("log_variance", "variance", Exp(), "Kingma & Welling 2014, arXiv:1312.6114")
+log_std = _named("log_std", "std", Exp(), "Burda et al. 2016, arXiv:1509.00519; VDVAE, arXiv:2011.10650")
+log_precision = _named("log_precision", "precision", Exp(), _GRID)
+softplus_std = _named("softplus_std", "std", Softplus(), "Blundell et al. 2015, arXiv:1505.05424")
+softplus_variance = _named(
+    "softplus_variance", "variance", Softplus(), "Lakshminarayanan et al. 2017, arXiv:1612.01474"
+)
+softplus_precision = _named("softplus_precision", "precision", Softplus(), _GRID)
+squareplus_std = _named("squareplus_std", "std", Squareplus(), "Barron 2021, arXiv:2112.11687")
+squareplus_variance = _named("squareplus_variance", "variance", Squareplus(), _GRID)
+exp_linear_std = _named("exp_linear_std", "std", ExpLinear(), "Dehaene & Brossard 2021, arXiv:2106.13739")
+sigmoid_std = _named("sigmoid_std", "std", Sigmoid(), "Dehaene & Brossard 2021, bounds 0 and 1 chosen here")
+sigmoid_variance = _named("sigmoid_variance", "variance", Sigmoid(), _GRID)
+natural_exp = _named("natural_exp", "precision", Exp(), "Immer et al. 2023 (NeurIPS)", natural=True)
+natural_softplus = _named("natural_softplus", "precision", Softplus(), "Immer et al. 2023 (NeurIPS)", natural=True)
+
+# No transform, or none that is one-to-one: the baselines that fail.
+direct_std = _named("direct_std", "std", Identity(), "no constraint")
+direct_variance = _named("direct_variance", "variance", Identity(), "no constraint")
+projected_std = _named(
+    "projected_std", "std", Chain(HardClip(low=1e-4), Identity()), "projection; bound 1e-4 chosen here"
+)
+square_std = _named("square_std", "std", Square(), "seen in user code")
+abs_std = _named("abs_std", "std", Abs(), "seen in user code")
+
+# The field's own, each in its exact published form.
+diffusers_log_variance = _named(
+    "diffusers_log_variance", "variance", Chain(HardClip(-30, 20), Exp()), "diffusers, DiagonalGaussianDistribution"
+)
+nvae_log_std = _named(
+    "nvae_log_std", "std", Chain(TanhClip(5), Exp(), Floor(1e-2)), "Vahdat & Kautz 2020, arXiv:2007.03898, code"
+)
+efficient_vdvae_std = _named(
+    "efficient_vdvae_std", "std", Softplus(beta=math.log(2)), "Hazami et al. 2022, arXiv:2203.13751"
+)
+efficient_vdvae_log_std = _named(
+    "efficient_vdvae_log_std", "std", Chain(Affine(math.log(2)), Exp()), "Hazami et al. 2022, arXiv:2203.13751"
+)
+scvi_variance = _named("scvi_variance", "variance", Chain(Exp(), Floor(1e-4)), "scvi-tools, Encoder")
+dreamer_std = _named("dreamer_std", "std", Chain(Softplus(), Floor(0.1)), "Hafner et al. 2020, arXiv:1912.01603, code")
+dreamer_v2_std = _named(
+    "dreamer_v2_std", "std", Chain(Affine(0.5), Sigmoid(0, 2), Floor(0.1)), "Hafner et al. 2021, arXiv:2010.02193, code"
+)
+sac_log_std = _named(
+    "sac_log_std", "std", Chain(HardClip(-20, 2), Exp()), "Haarnoja et al. 2018, arXiv:1801.01290, code"
+)
+pets_log_variance = _named(
+    "pets_log_variance",
+    "variance",
+    Chain(SoftClip(-10, 0.5), Exp()),
+    "Chua et al. 2018, arXiv:1805.12114; its bounds are learned, these are its initial ones",
+)
+dehaene_exp_linear = _named("dehaene_exp_linear", "std", ExpLinear(), "Dehaene & Brossard 2021, arXiv:2106.13739")
+dehaene_up_bounded = _named(
+    "dehaene_up_bounded", "std", HalfBounded(2), "Dehaene & Brossard 2021; bound 2 chosen here, so that σ = 1 at 0"
+)
+sigma_vae_log_std = _named(
+    "sigma_vae_log_std", "std", Chain(SoftClip(low=-6), Exp()), "Rybkin et al. 2021, arXiv:2006.13202"
+)

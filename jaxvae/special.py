@@ -1,0 +1,326 @@
+"""Elementary functions that keep their digits, with derivatives that keep theirs.
+
+Conventions of this file:
+
+* every function is elementwise (but ``log_mean_exp``), pure, and works in float64, float32, bfloat16 and
+  float16; the two 16-bit types are computed in float32 and rounded once;
+* a derivative is part of the function: where autodiff of the formula would lose digits or make 0/0, a
+  ``custom_jvp`` states it, in terms of other functions of this file, so that all orders and both modes work;
+* below a function's domain the result is NaN, at its border the limit (``-inf``, ``inf`` or 0);
+* XLA flushes subnormal numbers to zero on most devices; accuracy is stated for normal inputs and results.
+
+``python -m benchmarks.certify`` measures all of it over every float32, and writes the worst errors down.
+"""
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike, DTypeLike
+
+Elementwise = Callable[[ArrayLike], Array]
+
+_TAIL = -40.0
+"""Below this, e^x is less than half an ulp of x in float64 and float32 alike."""
+
+
+def compute_dtype(*operands: ArrayLike | DTypeLike) -> jnp.dtype:
+    """The dtype to compute in: float64 where an operand is float64, else float32."""
+    return jnp.promote_types(jnp.result_type(*operands), jnp.float32)
+
+
+def _public(function: Callable[[Array], Array]) -> Elementwise:
+    """Computes 16-bit (and integer) inputs in float32; rounds the result to the input's dtype."""
+
+    @functools.wraps(function)
+    def wrapped(x: ArrayLike) -> Array:
+        x = jnp.asarray(x)
+        dtype = x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else compute_dtype(x)
+        return function(x.astype(compute_dtype(x))).astype(dtype)
+
+    return wrapped
+
+
+def _polynomial(coefficients: Sequence[float], x: Array) -> Array:
+    """sum_k coefficients[k] x^k by Horner's rule."""
+    return functools.reduce(lambda total, c: total * x + c, reversed(coefficients), jnp.zeros_like(x))
+
+
+def excess(t: Array, exp_t: Array) -> Array:
+    """e^t - 1 - t, given an accurate e^t from whoever knows it better than exp(t).
+
+    For |t| <= 1 the three terms cancel, and t^2 sum_k t^k / (k + 2)! takes over (Taylor, to the last ulp).
+    """
+    near = jnp.abs(t) <= 1
+    terms = 10 if t.dtype == jnp.float32 else 18
+    series = jnp.square(t) * _polynomial([1 / math.factorial(k + 2) for k in range(terms)], jnp.where(near, t, 0))
+    return jnp.where(near, series, (exp_t - 1) - jnp.minimum(t, jnp.finfo(t.dtype).max))
+
+
+@jax.custom_jvp
+def _exp(x: Array) -> Array:
+    high = x > 88
+    y = jnp.exp(jnp.where(high, x - 1, x))
+    return jnp.where(high, math.e * y, y)
+
+
+@jax.custom_jvp
+def _expm1mx(t: Array) -> Array:
+    return excess(t, _exp(t))
+
+
+@jax.custom_jvp
+def _expm1(t: Array) -> Array:
+    return jnp.where(jnp.abs(t) <= 1, t + _expm1mx(t), _exp(t) - 1)
+
+
+_exp.defjvps(lambda dx, ans, x: ans * dx)
+_expm1mx.defjvps(lambda dt, ans, t: _expm1(t) * dt)
+_expm1.defjvps(lambda dt, ans, t: _exp(t) * dt)
+
+
+@_public
+def exp(x: Array) -> Array:
+    """e^x, as e * e^(x - 1) above 88, where XLA's own is off by up to 5 ulp in float32 on CPU."""
+    return _exp(x)
+
+
+@_public
+def expm1mx(t: Array) -> Array:
+    """e^t - 1 - t: what a variance e^t costs in a Gaussian KL; never negative, exactly 0 at 0.
+
+    The derivative is expm1(t).
+    """
+    return _expm1mx(t)
+
+
+@_public
+def expm1(t: Array) -> Array:
+    """e^t - 1, as t + expm1mx(t) near 0: within 1.5 ulp, where XLA's own is off by up to 6 on CPU."""
+    return _expm1(t)
+
+
+def _log1p_terms(u: Array) -> tuple[Array, Array]:
+    """Whether u is near 0, and log(1 + u) - u there."""
+    # With r = u / (2 + u): log(1 + u) = 2 atanh(r) and 2r - u = -r u.
+    near = (u >= -0.6) & (u <= 1)
+    v = jnp.where(near, u, 0)
+    r = v / (2 + v)
+    terms = 9 if u.dtype == jnp.float32 else 21
+    series = r * (2 * r**2 * _polynomial([1 / (2 * k + 3) for k in range(terms)], r**2) - v)
+    return near, series
+
+
+@jax.custom_jvp
+def _log1pmx(u: Array) -> Array:
+    near, series = _log1p_terms(u)
+    return jnp.where(near, series, jnp.log(1 + jnp.minimum(u, jnp.finfo(u.dtype).max)) - u)
+
+
+@jax.custom_jvp
+def _log1p(u: Array) -> Array:
+    near, series = _log1p_terms(u)
+    return jnp.where(near, u + series, jnp.log(1 + u))
+
+
+@jax.custom_jvp
+def _odds_to_probability(u: Array) -> Array:
+    return u / (1 + jnp.minimum(u, jnp.finfo(u.dtype).max))
+
+
+_log1pmx.defjvps(lambda du, ans, u: -_odds_to_probability(u) * du)
+_log1p.defjvps(lambda du, ans, u: du / (1 + u))
+_odds_to_probability.defjvps(lambda du, ans, u: du / jnp.square(1 + u))
+
+
+@_public
+def log1p(u: Array) -> Array:
+    """log(1 + u), as u + log1pmx(u) near 0: within 1.5 ulp on every device."""
+    return _log1p(u)
+
+
+@_public
+def log1pmx(u: Array) -> Array:
+    """log(1 + u) - u for u > -1; never positive. The derivative is -u / (1 + u)."""
+    return _log1pmx(u)
+
+
+@jax.custom_jvp
+def _sigmoid(x: Array) -> Array:
+    return jax.nn.sigmoid(x)
+
+
+# 1 - sigmoid(x) = sigmoid(-x), without the subtraction.
+_sigmoid.defjvps(lambda dx, ans, x: ans * _sigmoid(-x) * dx)
+
+
+@_public
+def sigmoid(x: Array) -> Array:
+    """1 / (1 + e^-x), with the derivative sigmoid(x) sigmoid(-x) exact in both tails."""
+    return _sigmoid(x)
+
+
+@jax.custom_jvp
+def _tanh(x: Array) -> Array:
+    # tanh(x) = 1 - 2 sigmoid(-2x), and with t = expm1(-2x), where that cancels, -t / (2 + t).
+    y = jnp.abs(x)
+    t = _expm1(-2 * y)
+    return jnp.sign(x) * jnp.where(y > 1, 1 - 2 * _sigmoid(-2 * y), -t / (2 + t))
+
+
+# 1 - tanh(x)^2 = 4 sigmoid(2x) sigmoid(-2x), without the subtraction.
+_tanh.defjvps(lambda dx, ans, x: 4 * _sigmoid(2 * x) * _sigmoid(-2 * x) * dx)
+
+
+@_public
+def tanh(x: Array) -> Array:
+    """tanh(x), with the derivative 4 sigmoid(2x) sigmoid(-2x) exact in both tails."""
+    return _tanh(x)
+
+
+@jax.custom_jvp
+def _softplus(x: Array) -> Array:
+    return jnp.maximum(x, 0) + _log1p(jnp.exp(-jnp.abs(x)))
+
+
+_softplus.defjvps(lambda dx, ans, x: _sigmoid(x) * dx)
+
+
+@_public
+def softplus(x: Array) -> Array:
+    """log(1 + e^x). The derivative is sigmoid(x)."""
+    return _softplus(x)
+
+
+@_public
+def log_sigmoid(x: Array) -> Array:
+    """log(sigmoid(x)) = -softplus(-x)."""
+    return -_softplus(-x)
+
+
+@jax.custom_jvp
+def _log_softplus(x: Array) -> Array:
+    # log(log1p(e^x)) = x - e^x / 2 + ..., which is x in the tail, where e^x itself underflows.
+    return jnp.where(x < _TAIL, x, jnp.log(_softplus(jnp.maximum(x, _TAIL))))
+
+
+@jax.custom_jvp
+def _sigmoid_over_softplus(x: Array) -> Array:
+    x = jnp.maximum(x, _TAIL)
+    return _sigmoid(x) / _softplus(x)
+
+
+def _sigmoid_over_softplus_slope(x: Array) -> Array:
+    # g = s / p has g' = g (1 - s - g). For x <= 0, with e = e^x, the bracket cancels;
+    # it equals log1pmx(e) / (log1p(e) (1 + e)), which tends to -e / 2.
+    g = _sigmoid_over_softplus(x)
+    e = jnp.exp(jnp.where(x > 0, 0, x))
+    e_near = jnp.where(x < _TAIL, 1, e)
+    left = jnp.where(x < _TAIL, -e / 2, _log1pmx(e_near) / (_log1p(e_near) * (1 + e_near)))
+    return g * jnp.where(x > 0, _sigmoid(-x) - g, left)
+
+
+_log_softplus.defjvps(lambda dx, ans, x: _sigmoid_over_softplus(x) * dx)
+_sigmoid_over_softplus.defjvps(lambda dx, ans, x: _sigmoid_over_softplus_slope(x) * dx)
+
+
+@_public
+def log_softplus(x: Array) -> Array:
+    """log(log(1 + e^x)): finite for every finite x, since it tends to x on the left.
+
+    The derivative is sigmoid(x) / softplus(x), between 1 (left) and 1/x (right).
+    Near the root log(e - 1) the absolute error is below 1.5e-7 in float32.
+    """
+    return _log_softplus(x)
+
+
+@jax.custom_jvp
+def _log1mexp(x: Array) -> Array:
+    # Maechler (2012), "Accurately computing log(1 - exp(-|a|))": switch at log 2.
+    near = x < math.log(2)
+    return jnp.where(near, jnp.log(-_expm1(-x)), _log1p(-jnp.exp(-jnp.where(near, 1, x))))
+
+
+@jax.custom_jvp
+def _bose(x: Array) -> Array:
+    """1 / (e^x - 1)."""
+    return 1 / _expm1(x)
+
+
+_log1mexp.defjvps(lambda dx, ans, x: _bose(x) * dx)
+_bose.defjvps(lambda dx, ans, x: -ans * (1 + ans) * dx)
+
+
+@_public
+def log1mexp(x: Array) -> Array:
+    """log(1 - e^-x) for x > 0; the sign convention of ``jax.nn.log1mexp``. The derivative is 1 / expm1(x)."""
+    return _log1mexp(x)
+
+
+@jax.custom_jvp
+def _softplus_inverse(y: Array) -> Array:
+    return y + _log1mexp(y)
+
+
+_softplus_inverse.defjvps(lambda dy, ans, y: (1 + _bose(y)) * dy)
+
+
+@_public
+def softplus_inverse(y: Array) -> Array:
+    """log(e^y - 1) for y > 0, the x with softplus(x) = y. The derivative is 1 / (1 - e^-y).
+
+    Near the root log 2 the absolute error is below 1.5e-7 in float32.
+    """
+    return _softplus_inverse(y)
+
+
+def hypot2(x: Array) -> Array:
+    """sqrt(x^2 + 4) without overflow: |x| once 4 no longer counts."""
+    large = jnp.abs(x) > 1e10
+    return jnp.where(large, jnp.abs(x), jnp.sqrt(jnp.square(jnp.where(large, 0, x)) + 4))
+
+
+@jax.custom_jvp
+def _squareplus(x: Array) -> Array:
+    # (x + h)(h - x) = 4: for x < 0 the quotient avoids the cancellation in x + h.
+    h = hypot2(x)
+    return jnp.where(x > 0, jnp.abs(x) / 2 + h / 2, 2 / (h + jnp.abs(x)))
+
+
+@jax.custom_jvp
+def _log_squareplus(x: Array) -> Array:
+    return jnp.arcsinh(x / 2)
+
+
+@jax.custom_jvp
+def _squareplus_slope(x: Array) -> Array:
+    h = hypot2(x)
+    return jnp.where(x > 0, (1 + x / h) / 2, 2 / (jnp.square(x) + 4 + h * jnp.abs(x)))
+
+
+_squareplus.defjvps(lambda dx, ans, x: _squareplus_slope(x) * dx)
+_squareplus_slope.defjvps(lambda dx, ans, x: 2 / hypot2(x) ** 3 * dx)
+_log_squareplus.defjvps(lambda dx, ans, x: dx / hypot2(x))
+
+
+@_public
+def squareplus(x: Array) -> Array:
+    """(x + sqrt(x^2 + 4)) / 2 (Barron 2021, arXiv:2112.11687). The derivative is squareplus(x) / sqrt(x^2 + 4)."""
+    return _squareplus(x)
+
+
+@_public
+def log_squareplus(x: Array) -> Array:
+    """log(squareplus(x)) = asinh(x / 2). The derivative is 1 / sqrt(x^2 + 4)."""
+    return _log_squareplus(x)
+
+
+def log_mean_exp(x: ArrayLike, axis: int | tuple[int, ...] | None = None) -> Array:
+    """Log of the mean of e^x along ``axis``; -inf where every element is (Burda et al. 2016, eq. 8, for log-weights)."""
+    x = jnp.asarray(x)
+    total = jax.nn.logsumexp(x.astype(compute_dtype(x)), axis=axis)
+    mean = total - math.log(max(x.size, 1) // max(total.size, 1))
+    return mean.astype(x.dtype) if jnp.issubdtype(x.dtype, jnp.floating) else mean

@@ -1,0 +1,396 @@
+"""From a raw, unconstrained number to a positive one.
+
+A transform g is increasing and elementwise (``Square`` and ``Abs``, seen in the wild, are not increasing, and
+``Identity`` is not positive; they are here to be measured). It knows four things: its value, the log of its
+value (never by way of the value where that loses digits), its inverse, and log g(a)/g(b) for two raws that
+may lie near each other. All else in the library follows.
+
+Transforms are frozen dataclasses: hashable, comparable, and static under ``jit``.
+"""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from jaxvae import special
+
+
+class Interval(NamedTuple):
+    """A range of real numbers; ``closed`` where its finite ends belong to it."""
+
+    low: float
+    high: float
+    closed: bool = False
+
+    def __str__(self) -> str:
+        left = "[" if self.closed and math.isfinite(self.low) else "("
+        right = "]" if self.closed and math.isfinite(self.high) else ")"
+        return f"{left}{number(self.low)}, {number(self.high)}{right}"
+
+    def map(self, increasing: Callable[[float], float]) -> "Interval":
+        """The image under an increasing function."""
+        return Interval(increasing(self.low), increasing(self.high), self.closed)
+
+
+def number(x: float) -> str:
+    """A short text for a constant in a formula."""
+    if math.isinf(x):
+        return "∞" if x > 0 else "-∞"
+    return "ln 2" if x == math.log(2) else f"{x:.4g}"
+
+
+def scaled(factor: float, text: str) -> str:
+    """The text of a product, without a factor of one."""
+    return text if factor == 1 else f"{number(factor)}·{text}"
+
+
+def require(condition: bool, field: str, value: object, allowed: str) -> None:
+    """Raises ValueError naming a field, its value and what it may be."""
+    if not condition:
+        raise ValueError(f"{field} must be {allowed}, got {value!r}")
+
+
+class Transform:
+    """An increasing map g from raw numbers to positive ones.
+
+    ``forward``, ``inverse`` and ``range`` make a transform; the other methods have defaults that are right for
+    an ordinary g, and are overridden where a g needs care to keep its digits. All are elementwise.
+    """
+
+    @property
+    def range(self) -> Interval:
+        """The values g can take."""
+        raise NotImplementedError
+
+    def formula(self, r: str = "r") -> str:
+        """g(r) as plain text."""
+        return f"{type(self).__name__}({r})"
+
+    def forward(self, raw: Array) -> Array:
+        """g(raw)."""
+        raise NotImplementedError
+
+    def inverse(self, value: Array) -> Array:
+        """The raw whose g is ``value``; anything outside the range."""
+        raise NotImplementedError
+
+    def log_forward(self, raw: Array) -> Array:
+        """Log g(raw)."""
+        return jnp.log(self.forward(raw))
+
+    def log_inverse(self, log_value: Array) -> Array:
+        """The raw whose log g is ``log_value``."""
+        return self.inverse(special.exp(log_value))
+
+    def log_gain(self, raw: Array) -> Array:
+        """D log g / d raw."""
+        return jax.jvp(self.log_forward, (raw,), (jnp.ones_like(raw),))[1]
+
+    def log_ratio(self, a: Array, b: Array) -> Array:
+        """log(g(a) / g(b)), exactly 0 for a = b, to full relative accuracy where the two are near.
+
+        The difference of logs, or, where it agrees with that to its rounding error and so is the better one,
+        the integral of ``log_gain`` from b to a, which adds numbers of one sign (Gauss-Legendre, 5 nodes).
+        """
+        log_a, log_b = self.log_forward(a), self.log_forward(b)
+        nodes, weights = np.polynomial.legendre.leggauss(5)
+        gains = (
+            float(w) / 2 * self.log_gain(b + (float(x) + 1) / 2 * (a - b)) for x, w in zip(nodes, weights, strict=True)
+        )
+        integral = (a - b) * sum(gains)
+        rounding = 4 * jnp.finfo(log_a.dtype).eps * (jnp.abs(log_a) + jnp.abs(log_b) + 1)
+        near = jnp.abs(integral - (log_a - log_b)) <= rounding
+        return jnp.where(a == b, 0, jnp.where(near, integral, log_a - log_b))
+
+    def power(self, raw: Array, exponent: float) -> Array:
+        """g(raw)^exponent."""
+        return _power(self, raw, exponent)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 2))
+def _power(transform: Transform, raw: Array, exponent: float) -> Array:
+    # By way of the log only where g is subnormal: elsewhere the log may have fewer digits than g.
+    value = transform.forward(raw)
+    normal = value >= jnp.finfo(value.dtype).tiny
+    direct = power(jnp.where(normal, value, 1), exponent)
+    return jnp.where(normal, direct, special.exp(exponent * jnp.where(normal, 0, transform.log_forward(raw))))
+
+
+@_power.defjvp
+def _power_jvp(transform: Transform, exponent: float, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    (raw,), (draw,) = primals, tangents
+    value = _power(transform, raw, exponent)
+    return value, exponent * value * transform.log_gain(raw) * draw
+
+
+def power(x: Array, exponent: float) -> Array:
+    """x^exponent for the exponents that lead from one quantity to another: +-1/2, +-1, +-2."""
+    x = {0.5: jnp.sqrt, 1: jnp.asarray, 2: jnp.square}[abs(exponent)](x)
+    return 1 / x if exponent < 0 else x
+
+
+@dataclasses.dataclass(frozen=True)
+class Exp(Transform):
+    """e^r, onto (0, ∞)."""
+
+    range = Interval(0, math.inf)
+
+    def formula(self, r: str = "r") -> str:
+        return f"exp({r})"
+
+    def forward(self, raw: Array) -> Array:
+        return special.exp(raw)
+
+    def log_forward(self, raw: Array) -> Array:
+        return raw
+
+    def inverse(self, value: Array) -> Array:
+        return jnp.log(value)
+
+    def log_inverse(self, log_value: Array) -> Array:
+        return log_value
+
+    def log_ratio(self, a: Array, b: Array) -> Array:
+        return jnp.where(a == b, 0, a - b)
+
+    def power(self, raw: Array, exponent: float) -> Array:
+        return special.exp(exponent * raw)
+
+
+@dataclasses.dataclass(frozen=True)
+class Softplus(Transform):
+    """log(1 + e^(beta r)) / beta, onto (0, ∞); beta = ln 2 gives 1 at r = 0."""
+
+    beta: float = 1.0
+    range = Interval(0, math.inf)
+
+    def __post_init__(self) -> None:
+        require(0 < self.beta < math.inf, "Softplus.beta", self.beta, "positive and finite")
+
+    def formula(self, r: str = "r") -> str:
+        return f"softplus({scaled(self.beta, r)})" + ("" if self.beta == 1 else f"/{number(self.beta)}")
+
+    def forward(self, raw: Array) -> Array:
+        return special.softplus(self.beta * raw) / self.beta
+
+    def log_forward(self, raw: Array) -> Array:
+        # Near g = 1, about its root c: softplus(x) - softplus(c) = log1p(sigmoid(c) expm1(x - c)).
+        x, root = self.beta * raw, math.log(math.expm1(self.beta)) if self.beta < 700 else self.beta
+        near = jnp.abs(self.forward(raw) - 1) < 0.5
+        step = jnp.where(near, x - root, 0)
+        away = special.log1p(special.expm1(step) * -math.expm1(-self.beta)) / self.beta
+        return jnp.where(near, special.log1p(away), special.log_softplus(x) - math.log(self.beta))
+
+    def inverse(self, value: Array) -> Array:
+        return special.softplus_inverse(self.beta * value) / self.beta
+
+    def log_inverse(self, log_value: Array) -> Array:
+        # softplus_inverse(y) tends to log y.
+        y = log_value + math.log(self.beta)
+        return jnp.where(y < -40, y, special.softplus_inverse(special.exp(jnp.maximum(y, -40)))) / self.beta
+
+
+@dataclasses.dataclass(frozen=True)
+class Squareplus(Transform):
+    """(r + sqrt(r^2 + 4)) / 2, onto (0, ∞) (Barron 2021, arXiv:2112.11687)."""
+
+    range = Interval(0, math.inf)
+
+    def formula(self, r: str = "r") -> str:
+        return f"({r} + √({r}² + 4))/2"
+
+    def forward(self, raw: Array) -> Array:
+        return special.squareplus(raw)
+
+    def log_forward(self, raw: Array) -> Array:
+        return special.log_squareplus(raw)
+
+    def inverse(self, value: Array) -> Array:
+        return (value - 1) * (1 + 1 / value)
+
+    def log_inverse(self, log_value: Array) -> Array:
+        return special.expm1(log_value) - special.expm1(-log_value)
+
+
+@dataclasses.dataclass(frozen=True)
+class ExpLinear(Transform):
+    """e^r for r <= 0, 1 + r above, onto (0, ∞) (Dehaene & Brossard 2021, arXiv:2106.13739)."""
+
+    range = Interval(0, math.inf)
+
+    def formula(self, r: str = "r") -> str:
+        return f"exp({r}) if {r} ≤ 0 else 1 + {r}"
+
+    def forward(self, raw: Array) -> Array:
+        return jnp.where(raw > 0, 1 + raw, special.exp(jnp.where(raw > 0, 0, raw)))
+
+    def log_forward(self, raw: Array) -> Array:
+        return jnp.where(raw > 0, special.log1p(jnp.where(raw > 0, raw, 0)), raw)
+
+    def inverse(self, value: Array) -> Array:
+        return jnp.where(value > 1, value - 1, jnp.log(jnp.minimum(value, 1)))
+
+    def log_inverse(self, log_value: Array) -> Array:
+        return jnp.where(log_value > 0, special.expm1(log_value), log_value)
+
+
+@dataclasses.dataclass(frozen=True)
+class Sigmoid(Transform):
+    """low + (high - low) sigmoid(r), onto (low, high)."""
+
+    low: float = 0.0
+    high: float = 1.0
+
+    def __post_init__(self) -> None:
+        require(0 <= self.low < math.inf, "Sigmoid.low", self.low, "at least 0 and finite")
+        require(self.low < self.high < math.inf, "Sigmoid.high", self.high, f"above low = {self.low!r} and finite")
+
+    @property
+    def range(self) -> Interval:
+        return Interval(self.low, self.high)
+
+    @property
+    def width(self) -> float:
+        return self.high - self.low
+
+    def formula(self, r: str = "r") -> str:
+        curve = scaled(self.width, f"sigmoid({r})")
+        return f"{number(self.low)} + {curve}" if self.low else curve
+
+    def forward(self, raw: Array) -> Array:
+        return self.low + self.width * special.sigmoid(raw)
+
+    def log_forward(self, raw: Array) -> Array:
+        # g - 1 in the form that has no cancellation of its own: from the nearer end, or from the middle.
+        middle = (self.low - 1) / 2 + (self.high - 1) / 2 + self.width / 2 * special.tanh(raw / 2)
+        above = (self.high - 1) - self.width * special.sigmoid(-raw)
+        below = (self.low - 1) + self.width * special.sigmoid(raw)
+        away = jnp.where(raw > 1, above, jnp.where(raw < -1, below, middle))
+        near = jnp.abs(away) < 0.5
+        if self.low == 0:
+            far = math.log(self.high) + special.log_sigmoid(raw)
+        else:
+            far = jnp.log(self.forward(raw))
+        return jnp.where(near, special.log1p(jnp.where(near, away, 0)), far)
+
+    def inverse(self, value: Array) -> Array:
+        return jnp.log(value - self.low) - jnp.log(self.high - value)
+
+    def log_inverse(self, log_value: Array) -> Array:
+        if self.low > 0:
+            return self.inverse(special.exp(log_value))
+        below = math.log(self.high) - log_value
+        return -below - special.log1mexp(below)
+
+
+@dataclasses.dataclass(frozen=True)
+class HalfBounded(Transform):
+    """high/2 e^r for r <= 0, high/2 (2 - e^-r) above: onto (0, high), the up-bounded form of Dehaene & Brossard 2021.
+
+    It is ``high`` times the distribution function of a standard Laplace variable.
+    """
+
+    high: float = 1.0
+
+    def __post_init__(self) -> None:
+        require(0 < self.high < math.inf, "HalfBounded.high", self.high, "positive and finite")
+
+    @property
+    def range(self) -> Interval:
+        return Interval(0, self.high)
+
+    def formula(self, r: str = "r") -> str:
+        return f"{scaled(self.high / 2, f'exp({r})')} if {r} ≤ 0 else {number(self.high)} - " + scaled(
+            self.high / 2, f"exp(-{r})"
+        )
+
+    def forward(self, raw: Array) -> Array:
+        tail = special.exp(-jnp.abs(raw))
+        return self.high / 2 * jnp.where(raw > 0, 2 - tail, tail)
+
+    def log_forward(self, raw: Array) -> Array:
+        right = jnp.where(raw > 0, raw, 0)
+        away = (self.high / 2 - 1) - self.high / 2 * special.expm1(-right)
+        near = jnp.abs(away) < 0.5
+        above = special.log1p(jnp.where(near, away, 0))
+        far = math.log(self.high / 2) + special.log1p(-special.expm1(-right))
+        return jnp.where(raw > 0, jnp.where(near, above, far), math.log(self.high / 2) + raw)
+
+    def inverse(self, value: Array) -> Array:
+        left = value <= self.high / 2
+        rest = jnp.where(left, value, self.high - value) / (self.high / 2)
+        return jnp.where(left, 1, -1) * jnp.log(rest)
+
+    def log_inverse(self, log_value: Array) -> Array:
+        x = log_value - math.log(self.high / 2)
+        return jnp.where(x <= 0, x, self.inverse(special.exp(log_value)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Identity(Transform):
+    """r itself: no constraint. Its log is NaN below 0, which is what makes a constraint necessary."""
+
+    range = Interval(-math.inf, math.inf)
+
+    def formula(self, r: str = "r") -> str:
+        return r
+
+    def forward(self, raw: Array) -> Array:
+        return raw
+
+    def inverse(self, value: Array) -> Array:
+        return value
+
+    def power(self, raw: Array, exponent: float) -> Array:
+        return power(raw, exponent)
+
+
+@dataclasses.dataclass(frozen=True)
+class Abs(Transform):
+    """|r|, onto [0, ∞): neither invertible nor smooth at 0."""
+
+    range = Interval(0, math.inf, closed=True)
+
+    def formula(self, r: str = "r") -> str:
+        return f"|{r}|"
+
+    def forward(self, raw: Array) -> Array:
+        return jnp.where(raw < 0, -raw, raw)
+
+    def inverse(self, value: Array) -> Array:
+        return value
+
+    def power(self, raw: Array, exponent: float) -> Array:
+        return power(self.forward(raw), exponent)
+
+
+@dataclasses.dataclass(frozen=True)
+class Square(Transform):
+    """r^2, onto [0, ∞): not invertible, and of zero slope at 0."""
+
+    range = Interval(0, math.inf, closed=True)
+
+    def formula(self, r: str = "r") -> str:
+        return f"{r}²"
+
+    def forward(self, raw: Array) -> Array:
+        return jnp.square(raw)
+
+    def log_forward(self, raw: Array) -> Array:
+        return 2 * jnp.log(Abs().forward(raw))
+
+    def inverse(self, value: Array) -> Array:
+        return jnp.sqrt(value)
+
+    def log_inverse(self, log_value: Array) -> Array:
+        return special.exp(log_value / 2)
+
+    def power(self, raw: Array, exponent: float) -> Array:
+        return power(self.forward(raw), exponent)
