@@ -19,6 +19,8 @@ from jaxvae.chains import Floor as Floor
 from jaxvae.chains import HardClip as HardClip
 from jaxvae.chains import SoftClip as SoftClip
 from jaxvae.chains import TanhClip as TanhClip
+from jaxvae.contract import Report as Report
+from jaxvae.contract import check_parameterization as check_parameterization
 from jaxvae.gaussian import Fisher as Fisher
 from jaxvae.gaussian import Gaussian as Gaussian
 from jaxvae.gaussian import convert as convert
@@ -73,6 +75,7 @@ from jaxvae.transforms import Exp as Exp
 from jaxvae.transforms import ExpLinear as ExpLinear
 from jaxvae.transforms import HalfBounded as HalfBounded
 from jaxvae.transforms import Identity as Identity
+from jaxvae.transforms import Interval as Interval
 from jaxvae.transforms import Sigmoid as Sigmoid
 from jaxvae.transforms import Softplus as Softplus
 from jaxvae.transforms import Square as Square

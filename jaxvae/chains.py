@@ -185,8 +185,10 @@ class Floor:
 def _image(part: Clip | Transform, interval: Interval) -> tuple[float, float]:
     """The ends of a part's values over an interval: its range, but for the ends that are cut off already."""
     with jax.enable_x64(True), jax.ensure_compile_time_eval():
-        low = float(part.forward(jnp.asarray(interval.low))) if math.isfinite(interval.low) else part.range.low
-        high = float(part.forward(jnp.asarray(interval.high))) if math.isfinite(interval.high) else part.range.high
+        low = float(part.forward(jnp.asarray(float(interval.low)))) if math.isfinite(interval.low) else part.range.low
+        high = (
+            float(part.forward(jnp.asarray(float(interval.high)))) if math.isfinite(interval.high) else part.range.high
+        )
     return low, high
 
 
@@ -221,7 +223,8 @@ class Chain(Transform):
     @functools.cached_property
     def range(self) -> Interval:
         interval = Interval(-math.inf, math.inf)
-        for part in (*self.clips, self.transform):
+        parts: tuple[Clip | Transform, ...] = (*self.clips, self.transform)
+        for part in parts:
             ends = _image(part, interval)
             interval = Interval(*ends, interval.closed or part.range.closed)
         shift = self.floor.low if self.floor else 0.0

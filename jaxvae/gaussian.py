@@ -7,11 +7,13 @@ rules. How sigma arises from ``raw`` is the parameterization's affair alone.
 """
 
 import dataclasses
+import functools
 import math
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
@@ -47,10 +49,11 @@ class Gaussian:
     def __post_init__(self) -> None:
         if not isinstance(self.parameterization, Parameterization):
             raise TypeError(f"Gaussian.parameterization must be a Parameterization, got {self.parameterization!r}")
-        scalar_dtype = jnp.result_type(self.loc, self.raw, float)
         for name in ("loc", "raw"):
             x = getattr(self, name)
-            dtype = scalar_dtype if jnp.ndim(x) == 0 and isinstance(x, int | float) else jnp.result_type(x, float)
+            # A Python number takes the other's dtype.
+            dtype = jnp.result_type(self.loc, self.raw) if isinstance(x, int | float) else jnp.result_type(x)
+            dtype = dtype if jnp.issubdtype(dtype, jnp.floating) else special.compute_dtype(dtype)
             object.__setattr__(self, name, jnp.asarray(x, dtype))
         try:
             jnp.broadcast_shapes(self.loc.shape, self.raw.shape)
@@ -153,19 +156,42 @@ def kl_divergence(q: Gaussian, p: Gaussian | None = None) -> Array:
         An array of the broadcast shape, float32 or float64.
     """
     if p is None:
-        t = 2 * q.log_std
-        return (special.excess(t, q.variance) + jnp.square(q.mean)) / 2
+        mean, raw = _aligned(q.mean, q.raw)
+        return _scale_cost_to_standard(q.parameterization, raw) + mean * (mean / 2)
     rho, distance = _compare(q, p)
     return _scale_cost(rho) + distance
 
 
+def _half_excess(log_ratio: Array, ratio: Array) -> Array:
+    """½ (ratio² - 1 - log ratio²), given log ratio and ratio; inf only where this itself overflows."""
+    near = jnp.abs(log_ratio) < 0.5
+    close = special.expm1mx(2 * jnp.where(near, log_ratio, 0)) / 2
+    return jnp.where(near, close, ratio * (ratio / 2) - 0.5 - log_ratio)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _scale_cost_to_standard(p: Parameterization, raw: Array) -> Array:
+    return _half_excess(p.log_std(raw), p.std(raw))
+
+
+@_scale_cost_to_standard.defjvp
+def _scale_cost_to_standard_jvp(p: Parameterization, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    # d/draw = (σ² - 1) gain, with σ kept finite, so that it doesn't meet a gain of 0.
+    (raw,), (draw,) = primals, tangents
+    log_std, gain = p.log_std(raw), p.log_std_gain(raw)
+    std = jnp.minimum(p.std(raw), float(np.finfo(raw.dtype).max))
+    near = jnp.abs(log_std) < 0.5
+    slope = jnp.where(near, special.expm1(2 * jnp.where(near, log_std, 0)) * gain, std * (std * gain) - gain)
+    return _scale_cost_to_standard(p, raw), slope * draw
+
+
 @jax.custom_jvp
 def _scale_cost(rho: Array) -> Array:
-    return special.expm1mx(2 * rho) / 2
+    return _half_excess(rho, special.exp(rho))
 
 
 # Kept finite, so that it doesn't meet a gain of 0.
-_scale_cost.defjvps(lambda drho, ans, rho: jnp.minimum(special.expm1(2 * rho), jnp.finfo(rho.dtype).max) * drho)
+_scale_cost.defjvps(lambda drho, ans, rho: jnp.minimum(special.expm1(2 * rho), float(np.finfo(rho.dtype).max)) * drho)
 
 
 def _compare(q: Gaussian, p: Gaussian) -> tuple[Array, Array]:
@@ -201,7 +227,8 @@ def cross_entropy(q: Gaussian, p: Gaussian) -> Array:
     """-E_q[log p] = ½ (σ_q²/σ_p² + (mean_q - mean_p)²/σ_p²) + log σ_p + ½ log 2π, in nats, elementwise."""
     rho, distance = _compare(q, p)
     log_std = _aligned(p.log_std, rho)[0]
-    return special.exp(2 * rho) / 2 + distance + log_std + _LOG_2PI / 2
+    ratio = special.exp(rho)
+    return ratio * (ratio / 2) + distance + log_std + _LOG_2PI / 2
 
 
 def jeffreys(q: Gaussian, p: Gaussian) -> Array:

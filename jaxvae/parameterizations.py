@@ -11,12 +11,14 @@ To add one, write a line like those at the end of this file; a new transform goe
 import dataclasses
 import difflib
 import functools
+import inspect
 import math
 from collections.abc import Mapping
 from types import MappingProxyType
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
@@ -74,21 +76,18 @@ class Parameterization:
         require(
             self.quantity in QUANTITIES, "Parameterization.quantity", self.quantity, " or ".join(map(repr, QUANTITIES))
         )
-        missing = [
-            m
-            for m in (
-                "forward",
-                "log_forward",
-                "log_gain",
-                "log_ratio",
-                "power",
-                "inverse",
-                "log_inverse",
-                "range",
-                "formula",
-            )
-            if not hasattr(self.transform, m)
-        ]
+        needed = (
+            "forward",
+            "log_forward",
+            "log_gain",
+            "log_ratio",
+            "power",
+            "inverse",
+            "log_inverse",
+            "range",
+            "formula",
+        )
+        missing = [name for name in needed if inspect.getattr_static(self.transform, name, None) is None]
         require(not missing, "Parameterization.transform", self.transform, f"a Transform; it has no {missing}")
 
     @property
@@ -169,7 +168,7 @@ class Parameterization:
         """
         std = _computed(std)
         quantity = power(std, 1 / self.exponent)
-        usable = (quantity >= jnp.finfo(std.dtype).tiny) & (quantity < jnp.inf)
+        usable = (quantity >= float(np.finfo(std.dtype).tiny)) & (quantity < jnp.inf)
         direct = self.transform.inverse(jnp.where(usable, quantity, 1))
         raw = jnp.where(usable, direct, self.transform.log_inverse(jnp.log(std) / self.exponent))
         return self._within_range(raw, std, "std", self.std_range)
@@ -185,7 +184,7 @@ class Parameterization:
         """NaN where the value lies outside; a closed end gives way by 4 ulp, for values that were rounded to it."""
         low, high = (jnp.asarray(end, value.dtype) for end in interval[:2])
         if interval.closed:
-            slack = 4 * jnp.finfo(value.dtype).eps * jnp.abs(value)
+            slack = 4 * float(np.finfo(value.dtype).eps) * jnp.abs(value)
             inside = (value >= low - slack) & (value <= high + slack)
         else:
             inside = (value > low) & (value < high)
@@ -215,7 +214,8 @@ def _log_std_ratio_jvp(p: Parameterization, primals: tuple, tangents: tuple) -> 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _half_square(p: Parameterization, x: Array, loc: Array, raw: Array) -> Array:
-    return jnp.square(p._standardized(x, loc, raw)) / 2
+    z = p._standardized(x, loc, raw)
+    return z * (z / 2)
 
 
 @_half_square.defjvp
@@ -226,11 +226,11 @@ def _half_square_jvp(p: Parameterization, primals: tuple, tangents: tuple) -> tu
     inverse = _finite(p.transform.power(raw, -p.exponent))
     by_loc, by_raw = p.mean_slopes(loc, raw)
     slopes = (inverse, -by_loc, -by_raw - z * p.log_std_gain(raw))
-    return jnp.square(z) / 2, sum(_finite(z * slope) * t for slope, t in zip(slopes, (dx, dloc, draw), strict=True))
+    return z * (z / 2), sum(_finite(z * slope) * t for slope, t in zip(slopes, (dx, dloc, draw), strict=True))
 
 
 def _finite(x: Array) -> Array:
-    largest = jnp.finfo(x.dtype).max
+    largest = float(np.finfo(x.dtype).max)
     return jnp.clip(x, -largest, largest)
 
 
@@ -256,7 +256,7 @@ class NaturalParameterization(Parameterization):
     def _standardized(self, x: Array, loc: Array, raw: Array) -> Array:
         # Where the mean had to be kept finite, z = x / σ - loc σ is -loc σ.
         mean = self.mean(loc, raw)
-        beyond = (jnp.abs(mean) >= jnp.finfo(raw.dtype).max) & (x != mean)
+        beyond = (jnp.abs(mean) >= float(np.finfo(raw.dtype).max)) & (x != mean)
         return jnp.where(beyond, _finite(-loc * self.std(raw)), super()._standardized(x, loc, raw))
 
 

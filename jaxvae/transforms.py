@@ -10,6 +10,7 @@ Transforms are frozen dataclasses: hashable, comparable, and static under ``jit`
 
 import dataclasses
 import functools
+import itertools
 import math
 from collections.abc import Callable
 from typing import NamedTuple
@@ -51,6 +52,13 @@ def scaled(factor: float, text: str) -> str:
     return text if factor == 1 else f"{number(factor)}·{text}"
 
 
+def call(function: str, argument: str) -> str:
+    """The text of a function call, without brackets about the whole argument."""
+    depths = itertools.accumulate({"(": 1, ")": -1}.get(c, 0) for c in argument)
+    enclosed = argument.startswith("(") and list(depths).index(0) == len(argument) - 1
+    return f"{function}({argument[1:-1] if enclosed else argument})"
+
+
 def require(condition: bool, field: str, value: object, allowed: str) -> None:
     """Raises ValueError naming a field, its value and what it may be."""
     if not condition:
@@ -71,7 +79,7 @@ class Transform:
 
     def formula(self, r: str = "r") -> str:
         """g(r) as plain text."""
-        return f"{type(self).__name__}({r})"
+        return call(type(self).__name__, r)
 
     def forward(self, raw: Array) -> Array:
         """g(raw)."""
@@ -91,23 +99,25 @@ class Transform:
 
     def log_gain(self, raw: Array) -> Array:
         """D log g / d raw."""
-        return jax.jvp(self.log_forward, (raw,), (jnp.ones_like(raw),))[1]
+        _, gain = jax.jvp(self.log_forward, (raw,), (jnp.ones_like(raw),))
+        return jnp.asarray(gain)
 
     def log_ratio(self, a: Array, b: Array) -> Array:
         """log(g(a) / g(b)), exactly 0 for a = b, to full relative accuracy where the two are near.
 
-        The difference of logs, or, where it agrees with that to its rounding error and so is the better one,
-        the integral of ``log_gain`` from b to a, which adds numbers of one sign (Gauss-Legendre, 5 nodes).
+        For near raws the integral of ``log_gain`` from b to a, which adds numbers of one sign (Gauss-Legendre with
+        8 nodes), unless it contradicts the difference of logs, as it may across a kink; else that difference.
         """
-        log_a, log_b = self.log_forward(a), self.log_forward(b)
-        nodes, weights = np.polynomial.legendre.leggauss(5)
-        gains = (
-            float(w) / 2 * self.log_gain(b + (float(x) + 1) / 2 * (a - b)) for x, w in zip(nodes, weights, strict=True)
-        )
-        integral = (a - b) * sum(gains)
-        rounding = 4 * jnp.finfo(log_a.dtype).eps * (jnp.abs(log_a) + jnp.abs(log_b) + 1)
-        near = jnp.abs(integral - (log_a - log_b)) <= rounding
-        return jnp.where(a == b, 0, jnp.where(near, integral, log_a - log_b))
+        log_a, log_b, step = self.log_forward(a), self.log_forward(b), a - b
+        nodes, weights = np.polynomial.legendre.leggauss(8)
+        gains = [
+            float(w) / 2 * self.log_gain(b + (float(x) + 1) / 2 * step) for x, w in zip(nodes, weights, strict=True)
+        ]
+        integral = step * functools.reduce(jnp.add, gains)
+        rounding = 4 * float(np.finfo(log_a.dtype).eps) * (jnp.abs(log_a) + jnp.abs(log_b) + 1)
+        near = jnp.abs(step) <= 1 + (jnp.abs(a) + jnp.abs(b)) / 8
+        agree = jnp.abs(integral - (log_a - log_b)) <= rounding
+        return jnp.where(step == 0, 0, jnp.where(near & agree, integral, log_a - log_b))
 
     def power(self, raw: Array, exponent: float) -> Array:
         """g(raw)^exponent."""
@@ -118,7 +128,7 @@ class Transform:
 def _power(transform: Transform, raw: Array, exponent: float) -> Array:
     # By way of the log only where g is subnormal: elsewhere the log may have fewer digits than g.
     value = transform.forward(raw)
-    normal = value >= jnp.finfo(value.dtype).tiny
+    normal = value >= float(np.finfo(value.dtype).tiny)
     direct = power(jnp.where(normal, value, 1), exponent)
     return jnp.where(normal, direct, special.exp(exponent * jnp.where(normal, 0, transform.log_forward(raw))))
 
@@ -132,8 +142,9 @@ def _power_jvp(transform: Transform, exponent: float, primals: tuple, tangents: 
 
 def power(x: Array, exponent: float) -> Array:
     """x^exponent for the exponents that lead from one quantity to another: +-1/2, +-1, +-2."""
-    x = {0.5: jnp.sqrt, 1: jnp.asarray, 2: jnp.square}[abs(exponent)](x)
-    return 1 / x if exponent < 0 else x
+    root_or_square = {0.5: jnp.sqrt, 1: jnp.asarray, 2: jnp.square}[abs(exponent)]
+    y: Array = root_or_square(x)
+    return 1 / y if exponent < 0 else y
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,7 +154,7 @@ class Exp(Transform):
     range = Interval(0, math.inf)
 
     def formula(self, r: str = "r") -> str:
-        return f"exp({r})"
+        return call("exp", r)
 
     def forward(self, raw: Array) -> Array:
         return special.exp(raw)
@@ -175,7 +186,7 @@ class Softplus(Transform):
         require(0 < self.beta < math.inf, "Softplus.beta", self.beta, "positive and finite")
 
     def formula(self, r: str = "r") -> str:
-        return f"softplus({scaled(self.beta, r)})" + ("" if self.beta == 1 else f"/{number(self.beta)}")
+        return call("softplus", scaled(self.beta, r)) + ("" if self.beta == 1 else f"/{number(self.beta)}")
 
     def forward(self, raw: Array) -> Array:
         return special.softplus(self.beta * raw) / self.beta
@@ -261,7 +272,7 @@ class Sigmoid(Transform):
         return self.high - self.low
 
     def formula(self, r: str = "r") -> str:
-        curve = scaled(self.width, f"sigmoid({r})")
+        curve = scaled(self.width, call("sigmoid", r))
         return f"{number(self.low)} + {curve}" if self.low else curve
 
     def forward(self, raw: Array) -> Array:
@@ -274,10 +285,7 @@ class Sigmoid(Transform):
         below = (self.low - 1) + self.width * special.sigmoid(raw)
         away = jnp.where(raw > 1, above, jnp.where(raw < -1, below, middle))
         near = jnp.abs(away) < 0.5
-        if self.low == 0:
-            far = math.log(self.high) + special.log_sigmoid(raw)
-        else:
-            far = jnp.log(self.forward(raw))
+        far = math.log(self.high) + special.log_sigmoid(raw) if self.low == 0 else jnp.log(self.forward(raw))
         return jnp.where(near, special.log1p(jnp.where(near, away, 0)), far)
 
     def inverse(self, value: Array) -> Array:
@@ -317,7 +325,10 @@ class HalfBounded(Transform):
 
     def log_forward(self, raw: Array) -> Array:
         right = jnp.where(raw > 0, raw, 0)
-        away = (self.high / 2 - 1) - self.high / 2 * special.expm1(-right)
+        # high/2 (2 - e^-r) - 1, in the form that has no cancellation of its own at its end of the range.
+        outer = (self.high - 1) - self.high / 2 * special.exp(-right)
+        inner = (self.high / 2 - 1) - self.high / 2 * special.expm1(-right)
+        away = jnp.where(raw > 1, outer, inner)
         near = jnp.abs(away) < 0.5
         above = special.log1p(jnp.where(near, away, 0))
         far = math.log(self.high / 2) + special.log1p(-special.expm1(-right))

@@ -132,8 +132,14 @@ SPECIAL: dict[str, tuple[Callable[[Real], Real], Callable[[Real], Real]]] = {
     "softplus": (softplus, sigmoid),
     "log_sigmoid": (lambda x: -softplus(-x), lambda x: sigmoid(-x)),
     "log_softplus": (lambda x: mpmath.log(softplus(x)), lambda x: sigmoid(x) / softplus(x)),
-    "log1mexp": (lambda x: mpmath.log(-mpmath.expm1(-x)), lambda x: 1 / mpmath.expm1(x)),
-    "softplus_inverse": (lambda y: mpmath.log(mpmath.expm1(y)), lambda y: -1 / mpmath.expm1(-y)),
+    "log1mexp": (
+        lambda x: mpmath.log(-mpmath.expm1(-x)) if x < 1 else mpmath.log1p(-exp(-x)),
+        lambda x: 1 / mpmath.expm1(x),
+    ),
+    "softplus_inverse": (
+        lambda y: mpmath.log(mpmath.expm1(y)) if y < 1 else y + mpmath.log1p(-exp(-y)),
+        lambda y: -1 / mpmath.expm1(-y),
+    ),
     "squareplus": (squareplus, lambda x: squareplus(x) / mpmath.sqrt(x * x + 4)),
     "log_squareplus": (lambda x: mpmath.asinh(x / 2), lambda x: 1 / mpmath.sqrt(x * x + 4)),
 }

@@ -1,0 +1,241 @@
+"""Pictures of parameterizations: arrays in, matplotlib figures out.
+
+Figures are plain ``matplotlib.figure.Figure`` objects, drawn without pyplot: they need no display, and no state
+is left behind. Within a panel a colour is a parameterization, a line style the quantity that it models.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+import jax
+import jax.numpy as jnp
+import matplotlib
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import SymmetricalLogLocator
+from matplotlib.typing import LineStyleType
+
+from jaxvae.chains import Chain
+from jaxvae.gaussian import Gaussian, kl_divergence
+from jaxvae.parameterizations import QUANTITIES, Parameterization
+from jaxvae.transforms import Abs, Exp, ExpLinear, HalfBounded, Identity, Sigmoid, Softplus, Square, Squareplus
+
+# Okabe & Ito 2008, made to be told apart by the colour-blind; without its yellow, which is faint on white.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_STYLES: Mapping[str, LineStyleType] = {"std": "-", "variance": (0, (5, 1.5)), "precision": (0, (1.2, 1.2))}
+_FAMILIES = {
+    Exp: "exponential",
+    Softplus: "softplus",
+    Squareplus: "linear\nabove",
+    ExpLinear: "linear\nabove",
+    Sigmoid: "bounded\nabove",
+    HalfBounded: "bounded\nabove",
+    Identity: "baselines",
+    Square: "baselines",
+    Abs: "baselines",
+}
+_TITLES = (
+    "(a)  standard deviation σ",
+    "(b)  gain d log σ / dr",
+    "(c)  dKL / dr in nats, linear in ±1",
+    "(d)  where floating point holds",
+)
+_HEADING = "From a raw number r to a standard deviation σ"
+_REACH = 200  # of panel (d), on either side of 0
+_TOLERANCE = 1e-5
+# The smallest and the largest normal number.
+_BFLOAT16 = (2.0**-126, (2 - 2.0**-7) * 2.0**127)
+_FLOAT16 = (2.0**-14, (2 - 2.0**-10) * 2.0**15)
+_GREY = "#666666"
+
+
+def explain(parameterizations: Mapping[str, Parameterization] | Sequence[Parameterization]) -> Figure:
+    """What each parameterization makes of its raw number r, in four panels.
+
+    (a) σ; (b) the gain d log σ / d r; (c) the derivative of KL(N(0, σ²) ‖ N(0, 1)) in nats; (d) the r for which
+    that KL and its derivative come out right in float32 (to a relative 1e-5 of float64), and those for which σ is
+    a normal number in bfloat16 and in float16. More than seven are drawn as one row of panels per family.
+
+    Args:
+        parameterizations: by name, or a sequence whose members go by their own name or formula.
+
+    Returns:
+        A figure of 1600 x 1000 pixels, taller when there are more than six rows; its axes are the panels, row by row.
+
+    Raises:
+        ValueError: without parameterizations.
+    """
+    if not isinstance(parameterizations, Mapping):
+        parameterizations = {p.name or p.formula: p for p in parameterizations}
+    if not parameterizations:
+        raise ValueError("parameterizations must hold at least one, got none")
+    groups = _groups(parameterizations)
+    size = 12.0 if len(groups) == 1 else 10.5
+    with matplotlib.rc_context({"font.size": size, "axes.spines.top": False, "axes.spines.right": False}):
+        figure = Figure(figsize=(16, 10 * max(1, len(groups) / 6)), dpi=100, layout="constrained")
+        if len(groups) == 1:
+            _draw_few(figure, parameterizations)
+        else:
+            _draw_many(figure, groups)
+        figure.legend(handles=_keys(), loc="outside lower center", ncols=4, frameon=False, handlelength=2.5)
+    return figure
+
+
+def _groups(parameterizations: Mapping[str, Parameterization]) -> list[tuple[str, dict[str, Parameterization]]]:
+    """One group where colours suffice; else families, each in parts of nearly equal size that they suffice for."""
+    if len(parameterizations) <= len(_COLOURS):
+        return [("", dict(parameterizations))]
+    families: dict[str, list[tuple[str, Parameterization]]] = {}
+    for name, p in parameterizations.items():
+        families.setdefault(_family(p), []).append((name, p))
+    groups = []
+    for family, members in families.items():
+        parts = math.ceil(len(members) / len(_COLOURS))
+        size = math.ceil(len(members) / parts)
+        groups += [(family, dict(members[start : start + size])) for start in range(0, len(members), size)]
+    return groups
+
+
+def _family(p: Parameterization) -> str:
+    core = p.transform.transform if isinstance(p.transform, Chain) else p.transform
+    family = _FAMILIES.get(type(core), "others")
+    # Most published clips and floors are about an exponential: a family of their own.
+    return f"{family},\nin bounds" if isinstance(core, Exp) and p.transform.range != core.range else family
+
+
+def _draw_few(figure: Figure, parameterizations: Mapping[str, Parameterization]) -> None:
+    panels = list(figure.subplots(2, 2, width_ratios=(1, 1.15)).flat)
+    _draw_row(panels, parameterizations)
+    for panel, title in zip(panels, _TITLES, strict=True):
+        panel.set_title(title, loc="left", fontsize=14)
+        panel.set_xlabel("raw number r")
+    labels = [f"{name}:  {p.formula}" for name, p in parameterizations.items()]
+    figure.legend(
+        handles=panels[0].get_lines(),
+        labels=labels,
+        title=_HEADING,
+        title_fontproperties={"size": 19, "weight": "bold"},
+        loc="outside upper center",
+        ncols=3 if len(labels) > 4 and max(map(len, labels)) <= 50 else 2,
+        frameon=False,
+        handlelength=3,
+    )
+
+
+def _draw_many(figure: Figure, groups: Sequence[tuple[str, Mapping[str, Parameterization]]]) -> None:
+    figure.suptitle(_HEADING, fontsize=19, fontweight="bold")
+    rows = figure.subplots(len(groups), 4, sharex="col", width_ratios=(1, 1, 1, 1.9))
+    for (family, members), row in zip(groups, rows, strict=True):
+        _draw_row(list(row), members)
+        row[0].set_ylabel(family, fontsize=11, fontweight="bold")
+    for title, column in zip(_TITLES, rows.T, strict=True):
+        column[0].set_title(title, loc="left", fontsize=13)
+        column[-1].set_xlabel("raw number r")
+    for column in rows.T[:3]:
+        low, high = zip(*(panel.get_ylim() for panel in column), strict=True)
+        for panel in column:
+            panel.set_ylim(min(low), max(high))
+    for panel in rows[:, 2]:
+        low, high = panel.get_ylim()
+        panel.set_yticks([tick for tick in (-1e8, -1e4, 0, 1e4, 1e8) if low <= tick <= high])
+
+
+def _draw_row(panels: Sequence[Axes], parameterizations: Mapping[str, Parameterization]) -> None:
+    """The four panels of some parameterizations, at most as many as there are colours."""
+    std, gain, slope, ranges = panels
+    std.set_yscale("log")
+    gain.axhline(0, color=_GREY, linewidth=0.6)
+    slope.axhline(0, color=_GREY, linewidth=0.6)
+    slope.set_yscale("symlog", linthresh=1)
+    locator = SymmetricalLogLocator(base=10, linthresh=1)
+    locator.set_params(numticks=7)
+    slope.yaxis.set_major_locator(locator)
+    raw = np.linspace(-10, 10, 801, dtype=np.float32)
+    count = len(parameterizations)
+    extremes = [0.0]
+    for row, (colour, (name, p)) in enumerate(zip(_COLOURS, parameterizations.items(), strict=False)):
+        # Where curves coincide, the earlier ones stay visible as the wider ones.
+        width = 1.8 + (count - 1 - row) * 0.45
+        exists = np.isfinite(p.log_std(raw))
+        curves = np.asarray(p.std(raw)), np.asarray(p.log_std_gain(raw)), _kl_and_slope(raw, p)[1]
+        for panel, values in zip((std, gain, slope), curves, strict=True):
+            drawn = np.where(exists & np.isfinite(values), values, np.nan)
+            panel.plot(raw, drawn, label=name, color=colour, linestyle=_STYLES[p.quantity], linewidth=width)
+            # A gain may have a pole, which shouldn't set the scale.
+            if panel is gain and not np.all(np.isnan(drawn)):
+                extremes += [float(q) for q in np.nanpercentile(drawn, (10, 90))]
+        _draw_ranges(ranges, row, colour, p)
+    margin = 0.1 * (max(extremes) - min(extremes)) + 1e-3
+    gain.set_ylim(min(extremes) - margin, max(extremes) + margin)
+    for panel in (std, gain, slope):
+        panel.set_xlim(-10, 10)
+        panel.set_xticks((-10, -5, 0, 5, 10))
+        panel.grid(color="#E5E5E5", linewidth=0.6)
+    ranges.set_yticks(range(count), list(parameterizations))
+    ranges.set_ylim(max(count, 4) - 0.4, -0.6)
+    ranges.tick_params(axis="y", length=0)
+    ranges.set_xlim(-_REACH, _REACH)
+    ranges.grid(axis="x", color="#E5E5E5", linewidth=0.6)
+    ranges.set_axisbelow(True)
+
+
+def _draw_ranges(panel: Axes, row: int, colour: str, p: Parameterization) -> None:
+    """A bar where KL is exact, pale where it doesn't respond to r; below it a thin one where σ is a normal number."""
+    raw = np.linspace(-_REACH, _REACH, 20 * _REACH + 1, dtype=np.float32)
+    approximate = _kl_and_slope(raw, p)
+    with jax.enable_x64(True):
+        wide = jnp.asarray(raw, jnp.float64)
+        true = _kl_and_slope(wide, p)
+        std = np.asarray(p.std(wide))
+        responds = np.asarray(p.log_std_gain(wide)) != 0
+    exact = np.all(
+        [np.isclose(x, y, rtol=_TOLERANCE, atol=0) & np.isfinite(x) for x, y in zip(approximate, true, strict=True)], 0
+    )
+    bars = [(exact & responds, -0.34, 0.4, 0.0), (exact & ~responds, -0.34, 0.4, 0.7)]
+    for (smallest, largest), pale in ((_BFLOAT16, 0.6), (_FLOAT16, 0.0)):
+        bars.append(((std >= smallest) & (std <= largest), 0.14, 0.16, pale))
+    for mask, top, height, pale in bars:
+        panel.broken_barh(list(_runs(raw, mask)), (row + top, height), color=_lighter(colour, pale), linewidth=0)
+
+
+def _kl_and_slope(raw: ArrayLike, p: Parameterization) -> tuple[np.ndarray, np.ndarray]:
+    """KL(N(0, σ²) ‖ N(0, 1)) in nats and its derivative by raw, elementwise."""
+
+    def kl(raw: Array) -> Array:
+        return kl_divergence(Gaussian(jnp.zeros_like(raw), raw, p))
+
+    raw = jnp.asarray(raw)
+    value, slope = jax.jvp(kl, (raw,), (jnp.ones_like(raw),))
+    return np.asarray(value), np.asarray(slope)
+
+
+def _runs(x: np.ndarray, mask: np.ndarray) -> Iterator[tuple[float, float]]:
+    """(start, width) of each stretch of x in which the mask is true."""
+    changes = np.flatnonzero(np.diff(mask, prepend=False, append=False))
+    for start, stop in changes.reshape(-1, 2):
+        yield float(x[start]), float(x[stop - 1] - x[start])
+
+
+def _lighter(colour: str, amount: float) -> tuple[float, float, float]:
+    red, green, blue = (channel + (1 - channel) * amount for channel in to_rgb(colour))
+    return red, green, blue
+
+
+def _keys() -> list[Line2D]:
+    """What bars and line styles mean."""
+    bars = (
+        (9, 0.0, "KL and dKL/dr right to 1e-5 in float32"),
+        (9, 0.7, "right, but clipped: σ ignores r"),
+        (4, 0.0, "σ is a normal number in float16"),
+        (4, 0.6, "σ is a normal number in bfloat16"),
+    )
+    lines = ((symbol, _STYLES[quantity]) for quantity, (_, symbol) in QUANTITIES.items())
+    return [
+        *(Line2D([], [], lw=width, color=_lighter(_GREY, pale), label=text) for width, pale, text in bars),
+        *(Line2D([], [], lw=2, color=_GREY, linestyle=style, label=f"r models {symbol}") for symbol, style in lines),
+    ]

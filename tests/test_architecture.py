@@ -1,0 +1,105 @@
+"""The house: imports run downwards, start-up is light, tests mirror the package."""
+
+import ast
+import json
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "jaxvae"
+FLOORS = {
+    "_version": 0,
+    "special": 0,
+    "transforms": 1,
+    "chains": 1,
+    "parameterizations": 2,
+    "gaussian": 2,
+    "contract": 2,
+    "plots": 5,
+    "cli": 6,
+    "__main__": 6,
+    "__init__": 7,
+}
+HEAVY = ("flax", "optax", "orbax", "tensorflow_datasets", "tensorflow", "matplotlib", "rich", "chex")
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def room(module: Path) -> str:
+    """A file's name in FLOORS: that of its folder, for files in one."""
+    return module.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported(module: Path) -> set[str]:
+    """The modules that a file imports, with those inside its functions."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(module.read_text())):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}: relative import"
+            names.add(node.module)
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return names
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda m: str(m.relative_to(PACKAGE)))
+def test_imports_run_downwards(module):
+    here = room(module)
+    for name in imported(module):
+        parts = name.split(".")
+        if parts[0] == "jaxvae" and len(parts) > 1 and parts[1] in FLOORS and parts[1] != here:
+            there = parts[1]
+            assert FLOORS[there] <= FLOORS[here], f"{here} imports {there} from above"
+            assert not FLOORS[there] == FLOORS[here] == 3, f"{here} imports {there}, a room of the same floor"
+
+
+def test_every_module_has_a_floor():
+    assert {room(m) for m in MODULES} == set(FLOORS)
+
+
+def test_no_import_cycles():
+    graph = {room(m): {n.split(".")[1] for n in imported(m) if n.startswith("jaxvae.")} & set(FLOORS) for m in MODULES}
+    done: set[str] = set()
+    while len(done) < len(graph):
+        ready = {name for name, needs in graph.items() if name not in done and needs - {name} <= done}
+        assert ready, f"cycle among {set(graph) - done}"
+        done |= ready
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda m: str(m.relative_to(PACKAGE)))
+def test_matplotlib_is_imported_in_one_place(module):
+    if room(module) != "plots":
+        assert not any(name.split(".")[0] == "matplotlib" for name in imported(module))
+
+
+def run(code: str) -> str:
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], check=True, capture_output=True, text=True
+    ).stdout
+
+
+def test_import_is_light():
+    loaded = json.loads(run("import sys, json, jaxvae; print(json.dumps(sorted(sys.modules)))"))
+    assert "jaxvae.gaussian" in loaded
+    assert not [m for m in loaded if m.split(".")[0] in HEAVY]
+
+
+def test_import_makes_no_arrays():
+    code = "import jaxvae, jax; from jax._src import xla_bridge; print(xla_bridge.backends_are_initialized())"
+    assert run(code).strip() == "False"
+
+
+def test_import_costs_at_most_150_ms_more_than_jax():
+    code = "import time, jax, jax.numpy; t = time.perf_counter(); import jaxvae; print(time.perf_counter() - t)"
+    assert statistics.median(float(run(code)) for _ in range(3)) < 0.150
+
+
+def test_tests_mirror_the_package():
+    tests = Path(__file__).parent
+    for module in MODULES:
+        name = module.relative_to(PACKAGE)
+        if name.stem not in ("__init__", "__main__", "_version"):
+            assert (tests / name.parent / f"test_{name.name}").exists(), f"no tests for {name}"

@@ -1,0 +1,176 @@
+"""The command line, mostly through ``main``; through a process where the process is the point."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.image import imread
+
+import jaxvae as jv
+from jaxvae.cli import main
+
+MODULE = (sys.executable, "-m", "jaxvae")
+
+
+@pytest.fixture(autouse=True)
+def _plain(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLUMNS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
+    """The one line with which these arguments are refused."""
+    assert main(argv) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("jaxvae: error: ")
+    assert err.count("\n") == 1
+    assert err.endswith("\n")
+    return err
+
+
+def test_names(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "--names"]) == 0
+    assert capsys.readouterr().out.splitlines() == list(jv.PARAMETERIZATIONS)
+
+
+def test_list_shows_everything(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    assert main(["list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for name, p in jv.PARAMETERIZATIONS.items():
+        (row,) = (i for i, line in enumerate(lines) if line.split()[:1] == [name])
+        assert lines[row].split(maxsplit=1)[1].strip() == p.formula
+        assert lines[row + 1].strip().startswith(str(p.std_range))
+        assert lines[row + 1].rstrip().endswith(p.source)
+
+
+def test_list_fits_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list"]) == 0
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 80
+    assert "\x1b" not in out
+    assert "…" not in out
+    words = out.split()
+    for name, p in jv.PARAMETERIZATIONS.items():
+        assert name in words
+        assert str(p.std_range) in out
+        assert set(p.source.split()) <= set(words)
+
+
+def test_list_styles_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    assert main(["list"]) == 0
+    assert "\x1b[1mlog_variance" in capsys.readouterr().out
+
+
+def test_explain(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["explain", "log_std", "softplus_std", "log_std", "--out", "deep/er"]) == 0
+    path = Path("deep/er/explain.png")
+    assert capsys.readouterr().out == f"{path}\n"
+    assert [p.name for p in path.parent.iterdir()] == ["explain.png"]
+    image = imread(path)
+    assert image.shape[:2] == (1000, 1600)
+    assert image[..., :3].std() > 0.05
+
+
+def test_explain_draws_all_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = []
+    monkeypatch.setattr("jaxvae.plots.explain", lambda chosen: drawn.append(chosen) or Figure())
+    assert main(["explain"]) == 0
+    assert drawn == [dict(jv.PARAMETERIZATIONS)]
+    assert Path("explained/explain.png").exists()
+
+
+def test_unknown_name(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    line = refusal(capsys, "explain", "log_std", "log_varianc")
+    assert "'log_varianc'" in line
+    assert "log_variance" in line.replace("'log_varianc'", "")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("out", ["file", "file/below", "taken"])
+def test_unwritable_out(capsys: pytest.CaptureFixture[str], tmp_path: Path, out: str) -> None:
+    Path("file").write_text("mine")
+    Path("taken/explain.png").mkdir(parents=True)
+    before = sorted(tmp_path.rglob("*"))
+    line = refusal(capsys, "explain", "log_std", "--out", out)
+    assert "--out" in line
+    assert repr(out) in line
+    assert sorted(tmp_path.rglob("*")) == before
+    assert Path("file").read_text() == "mine"
+
+
+def test_nothing_half_written(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Figure, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Figure, "savefig", full)
+    Path("explain.png").write_bytes(b"old")
+    assert "No space left on device" in refusal(capsys, "explain", "log_std", "--out", ".")
+    assert [p.name for p in Path().iterdir()] == ["explain.png"]
+    assert Path("explain.png").read_bytes() == b"old"
+
+
+@pytest.mark.parametrize(
+    ("argv", "named"),
+    [
+        (["lst"], ("COMMAND", "'lst'", "'list'", "'explain'")),
+        (["list", "--nam"], ("--nam",)),
+        (["list", "a\nb"], ("a b",)),
+        (["explain", "--out"], ("--out", "expected one argument", "jaxvae explain --help")),
+    ],
+)
+def test_bad_usage(capsys: pytest.CaptureFixture[str], argv: list[str], named: tuple[str, ...]) -> None:
+    line = refusal(capsys, *argv)
+    assert all(part in line.replace("list, explain", "'list', 'explain'") for part in named)
+
+
+def test_no_command_prints_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    bare = capsys.readouterr().out
+    with pytest.raises(SystemExit) as stopped:
+        main(["--help"])
+    assert stopped.value.code == 0
+    assert capsys.readouterr().out == bare
+    assert "list" in bare
+    assert "explain" in bare
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["--version"])
+    assert stopped.value.code == 0
+    assert capsys.readouterr().out == f"jaxvae {jv.__version__}\n"
+
+
+def test_help_is_light() -> None:
+    code = (
+        "import sys\nfrom jaxvae.cli import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
+        "main(['lst'])\n"
+        "print('loaded:', {'matplotlib', 'rich'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("loaded: set()\n")
+
+
+def test_as_a_module() -> None:
+    done = subprocess.run([*MODULE, "explain", "log_st"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("jaxvae: error: ")
+    assert done.stderr.count("\n") == 1
+    assert "log_std" in done.stderr
+
+
+def test_a_reader_that_leaves_early() -> None:
+    with subprocess.Popen([*MODULE, "list", "--names"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
