@@ -174,12 +174,23 @@ class Floor:
 
     def log_forward(self, log_g: Array) -> Array:
         """log(g + low) from log g."""
-        log_low = math.log(self.low)
-        above = log_g > log_low
-        # Whichever is larger is taken out of the sum; low is exact where it is the smaller.
-        small = self.low * special.exp(-jnp.where(above, log_g, 0))
-        large = special.exp(jnp.where(above, log_low, log_g) - log_low)
-        return jnp.where(above, log_g + special.log1p(small), log_low + special.log1p(large))
+        return _log_add(log_g, self.low)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _log_add(log_g: Array, low: float) -> Array:
+    # Whichever is larger is taken out of the sum; low itself, not its log, enters where it is the smaller.
+    log_low = math.log(low)
+    above = log_g > log_low
+    small = low * special.exp(-jnp.where(above, log_g, 0))
+    large = special.exp(jnp.where(above, log_low, log_g) - log_low)
+    return jnp.where(above, log_g + special.log1p(small), log_low + special.log1p(large))
+
+
+@_log_add.defjvp
+def _log_add_jvp(low: float, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    (log_g,), (dlog_g,) = primals, tangents
+    return _log_add(log_g, low), special.sigmoid(log_g - math.log(low)) * dlog_g
 
 
 def _image(part: Clip | Transform, interval: Interval) -> tuple[float, float]:

@@ -154,7 +154,7 @@ def _ratio(p: Parameterization) -> None:
     raw = _grid()
     for step in (1e-3, -1e-2, 0.3, 5.0):
         other = raw + step
-        ratio = p.log_std_ratio(other, raw)
+        ratio = jax.jit(p.log_std_ratio)(other, raw)
         with jax.enable_x64(True):
             other64, raw64 = (jnp.asarray(np.asarray(x), float) for x in (other, raw))
             logs = np.asarray(p.log_std(other64)), np.asarray(p.log_std(raw64))
@@ -193,8 +193,9 @@ def _finite(p: Parameterization) -> None:
         "entropy": lambda loc, r: entropy(Gaussian(loc, r, p)),
     }
     for name, function in functions.items():
+        evaluate = jax.jit(jax.vmap(jax.value_and_grad(function, (0, 1))))
         for loc in (0.0, 1e-4, -1e3):
-            value, slopes = jax.vmap(jax.value_and_grad(function, (0, 1)))(jnp.full_like(raw, loc), raw)
+            value, slopes = evaluate(jnp.full_like(raw, loc), raw)
             for what, seen in (("value", value), ("d/dloc", slopes[0]), ("d/draw", slopes[1])):
                 _require_all(~jnp.isnan(seen), raw, seen, f"a number: {what} of {name} with loc {loc:g}")
             if name.startswith("KL"):

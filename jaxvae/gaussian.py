@@ -257,7 +257,7 @@ def wasserstein2(q: Gaussian, p: Gaussian) -> Array:
     rho, _ = _compare(q, p)
     std_q, std_p, mean_q, mean_p = _aligned(q.std, p.std, q.mean, p.mean)
     wider = jnp.where(rho > 0, std_q, std_p)
-    return _distance(mean_q - mean_p, -wider * special.expm1(-jnp.abs(rho)))
+    return _distance(mean_q - mean_p, jnp.where(rho == 0, 0, -wider * special.expm1(-jnp.abs(rho))))
 
 
 class Fisher(NamedTuple):
@@ -341,7 +341,7 @@ def product(*factors: Gaussian, parameterization: Parameterization | None = None
     if not factors:
         raise ValueError("product needs at least one Gaussian, got none")
     log_precisions = jnp.stack(_aligned(*(-2 * f.log_std for f in factors)))  # (factors, ...)
-    total = jax.nn.logsumexp(log_precisions, axis=0)
     means = jnp.stack(_aligned(*(f.mean for f in factors)))
-    mean = jnp.sum(special.exp(log_precisions - total[None]) * means, axis=0)
-    return _from_moments(mean, -total / 2, parameterization or factors[0].parameterization)
+    mean = jnp.sum(jax.nn.softmax(log_precisions, axis=0) * means, axis=0)
+    log_std = -jax.nn.logsumexp(log_precisions, axis=0) / 2
+    return _from_moments(mean, log_std, parameterization or factors[0].parameterization)
