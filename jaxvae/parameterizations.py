@@ -152,13 +152,11 @@ class Parameterization:
 
     def _standardized(self, x: Array, loc: Array, raw: Array) -> Array:
         """(x - mean) / σ, kept finite."""
-        # 1/σ in two factors, each cut at e^88, as far as float32 goes: by then the quotient has over- or underflowed.
-        log_std = self.log_std(raw)
-        extreme = jnp.abs(log_std) > 80
-        half = special.exp(jnp.minimum(-log_std / 2, 88))
-        inverse = jnp.where(extreme, 1, self.transform.power(raw, -self.exponent))
-        delta = x - self.mean(loc, raw)
-        return _finite(jnp.where(extreme, delta * half * half, delta * inverse))
+        # Where 1/σ over- or underflows and the quotient may not, it goes by way of logs.
+        delta, log_std = x - self.mean(loc, raw), self.log_std(raw)
+        by_logs = jnp.sign(delta) * special.exp(jnp.log(jnp.abs(delta)) - log_std)
+        z = jnp.where(jnp.abs(log_std) > 80, by_logs, delta * self.transform.power(raw, -self.exponent))
+        return _finite(jnp.where(delta == 0, 0, z))
 
     def raw_from_std(self, std: ArrayLike) -> Array:
         """The raw whose standard deviation is ``std``.

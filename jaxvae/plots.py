@@ -5,14 +5,10 @@ is left behind. Within a panel a colour is a parameterization, a line style the 
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-import jax
-import jax.numpy as jnp
 import matplotlib
 import numpy as np
-from jax import Array
-from jax.typing import ArrayLike
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
@@ -20,8 +16,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import SymmetricalLogLocator
 from matplotlib.typing import LineStyleType
 
+from jaxvae import ranges
 from jaxvae.chains import Chain
-from jaxvae.gaussian import Gaussian, kl_divergence
 from jaxvae.parameterizations import QUANTITIES, Parameterization
 from jaxvae.transforms import Abs, Exp, ExpLinear, HalfBounded, Identity, Sigmoid, Softplus, Square, Squareplus
 
@@ -47,10 +43,6 @@ _TITLES = (
 )
 _HEADING = "From a raw number r to a standard deviation σ"
 _REACH = 200  # of panel (d), on either side of 0
-_TOLERANCE = 1e-5
-# The smallest and the largest normal number.
-_BFLOAT16 = (2.0**-126, (2 - 2.0**-7) * 2.0**127)
-_FLOAT16 = (2.0**-14, (2 - 2.0**-10) * 2.0**15)
 _GREY = "#666666"
 
 
@@ -147,7 +139,7 @@ def _draw_many(figure: Figure, groups: Sequence[tuple[str, Mapping[str, Paramete
 
 def _draw_row(panels: Sequence[Axes], parameterizations: Mapping[str, Parameterization]) -> None:
     """The four panels of some parameterizations, at most as many as there are colours."""
-    std, gain, slope, ranges = panels
+    std, gain, slope, bars = panels
     std.set_yscale("log")
     gain.axhline(0, color=_GREY, linewidth=0.6)
     slope.axhline(0, color=_GREY, linewidth=0.6)
@@ -162,63 +154,39 @@ def _draw_row(panels: Sequence[Axes], parameterizations: Mapping[str, Parameteri
         # Where curves coincide, the earlier ones stay visible as the wider ones.
         width = 1.8 + (count - 1 - row) * 0.45
         exists = np.isfinite(p.log_std(raw))
-        curves = np.asarray(p.std(raw)), np.asarray(p.log_std_gain(raw)), _kl_and_slope(raw, p)[1]
+        curves = np.asarray(p.std(raw)), np.asarray(p.log_std_gain(raw)), ranges.kl_and_slope(p, raw)[1]
         for panel, values in zip((std, gain, slope), curves, strict=True):
             drawn = np.where(exists & np.isfinite(values), values, np.nan)
             panel.plot(raw, drawn, label=name, color=colour, linestyle=_STYLES[p.quantity], linewidth=width)
             # A gain may have a pole, which shouldn't set the scale.
             if panel is gain and not np.all(np.isnan(drawn)):
                 extremes += [float(q) for q in np.nanpercentile(drawn, (10, 90))]
-        _draw_ranges(ranges, row, colour, p)
+        _draw_ranges(bars, row, colour, p)
     margin = 0.1 * (max(extremes) - min(extremes)) + 1e-3
     gain.set_ylim(min(extremes) - margin, max(extremes) + margin)
     for panel in (std, gain, slope):
         panel.set_xlim(-10, 10)
         panel.set_xticks((-10, -5, 0, 5, 10))
         panel.grid(color="#E5E5E5", linewidth=0.6)
-    ranges.set_yticks(range(count), list(parameterizations))
-    ranges.set_ylim(max(count, 4) - 0.4, -0.6)
-    ranges.tick_params(axis="y", length=0)
-    ranges.set_xlim(-_REACH, _REACH)
-    ranges.grid(axis="x", color="#E5E5E5", linewidth=0.6)
-    ranges.set_axisbelow(True)
+    bars.set_yticks(range(count), list(parameterizations))
+    bars.set_ylim(max(count, 4) - 0.4, -0.6)
+    bars.tick_params(axis="y", length=0)
+    bars.set_xlim(-_REACH, _REACH)
+    bars.grid(axis="x", color="#E5E5E5", linewidth=0.6)
+    bars.set_axisbelow(True)
 
 
 def _draw_ranges(panel: Axes, row: int, colour: str, p: Parameterization) -> None:
     """A bar where KL is exact, pale where it doesn't respond to r; below it a thin one where σ is a normal number."""
     raw = np.linspace(-_REACH, _REACH, 20 * _REACH + 1, dtype=np.float32)
-    approximate = _kl_and_slope(raw, p)
-    with jax.enable_x64(True):
-        wide = jnp.asarray(raw, jnp.float64)
-        true = _kl_and_slope(wide, p)
-        std = np.asarray(p.std(wide))
-        responds = np.asarray(p.log_std_gain(wide)) != 0
-    exact = np.all(
-        [np.isclose(x, y, rtol=_TOLERANCE, atol=0) & np.isfinite(x) for x, y in zip(approximate, true, strict=True)], 0
-    )
+    exact, responds, std = ranges.exactness(p, raw)
     bars = [(exact & responds, -0.34, 0.4, 0.0), (exact & ~responds, -0.34, 0.4, 0.7)]
-    for (smallest, largest), pale in ((_BFLOAT16, 0.6), (_FLOAT16, 0.0)):
+    for dtype, pale in (("bfloat16", 0.6), ("float16", 0.0)):
+        smallest, largest = ranges.NORMAL[dtype]
         bars.append(((std >= smallest) & (std <= largest), 0.14, 0.16, pale))
     for mask, top, height, pale in bars:
-        panel.broken_barh(list(_runs(raw, mask)), (row + top, height), color=_lighter(colour, pale), linewidth=0)
-
-
-def _kl_and_slope(raw: ArrayLike, p: Parameterization) -> tuple[np.ndarray, np.ndarray]:
-    """KL(N(0, σ²) ‖ N(0, 1)) in nats and its derivative by raw, elementwise."""
-
-    def kl(raw: Array) -> Array:
-        return kl_divergence(Gaussian(jnp.zeros_like(raw), raw, p))
-
-    raw = jnp.asarray(raw)
-    value, slope = jax.jvp(kl, (raw,), (jnp.ones_like(raw),))
-    return np.asarray(value), np.asarray(slope)
-
-
-def _runs(x: np.ndarray, mask: np.ndarray) -> Iterator[tuple[float, float]]:
-    """(start, width) of each stretch of x in which the mask is true."""
-    changes = np.flatnonzero(np.diff(mask, prepend=False, append=False))
-    for start, stop in changes.reshape(-1, 2):
-        yield float(x[start]), float(x[stop - 1] - x[start])
+        stretches = [(first, last - first) for first, last in ranges.runs(raw, mask)]
+        panel.broken_barh(stretches, (row + top, height), color=_lighter(colour, pale), linewidth=0)
 
 
 def _lighter(colour: str, amount: float) -> tuple[float, float, float]:

@@ -22,6 +22,9 @@ from jax import Array
 
 from jaxvae import special
 
+_GAUSS_LEGENDRE = np.polynomial.legendre.leggauss(8)
+"""Nodes in (-1, 1) and weights."""
+
 
 class Interval(NamedTuple):
     """A range of real numbers; ``closed`` where its finite ends belong to it."""
@@ -108,12 +111,11 @@ class Transform:
         For near raws the integral of ``log_gain`` from b to a, which adds numbers of one sign (Gauss-Legendre with
         8 nodes), unless it contradicts the difference of logs, as it may across a kink; else that difference.
         """
+        a, b = jnp.broadcast_arrays(a, b)
         log_a, log_b, step = self.log_forward(a), self.log_forward(b), a - b
-        nodes, weights = np.polynomial.legendre.leggauss(8)
-        gains = [
-            float(w) / 2 * self.log_gain(b + (float(x) + 1) / 2 * step) for x, w in zip(nodes, weights, strict=True)
-        ]
-        integral = step * functools.reduce(jnp.add, gains)
+        nodes, weights = (jnp.asarray(x, step.dtype).reshape(-1, *[1] * step.ndim) for x in _GAUSS_LEGENDRE)
+        points = b[None] + (nodes + 1) / 2 * step[None]  # (nodes, ...)
+        integral = step * jnp.sum(weights / 2 * self.log_gain(points), axis=0)
         rounding = 4 * float(np.finfo(log_a.dtype).eps) * (jnp.abs(log_a) + jnp.abs(log_b) + 1)
         near = jnp.abs(step) <= 1 + (jnp.abs(a) + jnp.abs(b)) / 8
         agree = jnp.abs(integral - (log_a - log_b)) <= rounding
@@ -129,8 +131,7 @@ def _power(transform: Transform, raw: Array, exponent: float) -> Array:
     # By way of the log only where g is subnormal: elsewhere the log may have fewer digits than g.
     value = transform.forward(raw)
     normal = value >= float(np.finfo(value.dtype).tiny)
-    direct = power(jnp.where(normal, value, 1), exponent)
-    return jnp.where(normal, direct, special.exp(exponent * jnp.where(normal, 0, transform.log_forward(raw))))
+    return jnp.where(normal, power(value, exponent), special.exp(exponent * transform.log_forward(raw)))
 
 
 @_power.defjvp
@@ -142,8 +143,7 @@ def _power_jvp(transform: Transform, exponent: float, primals: tuple, tangents: 
 
 def power(x: Array, exponent: float) -> Array:
     """x^exponent for the exponents that lead from one quantity to another: +-1/2, +-1, +-2."""
-    root_or_square = {0.5: jnp.sqrt, 1: jnp.asarray, 2: jnp.square}[abs(exponent)]
-    y: Array = root_or_square(x)
+    y = jnp.sqrt(x) if abs(exponent) == 0.5 else jnp.square(x) if abs(exponent) == 2 else x
     return 1 / y if exponent < 0 else y
 
 

@@ -18,6 +18,7 @@ FLOORS = {
     "parameterizations": 2,
     "gaussian": 2,
     "contract": 2,
+    "ranges": 3,
     "plots": 5,
     "cli": 6,
     "__main__": 6,

@@ -123,4 +123,4 @@ def test_a_naive_transform_passes_but_for_its_rounding_and_overflow():
     assert set(report.failures) >= {"finite"}
     assert set(report.passed) >= {"monotone", "round_trip", "sampled_std", "sampled_kl", "sampled_entropy"}
     assert str(report).startswith("mine: σ = Naive(r)\n")
-    assert "FAILED  finite: at raw = -200 saw" in str(report)
+    assert "FAILED  finite: at raw = " in str(report)

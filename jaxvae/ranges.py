@@ -1,0 +1,64 @@
+"""Where floating point holds: for which raw numbers a parameterization's KL and its slope come out right."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+from jaxvae.gaussian import Gaussian, kl_divergence
+from jaxvae.parameterizations import Parameterization
+
+TOLERANCE = 1e-5
+"""The relative error up to which float32 counts as right."""
+
+NORMAL = {
+    "float32": (2.0**-126, (2 - 2.0**-23) * 2.0**127),
+    "bfloat16": (2.0**-126, (2 - 2.0**-7) * 2.0**127),
+    "float16": (2.0**-14, (2 - 2.0**-10) * 2.0**15),
+}
+"""The smallest and the largest normal number of each dtype, between which a std can be used to sample."""
+
+
+class Exactness(NamedTuple):
+    """For each raw: whether KL and slope are right in float32, whether σ responds to it, and σ in float64."""
+
+    exact: np.ndarray
+    responds: np.ndarray
+    std: np.ndarray
+
+
+def exactness(p: Parameterization, raw: ArrayLike) -> Exactness:
+    """Compares KL(N(0, σ²) ‖ N(0, 1)) and its derivative by raw in float32 with float64.
+
+    The 16-bit dtypes are computed in float32, so that what holds of float32 holds of their raws.
+    """
+    raw = np.asarray(raw, np.float32)
+    approximate = kl_and_slope(p, raw)
+    with jax.enable_x64(True):
+        wide = jnp.asarray(raw, jnp.float64)
+        true = kl_and_slope(p, wide)
+        std, gain = np.asarray(p.std(wide)), np.asarray(p.log_std_gain(wide))
+    right = [np.isclose(x, y, rtol=TOLERANCE, atol=0) & np.isfinite(x) for x, y in zip(approximate, true, strict=True)]
+    return Exactness(right[0] & right[1], gain != 0, std)
+
+
+def kl_and_slope(p: Parameterization, raw: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """KL(N(0, σ²) ‖ N(0, 1)) in nats and its derivative by raw, elementwise."""
+
+    def kl(raw: Array) -> Array:
+        return kl_divergence(Gaussian(jnp.zeros_like(raw), raw, p))
+
+    raw = jnp.asarray(raw)
+    value, slope = jax.jvp(kl, (raw,), (jnp.ones_like(raw),))
+    return np.asarray(value), np.asarray(slope)
+
+
+def runs(x: np.ndarray, mask: np.ndarray) -> Iterator[tuple[float, float]]:
+    """The first and last x of each stretch in which the mask is true."""
+    changes = np.flatnonzero(np.diff(mask, prepend=False, append=False))
+    for start, stop in changes.reshape(-1, 2):
+        yield float(x[start]), float(x[stop - 1])

@@ -1,0 +1,54 @@
+"""A small run of every benchmark, so that none rots, and a check of the pages they write."""
+
+import json
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from benchmarks import certify, ranges
+from jaxvae import special
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize("name", ["expm1mx", "log_softplus", "softplus_inverse"])
+def test_certify_passes_on_a_sample(name):
+    for order in certify.ORDERS:
+        for dtype, stride in (("float32", 40_009), ("bfloat16", 1), ("float16", 1)):
+            row = certify.certify(name, order, dtype, stride)
+            assert row["passed"], row
+            assert row["worst_ulp"] > 0
+            assert row["inputs"] > 2**15
+
+
+def test_certify_sees_a_wrong_digit(monkeypatch):
+    # Direct e^t - 1 - t: off by most of its digits near 0.
+    monkeypatch.setattr(special, "expm1mx", lambda t: jnp.exp(t) - 1 - t)
+    jax.clear_caches()  # traces made with the right function
+    row = certify.certify("expm1mx", "value", "bfloat16", 1)
+    jax.clear_caches()
+    assert not row["passed"]
+    assert row["worst_ulp"] > 100
+
+
+def test_certify_writes_its_table(monkeypatch, tmp_path, capsys):
+    out = tmp_path / "certify.json"
+    monkeypatch.setattr(sys, "argv", ["certify", "--functions", "exp", "--stride", "1000003", "--out", str(out)])
+    certify.main()
+    assert {row["function"] for row in json.loads(out.read_text())["rows"]} == {"exp"}
+    assert "| exp | derivative |" in capsys.readouterr().out
+
+
+def test_the_certificate_is_complete_and_passed():
+    rows = json.loads((ROOT / "benchmarks/results/certify.json").read_text())["rows"]
+    assert len(rows) == len(certify.FUNCTIONS) * len(certify.ORDERS) * 3
+    assert all(row["passed"] for row in rows)
+    assert all(row["inputs"] == 2 ** (32 if row["dtype"] == "float32" else 16) for row in rows)
+    assert certify.table(rows) in (ROOT / "benchmarks/RESULTS.md").read_text()
+
+
+def test_the_range_page_is_up_to_date():
+    assert ranges.page() == (ROOT / "docs/ranges.md").read_text()

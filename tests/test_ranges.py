@@ -1,0 +1,40 @@
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxvae as jv
+from jaxvae import ranges
+
+
+def test_normal_ranges_are_those_of_the_dtypes():
+    for name, (smallest, largest) in ranges.NORMAL.items():
+        assert smallest == float(jnp.finfo(name).smallest_normal)
+        assert largest == float(jnp.finfo(name).max)
+
+
+def test_log_variance_is_exact_until_it_overflows():
+    raw = np.float32([-1e30, -200, 0, 1e-4, 89, 90])
+    exact, responds, std = ranges.exactness(jv.log_variance, raw)
+    assert exact.tolist() == [True, True, True, True, True, False]
+    assert responds.all()
+    np.testing.assert_allclose(std[1:], np.exp(raw[1:].astype(np.float64) / 2))
+
+
+def test_a_hard_clip_does_not_respond():
+    assert ranges.exactness(jv.diffusers_log_variance, [-40.0, 0.0, 40.0]).responds.tolist() == [False, True, False]
+
+
+def test_no_constraint_is_exact_nowhere_below_zero():
+    assert ranges.exactness(jv.direct_std, [-1.0, 1.0]).exact.tolist() == [False, True]
+
+
+def test_kl_and_slope():
+    value, slope = ranges.kl_and_slope(jv.log_std, [0.5])
+    assert value[0] == pytest.approx((np.e - 2) / 2, rel=1e-6)
+    assert slope[0] == pytest.approx(np.e - 1, rel=1e-6)
+
+
+def test_runs():
+    x, mask = np.arange(6.0), np.array([True, True, False, True, False, True])
+    assert list(ranges.runs(x, mask)) == [(0, 1), (3, 3), (5, 5)]
+    assert list(ranges.runs(x, np.zeros(6, bool))) == []
