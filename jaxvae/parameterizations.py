@@ -210,21 +210,36 @@ def _log_std_ratio_jvp(p: Parameterization, primals: tuple, tangents: tuple) -> 
     return _log_std_ratio(p, raw_q, raw_p), p.log_std_gain(raw_q) * dq - p.log_std_gain(raw_p) * dp
 
 
+def _slopes(p: Parameterization, z: Array, loc: Array, raw: Array) -> tuple[Array, Array, Array]:
+    """Of z = (x - mean) / σ by x, loc and raw: dz = (dx - dmean) / σ - z dlog σ."""
+    inverse = _finite(p.transform.power(raw, -p.exponent))
+    by_loc, by_raw = p.mean_slopes(loc, raw)
+    return inverse, -by_loc, -by_raw - z * p.log_std_gain(raw)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _standardize(p: Parameterization, x: Array, loc: Array, raw: Array) -> Array:
+    return p._standardized(x, loc, raw)
+
+
+@_standardize.defjvp
+def _standardize_jvp(p: Parameterization, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    z = _standardize(p, *primals)
+    return z, sum(slope * t for slope, t in zip(_slopes(p, z, *primals[1:]), tangents, strict=True))
+
+
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _half_square(p: Parameterization, x: Array, loc: Array, raw: Array) -> Array:
-    z = p._standardized(x, loc, raw)
+    z = _standardize(p, x, loc, raw)
     return z * (z / 2)
 
 
 @_half_square.defjvp
 def _half_square_jvp(p: Parameterization, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
-    # With z = (x - mean) / σ: dz = (dx - dmean) / σ - z dlog σ. Every slope is kept finite, so that none meets a 0.
-    (x, loc, raw), (dx, dloc, draw) = primals, tangents
-    z = p._standardized(x, loc, raw)
-    inverse = _finite(p.transform.power(raw, -p.exponent))
-    by_loc, by_raw = p.mean_slopes(loc, raw)
-    slopes = (inverse, -by_loc, -by_raw - z * p.log_std_gain(raw))
-    return z * (z / 2), sum(_finite(z * slope) * t for slope, t in zip(slopes, (dx, dloc, draw), strict=True))
+    # Each slope is kept finite, so that none meets a 0.
+    z = _standardize(p, *primals)
+    slopes = (_finite(z * slope) for slope in _slopes(p, z, *primals[1:]))
+    return z * (z / 2), sum(slope * t for slope, t in zip(slopes, tangents, strict=True))
 
 
 def _finite(x: Array) -> Array:
