@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxvae import special
-from jaxvae.transforms import Interval, Transform, number, require, scaled
+from jaxvae.transforms import Abs, Interval, Square, Transform, number, require, scaled
 
 
 class Clip:
@@ -79,9 +79,6 @@ class HardClip(Clip):
             return f"max({r}, {number(self.low)})"
         return f"clip({r}, {number(self.low)}, {number(self.high)})"
 
-    def inside(self, raw: Array) -> Array:
-        return (raw >= self.low) & (raw <= self.high)
-
     def forward(self, raw: Array) -> Array:
         return jnp.where(raw < self.low, self.low, jnp.where(raw > self.high, self.high, raw))
 
@@ -130,7 +127,7 @@ class SoftClip(Clip):
     def range(self) -> Interval:
         if math.inf in (self.high, -self.low):
             return Interval(self.low, self.high)
-        return Interval(self.low, self.low + math.log1p(math.exp(self.high - self.low)))
+        return Interval(self.low, self.high + math.log1p(math.exp(self.low - self.high)))
 
     def formula(self, r: str = "r") -> str:
         if self.high < math.inf:
@@ -195,7 +192,7 @@ def _log_add_jvp(low: float, primals: tuple, tangents: tuple) -> tuple[Array, Ar
 
 def _image(part: Clip | Transform, interval: Interval) -> tuple[float, float]:
     """The ends of a part's values over an interval: its range, but for the ends that are cut off already."""
-    with jax.enable_x64(True), jax.ensure_compile_time_eval():
+    with jax.core.eval_context(), jax.enable_x64(True):  # outside whatever trace asks for it first
         low = float(part.forward(jnp.asarray(float(interval.low)))) if math.isfinite(interval.low) else part.range.low
         high = (
             float(part.forward(jnp.asarray(float(interval.high)))) if math.isfinite(interval.high) else part.range.high
@@ -217,6 +214,8 @@ class Chain(Transform):
         require(
             kinds.lstrip("c") in ("t", "tf"), "Chain.parts", parts, "clips, then one transform, then at most one Floor"
         )
+        two_to_one = kinds.startswith("c") and isinstance(parts[kinds.index("t")], Abs | Square)
+        require(not two_to_one, "Chain.parts", parts, "clips before an increasing transform, not before Abs or Square")
         object.__setattr__(self, "parts", parts)
 
     @property

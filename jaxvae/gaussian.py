@@ -47,8 +47,7 @@ class Gaussian:
     parameterization: Parameterization = log_variance
 
     def __post_init__(self) -> None:
-        if not isinstance(self.parameterization, Parameterization):
-            raise TypeError(f"Gaussian.parameterization must be a Parameterization, got {self.parameterization!r}")
+        _require_parameterization(self.parameterization)
         for name in ("loc", "raw"):
             x = getattr(self, name)
             # A Python number takes the other's dtype.
@@ -109,6 +108,11 @@ class Gaussian:
         return self.parameterization.precision(_full_raw(self))
 
 
+def _require_parameterization(x: object) -> None:
+    if not isinstance(x, Parameterization):
+        raise TypeError(f"parameterization must be a Parameterization, got {x!r}")
+
+
 def _aligned(*arrays: ArrayLike) -> list[Array]:
     """The arrays broadcast to one shape, in the dtype to compute in."""
     dtype = special.compute_dtype(*arrays)
@@ -146,7 +150,8 @@ def kl_divergence(q: Gaussian, p: Gaussian | None = None) -> Array:
 
     KL(q ‖ N(0, 1)) = ½ (σ² - 1 - log σ² + mean²);
     KL(q ‖ p) = ½ (expm1mx(2ρ) + ((mean_q - mean_p) / σ_p)²) with ρ = log(σ_q / σ_p).
-    Never negative, exactly 0 for equal Gaussians, relatively accurate near 0.
+    Never negative, and relatively accurate near 0 within one parameterization, where it is exactly 0 for equals;
+    between two, log(σ_q / σ_p) is a difference of logs, off by their rounding.
 
     Args:
         q: Gaussians of any shape.
@@ -237,27 +242,46 @@ def jeffreys(q: Gaussian, p: Gaussian) -> Array:
 
 
 @jax.custom_jvp
+def _std_difference(std_q: Array, std_p: Array, rho: Array) -> Array:
+    """σ_q - σ_p, by way of rho = log(σ_q / σ_p), which keeps the digits of near ones."""
+    wider = jnp.where(rho > 0, std_q, std_p)
+    return jnp.where(rho == 0, 0, -jnp.sign(rho) * wider * special.expm1(-jnp.abs(rho)))
+
+
+_std_difference.defjvps(lambda dq, *_: dq, lambda dp, *_: -dp, None)
+
+
+@jax.custom_jvp
 def _distance(x: Array, y: Array) -> Array:
     return jnp.hypot(x, y)
 
 
 @_distance.defjvp
 def _distance_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
-    (x, y), (dx, dy) = primals, tangents
-    distance = _distance(x, y)
-    safe = jnp.where(distance > 0, distance, 1)
-    return distance, x / safe * dx + y / safe * dy  # 0, a subgradient, where x = y = 0
+    # The unit vector, of numbers scaled to 1 first; 0, a subgradient, where x = y = 0.
+    x, y = primals
+    scale = jax.lax.stop_gradient(jnp.clip(jnp.maximum(jnp.abs(x), jnp.abs(y)), *_normal(x.dtype)))
+    x, y = x / scale, y / scale
+    zero = (x == 0) & (y == 0)
+    length = jnp.sqrt(jnp.where(zero, 1, x * x + y * y))
+    return _distance(*primals), x / length * tangents[0] + y / length * tangents[1]
+
+
+def _normal(dtype: jnp.dtype) -> tuple[float, float]:
+    return float(np.finfo(dtype).tiny), float(np.finfo(dtype).max)
 
 
 def wasserstein2(q: Gaussian, p: Gaussian) -> Array:
     """The 2-Wasserstein distance sqrt((mean_q - mean_p)² + (σ_q - σ_p)²), elementwise, in units of x.
 
-    Over event axes, the distance of the diagonal Gaussians is the root of the sum of squares.
+    Over event axes, the distance of the diagonal Gaussians is the root of the sum of squares; as a loss take the
+    sum of squares itself, which has a gradient where q = p.
     """
     rho, _ = _compare(q, p)
-    std_q, std_p, mean_q, mean_p = _aligned(q.std, p.std, q.mean, p.mean)
-    wider = jnp.where(rho > 0, std_q, std_p)
-    return _distance(mean_q - mean_p, jnp.where(rho == 0, 0, -wider * special.expm1(-jnp.abs(rho))))
+    largest = float(np.finfo(rho.dtype).max)
+    std_q, std_p = (jnp.minimum(std, largest) for std in _aligned(q.std, p.std))
+    std_q, std_p, mean_q, mean_p = _aligned(std_q, std_p, q.mean, p.mean)
+    return _distance(mean_q - mean_p, _std_difference(std_q, std_p, rho))
 
 
 class Fisher(NamedTuple):
@@ -282,8 +306,9 @@ def fisher(q: Gaussian) -> Fisher:
 
 def natural_parameters(q: Gaussian) -> tuple[Array, Array]:
     """(η₁, η₂) = (mean/σ², -1/(2σ²)), elementwise."""
-    precision = q.precision
-    return q.mean * precision, -precision / 2
+    loc, raw = _aligned(q.loc, q.raw)
+    inverse = 1 / q.std
+    return q.parameterization.precision_weighted_mean(loc, raw), -inverse * (inverse / 2)
 
 
 def expectation_parameters(q: Gaussian) -> tuple[Array, Array]:
@@ -301,18 +326,20 @@ def from_natural_parameters(
         ValueError: outside ``jit`` where η₂ is not negative, or σ out of the parameterization's range; inside
             ``jit`` the result is NaN there.
     """
+    dtype = Gaussian(jnp.asarray(eta1), jnp.asarray(eta2)).dtype
     eta1, eta2 = _aligned(eta1, eta2)
     try:
         if not jnp.all(eta2 < 0):
             raise ValueError(f"eta2 must be negative, got {float(jnp.max(eta2))}")
     except jax.errors.ConcretizationTypeError:
         pass
-    return _from_moments(-eta1 / (2 * eta2), -jnp.log(-2 * eta2) / 2, parameterization)
+    return _from_moments(-eta1 / (2 * eta2), -jnp.log(-2 * eta2) / 2, parameterization, dtype)
 
 
-def _from_moments(mean: Array, log_std: Array, parameterization: Parameterization) -> Gaussian:
+def _from_moments(mean: Array, log_std: Array, parameterization: Parameterization, dtype: jnp.dtype) -> Gaussian:
+    _require_parameterization(parameterization)
     raw = parameterization.raw_from_log_std(log_std)
-    return Gaussian(parameterization.loc_from_mean(mean, raw), raw, parameterization)
+    return Gaussian(parameterization.loc_from_mean(mean, raw).astype(dtype), raw.astype(dtype), parameterization)
 
 
 def convert(q: Gaussian, parameterization: Parameterization) -> Gaussian:
@@ -323,7 +350,7 @@ def convert(q: Gaussian, parameterization: Parameterization) -> Gaussian:
     """
     if parameterization == q.parameterization:
         return q
-    return _from_moments(q.mean, q.log_std, parameterization)
+    return _from_moments(q.mean, q.log_std, parameterization, q.dtype)
 
 
 def product(*factors: Gaussian, parameterization: Parameterization | None = None) -> Gaussian:
@@ -342,6 +369,8 @@ def product(*factors: Gaussian, parameterization: Parameterization | None = None
         raise ValueError("product needs at least one Gaussian, got none")
     log_precisions = jnp.stack(_aligned(*(-2 * f.log_std for f in factors)))  # (factors, ...)
     means = jnp.stack(_aligned(*(f.mean for f in factors)))
-    mean = jnp.sum(jax.nn.softmax(log_precisions, axis=0) * means, axis=0)
+    # About the first mean, so that equal means stay equal and their slopes don't cancel.
+    mean = means[0] + jnp.sum(jax.nn.softmax(log_precisions, axis=0) * (means - means[:1]), axis=0)
     log_std = -jax.nn.logsumexp(log_precisions, axis=0) / 2
-    return _from_moments(mean, log_std, parameterization or factors[0].parameterization)
+    dtype = jnp.result_type(*(f.dtype for f in factors))
+    return _from_moments(mean, log_std, parameterization or factors[0].parameterization, dtype)

@@ -46,6 +46,10 @@ QUANTITIES: Mapping[str, tuple[float, str]] = MappingProxyType(
 """Each quantity's exponent (std = quantity^exponent) and its symbol."""
 
 
+_ABSTRACT = {name: vars(Transform)[name] for name in ("forward", "inverse", "range")}
+"""What a transform has to give itself."""
+
+
 def _computed(raw: ArrayLike) -> Array:
     return jnp.asarray(raw, special.compute_dtype(raw))
 
@@ -87,7 +91,9 @@ class Parameterization:
             "range",
             "formula",
         )
-        missing = [name for name in needed if inspect.getattr_static(self.transform, name, None) is None]
+        found = {name: inspect.getattr_static(self.transform, name, None) for name in needed}
+        missing = [name for name, method in found.items() if method in (None, _ABSTRACT.get(name))]
+        require(not isinstance(self.transform, type), "Parameterization.transform", self.transform, "an instance")
         require(not missing, "Parameterization.transform", self.transform, f"a Transform; it has no {missing}")
 
     @property
@@ -157,6 +163,11 @@ class Parameterization:
         by_logs = jnp.sign(delta) * special.exp(jnp.log(jnp.abs(delta)) - log_std)
         z = jnp.where(jnp.abs(log_std) > 80, by_logs, delta * self.transform.power(raw, -self.exponent))
         return _finite(jnp.where(delta == 0, 0, z))
+
+    def precision_weighted_mean(self, loc: ArrayLike, raw: ArrayLike) -> Array:
+        """The mean over σ², the first natural parameter; 0 where the mean is 0, at any raw."""
+        inverse = _finite(self.transform.power(_computed(raw), -self.exponent))
+        return self.mean(loc, raw) * inverse * inverse
 
     def raw_from_std(self, std: ArrayLike) -> Array:
         """The raw whose standard deviation is ``std``.
@@ -261,6 +272,10 @@ class NaturalParameterization(Parameterization):
 
     def loc_from_mean(self, mean: ArrayLike, raw: ArrayLike) -> Array:
         return _computed(mean) * self.precision(raw)
+
+    def precision_weighted_mean(self, loc: ArrayLike, raw: ArrayLike) -> Array:
+        del raw
+        return _computed(loc)
 
     def mean_slopes(self, loc: ArrayLike, raw: ArrayLike) -> tuple[Array, Array]:
         std = _finite(self.std(raw))

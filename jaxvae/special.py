@@ -28,9 +28,10 @@ _TAIL = -40.0
 """Below this, e^x is less than half an ulp of x in float64 and float32 alike."""
 
 
-def compute_dtype(*operands: ArrayLike | DTypeLike) -> jnp.dtype:
+def compute_dtype(*operands: ArrayLike | DTypeLike) -> np.dtype:
     """The dtype to compute in: float64 where an operand is float64, else float32."""
-    return jnp.promote_types(jnp.result_type(*operands), jnp.float32)
+    wide = any(jnp.result_type(x) == np.float64 for x in operands)
+    return np.dtype(np.float64 if wide else np.float32)
 
 
 def _public(function: Callable[[Array], Array]) -> Elementwise:
@@ -330,5 +331,5 @@ def log_mean_exp(x: ArrayLike, axis: int | tuple[int, ...] | None = None) -> Arr
     """
     x = jnp.asarray(x)
     total = jax.nn.logsumexp(x.astype(compute_dtype(x)), axis=axis)
-    mean = total - math.log(max(x.size, 1) // max(total.size, 1))
+    mean = total - math.log(max(x.size // max(total.size, 1), 1))
     return mean.astype(x.dtype) if jnp.issubdtype(x.dtype, jnp.floating) else mean

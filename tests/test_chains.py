@@ -87,6 +87,10 @@ def test_a_floor_keeps_the_digits_about_one(chain):
         (lambda: jv.Chain(jv.Exp(), jv.HardClip(0, 1)), r"Chain\.parts"),
         (lambda: jv.Chain(jv.Floor(1.0), jv.Exp()), r"Chain\.parts"),
         (lambda: jv.Chain(jv.TanhClip(5.0)), r"Chain\.parts"),
+        (
+            lambda: jv.Chain(jv.HardClip(-2, 1), jv.Square()),
+            r"Chain\.parts must be clips before an increasing transform",
+        ),
     ],
 )
 def test_bad_construction(build, message):

@@ -124,3 +124,16 @@ def test_a_naive_transform_passes_but_for_its_rounding_and_overflow():
     assert set(report.passed) >= {"monotone", "round_trip", "sampled_std", "sampled_kl", "sampled_entropy"}
     assert str(report).startswith("mine: σ = Naive(r)\n")
     assert "FAILED  finite: at raw = " in str(report)
+
+
+def test_a_transform_that_raises_is_reported():
+    @dataclasses.dataclass(frozen=True)
+    class Broken(jv.Exp):
+        def forward(self, raw):
+            raise RuntimeError("boom")
+
+        def power(self, raw, exponent):
+            return self.forward(raw)
+
+    report = jv.check_parameterization(jv.Parameterization("std", Broken()))
+    assert report.failures["in_range"] == "RuntimeError: boom"

@@ -216,6 +216,40 @@ def test_distances():
     np.testing.assert_allclose(jv.cross_entropy(q, p), jv.kl_divergence(q, p) + jv.entropy(q), rtol=1e-6)
 
 
+def test_second_derivatives_of_the_wasserstein_distance():
+    # With Δmean = 1: sqrt(1 + (σ_q - σ_p)²), whose second derivative by log σ² at σ_q = σ_p = 1 is 1/4.
+    def distance(raw_q, raw_p):
+        return jv.wasserstein2(jv.Gaussian(1.0, raw_q), jv.Gaussian(0.0, raw_p))
+
+    hessian = jax.hessian(distance, (0, 1))(0.0, 0.0)
+    np.testing.assert_allclose(hessian, [[0.25, -0.25], [-0.25, 0.25]], rtol=1e-6)
+
+
+def test_natural_parameters_at_extremes():
+    eta1, eta2 = jv.natural_parameters(jv.Gaussian(0.0, -89.0))
+    assert eta1 == 0
+    np.testing.assert_allclose(eta2, -math.exp(89) / 2, rtol=1e-5)
+    for raw in (-100.0, 100.0):
+        assert jv.natural_parameters(jv.Gaussian(0.7, raw, jv.natural_exp))[0] == jnp.float32(0.7)
+
+
+def test_product_keeps_its_slope_beside_a_sharp_factor():
+    def loc(raw):
+        return jv.product(jv.Gaussian(0.7, raw), jv.Gaussian(0.3, 0.5)).loc
+
+    # mean = 0.3 + 0.4 w with w = sigmoid(0.5 - raw); dw/draw = -w (1 - w).
+    w = 1 / (1 + math.exp(-15.5))
+    np.testing.assert_allclose(jax.grad(loc)(-15.0), -0.4 * w * math.exp(-15.5) * w, rtol=1e-5)
+
+
+def test_low_precision_under_strict_promotion():
+    x = jnp.zeros(3, jnp.bfloat16)
+    with jax.numpy_dtype_promotion("strict"):
+        q = jv.Gaussian(x, x)
+        assert jv.kl_divergence(q).dtype == jv.log_prob(q, x).dtype == jnp.float32
+        assert jv.sample(jax.random.key(0), q).dtype == jv.convert(q, jv.nvae_log_std).dtype == jnp.bfloat16
+
+
 @pytest.mark.parametrize("shape", [(), (4,), (3, 2)])
 def test_sample_shapes_and_dtypes(shape):
     for dtype in (jnp.bfloat16, jnp.float16, jnp.float32):

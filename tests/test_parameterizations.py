@@ -164,6 +164,8 @@ def test_formulas():
             "quantity must be 'std' or 'variance' or 'precision', got 'sigma'",
         ),
         (lambda: jv.Parameterization("std", jnp.exp), r"transform must be a Transform; it has no \['forward'"),
+        (lambda: jv.Parameterization("std", jv.Exp), "transform must be an instance, got <class"),
+        (lambda: jv.Parameterization("std", jv.Transform()), r"it has no \['forward', 'inverse', 'range'\]"),
         (lambda: jv.parameterization("logvar"), r"got 'logvar'"),
         (lambda: jv.parameterization("log_varience"), r"nearest: log_variance.*got 'log_varience'"),
         (lambda: jv.parameterization("zzzzqqqq"), r"one of log_variance, log_std"),
