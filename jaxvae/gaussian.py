@@ -89,7 +89,7 @@ class Gaussian:
 
     @property
     def log_std(self) -> Array:
-        """Log σ, of the full shape."""
+        """log σ, of the full shape."""
         return self.parameterization.log_std(_full_raw(self))
 
     @property

@@ -98,7 +98,7 @@ class Parameterization:
 
     @property
     def exponent(self) -> float:
-        """K in std = quantity^k."""
+        """k in std = quantity^k."""
         return QUANTITIES[self.quantity][0]
 
     @property
@@ -114,7 +114,7 @@ class Parameterization:
         return Interval(min(ends), max(ends), closed)
 
     def log_std(self, raw: ArrayLike) -> Array:
-        """Log σ, right also where σ itself under- or overflows."""
+        """log σ, right also where σ itself under- or overflows."""
         return self.exponent * self.transform.log_forward(_computed(raw))
 
     def std(self, raw: ArrayLike) -> Array:
@@ -130,7 +130,7 @@ class Parameterization:
         return self.transform.power(_computed(raw), -2 * self.exponent)
 
     def log_std_gain(self, raw: ArrayLike) -> Array:
-        """D log σ / d raw."""
+        """d log σ / d raw."""
         return self.exponent * self.transform.log_gain(_computed(raw))
 
     def log_std_ratio(self, raw_q: ArrayLike, raw_p: ArrayLike) -> Array:
@@ -267,7 +267,7 @@ class NaturalParameterization(Parameterization):
         return f"{super().formula}, mean = loc·σ²"
 
     def mean(self, loc: ArrayLike, raw: ArrayLike) -> Array:
-        """Loc σ², kept finite, so that equal means differ by 0 at any raw."""
+        """loc σ², kept finite, so that equal means differ by 0 at any raw."""
         return _natural_mean(self, _computed(loc), _computed(raw))
 
     def loc_from_mean(self, mean: ArrayLike, raw: ArrayLike) -> Array:

@@ -93,7 +93,7 @@ class Transform:
         raise NotImplementedError
 
     def log_forward(self, raw: Array) -> Array:
-        """Log g(raw)."""
+        """log g(raw)."""
         return jnp.log(self.forward(raw))
 
     def log_inverse(self, log_value: Array) -> Array:
@@ -101,7 +101,7 @@ class Transform:
         return self.inverse(special.exp(log_value))
 
     def log_gain(self, raw: Array) -> Array:
-        """D log g / d raw."""
+        """d log g / d raw."""
         _, gain = jax.jvp(self.log_forward, (raw,), (jnp.ones_like(raw),))
         return jnp.asarray(gain)
 

@@ -60,6 +60,25 @@ def test_ranges():
     assert jv.Chain(jv.Affine(0.5), jv.Sigmoid(0, 2), jv.Floor(0.1)).range[:2] == (0.1, 2.1)
 
 
+def test_a_range_first_asked_for_inside_a_trace():
+    for bound in (4.9, 4.8):  # chains that no other test has asked
+        fresh = jv.Parameterization("std", jv.Chain(jv.TanhClip(bound), jv.Exp()))
+        batched = jax.vmap(fresh.raw_from_log_std)
+        raw = (batched if bound == 4.9 else jax.jit(batched))(jnp.asarray([0.0, 1.0]))
+        np.testing.assert_allclose(raw, bound * np.arctanh(np.asarray([0.0, 1.0]) / bound), rtol=1e-5)
+
+
+def test_a_std_rounded_to_a_closed_end_is_accepted():
+    for i in range(1, 40):
+        p = jv.Parameterization("std", jv.Chain(jv.HardClip(-0.37 * i, 0.21 * i), jv.Exp()))
+        raw = p.raw_from_std(p.std(jnp.asarray([-100.0, 100.0])))
+        np.testing.assert_allclose(raw, [-0.37 * i, 0.21 * i], rtol=1e-6, atol=1e-6)
+
+
+def test_the_range_of_a_wide_soft_clip():
+    assert jv.SoftClip(-1000.0, 0.0).range == jv.Interval(-1000, 0)
+
+
 @pytest.mark.parametrize(
     "chain", [jv.Chain(jv.Exp(), jv.Floor(1e-4)), jv.Chain(jv.Softplus(), jv.Floor(0.1))], ids=repr
 )
