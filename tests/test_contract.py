@@ -16,7 +16,7 @@ EXPECTED = {
         *("finite", "sampled_kl", "sampled_entropy"),
     },
     "direct_variance": {
-        *("in_range", "monotone", "round_trip", "consistent", "gain", "ratio", "equal"),
+        *("in_range", "monotone", "round_trip", "consistent", "gain", "ratio"),
         *("finite", "sampled_std", "sampled_kl", "sampled_entropy"),
     },
     "square_std": {"monotone"},
