@@ -150,7 +150,7 @@ class SoftClip(Clip):
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
 def softplus_above(r: Array, low: float) -> Array:
-    """Low + softplus(r - low), which is r + softplus(low - r): whichever adds the smaller number."""
+    """low + softplus(r - low), which is r + softplus(low - r): whichever adds the smaller number."""
     return jnp.where(r > low, r, low) + special.softplus(-jnp.abs(r - low))
 
 

@@ -210,7 +210,7 @@ def _compare(q: Gaussian, p: Gaussian) -> tuple[Array, Array]:
 
 
 def log_prob(q: Gaussian, x: ArrayLike) -> Array:
-    """Log N(x; mean, σ²) = -½ ((x - mean) / σ)² - log σ - ½ log 2π, in nats, elementwise.
+    """log N(x; mean, σ²) = -½ ((x - mean) / σ)² - log σ - ½ log 2π, in nats, elementwise.
 
     Args:
         q: Gaussians of any shape.
@@ -279,8 +279,7 @@ def wasserstein2(q: Gaussian, p: Gaussian) -> Array:
     """
     rho, _ = _compare(q, p)
     largest = float(np.finfo(rho.dtype).max)
-    std_q, std_p = (jnp.minimum(std, largest) for std in _aligned(q.std, p.std))
-    std_q, std_p, mean_q, mean_p = _aligned(std_q, std_p, q.mean, p.mean)
+    std_q, std_p, mean_q, mean_p = _aligned(jnp.minimum(q.std, largest), jnp.minimum(p.std, largest), q.mean, p.mean)
     return _distance(mean_q - mean_p, _std_difference(std_q, std_p, rho))
 
 
