@@ -57,6 +57,30 @@ def kl_and_slope(p: Parameterization, raw: ArrayLike) -> tuple[np.ndarray, np.nd
     return np.asarray(value), np.asarray(slope)
 
 
+class Saturation(NamedTuple):
+    """Elementwise: whether σ is at its floor, at its ceiling, or deaf to its raw number."""
+
+    floor: Array
+    ceiling: Array
+    dead: Array
+
+
+def saturation(q: Gaussian) -> Saturation:
+    """Where σ has come to an end of its parameterization's range, or of what floating point holds, or its gain is 0.
+
+    A σ that isn't a number is at neither end.
+    """
+    low, high, _ = q.parameterization.std_range
+    std = q.std
+    limits = jnp.finfo(std.dtype)
+    slack = 4 * float(limits.eps)
+    return Saturation(
+        std <= max(low * (1 + slack), float(limits.tiny)),
+        std >= min(high * (1 - slack), float(limits.max)),
+        q.parameterization.log_std_gain(q.raw) == 0,
+    )
+
+
 def runs(x: np.ndarray, mask: np.ndarray) -> Iterator[tuple[float, float]]:
     """The first and last x of each stretch in which the mask is true."""
     changes = np.flatnonzero(np.diff(mask, prepend=False, append=False))

@@ -17,14 +17,32 @@ FLOORS = {
     "chains": 1,
     "parameterizations": 2,
     "gaussian": 2,
+    "likelihoods": 2,
     "contract": 2,
     "ranges": 3,
+    "data": 3,
+    "models": 3,
+    "objectives": 3,
+    "training": 4,
     "plots": 5,
+    "progress": 5,
     "cli": 6,
     "__main__": 6,
     "__init__": 7,
 }
-HEAVY = ("flax", "optax", "orbax", "tensorflow_datasets", "tensorflow", "matplotlib", "rich", "chex")
+HEAVY = (
+    "PIL",
+    "chex",
+    "flax",
+    "grain",
+    "matplotlib",
+    "optax",
+    "orbax",
+    "requests",
+    "rich",
+    "tensorflow",
+    "tensorflow_datasets",
+)
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 

@@ -1,16 +1,10 @@
-"""Pictures of parameterizations: arrays in, matplotlib figures out.
-
-Figures are plain ``matplotlib.figure.Figure`` objects, drawn without pyplot: they need no display, and no state
-is left behind. Within a panel a colour is a parameterization, a line style the quantity that it models.
-"""
+"""Pictures of parameterizations: within a panel a colour is a parameterization, a line style its quantity."""
 
 import math
 from collections.abc import Mapping, Sequence
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import SymmetricalLogLocator
@@ -19,10 +13,9 @@ from matplotlib.typing import LineStyleType
 from jaxvae import ranges
 from jaxvae.chains import Chain
 from jaxvae.parameterizations import QUANTITIES, Parameterization
+from jaxvae.plots.style import COLOURS, GREY, GRID, lighter, quiet
 from jaxvae.transforms import Abs, Exp, ExpLinear, HalfBounded, Identity, Sigmoid, Softplus, Square, Squareplus
 
-# Okabe & Ito 2008, made to be told apart by the colour-blind; without its yellow, which is faint on white.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _STYLES: Mapping[str, LineStyleType] = {"std": "-", "variance": (0, (5, 1.5)), "precision": (0, (1.2, 1.2))}
 _FAMILIES = {
     Exp: "exponential",
@@ -43,7 +36,6 @@ _TITLES = (
 )
 _HEADING = "From a raw number r to a standard deviation σ"
 _REACH = 200  # of panel (d), on either side of 0
-_GREY = "#666666"
 
 
 def explain(parameterizations: Mapping[str, Parameterization] | Sequence[Parameterization]) -> Figure:
@@ -68,7 +60,7 @@ def explain(parameterizations: Mapping[str, Parameterization] | Sequence[Paramet
         raise ValueError("parameterizations must hold at least one, got none")
     groups = _groups(parameterizations)
     size = 12.0 if len(groups) == 1 else 10.5
-    with matplotlib.rc_context({"font.size": size, "axes.spines.top": False, "axes.spines.right": False}):
+    with quiet(size):
         figure = Figure(figsize=(16, 10 * max(1, len(groups) / 6)), dpi=100, layout="constrained")
         if len(groups) == 1:
             _draw_few(figure, parameterizations)
@@ -80,14 +72,14 @@ def explain(parameterizations: Mapping[str, Parameterization] | Sequence[Paramet
 
 def _groups(parameterizations: Mapping[str, Parameterization]) -> list[tuple[str, dict[str, Parameterization]]]:
     """One group where colours suffice; else families, each in parts of nearly equal size that they suffice for."""
-    if len(parameterizations) <= len(_COLOURS):
+    if len(parameterizations) <= len(COLOURS):
         return [("", dict(parameterizations))]
     families: dict[str, list[tuple[str, Parameterization]]] = {}
     for name, p in parameterizations.items():
         families.setdefault(_family(p), []).append((name, p))
     groups = []
     for family, members in families.items():
-        parts = math.ceil(len(members) / len(_COLOURS))
+        parts = math.ceil(len(members) / len(COLOURS))
         size = math.ceil(len(members) / parts)
         groups += [(family, dict(members[start : start + size])) for start in range(0, len(members), size)]
     return groups
@@ -141,8 +133,8 @@ def _draw_row(panels: Sequence[Axes], parameterizations: Mapping[str, Parameteri
     """The four panels of some parameterizations, at most as many as there are colours."""
     std, gain, slope, bars = panels
     std.set_yscale("log")
-    gain.axhline(0, color=_GREY, linewidth=0.6)
-    slope.axhline(0, color=_GREY, linewidth=0.6)
+    gain.axhline(0, color=GREY, linewidth=0.6)
+    slope.axhline(0, color=GREY, linewidth=0.6)
     slope.set_yscale("symlog", linthresh=1)
     locator = SymmetricalLogLocator(base=10, linthresh=1)
     locator.set_params(numticks=7)
@@ -150,7 +142,7 @@ def _draw_row(panels: Sequence[Axes], parameterizations: Mapping[str, Parameteri
     raw = np.linspace(-10, 10, 801, dtype=np.float32)
     count = len(parameterizations)
     extremes = [0.0]
-    for row, (colour, (name, p)) in enumerate(zip(_COLOURS, parameterizations.items(), strict=False)):
+    for row, (colour, (name, p)) in enumerate(zip(COLOURS, parameterizations.items(), strict=False)):
         # Where curves coincide, the earlier ones stay visible as the wider ones.
         width = 1.8 + (count - 1 - row) * 0.45
         exists = np.isfinite(p.log_std(raw))
@@ -167,12 +159,12 @@ def _draw_row(panels: Sequence[Axes], parameterizations: Mapping[str, Parameteri
     for panel in (std, gain, slope):
         panel.set_xlim(-10, 10)
         panel.set_xticks((-10, -5, 0, 5, 10))
-        panel.grid(color="#E5E5E5", linewidth=0.6)
+        panel.grid(color=GRID, linewidth=0.6)
     bars.set_yticks(range(count), list(parameterizations))
     bars.set_ylim(max(count, 4) - 0.4, -0.6)
     bars.tick_params(axis="y", length=0)
     bars.set_xlim(-_REACH, _REACH)
-    bars.grid(axis="x", color="#E5E5E5", linewidth=0.6)
+    bars.grid(axis="x", color=GRID, linewidth=0.6)
     bars.set_axisbelow(True)
 
 
@@ -186,12 +178,7 @@ def _draw_ranges(panel: Axes, row: int, colour: str, p: Parameterization) -> Non
         bars.append(((std >= smallest) & (std <= largest), 0.14, 0.16, pale))
     for mask, top, height, pale in bars:
         stretches = [(first, last - first) for first, last in ranges.runs(raw, mask)]
-        panel.broken_barh(stretches, (row + top, height), color=_lighter(colour, pale), linewidth=0)
-
-
-def _lighter(colour: str, amount: float) -> tuple[float, float, float]:
-    red, green, blue = (channel + (1 - channel) * amount for channel in to_rgb(colour))
-    return red, green, blue
+        panel.broken_barh(stretches, (row + top, height), color=lighter(colour, pale), linewidth=0)
 
 
 def _keys() -> list[Line2D]:
@@ -204,6 +191,6 @@ def _keys() -> list[Line2D]:
     )
     lines = ((symbol, _STYLES[quantity]) for quantity, (_, symbol) in QUANTITIES.items())
     return [
-        *(Line2D([], [], lw=width, color=_lighter(_GREY, pale), label=text) for width, pale, text in bars),
-        *(Line2D([], [], lw=2, color=_GREY, linestyle=style, label=f"r models {symbol}") for symbol, style in lines),
+        *(Line2D([], [], lw=width, color=lighter(GREY, pale), label=text) for width, pale, text in bars),
+        *(Line2D([], [], lw=2, color=GREY, linestyle=style, label=f"r models {symbol}") for symbol, style in lines),
     ]

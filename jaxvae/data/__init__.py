@@ -1,0 +1,13 @@
+"""Datasets: bundled, from tensorflow-datasets, or your own; binarization; batches from what doesn't fit."""
+
+from jaxvae.data.dataset import Dataset as Dataset
+from jaxvae.data.dataset import Split as Split
+from jaxvae.data.dataset import describe as describe
+from jaxvae.data.loading import Entry as Entry
+from jaxvae.data.loading import load as load
+from jaxvae.data.loading import names as names
+from jaxvae.data.loading import prepare as prepare
+from jaxvae.data.observation import METHODS as METHODS
+from jaxvae.data.observation import binarize as binarize
+from jaxvae.data.observation import observe as observe
+from jaxvae.data.streaming import stream as stream

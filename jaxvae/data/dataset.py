@@ -1,0 +1,118 @@
+"""What a dataset is: splits of images and labels, and how many grey levels a pixel has."""
+
+import dataclasses
+
+import numpy as np
+
+from jaxvae.transforms import require
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Split:
+    """Images with their labels.
+
+    Attributes:
+        images: (N, H, W, C); uint8 in 0..levels-1, or float32 in [0, 1] where the dataset has no levels. May be a
+            memory map.
+        labels: (N,) int32, or none.
+
+    Raises:
+        ValueError: where shape or dtype are others, or there are no images.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray | None
+
+    def __post_init__(self) -> None:
+        images, labels = self.images, self.labels
+        require(images.ndim == 4 and images.size > 0, "Split.images.shape", images.shape, "(N, H, W, C), not empty")
+        require(images.dtype in (np.uint8, np.float32), "Split.images.dtype", str(images.dtype), "uint8 or float32")
+        if labels is not None:
+            require(labels.shape == (len(self),), "Split.labels.shape", labels.shape, f"({len(self)},)")
+            require(labels.dtype == np.int32, "Split.labels.dtype", str(labels.dtype), "int32")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Dataset:
+    """Splits of images of one shape and one range.
+
+    Attributes:
+        name: what it was loaded by.
+        train: the images to learn from.
+        validation: the images to choose by, or none.
+        test: the images to report on.
+        levels: how many grey levels there are: pixel value v stands for v / (levels - 1). None for float images.
+        classes: how many classes the labels tell apart; 0 without labels.
+
+    Raises:
+        ValueError: where image shapes differ between splits, or dtype and levels contradict each other.
+    """
+
+    name: str
+    train: Split
+    validation: Split | None
+    test: Split
+    levels: int | None
+    classes: int
+
+    def __post_init__(self) -> None:
+        require(self.levels is None or 2 <= self.levels <= 256, "Dataset.levels", self.levels, "2 to 256, or None")
+        dtype = np.dtype(np.float32 if self.levels is None else np.uint8)
+        for name, split in self.splits.items():
+            images = split.images
+            require(images.dtype == dtype, f"{name}.images.dtype", str(images.dtype), f"{dtype}, as of levels")
+            require(images.shape[1:] == self.image_shape, f"{name} image shape", images.shape[1:], "that of train")
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(H, W, C)."""
+        height, width, channels = self.train.images.shape[1:]
+        return height, width, channels
+
+    @property
+    def splits(self) -> dict[str, Split]:
+        """The splits there are, by name."""
+        splits = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {name: split for name, split in splits.items() if split is not None}
+
+
+def assemble(
+    name: str, images: dict[str, np.ndarray], labels: dict[str, np.ndarray | None], levels: int | None
+) -> Dataset:
+    """The dataset of these arrays, by split; its classes are those up to the largest label."""
+    splits = {split: Split(x, labels.get(split)) for split, x in images.items()}
+    classes = max((int(s.labels.max()) + 1 for s in splits.values() if s.labels is not None), default=0)
+    return Dataset(name, splits["train"], splits.get("validation"), splits["test"], levels, classes)
+
+
+def hold_out(dataset: Dataset, count: int) -> Dataset:
+    """The dataset with its last ``count`` training images as validation split, in place of its own.
+
+    Raises:
+        ValueError: where count is negative, or would leave no training images.
+    """
+    total = len(dataset.train)
+    require(0 <= count < total, "validation", count, f"at least 0 and less than the {total} training images")
+    images, labels = dataset.train.images, dataset.train.labels
+
+    def part(rows: slice) -> Split:
+        return Split(images[rows], None if labels is None else labels[rows])
+
+    validation = part(slice(total - count, None)) if count else None
+    return dataclasses.replace(dataset, train=part(slice(total - count)), validation=validation)
+
+
+def describe(dataset: Dataset) -> str:
+    """One line: how many images of which shape, levels and classes.
+
+    >>> from jaxvae.data import load
+    >>> describe(load("digits"))
+    'digits: 1,297 train, 200 validation, 300 test images of 8x8x1, 17 grey levels, 10 classes'
+    """
+    counts = ", ".join(f"{len(split):,} {name}" for name, split in dataset.splits.items())
+    levels = "continuous" if dataset.levels is None else f"{dataset.levels} grey levels"
+    classes = f"{dataset.classes} classes" if dataset.classes else "no labels"
+    return f"{dataset.name}: {counts} images of {'x'.join(map(str, dataset.image_shape))}, {levels}, {classes}"

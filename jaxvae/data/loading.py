@@ -1,0 +1,95 @@
+"""A dataset by its name: bundled, known to tensorflow-datasets, or your own path."""
+
+import difflib
+from pathlib import Path
+from typing import NamedTuple
+
+from jaxvae.data import arrays, digits, folders, prepared
+from jaxvae.data.catalog import SOURCES
+from jaxvae.data.dataset import Dataset, hold_out
+from jaxvae.transforms import require
+
+DIGITS = "digits"
+
+
+def load(name: str, data_dir: str | Path | None = None, validation: int | None = None) -> Dataset:
+    """A dataset by name or path.
+
+    Args:
+        name: ``digits``, which is bundled; a name of tensorflow-datasets, prepared here first where it isn't yet; or
+            the path of a .npy or .npz file or of a folder of images.
+        data_dir: where prepared datasets are; that of tensorflow-datasets if not given.
+        validation: how many training images, the last ones, to hold out as validation split. None leaves the
+            dataset its own, if it has one.
+
+    Raises:
+        ValueError: for an unknown name, data that don't fit, or a validation that leaves no training images.
+        FileNotFoundError: where the data aren't there and can't be downloaded; the message says how to get them.
+
+    >>> load("digits").train.images.shape
+    (1297, 8, 8, 1)
+    """
+    dataset = _load(name, _directory(data_dir))
+    return dataset if validation is None else hold_out(dataset, validation)
+
+
+def _load(name: str, data_dir: Path) -> Dataset:
+    if name == DIGITS:
+        return digits.load_digits()
+    if name in SOURCES:
+        return prepared.read(name, prepared.prepare(name, None, data_dir))
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return arrays.load_arrays(path) if any(path.glob("*.npy")) else folders.load_folder(path)
+    if path.suffix in (".npy", ".npz"):
+        return arrays.load_arrays(path)
+    if directory := prepared.find(name, data_dir):
+        return prepared.read(name, directory)
+    if path.exists():
+        raise ValueError(f"{path} must be a .npy or .npz file or a folder, got a file of type {path.suffix!r}")
+    raise ValueError(f"dataset must be a known name or a path, got {name!r}; {_hint(name)}")
+
+
+def _hint(name: str) -> str:
+    known = [DIGITS, *SOURCES]
+    near = difflib.get_close_matches(name, known, n=3)
+    return (f"did you mean {' or '.join(near)}? " if near else "") + f"known are {', '.join(known)}"
+
+
+def prepare(name: str, source: str | Path | None = None, data_dir: str | Path | None = None) -> Path:
+    """Prepares a dataset of tensorflow-datasets, so that it loads at once, and returns its folder.
+
+    Args:
+        name: one of those that ``names`` lists, but ``digits``, which needs no preparing.
+        source: a folder with the files that the dataset is published as; None downloads them.
+        data_dir: where prepared datasets are; that of tensorflow-datasets if not given.
+
+    Raises:
+        ValueError: for an unknown name, or where a file is not the published one.
+        FileNotFoundError: where files are missing, or can't be downloaded.
+    """
+    require(name in SOURCES, "dataset", name, f"one of {', '.join(SOURCES)}")
+    return prepared.prepare(name, None if source is None else Path(source).expanduser(), _directory(data_dir))
+
+
+class Entry(NamedTuple):
+    """A dataset known by name, and whether it is there already."""
+
+    name: str
+    note: str
+    prepared: bool
+
+
+def names(data_dir: str | Path | None = None) -> list[Entry]:
+    """The datasets known by name.
+
+    >>> names()[0]
+    Entry(name='digits', note='1,797 handwritten digits, 8x8x1, bundled', prepared=True)
+    """
+    directory = _directory(data_dir)
+    known = [Entry(n, s.note, prepared.find(n, directory) is not None) for n, s in SOURCES.items()]
+    return [Entry(DIGITS, "1,797 handwritten digits, 8x8x1, bundled", True), *known]
+
+
+def _directory(data_dir: str | Path | None) -> Path:
+    return prepared.default_data_dir() if data_dir is None else Path(data_dir).expanduser()

@@ -1,0 +1,106 @@
+"""From stored pixels to what a model sees: scaled, or binarized.
+
+A pixel value v of a dataset with L grey levels stands for p = v / (L - 1). It is seen as p itself, as a fixed 0 or 1,
+or, drawn anew each time, as 1 with probability p (Salakhutdinov & Murray 2008; Burda et al. 2016).
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike, DTypeLike
+
+from jaxvae.data.dataset import Dataset, Split
+from jaxvae.transforms import require
+
+METHODS = ("none", "dynamic", "threshold", "fixed")
+"""The ways to binarize."""
+
+_CHUNK = 4096
+"""Images binarized at a time: a multiple of 4, as four pixels share a random word."""
+
+
+def binarize(dataset: Dataset, method: str, seed: int) -> Dataset:
+    """The dataset with its pixels made 0 or 1, once and for all, where the method says so.
+
+    Args:
+        dataset: any dataset.
+        method: ``none`` and ``dynamic`` leave the dataset as it is (``dynamic`` is ``observe``'s affair);
+            ``threshold`` makes 1 what is at least half of the range; ``fixed`` draws each pixel once, with the
+            probability that it stands for, to within 2^-17.
+        seed: of the ``fixed`` draws, which are the same for it on any machine.
+
+    Returns:
+        A dataset of uint8 images in {0, 1} and 2 levels; or the same dataset.
+
+    Raises:
+        ValueError: for an unknown method, or a seed outside 0..2^64-1.
+    """
+    require(method in METHODS, "binarize", method, " or ".join(map(repr, METHODS)))
+    require(0 <= seed < 2**64, "seed", seed, "at least 0 and below 2**64")
+    if method in ("none", "dynamic"):
+        return dataset
+
+    def binary(split: Split, stream: int) -> Split:
+        scale = 1 if dataset.levels is None else dataset.levels - 1
+        bits = np.random.Philox(key=np.array([seed, stream], np.uint64))
+        images = np.empty(split.images.shape, np.uint8)
+        for start in range(0, len(split), _CHUNK):
+            chunk = split.images[start : start + _CHUNK]
+            threshold = 0.5 if method == "threshold" else _uniform(bits, chunk.shape)
+            images[start : start + _CHUNK] = chunk >= scale * threshold
+        return Split(images, split.labels)
+
+    streams = {"train": 0, "validation": 1, "test": 2}
+    splits = {name: binary(split, streams[name]) for name, split in dataset.splits.items()}
+    return Dataset(
+        dataset.name, splits["train"], splits.get("validation"), splits["test"], levels=2, classes=dataset.classes
+    )
+
+
+def _uniform(bits: np.random.Philox, shape: tuple[int, ...]) -> np.ndarray:
+    """(k + 1/2) / 2^16 with k uniform; from raw words, the part of NumPy's random numbers that never changes."""
+    size = int(np.prod(shape))
+    words = bits.random_raw(-(-size // 4)).astype("<u8")
+    return ((words.view("<u2")[:size].astype(np.float32) + 0.5) / 2**16).reshape(shape)
+
+
+def observe(key: Array, images: ArrayLike, levels: int | None, dynamic: bool, dtype: DTypeLike = jnp.float32) -> Array:
+    """What the model sees of stored images: v / (levels - 1), or a Bernoulli draw with that probability.
+
+    Pure, for use inside the train step. The draws of uint8 images cost half a random word each: a pixel is 1 where
+    (k + 1/2) / 2^16 < v / (levels - 1), k uniform in 0..2^16-1. So 0 is never drawn as 1, the largest value always
+    is, and in between the probability is off by at most 2^-17. Float images are drawn in full precision.
+
+    Args:
+        key: a PRNG key; not used unless dynamic.
+        images: (B, ...); integers in 0..levels-1, or floats in [0, 1] where levels is None.
+        levels: grey levels, static; None for float images.
+        dynamic: whether to draw, static.
+        dtype: of the result.
+
+    Returns:
+        An array of images' shape, in [0, 1].
+
+    Raises:
+        TypeError: where dtype of images and levels contradict each other.
+
+    >>> observe(jax.random.key(0), np.array([[0, 8, 16]], np.uint8), 17, dynamic=False).tolist()
+    [[0.0, 0.5, 1.0]]
+    """
+    images = jnp.asarray(images)
+    if jnp.issubdtype(images.dtype, jnp.floating) != (levels is None):
+        raise TypeError(f"images must be {'float' if levels is None else 'integer'} for levels={levels}")
+    if levels is None:
+        return (jax.random.bernoulli(key, images) if dynamic else images).astype(dtype)
+    # XLA multiplies by a rounded reciprocal, which may miss 1.
+    fractions = images.astype(jnp.promote_types(dtype, jnp.float32)) / (levels - 1)
+    probabilities = jnp.where(images == levels - 1, 1, fractions)
+    if not dynamic or levels == 2:  # drawing from 0 and 1 changes nothing
+        return probabilities.astype(dtype)
+    # Rows of pixels: the batch axis is kept apart, so that its sharding reaches the random words.
+    rows = probabilities.reshape(images.shape[0] if images.ndim else 1, -1)
+    words = jax.random.bits(key, (rows.shape[0], -(-rows.shape[1] // 2)), jnp.uint32)
+    halves = jax.lax.bitcast_convert_type(words, jnp.uint16).reshape(rows.shape[0], -1)[:, : rows.shape[1]]
+    uniform = (halves.astype(jnp.float32) + 0.5) / 2**16  # exact: 17 bits
+    return (uniform < rows).astype(dtype).reshape(images.shape)

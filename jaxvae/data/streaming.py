@@ -1,0 +1,58 @@
+"""Batches from a split that doesn't fit on the device: shuffled, endless, and resumable at any step."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from jaxvae.data.dataset import Split
+from jaxvae.transforms import require
+
+_THREADS = 4
+_AHEAD = 16
+"""Batches read ahead."""
+
+
+def stream(
+    split: Split, batch_size: int, seed: int, start: int = 0, process_index: int = 0, process_count: int = 1
+) -> Iterator[dict[str, np.ndarray]]:
+    """Endless batches, each epoch in an order of its own, read ahead by threads; needs grain.
+
+    Batch number n is a function of split, batch_size, seed and n alone: to go on after n batches, start at n. An
+    epoch has len(split) // batch_size batches, and leaves the rest of its order out.
+
+    Args:
+        split: images, perhaps mapped into memory, and labels.
+        batch_size: of the global batch.
+        seed: of the orders.
+        start: the first batch's number.
+        process_index: which slice of each global batch is this process's.
+        process_count: into how many equal slices.
+
+    Yields:
+        ``image`` (batch_size / process_count, H, W, C), as stored, and ``label``, where the split has labels.
+
+    Raises:
+        ValueError: for numbers out of range.
+        ModuleNotFoundError: without grain.
+    """
+    require(1 <= batch_size <= len(split), "batch_size", batch_size, f"1 to the {len(split)} images of the split")
+    require(0 <= seed < 2**32, "seed", seed, "at least 0 and below 2**32")
+    require(start >= 0, "start", start, "at least 0")
+    require(process_count >= 1, "process_count", process_count, "at least 1")
+    require(batch_size % process_count == 0, "process_count", process_count, f"a divisor of batch_size {batch_size}")
+    require(0 <= process_index < process_count, "process_index", process_index, f"at least 0 and below {process_count}")
+    try:
+        import grain  # type: ignore[import-untyped]
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError("streaming needs grain: pip install 'jaxvae[grain]'") from None
+
+    size = batch_size // process_count
+    mine = slice(process_index * size, (process_index + 1) * size)
+
+    def read(rows: np.ndarray) -> dict[str, np.ndarray]:
+        batch = {"image": split.images[rows[mine]]}
+        return batch if split.labels is None else {**batch, "label": split.labels[rows[mine]]}
+
+    order = grain.MapDataset.range(len(split)).shuffle(seed=seed)[: len(split) // batch_size * batch_size]
+    batches = order.repeat().batch(batch_size).map(read)[start:]
+    return iter(batches.to_iter_dataset(grain.ReadOptions(num_threads=_THREADS, prefetch_buffer_size=_AHEAD)))

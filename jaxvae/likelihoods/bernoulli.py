@@ -1,0 +1,144 @@
+"""Pixels from one logit each: the Bernoulli, and the continuous Bernoulli on [0, 1].
+
+With [·] 1 where true and 0 elsewhere, both log-densities are (x - [r > 0]) r - t(|r|), of which the first term has
+shed what the two would otherwise lose to each other: t(a) = log(1 + e^-a) for the Bernoulli,
+log((1 - e^-a) / a) for the continuous one. Their slope is x - E[x | r], which sheds the same.
+"""
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+from jaxvae import special
+from jaxvae.likelihoods.family import Likelihood
+
+_BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510, 43867 / 798, -174611 / 330)
+"""The Bernoulli numbers B_2, B_4, …"""
+
+
+def _shed(r: Array, x: Array) -> Array:
+    """x - [r > 0]."""
+    return jnp.where(r > 0, x - 1, x)
+
+
+@jax.custom_jvp
+def _log_mass(r: Array, x: Array) -> Array:
+    return _shed(r, x) * r - jnp.log1p(jnp.exp(-jnp.abs(r)))
+
+
+@_log_mass.defjvp
+def _log_mass_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    # x - sigmoid(r), where sigmoid(r) = 1 - sigmoid(-r) above 0.
+    (r, x), (dr, dx) = primals, tangents
+    tail = special.sigmoid(jnp.where(r > 0, -r, r))
+    return _log_mass(r, x), (_shed(r, x) + jnp.where(r > 0, tail, -tail)) * dr + r * dx
+
+
+@dataclasses.dataclass(frozen=True)
+class Bernoulli(Likelihood):
+    """Outputs are logits r: log p = x r - softplus(r).
+
+    A probability for x in {0, 1}. For grey x it is the usual cross-entropy, the log of no density: the
+    ``ContinuousBernoulli`` is the one that integrates to 1.
+
+    >>> Bernoulli().log_prob(jnp.asarray([1e30, -1e30]), jnp.ones(2)).tolist()
+    [0.0, -1.0000000150474662e+30]
+    """
+
+    discrete = True
+
+    def _log_prob(self, parts: Array, x: Array, raw: ArrayLike | None) -> Array:
+        return _log_mass(parts[..., 0], x)
+
+    def _mean(self, parts: Array, raw: ArrayLike | None) -> Array:
+        return special.sigmoid(parts[..., 0])
+
+    def _sample(self, key: Array, parts: Array, raw: ArrayLike | None) -> Array:
+        mean = self._mean(parts, raw)
+        return jax.random.bernoulli(key, mean).astype(mean.dtype)
+
+
+def _near(r: Array) -> tuple[Array, Array, Array]:
+    """Whether |r| <= 1, r where it is (else 0), and |r| where it isn't (else 1)."""
+    near = jnp.abs(r) <= 1
+    return near, jnp.where(near, r, 0), jnp.where(near, 1, jnp.where(r > 0, r, -r))
+
+
+def _series(r: Array, weights: list[float]) -> Array:
+    """sum_k weights[k] r^2k, to the dtype's last digit for |r| <= 1."""
+    terms = weights[: 5 if r.dtype == np.float32 else 10]
+    square, total = jnp.square(r), jnp.zeros_like(r)
+    for weight in reversed(terms):
+        total = total * square + weight
+    return total
+
+
+def _excess(r: Array) -> Array:
+    """log(sinh(r/2) / (r/2)) = sum_n B_2n r^2n / (2n (2n)!) = r²/24 - r⁴/2880 + ..., for |r| <= 1."""
+    weights = [b / (2 * n * math.factorial(2 * n)) for n, b in enumerate(_BERNOULLI, 1)]
+    return jnp.square(r) * _series(r, weights)
+
+
+def _lean(r: Array) -> Array:
+    """E[x] - 1/2 = coth(r/2)/2 - 1/r = r/12 - r³/720 + ..., the slope of ``_excess``, for |r| <= 1."""
+    weights = [b / math.factorial(2 * n) for n, b in enumerate(_BERNOULLI, 1)]
+    return r * _series(r, weights)
+
+
+@jax.custom_jvp
+def _distance_to_end(a: Array) -> Array:
+    """1/a - 1/(e^a - 1) for a >= 1: E[x] at r = -a, and 1 - E[x] at r = a."""
+    return 1 / a - 1 / special.expm1(a)
+
+
+@_distance_to_end.defjvp
+def _distance_to_end_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    (a,), (da,) = primals, tangents
+    bose = 1 / special.expm1(a)
+    return _distance_to_end(a), (bose * (1 + bose) - jnp.square(1 / a)) * da
+
+
+@jax.custom_jvp
+def _log_density(r: Array, x: Array) -> Array:
+    near, inside, a = _near(r)
+    return jnp.where(near, (x - 0.5) * inside - _excess(inside), _shed(r, x) * r + (jnp.log(a) - special.log1mexp(a)))
+
+
+@_log_density.defjvp
+def _log_density_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    (r, x), (dr, dx) = primals, tangents
+    near, inside, a = _near(r)
+    tail = _distance_to_end(a)
+    slope = jnp.where(near, (x - 0.5) - _lean(inside), _shed(r, x) + jnp.where(r > 0, tail, -tail))
+    return _log_density(r, x), slope * dr + r * dx
+
+
+@dataclasses.dataclass(frozen=True)
+class ContinuousBernoulli(Likelihood):
+    """Outputs are logits r: the density r e^(r x) / (e^r - 1) on [0, 1], which is uniform at r = 0.
+
+    Loaiza-Ganem & Cunningham 2019, arXiv:1907.06845, where its normalizing constant is written in λ = sigmoid(r).
+    """
+
+    def _log_prob(self, parts: Array, x: Array, raw: ArrayLike | None) -> Array:
+        return _log_density(parts[..., 0], x)
+
+    def _mean(self, parts: Array, raw: ArrayLike | None) -> Array:
+        """1 / (1 - e^-r) - 1/r."""
+        r = parts[..., 0]
+        near, inside, a = _near(r)
+        tail = _distance_to_end(a)
+        return jnp.where(near, 0.5 + _lean(inside), jnp.where(r > 0, 1 - tail, tail))
+
+    def _sample(self, key: Array, parts: Array, raw: ArrayLike | None) -> Array:
+        """By the inverse distribution function, -log(1 - u (1 - e^-a)) / a at r = -a, mirrored for r > 0."""
+        r = parts[..., 0]
+        u = jax.random.uniform(key, r.shape, r.dtype)
+        a = jnp.maximum(jnp.abs(r), 1e-20)  # u itself, to the last digit, and no 0/0
+        x = jnp.minimum(-special.log1p(u * special.expm1(-a)) / a, 1)
+        return jnp.where(r > 0, 1 - x, x)

@@ -1,0 +1,60 @@
+"""Grey levels without order: one softmax over them per channel."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+from jaxvae.likelihoods.family import Likelihood
+from jaxvae.transforms import require
+
+
+def require_levels(levels: object) -> None:
+    """Raises ValueError where ``levels`` is no number of grey levels, as for data without any."""
+    require(isinstance(levels, int) and levels >= 2, "levels", levels, "the data's number of grey levels, at least 2")
+
+
+def level_of(x: Array, levels: int) -> Array:
+    """The level, still a float, whose value is nearest to x."""
+    return jnp.round(x * (levels - 1))
+
+
+def value_of(level: Array, levels: int, dtype: np.dtype) -> Array:
+    """level / (levels - 1), from a table: compiled division by a constant may be an ulp off."""
+    return jnp.asarray(np.arange(levels) / (levels - 1), dtype)[level.astype(jnp.int32)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Categorical(Likelihood):
+    """Outputs are a logit for every level of every channel.
+
+    Attributes:
+        levels: the number of grey levels.
+    """
+
+    levels: int
+    discrete = True
+
+    def __post_init__(self) -> None:
+        require_levels(self.levels)
+
+    @property
+    def neutral(self) -> Sequence[float]:
+        return (0.0,) * self.levels
+
+    def _log_prob(self, parts: Array, x: Array, raw: ArrayLike | None) -> Array:
+        level = level_of(x, self.levels).astype(jnp.int32)[..., None]
+        top = jax.lax.stop_gradient(jnp.max(parts, axis=-1, keepdims=True))
+        chosen = jnp.take_along_axis(parts, level, axis=-1) - top
+        return (chosen - jnp.log(jnp.sum(jnp.exp(parts - top), axis=-1, keepdims=True)))[..., 0]
+
+    def _mean(self, parts: Array, raw: ArrayLike | None) -> Array:
+        values = value_of(jnp.arange(self.levels), self.levels, parts.dtype)
+        return jnp.matmul(jax.nn.softmax(parts), values, precision="highest")
+
+    def _sample(self, key: Array, parts: Array, raw: ArrayLike | None) -> Array:
+        return value_of(jax.random.categorical(key, parts), self.levels, parts.dtype)

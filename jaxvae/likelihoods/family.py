@@ -1,0 +1,121 @@
+"""What every likelihood is: an object that scores, averages and samples x, given a decoder's outputs.
+
+Conventions of this folder: the last axis is channels C, and only it is special; data x are (..., C), outputs are
+(..., C k), in which the k numbers of a channel lie together. x lies in [0, 1]; level v of L grey levels is
+v / (L - 1). Results are (..., C), elementwise and unreduced, in float32 (float64 for float64) and in nats; leading
+axes broadcast by NumPy's rules. Every scale arises from a raw number through a ``Parameterization``.
+
+A kind of likelihood says what its k neutral outputs are, and gives ``_log_prob``, ``_mean`` and ``_sample``.
+
+Likelihoods are frozen dataclasses: hashable, comparable, and static under ``jit``.
+"""
+
+import functools
+from collections.abc import Sequence
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+from jaxvae import special
+from jaxvae.parameterizations import Parameterization
+from jaxvae.transforms import require
+
+START_STD = 0.3
+"""σ at the start if not told otherwise: that of MNIST's pixels, and in the range of every registered name."""
+
+
+@functools.cache
+def start(parameterization: Parameterization, std: float, mean: float = 0.5) -> tuple[float, float]:
+    """(loc, raw) of this mean and σ as Python numbers, also where a trace asks for them.
+
+    Raises:
+        ValueError: where σ is out of the parameterization's range.
+    """
+    with jax.ensure_compile_time_eval():
+        raw = float(parameterization.raw_from_std(std))
+        return float(parameterization.loc_from_mean(mean, raw)), raw
+
+
+class Likelihood:
+    """A family of distributions of x, of which a decoder's outputs (and perhaps one learned number) pick one.
+
+    Attributes:
+        discrete: whether ``log_prob`` is the log of a probability mass, so that bits per dimension make sense.
+    """
+
+    discrete: ClassVar[bool] = False
+
+    @property
+    def raw_init(self) -> float | None:
+        """Where a scalar starts that the model has to learn and to pass as ``raw``; None where there is none."""
+        return None
+
+    @property
+    def neutral(self) -> Sequence[float]:
+        """The k outputs per channel that say the least: mean 1/2, and the scale of the start."""
+        return (0.0,)
+
+    def output_channels(self, channels: int) -> int:
+        """The decoder's output channels, C k, for data of C channels."""
+        return len(self.neutral) * channels
+
+    def output_bias(self, channels: int) -> np.ndarray:
+        """The neutral outputs, (C k,): as the last layer's bias, every parameterization starts as the same function."""
+        return np.tile(np.asarray(self.neutral, np.float32), channels)
+
+    def log_prob(self, outputs: ArrayLike, x: ArrayLike, raw: ArrayLike | None = None) -> Array:
+        """log p(x | outputs) in nats, elementwise.
+
+        Args:
+            outputs: (..., C k), e.g. (K, B, H, W, C k).
+            x: (..., C) in [0, 1], e.g. (B, H, W, C).
+            raw: the learned scalar, for a likelihood that has one.
+
+        Returns:
+            (..., C) of the broadcast shape, float32 or float64.
+
+        Raises:
+            ValueError: where the shapes don't fit, or ``raw`` is needed and not given.
+        """
+        parts, x = self._parts(outputs), jnp.asarray(x)
+        channels = parts.shape[-2]
+        require(x.shape[-1:] == (channels,), "x.shape", x.shape, f"(..., {channels}), the outputs' channels")
+        shape, dtype = jnp.broadcast_shapes(parts.shape[:-1], x.shape), special.compute_dtype(parts, x)
+        parts = jnp.broadcast_to(parts, (*shape, parts.shape[-1])).astype(dtype)
+        x = jnp.broadcast_to(x, shape).astype(dtype)
+        if (
+            len(shape) > 2
+        ):  # (..., H, W, C) as (..., H, W C): over a last axis of 1, XLA's loops on CPU are 50 times slower
+            parts, x = jax.lax.collapse(parts, -3, -1), jax.lax.collapse(x, -2)
+        return self._log_prob(parts, x, raw).reshape(shape)
+
+    def mean(self, outputs: ArrayLike, raw: ArrayLike | None = None) -> Array:
+        """E[x | outputs], (..., C)."""
+        return self._mean(self._parts(outputs), raw)
+
+    def sample(self, key: Array, outputs: ArrayLike, raw: ArrayLike | None = None) -> Array:
+        """A draw of x given outputs, (..., C); on the grid v / (L - 1) where x has levels."""
+        return self._sample(key, self._parts(outputs), raw)
+
+    def _parts(self, outputs: ArrayLike) -> Array:
+        """Outputs (..., C k) as (..., C, k), in the dtype to compute in."""
+        outputs, parts = jnp.asarray(outputs, special.compute_dtype(outputs)), len(self.neutral)
+        fits = outputs.ndim > 0 and outputs.shape[-1] % parts == 0
+        require(fits, "outputs.shape", outputs.shape, f"(..., {parts} C) for C channels")
+        return outputs.reshape(*outputs.shape[:-1], outputs.shape[-1] // parts, parts)
+
+    def _log_prob(self, parts: Array, x: Array, raw: ArrayLike | None) -> Array:
+        """``log_prob`` of parts (..., k) at x (...)."""
+        raise NotImplementedError
+
+    def _mean(self, parts: Array, raw: ArrayLike | None) -> Array:
+        """``mean`` of parts (..., k)."""
+        raise NotImplementedError
+
+    def _sample(self, key: Array, parts: Array, raw: ArrayLike | None) -> Array:
+        """``sample`` from parts (..., k)."""
+        raise NotImplementedError

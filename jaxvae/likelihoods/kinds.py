@@ -1,0 +1,61 @@
+"""Every likelihood by name: what the command line accepts and the contract tests walk."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Protocol
+
+from jaxvae.likelihoods.bernoulli import Bernoulli, ContinuousBernoulli
+from jaxvae.likelihoods.categorical import Categorical, require_levels
+from jaxvae.likelihoods.family import START_STD, Likelihood
+from jaxvae.likelihoods.logistic import DiscretizedLogistic, DiscretizedLogisticMixture
+from jaxvae.likelihoods.normal import FixedGaussian, LearnedGaussian, OptimalGaussian, PixelGaussian
+from jaxvae.parameterizations import Parameterization, log_variance
+from jaxvae.transforms import require
+
+
+class Build(Protocol):
+    """Grey levels (None for data without), a parameterization and a σ to a likelihood, which uses what it needs."""
+
+    def __call__(self, n: int | None, p: Parameterization, std: float = START_STD, /) -> Likelihood: ...
+
+
+def _known(levels: int | None) -> int:
+    require_levels(levels)
+    assert levels is not None
+    return levels
+
+
+LIKELIHOODS: Mapping[str, Build] = MappingProxyType(
+    {
+        "bernoulli": lambda n, p, std=START_STD: Bernoulli(),
+        "continuous_bernoulli": lambda n, p, std=START_STD: ContinuousBernoulli(),
+        "categorical": lambda n, p, std=START_STD: Categorical(_known(n)),
+        "gaussian_fixed": lambda n, p, std=START_STD: FixedGaussian(std),
+        "gaussian_learned": lambda n, p, std=START_STD: LearnedGaussian(p, std),
+        "gaussian_pixel": lambda n, p, std=START_STD: PixelGaussian(p, std),
+        "gaussian_optimal": lambda n, p, std=START_STD: OptimalGaussian(p),
+        "discretized_logistic": lambda n, p, std=START_STD: DiscretizedLogistic(_known(n), p, std),
+        "discretized_logistic_mixture": lambda n, p, std=START_STD: DiscretizedLogisticMixture(
+            _known(n), parameterization=p, std=std
+        ),
+    }
+)
+"""How each is built from the data's grey levels, a parameterization and a σ."""
+
+
+def likelihood(
+    name: str, levels: int | None, parameterization: Parameterization = log_variance, std: float = START_STD
+) -> Likelihood:
+    """The likelihood of this name.
+
+    Args:
+        name: one of ``LIKELIHOODS``.
+        levels: the data's number of grey levels; None for data without.
+        parameterization: how a scale arises from a raw number, where the likelihood has one.
+        std: the fixed σ, or that at the start, in units of x.
+
+    Raises:
+        ValueError: for an unknown name, a σ out of the parameterization's range, or data without the levels needed.
+    """
+    require(name in LIKELIHOODS, "likelihood", name, "one of " + ", ".join(LIKELIHOODS))
+    return LIKELIHOODS[name](levels, parameterization, std)

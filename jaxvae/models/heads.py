@@ -1,0 +1,52 @@
+"""The last layer of an encoder: features in, a Gaussian out."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import DTypeLike
+
+from jaxvae.gaussian import Gaussian
+from jaxvae.parameterizations import Parameterization, log_variance
+
+
+class GaussianHead(nn.Module):
+    """A dense layer to (loc, raw), in float32 whatever the features' dtype.
+
+    It starts as N(0, init_std²) for every input: kernels are zero and raw's bias is ``raw_from_std(init_std)``.
+    Every parameterization thus starts as the same function, and what differs later is owed to the choice alone.
+
+    Attributes:
+        latents: the number of latents L.
+        parameterization: how σ arises from raw.
+        init_std: σ at the start; must lie in the parameterization's range.
+
+    >>> q, _ = GaussianHead(4).init_with_output(jax.random.key(0), jnp.ones((3, 8)))
+    >>> q.shape, float(q.std[0, 0])
+    ((3, 4), 1.0)
+    """
+
+    latents: int
+    parameterization: Parameterization = log_variance
+    init_std: float = 1.0
+
+    @nn.compact
+    def __call__(self, features: Array) -> Gaussian:
+        """Features (..., F) to a Gaussian of shape (..., L).
+
+        Raises:
+            ValueError: at initialization, where ``init_std`` is out of the parameterization's range.
+        """
+        zeros = nn.initializers.zeros
+        features = features.astype(jnp.float32)
+        return Gaussian(
+            nn.Dense(self.latents, kernel_init=zeros, name="loc")(features),
+            nn.Dense(self.latents, kernel_init=zeros, bias_init=self._raw_init, name="raw")(features),
+            self.parameterization,
+        )
+
+    def _raw_init(self, key: Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> Array:
+        del key
+        with jax.ensure_compile_time_eval():  # so that a bad init_std is refused under jit, too
+            raw = self.parameterization.raw_from_std(self.init_std)
+        return jnp.full(shape, raw, dtype)

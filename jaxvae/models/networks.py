@@ -1,0 +1,200 @@
+"""Encoders and decoders between images and features, as Flax Linen modules.
+
+Images are (B, H, W, C), latents (..., L); a decoder takes any leading axes, such as (K, B). ``label`` is an
+integer array of the leading axes' shape, or None for a model without classes. ``dtype`` is the dtype to compute
+in; parameters are float32, and what a decoder returns is float32.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import DTypeLike
+
+ACTIVATIONS: Mapping[str, Callable[[Array], Array]] = MappingProxyType(
+    {"elu": nn.elu, "gelu": nn.gelu, "relu": nn.relu, "silu": nn.silu, "tanh": nn.tanh}
+)
+"""The nonlinearities that a configuration may name."""
+
+
+def _one_hot(label: Array | None, classes: int, dtype: DTypeLike) -> Array | None:
+    if (label is None) != (classes == 0):
+        raise ValueError(f"label must be given to a model with classes, and to no other, got {classes} classes")
+    return None if label is None else jax.nn.one_hot(label, classes, dtype=dtype)
+
+
+def _join(x: Array, label: Array | None) -> Array:
+    """Features (..., F) and one-hot labels (..., classes), side by side."""
+    return x if label is None else jnp.concatenate([x, label], axis=-1)
+
+
+class MLP(nn.Module):
+    """Dense layers, each with the activation behind it: (..., F) to (..., hidden[-1])."""
+
+    hidden: tuple[int, ...]
+    activation: str
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        for width in self.hidden:
+            x = ACTIVATIONS[self.activation](nn.Dense(width, dtype=self.dtype)(x))
+        return x
+
+
+class MLPEncoder(nn.Module):
+    """Images, flattened, through dense layers: (B, H, W, C) to (B, hidden[-1])."""
+
+    hidden: tuple[int, ...]
+    activation: str
+    classes: int = 0
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array, label: Array | None = None) -> Array:
+        x = _join(x.reshape(len(x), -1).astype(self.dtype), _one_hot(label, self.classes, self.dtype))
+        return MLP(self.hidden, self.activation, self.dtype)(x)
+
+
+def _repeat(values: tuple[float, ...]) -> Callable[..., Array]:
+    """An initializer: the values, over and over."""
+
+    def init(key: Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> Array:
+        del key
+        return jnp.tile(jnp.asarray(values, dtype), math.prod(shape) // len(values))
+
+    return init
+
+
+class MLPDecoder(nn.Module):
+    """Latents through dense layers to a likelihood's outputs: (..., L) to (..., *shape).
+
+    Attributes:
+        shape: that of one image's outputs.
+        output_bias: the outputs of a pixel at the start, of length ``shape[-1]``.
+        hidden: the widths of the layers.
+    """
+
+    shape: tuple[int, int, int]
+    output_bias: tuple[float, ...]
+    hidden: tuple[int, ...]
+    activation: str
+    classes: int = 0
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, z: Array, label: Array | None = None) -> Array:
+        x = _join(z.astype(self.dtype), _one_hot(label, self.classes, self.dtype))
+        x = MLP(self.hidden, self.activation, self.dtype)(x)
+        size, bias_init = math.prod(self.shape), _repeat(self.output_bias)
+        x = nn.Dense(size, dtype=self.dtype, bias_init=bias_init, name="outputs")(x)
+        return x.reshape(*z.shape[:-1], *self.shape).astype(jnp.float32)
+
+
+class ResidualBlock(nn.Module):
+    """x + conv(act(conv(act(x)))), the identity at the start (He et al. 2016, arXiv:1603.05027; no normalization)."""
+
+    activation: str
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        activation, width = ACTIVATIONS[self.activation], x.shape[-1]
+        h = nn.Conv(width, (3, 3), dtype=self.dtype)(activation(x))
+        return x + nn.Conv(width, (3, 3), dtype=self.dtype, kernel_init=nn.initializers.zeros)(activation(h))
+
+
+def _halvings(size: tuple[int, int], times: int) -> list[tuple[int, int]]:
+    """Height and width after 0, 1, … halvings, rounded up."""
+    sizes = [size]
+    for _ in range(times):
+        height, width = sizes[-1]
+        sizes.append((-(-height // 2), -(-width // 2)))
+    return sizes
+
+
+class ConvEncoder(nn.Module):
+    """Residual stages, each at half the resolution before it, then a dense layer: (B, H, W, C) to (B, features).
+
+    Resolution is halved by making 2 × 2 pixels one of four times the channels; gradients of strided convolutions are
+    many times slower on CPUs.
+
+    Attributes:
+        hidden: the channels of each stage.
+        blocks: residual blocks in a stage.
+        features: the width of the last layer.
+    """
+
+    hidden: tuple[int, ...]
+    activation: str
+    blocks: int = 1
+    features: int = 256
+    classes: int = 0
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array, label: Array | None = None) -> Array:
+        activation = ACTIVATIONS[self.activation]
+        one_hot = _one_hot(label, self.classes, self.dtype)
+        x = x.astype(self.dtype)
+        for channels in self.hidden:
+            x = nn.Conv(channels, (3, 3), dtype=self.dtype)(_pixel_unshuffle(x))
+            for _ in range(self.blocks):
+                x = ResidualBlock(self.activation, self.dtype)(x)
+        x = _join(activation(x).reshape(len(x), -1), one_hot)
+        return activation(nn.Dense(self.features, dtype=self.dtype)(x))
+
+
+class ConvDecoder(nn.Module):
+    """The mirror image of ``ConvEncoder``: (..., L) to (..., *shape).
+
+    Resolution is doubled by a convolution to four times the channels, which become 2 × 2 pixels (Shi et al. 2016,
+    arXiv:1609.05158), and cropped where the encoder rounded up. Attributes are those of ``MLPDecoder`` and
+    ``ConvEncoder``.
+    """
+
+    shape: tuple[int, int, int]
+    output_bias: tuple[float, ...]
+    hidden: tuple[int, ...]
+    activation: str
+    blocks: int = 1
+    features: int = 256
+    classes: int = 0
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, z: Array, label: Array | None = None) -> Array:
+        activation = ACTIVATIONS[self.activation]
+        *sizes, (height, width) = _halvings(self.shape[:2], len(self.hidden))
+        x = _join(z.astype(self.dtype), _one_hot(label, self.classes, self.dtype))
+        x = x.reshape(-1, x.shape[-1])
+        x = activation(nn.Dense(self.features, dtype=self.dtype)(x))
+        x = nn.Dense(height * width * self.hidden[-1], dtype=self.dtype)(x)
+        x = x.reshape(-1, height, width, self.hidden[-1])
+        zeros = (0.0,)
+        stages = [*((channels, zeros) for channels in self.hidden[-2::-1]), (self.shape[-1], self.output_bias)]
+        for (channels, bias), (height, width) in zip(stages, sizes[::-1], strict=True):
+            for _ in range(self.blocks):
+                x = ResidualBlock(self.activation, self.dtype)(x)
+            x = nn.Conv(4 * channels, (3, 3), dtype=self.dtype, bias_init=_repeat(bias))(activation(x))
+            x = _pixel_shuffle(x)[:, :height, :width]
+        return x.reshape(*z.shape[:-1], *self.shape).astype(jnp.float32)
+
+
+def _pixel_unshuffle(x: Array) -> Array:
+    """(B, H, W, C) to (B, ⌈H/2⌉, ⌈W/2⌉, 4 C), with zeros at the edge where a size is odd."""
+    x = jnp.pad(x, ((0, 0), (0, x.shape[1] % 2), (0, x.shape[2] % 2), (0, 0)))
+    batch, height, width, channels = x.shape
+    x = x.reshape(batch, height // 2, 2, width // 2, 2, channels)
+    return x.transpose(0, 1, 3, 2, 4, 5).reshape(batch, height // 2, width // 2, 4 * channels)
+
+
+def _pixel_shuffle(x: Array) -> Array:
+    """(B, H, W, 4 C) to (B, 2 H, 2 W, C)."""
+    batch, height, width, channels = x.shape
+    x = x.reshape(batch, height, width, 2, 2, channels // 4)
+    return x.transpose(0, 1, 3, 2, 4, 5).reshape(batch, 2 * height, 2 * width, channels // 4)

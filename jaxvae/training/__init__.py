@@ -1,0 +1,21 @@
+"""Training: state, step, loop, checkpoints, evaluation. The only place where model meets objective."""
+
+from jaxvae.training.config import TrainConfig as TrainConfig
+from jaxvae.training.config import config_from_mapping as config_from_mapping
+from jaxvae.training.config import read_config as read_config
+from jaxvae.training.evaluate import log_evidence as log_evidence
+from jaxvae.training.evaluate import posterior as posterior
+from jaxvae.training.experiment import Experiment as Experiment
+from jaxvae.training.experiment import make_experiment as make_experiment
+from jaxvae.training.optimizers import learning_rate_schedule as learning_rate_schedule
+from jaxvae.training.optimizers import make_optimizer as make_optimizer
+from jaxvae.training.run import NonFiniteError as NonFiniteError
+from jaxvae.training.run import Run as Run
+from jaxvae.training.run import evaluate as evaluate
+from jaxvae.training.run import load_run as load_run
+from jaxvae.training.run import train as train
+from jaxvae.training.step import TrainState as TrainState
+from jaxvae.training.step import init_state as init_state
+from jaxvae.training.step import make_train_loop as make_train_loop
+from jaxvae.training.step import make_train_step as make_train_step
+from jaxvae.training.step import train_step as train_step

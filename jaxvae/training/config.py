@@ -1,0 +1,150 @@
+"""The configuration of a run: every choice that its result depends on, as plain values."""
+
+import dataclasses
+import difflib
+import json
+import math
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jaxvae import data
+from jaxvae.likelihoods import LIKELIHOODS
+from jaxvae.models import ACTIVATIONS, ARCHITECTURES
+from jaxvae.objectives import SCHEDULES
+from jaxvae.parameterizations import parameterization
+from jaxvae.training.optimizers import DECAYS
+from jaxvae.transforms import require
+
+DTYPES = ("float32", "bfloat16")
+
+
+def _option(default: Any, text: str, *choices: str) -> Any:
+    """A field with its help, and the names that it may take."""
+    return dataclasses.field(default=default, metadata={"help": text, "choices": choices})
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """What to train on what, and how.
+
+    Raises:
+        ValueError: naming the field, the value and what is allowed.
+    """
+
+    dataset: str = _option("digits", "a name from `jaxvae data list`, a .npy or .npz file, or a folder of images")
+    data_dir: str | None = _option(None, "where tensorflow-datasets keeps its data (default: its own place)")
+    validation: int | None = _option(
+        None, "hold out the last N training images for validation (default: the dataset's own split, or none)"
+    )
+    binarization: str = _option("dynamic", "how pixels become 0 or 1", *data.METHODS)
+    conditional: bool = _option(False, "give the labels to encoder and decoder")
+
+    parameterization: str = _option("log_variance", "how the encoder's σ arises: a name from `jaxvae list`")
+    latents: int = _option(16, "the number of latents")
+    init_std: float = _option(1.0, "σ of q(z|x) at the start, the same for every parameterization")
+    likelihood: str = _option("bernoulli", "p(x|z)", *LIKELIHOODS)
+    likelihood_parameterization: str = _option("log_variance", "how the likelihood's σ arises, where it has one")
+    likelihood_std: float = _option(0.1, "the likelihood's σ, or its start where it is learned")
+    architecture: str = _option("mlp", "encoder and decoder", *ARCHITECTURES)
+    hidden: tuple[int, ...] = _option((200, 200), "widths (mlp) or channels (conv), from the image inwards")
+    blocks: int = _option(1, "residual blocks in a stage (conv)")
+    activation: str = _option("tanh", "the nonlinearity", *ACTIVATIONS)
+    dtype: str = _option("float32", "what encoder and decoder compute in; head, KL and loss are float32", *DTYPES)
+
+    beta: float = _option(1.0, "weight of the KL")
+    beta_schedule: str = _option("constant", "β over the training", *SCHEDULES)
+    beta_cycles: int = _option(4, "how often a cyclical β starts again")
+    beta_ramp: float = _option(0.5, "the share of a cycle in which β rises")
+    free_bits: float = _option(0.0, "nats per latent below which the KL costs a constant")
+
+    epochs: int = _option(200, "passes over the training images")
+    batch_size: int = _option(100, "images in a step, over all devices")
+    learning_rate: float = _option(3e-3, "Adam's highest learning rate")
+    learning_rate_decay: str = _option("cosine", "after the warm-up: constant, or a half cosine to 0", *DECAYS)
+    warmup_steps: int = _option(0, "steps in which the learning rate rises from 0")
+    clip_norm: float | None = _option(None, "clip the gradient to this norm (default: no clipping)")
+    ema_decay: float | None = _option(None, "evaluate an average of the parameters with this decay (default: none)")
+    max_skipped: int = _option(20, "stop after so many updates in a row that weren't finite")
+
+    seed: int = _option(0, "of initial weights, data order and noise")
+    evaluate_every: int | None = _option(
+        None, "epochs between checkpoints and validations (default: a twentieth of the epochs)"
+    )
+    samples: int = _option(100, "importance samples per test image in the final evaluation")
+    streaming: bool = _option(False, "read batches from disk by grain, for data that don't fit on the device")
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value, choices = getattr(self, field.name), field.metadata["choices"]
+            if choices:
+                require(value in choices, field.name, value, "one of " + ", ".join(choices))
+        parameterization(self.parameterization)
+        parameterization(self.likelihood_parameterization)
+        for name in ("latents", "epochs", "batch_size", "max_skipped", "samples", "beta_cycles"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        require(self.evaluate_every is None or self.evaluate_every >= 1, "evaluate_every", self.evaluate_every, "≥ 1")
+        require(0 <= self.free_bits < math.inf, "free_bits", self.free_bits, "a number of at least 0")
+        require(0 < self.likelihood_std < math.inf, "likelihood_std", self.likelihood_std, "above 0")
+        require(
+            self.ema_decay is None or 0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "at least 0 and below 1"
+        )
+        require(0 <= self.seed < 2**32, "seed", self.seed, "from 0 to 2³² - 1")
+
+    @property
+    def epochs_between_evaluations(self) -> int:
+        """``evaluate_every``, or its default."""
+        return self.evaluate_every or max(1, self.epochs // 20)
+
+    def to_json(self) -> str:
+        """One field a line."""
+        return json.dumps(dataclasses.asdict(self), indent=1) + "\n"
+
+
+def config_from_mapping(values: Mapping[str, Any]) -> TrainConfig:
+    """A configuration from plain values, such as those of a JSON file; what is missing keeps its default.
+
+    Raises:
+        ValueError: for a name that isn't a field, or a value that isn't of its type or range.
+    """
+    hints = typing.get_type_hints(TrainConfig)
+    checked = {}
+    for name, value in values.items():
+        near = difflib.get_close_matches(name, hints, n=3)
+        require(name in hints, "config", name, f"a field of TrainConfig{'; nearest: ' * bool(near)}{', '.join(near)}")
+        checked[name] = _of_type(hints[name], name, value)
+    return TrainConfig(**checked)
+
+
+def read_config(path: Path) -> TrainConfig:
+    """The configuration in a JSON file, such as a run's ``config.json``.
+
+    Raises:
+        ValueError: for a file that can't be read, isn't a JSON object, or holds what isn't allowed.
+    """
+    try:
+        values = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ValueError(f"config must be a readable JSON file, got {str(path)!r} ({error})") from error
+    require(isinstance(values, dict), "config", str(path), "a JSON object of TrainConfig's fields")
+    try:
+        return config_from_mapping(values)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _of_type(hint: Any, name: str, value: Any) -> Any:
+    """The value as its field's type; integers pass for floats, lists for tuples, nothing else for another."""
+    if isinstance(hint, types.UnionType):
+        return None if value is None else _of_type(typing.get_args(hint)[0], name, value)
+    if typing.get_origin(hint) is tuple:
+        require(isinstance(value, list | tuple), name, value, "a list of integers")
+        return tuple(_of_type(int, name, item) for item in value)
+    if hint is float and type(value) is int:
+        return float(value)
+    require(type(value) is hint, name, value, f"of type {hint.__name__}")
+    if hint is float:
+        require(math.isfinite(value), name, value, "a finite number")
+    return value

@@ -1,0 +1,37 @@
+"""Data parallelism: one mesh over all devices of all hosts, parameters on each, batches in shares."""
+
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from jaxvae.transforms import require
+
+AXIS = "data"
+
+
+def data_mesh(batch_size: int) -> Mesh:
+    """All devices, along one axis.
+
+    Raises:
+        ValueError: for a batch that can't be shared equally.
+    """
+    count = jax.device_count()
+    require(batch_size % count == 0, "batch_size", batch_size, f"a multiple of the {count} devices")
+    return jax.make_mesh((count,), (AXIS,), axis_types=(AxisType.Auto,))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """A copy on each device."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def shared_out(mesh: Mesh) -> NamedSharding:
+    """The leading axis in equal shares."""
+    return NamedSharding(mesh, PartitionSpec(AXIS))
+
+
+def put(sharding: NamedSharding, tree: Any) -> Any:
+    """Host arrays to devices, each process giving all of a replicated array, or its own share of a shared one."""
+    return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, np.asarray(x)), tree)

@@ -1,0 +1,161 @@
+"""From a configuration to what it names: data, model, loss, optimizer."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+from jax.sharding import Mesh
+
+from jaxvae.data import Dataset, Split, binarize, load, observe
+from jaxvae.likelihoods import OptimalGaussian, likelihood
+from jaxvae.models import VAE, make_vae
+from jaxvae.objectives import beta_schedule, elbo, free_bits
+from jaxvae.parameterizations import parameterization
+from jaxvae.training.config import TrainConfig
+from jaxvae.training.devices import data_mesh
+from jaxvae.training.evaluate import Task, mean_squared_error
+from jaxvae.training.optimizers import learning_rate_schedule, make_optimizer
+from jaxvae.training.step import Metrics
+from jaxvae.transforms import require
+
+_FIT_IMAGES = 10_000  # training images to fit a likelihood's scalar to
+
+
+class Experiment(NamedTuple):
+    """A configuration, and what it names.
+
+    Attributes:
+        config: the configuration.
+        mesh: the devices.
+        dataset: what is trained on.
+        scored: validation (if there is one) and test split as they are scored.
+        levels: the grey levels that the model sees.
+        model: the VAE.
+        tx: the optimizer.
+        learning_rate: by step.
+        beta: by step.
+    """
+
+    config: TrainConfig
+    mesh: Mesh
+    dataset: Dataset
+    scored: Mapping[str, Split]
+    levels: int | None
+    model: VAE
+    tx: optax.GradientTransformation
+    learning_rate: optax.Schedule
+    beta: optax.Schedule
+
+    @property
+    def dynamic(self) -> bool:
+        """Whether training draws its pixels anew each time."""
+        return self.config.binarization == "dynamic"
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Full batches in the training split."""
+        return len(self.dataset.train) // self.config.batch_size
+
+    @property
+    def steps(self) -> int:
+        """Of the whole training."""
+        return self.config.epochs * self.steps_per_epoch
+
+    def init(self, key: Array) -> chex.ArrayTree:
+        """The model's parameters at the start; to be jitted."""
+        image = jnp.zeros((1, *self.dataset.image_shape))
+        label = jnp.zeros(1, jnp.int32) if self.model.classes else None
+        return self.model.init(key, image, key, label)
+
+    def loss(self, params: chex.ArrayTree, batch: Any, key: Array) -> tuple[Array, Metrics]:
+        """Minus the mean over the batch of log p(x|z) - β KL, the KL with free bits.
+
+        Args:
+            params: the model's parameters.
+            batch: ``image`` as stored, ``label`` for a conditional model, ``beta``.
+            key: a PRNG key.
+
+        Returns:
+            The loss, and the means of the ELBO (at β = 1, without free bits) and its terms.
+        """
+        pixels, noise = jax.random.split(key)
+        x = observe(pixels, batch["image"], self.dataset.levels, self.dynamic)
+        terms = self.model.apply(params, x, noise, batch.get("label"))
+        kl = free_bits(terms.kl, self.config.free_bits) if self.config.free_bits else terms.kl
+        metrics = {
+            "elbo": jnp.mean(elbo(terms.log_likelihood, terms.kl)),
+            "log_likelihood": jnp.mean(terms.log_likelihood),
+            "kl": jnp.mean(jnp.sum(terms.kl, axis=-1)),
+            "beta": batch["beta"],
+        }
+        return -jnp.mean(elbo(terms.log_likelihood, kl, batch["beta"])), metrics
+
+    def task(self, params: chex.ArrayTree, split: Split, key: Array) -> Task:
+        """The evaluation of these parameters on a split as it is scored."""
+        task = Task(self.model, params, split, self.levels, self.mesh)
+        if isinstance(self.model.likelihood, OptimalGaussian):
+            train = self.dataset.train
+            images, labels = train.images[:_FIT_IMAGES], None if train.labels is None else train.labels[:_FIT_IMAGES]
+            fit = task._replace(split=Split(images, labels), levels=self.dataset.levels)
+            return task._replace(raw=self.model.likelihood.fit(mean_squared_error(fit, key)))
+        return task
+
+
+def make_experiment(config: TrainConfig) -> Experiment:
+    """Loads the data, and builds the rest.
+
+    Raises:
+        ValueError: where data are missing, or configuration and data don't fit.
+    """
+    dataset = binarize(load(config.dataset, config.data_dir, config.validation), config.binarization, seed=0)
+    require(
+        config.batch_size <= len(dataset.train),
+        "batch_size",
+        config.batch_size,
+        f"at most the {len(dataset.train)} training images",
+    )
+    require(not config.conditional or dataset.classes > 0, "conditional", True, "False for data without labels")
+    levels = 2 if config.binarization == "dynamic" else dataset.levels
+    model = make_vae(
+        dataset.image_shape,
+        likelihood(
+            config.likelihood, levels, parameterization(config.likelihood_parameterization), config.likelihood_std
+        ),
+        config.latents,
+        parameterization(config.parameterization),
+        architecture=config.architecture,
+        hidden=config.hidden,
+        activation=config.activation,
+        blocks=config.blocks,
+        init_std=config.init_std,
+        classes=dataset.classes if config.conditional else 0,
+        dtype=jnp.dtype(config.dtype),
+    )
+    steps = config.epochs * (len(dataset.train) // config.batch_size)
+    learning_rate = learning_rate_schedule(
+        config.learning_rate, steps, warmup_steps=config.warmup_steps, decay=config.learning_rate_decay
+    )
+    return Experiment(
+        config,
+        data_mesh(config.batch_size),
+        dataset,
+        _as_scored(dataset, config.binarization),
+        levels,
+        model,
+        make_optimizer(learning_rate, config.clip_norm),
+        learning_rate,
+        beta_schedule(config.beta_schedule, config.beta, steps, config.beta_cycles, config.beta_ramp),
+    )
+
+
+def _as_scored(dataset: Dataset, binarization: str) -> dict[str, Split]:
+    """Validation and test split; where training draws the pixels anew, drawn once, the same for every run."""
+    if binarization == "dynamic":
+        one = Split(dataset.train.images[:1], None)  # the training split isn't scored
+        dataset = binarize(dataclasses.replace(dataset, train=one), "fixed", seed=0)
+    return {name: split for name, split in dataset.splits.items() if name != "train"}

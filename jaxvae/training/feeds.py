@@ -1,0 +1,119 @@
+"""Where batches come from: the device's own memory, or the disk by way of the host."""
+
+import functools
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.sharding import NamedSharding
+from jax.typing import ArrayLike
+
+from jaxvae.data import stream
+from jaxvae.training.devices import put, replicated, shared_out
+from jaxvae.training.experiment import Experiment
+from jaxvae.training.step import Step, Sums, TrainState, make_train_loop, summing_step
+
+
+class Feed(Protocol):
+    """Batches in an order that follows from the seed and the step alone."""
+
+    def batch(self, step: int) -> Any:
+        """The batch of this step."""
+
+    def advance(self, state: TrainState, sums: Sums, stop: int) -> tuple[TrainState, Sums]:
+        """Trains until ``state.step`` is ``stop``, within an epoch, or too many updates in a row were skipped.
+
+        State and sums passed in are donated.
+        """
+
+
+class ResidentFeed:
+    """All images on every device, shuffled there."""
+
+    def __init__(self, experiment: Experiment, step: Step) -> None:
+        self._experiment = experiment
+        everywhere = replicated(experiment.mesh)
+        train = experiment.dataset.train
+        arrays = {"image": train.images, "label": train.labels}
+        self._data = put(everywhere, {name: arrays[name] for name in _names(experiment)})
+        key = jax.random.fold_in(jax.random.key(experiment.config.seed), _ORDER)
+        self._shuffle = jax.jit(
+            lambda epoch: jax.random.permutation(jax.random.fold_in(key, epoch), len(train)), out_shardings=everywhere
+        )
+        get_batch = functools.partial(_batch, experiment, shared_out(experiment.mesh))
+        fused = experiment.config.architecture != "conv" or jax.default_backend() != "cpu"
+        self._loop = make_train_loop(step, get_batch, max_skipped=experiment.config.max_skipped, fused=fused)
+        self._epoch, self._order = -1, None
+
+    def _arranged(self, step: int) -> dict[str, Array]:
+        """The data with the order of the epoch that this step is in."""
+        epoch = step // self._experiment.steps_per_epoch
+        if epoch != self._epoch:
+            self._epoch, self._order = epoch, self._shuffle(epoch)
+        return {**self._data, "order": self._order}
+
+    def batch(self, step: int) -> Any:
+        return _batch(self._experiment, shared_out(self._experiment.mesh), self._arranged(step), step)
+
+    def advance(self, state: TrainState, sums: Sums, stop: int) -> tuple[TrainState, Sums]:
+        return self._loop(state, sums, self._arranged(stop - 1), stop)
+
+
+_ORDER = 2  # the stream of the run's key that the order is drawn from
+
+
+def _names(experiment: Experiment) -> tuple[str, ...]:
+    return ("image", "label") if experiment.model.classes else ("image",)
+
+
+def _batch(experiment: Experiment, sharding: NamedSharding, data: dict[str, Array], step: ArrayLike) -> dict[str, Array]:
+    size = experiment.config.batch_size
+    start = step % experiment.steps_per_epoch * size
+    rows = jax.lax.dynamic_slice(data["order"], (start,), (size,))
+    rows = jax.lax.with_sharding_constraint(rows, sharding)  # so that each device gathers its own share
+    batch = {name: data[name].at[rows].get(mode="promise_in_bounds") for name in data if name != "order"}
+    return {**batch, "beta": jnp.asarray(experiment.beta(step), jnp.float32)}
+
+
+class StreamingFeed:
+    """Batches read by grain, each process its share, one step at a time."""
+
+    def __init__(self, experiment: Experiment, step: Step) -> None:
+        self._experiment = experiment
+        self._step = jax.jit(summing_step(step), donate_argnums=(0, 1))
+        self._next = -1
+        self._batches: Iterator[dict[str, np.ndarray]] = iter(())
+
+    def _read(self, start: int) -> Iterator[dict[str, np.ndarray]]:
+        config = self._experiment.config
+        return stream(
+            self._experiment.dataset.train,
+            config.batch_size,
+            config.seed,
+            start,
+            jax.process_index(),
+            jax.process_count(),
+        )
+
+    def batch(self, step: int) -> Any:
+        return self._put(next(self._read(step)), step)
+
+    def _put(self, arrays: dict[str, np.ndarray], step: int) -> dict[str, Array]:
+        mesh, names = self._experiment.mesh, _names(self._experiment)
+        batch = put(shared_out(mesh), {name: arrays[name] for name in names})
+        return {**batch, "beta": put(replicated(mesh), np.float32(self._experiment.beta(step)))}
+
+    def advance(self, state: TrainState, sums: Sums, stop: int) -> tuple[TrainState, Sums]:
+        step = int(state.step)
+        if step != self._next:
+            self._batches = self._read(step)
+        for current in range(step, stop):
+            state, sums = self._step(state, sums, self._put(next(self._batches), current))
+            # Waiting keeps simulated devices in step, and sees updates that were skipped.
+            if int(state.skipped_in_row) >= self._experiment.config.max_skipped:
+                break
+        self._next = int(state.step)
+        return state, sums

@@ -1,0 +1,47 @@
+"""What to say when training has come to a halt because nothing is finite any more."""
+
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxvae import ranges
+from jaxvae.data import observe
+from jaxvae.training.experiment import Experiment
+
+
+def explain(experiment: Experiment, params: chex.ArrayTree, batch: Any, key: Array) -> str:
+    """Which number of a step went bad first, and what the latents' σ are like.
+
+    Args:
+        experiment: what is trained.
+        params: the parameters before that step.
+        batch: its batch.
+        key: its key.
+
+    Returns:
+        One line.
+    """
+    (loss, metrics), grads = jax.value_and_grad(experiment.loss, has_aux=True)(params, batch, key)
+    # In the order in which they come about.
+    numbers = {
+        "parameters": params,
+        "kl": metrics["kl"],
+        "log_likelihood": metrics["log_likelihood"],
+        "loss": loss,
+        **{f"gradient of {jax.tree_util.keystr(path)}": g for path, g in jax.tree_util.tree_leaves_with_path(grads)},
+    }
+    first = next((name for name, x in numbers.items() if not _finite(x)), "none when computed again")
+    x = observe(jax.random.split(key)[0], batch["image"], experiment.dataset.levels, experiment.dynamic)
+    q = experiment.model.apply(params, x, batch.get("label"), method="encode")
+    shares = [f"{float(jnp.mean(mask)):.0%}" for mask in ranges.saturation(q)]
+    return (
+        f"the first that isn't finite is the {first}; of the latents' σ, {shares[0]} are at their floor, {shares[1]} at "
+        f"their ceiling, {shares[2]} have a dead gradient (parameterization {experiment.config.parameterization})"
+    )
+
+
+def _finite(tree: Any) -> bool:
+    return all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(tree))

@@ -1,0 +1,93 @@
+"""A run's directory: configuration, versions, metrics as JSON lines."""
+
+import importlib.metadata
+import json
+import math
+import os
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+
+CONFIG, VERSIONS, METRICS, EVALUATION = "config.json", "versions.json", "metrics.jsonl", "evaluation.json"
+CHECKPOINTS = "checkpoints"
+
+_PACKAGES = ("jaxvae", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """All of the text, or the file as it was."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        partial.write_text(text)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def versions() -> dict[str, str]:
+    """What a run's numbers may depend on besides its configuration."""
+    device = jax.devices()[0]
+    return {
+        **{package: importlib.metadata.version(package) for package in _PACKAGES},
+        "python": platform.python_version(),
+        "device": f"{jax.device_count()} x {device.device_kind} ({device.platform})",
+        "processes": str(jax.process_count()),
+    }
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The records of a ``metrics.jsonl``, one per epoch; a last line that was cut off is left out."""
+    if not path.exists():
+        return []
+    whole = path.read_text().split("\n")[:-1]
+    return [json.loads(line) for line in whole]
+
+
+class MetricsLog:
+    """Appends records to a ``metrics.jsonl``, and to TensorBoard where asked.
+
+    Args:
+        path: the file.
+        epoch: records of later epochs, left by a run that was killed, are dropped.
+        tensorboard: where TensorBoard's event files go, or None.
+    """
+
+    def __init__(self, path: Path, epoch: int, tensorboard: Path | None = None) -> None:
+        self.records = [record for record in read_metrics(path) if record["epoch"] <= epoch]
+        write_atomically(path, "".join(_line(record) for record in self.records))
+        self._file = path.open("a")
+        self._writer = None
+        if tensorboard is not None:
+            self._writer = _summary_writer(tensorboard)
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        """Writes one epoch's record."""
+        self.records.append(dict(record))
+        self._file.write(_line(record))
+        self._file.flush()
+        if self._writer is not None:
+            for name, value in record.items():
+                self._writer.add_scalar(name, value, record["step"])
+
+    def close(self) -> None:
+        """Ends the files."""
+        self._file.close()
+        if self._writer is not None:
+            self._writer.close()
+
+
+def _line(record: Mapping[str, Any]) -> str:
+    """Strict JSON, which has no NaN: null stands for it."""
+    finite = {name: None if isinstance(x, float) and not math.isfinite(x) else x for name, x in record.items()}
+    return json.dumps(finite, allow_nan=False) + "\n"
+
+
+def _summary_writer(directory: Path) -> Any:
+    try:
+        from tensorboardX import SummaryWriter  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise ValueError("tensorboard needs the extra: pip install 'jaxvae[tensorboard]'") from error
+    return SummaryWriter(str(directory))

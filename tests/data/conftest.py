@@ -1,0 +1,134 @@
+"""Made-up raw files in the forms that the classic datasets are published in."""
+
+import gzip
+import io
+import tarfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+Content = dict[str, tuple[np.ndarray, list[int] | None]]
+
+
+def idx(array):
+    header = bytes((0, 0, 8, array.ndim)) + np.array(array.shape, ">u4").tobytes()
+    return header + array.astype(np.uint8).tobytes()
+
+
+def write_mnist(folder, rng):
+    content = {}
+    for split, stem, count in (("train", "train", 5), ("test", "t10k", 3)):
+        images, labels = rng.integers(0, 256, (count, 28, 28), np.uint8), rng.integers(0, 10, count)
+        (folder / f"{stem}-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(images)))
+        (folder / f"{stem}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(labels)))
+        content[split] = images[..., None], labels.tolist()
+    return content
+
+
+def write_emnist(folder, rng):
+    content = {}
+    with zipfile.ZipFile(folder / "gzip.zip", "w") as archive:
+        for split, count in (("train", 5), ("test", 3)):
+            images, labels = rng.integers(0, 256, (count, 28, 28), np.uint8), rng.integers(0, 62, count)
+            for kind, array in (("images-idx3", images), ("labels-idx1", labels)):
+                archive.writestr(f"gzip/emnist-byclass-{split}-{kind}-ubyte.gz", gzip.compress(idx(array)))
+                archive.writestr(f"gzip/emnist-letters-{split}-{kind}-ubyte.gz", b"of another configuration")
+            content[split] = images[..., None], labels.tolist()
+    return content
+
+
+def write_cifar(folder, rng, name, prefix, records, names):
+    content: dict[str, list] = {"train": [], "test": []}
+    with tarfile.open(folder / name, "w:gz") as tar:
+
+        def add(member, data):
+            info = tarfile.TarInfo(prefix + member)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+
+        for split, members in records.items():
+            for member in members:
+                images = rng.integers(0, 256, (3, 32, 32, 3), np.uint8)
+                marks = np.stack([rng.integers(0, len(words), 3) for words in names.values()], axis=1)
+                planes = images.transpose(0, 3, 1, 2).reshape(3, -1)
+                add(member, np.concatenate([marks.astype(np.uint8), planes], axis=1).tobytes())
+                content[split] += zip(images, marks[:, -1].tolist(), strict=True)
+        for member, words in names.items():
+            add(member, ("\n".join(words) + "\n\n").encode())
+    return {split: (np.stack([i for i, _ in pairs]), [y for _, y in pairs]) for split, pairs in content.items()}
+
+
+def write_cifar10(folder, rng):
+    records = {"train": [f"data_batch_{i}.bin" for i in range(1, 6)], "test": ["test_batch.bin"]}
+    names = {"batches.meta.txt": [f"class{i}" for i in range(10)]}
+    return write_cifar(folder, rng, "cifar-10-binary.tar.gz", "cifar-10-batches-bin/", records, names)
+
+
+def write_cifar100(folder, rng):
+    records = {"train": ["train.bin"], "test": ["test.bin"]}
+    names = {
+        "coarse_label_names.txt": [f"coarse{i}" for i in range(20)],
+        "fine_label_names.txt": [f"fine{i}" for i in range(100)],
+    }
+    return write_cifar(folder, rng, "cifar-100-binary.tar.gz", "cifar-100-binary/", records, names)
+
+
+def write_omniglot(folder, rng):
+    """An alphabet that all splits have, and one more, with characters numbered throughout."""
+    from PIL import Image
+
+    content = {}
+    for split, stem, own in (
+        ("train", "background", "Tifinagh"),
+        ("test", "evaluation", "Angelic"),
+        ("small1", "background_small1", "Tifinagh"),
+        ("small2", "background_small2", "Angelic"),
+    ):
+        images, labels = [], []
+        with zipfile.ZipFile(folder / f"images_{stem}.zip", "w") as archive:
+            for alphabet, first in sorted({"Greek": 1, own: 3 if own == "Tifinagh" else 5}.items()):
+                for character in (1, 2):
+                    image = rng.integers(0, 2, (105, 105), np.uint8)
+                    file = io.BytesIO()
+                    Image.fromarray(image * np.uint8(255)).convert("1").save(file, "png")
+                    label = first + character - 1
+                    name = f"images_{stem}/{alphabet}/character{character:02d}/{label:04d}_01.png"
+                    archive.writestr(name, file.getvalue())
+                    images.append(image[..., None])
+                    labels.append(label - 1)
+        content[split] = np.stack(images), labels
+    return content
+
+
+def write_binarized_mnist(folder, rng):
+    content = {}
+    for split, stem, count in (("train", "train", 5), ("validation", "valid", 2), ("test", "test", 3)):
+        digits = rng.integers(0, 2, (count, 784))
+        np.savetxt(folder / f"binarized_mnist_{stem}.amat", digits, fmt="%d", delimiter=" ")
+        content[split] = digits.reshape(count, 28, 28, 1).astype(np.uint8), None
+    return content
+
+
+WRITERS = {
+    "mnist": write_mnist,
+    "fashion_mnist": write_mnist,
+    "kmnist": write_mnist,
+    "emnist": write_emnist,
+    "cifar10": write_cifar10,
+    "cifar100": write_cifar100,
+    "omniglot": write_omniglot,
+    "binarized_mnist": write_binarized_mnist,
+}
+
+
+@pytest.fixture
+def write_raw():
+    """Writes a dataset's raw files into a folder, and returns images and labels by split."""
+
+    def write(name: str, folder: Path) -> Content:
+        folder.mkdir(exist_ok=True)
+        return WRITERS[name](folder, np.random.default_rng(0))
+
+    return write

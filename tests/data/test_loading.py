@@ -1,0 +1,102 @@
+import json
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from jaxvae.data import describe, load, names, prepare
+
+
+def test_digits_need_nothing():
+    data = load("digits", data_dir="/nowhere")
+    assert (len(data.train), len(data.validation), len(data.test)) == (1297, 200, 300)
+
+
+def test_validation_is_held_out_of_training():
+    data = load("digits", validation=97)
+    assert (len(data.train), len(data.validation)) == (1200, 97)
+    np.testing.assert_array_equal(data.validation.images, load("digits").train.images[1200:])
+    with pytest.raises(
+        ValueError, match="validation must be at least 0 and less than the 1297 training images, got -1"
+    ):
+        load("digits", validation=-1)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("minst", "got 'minst'; did you mean mnist"),
+        ("fashion-mnist", "did you mean fashion_mnist"),
+        ("qqq", "dataset must be a known name or a path, got 'qqq'; known are digits, mnist, "),
+    ],
+)
+def test_an_unknown_name_gets_a_hint(tmp_path, name, message):
+    with pytest.raises(ValueError, match=re.escape(message)) as error:
+        load(name, tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_an_unknown_type_of_file_is_named(tmp_path):
+    (tmp_path / "x.mat").touch()
+    with pytest.raises(ValueError, match=r"x.mat must be a .npy or .npz file or a folder, got a file of type '.mat'"):
+        load(str(tmp_path / "x.mat"))
+
+
+def test_only_known_names_are_prepared(tmp_path):
+    with pytest.raises(ValueError, match=r"dataset must be one of mnist, .*, got 'digits'"):
+        prepare("digits", None, tmp_path)
+
+
+def test_home_is_expanded(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    np.save(tmp_path / "x.npy", np.arange(40, dtype=np.uint8).reshape(10, 2, 2))
+    assert len(load("~/x.npy").train) == 8
+
+
+def test_names_tell_what_is_prepared(tmp_path, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    (tmp_path / "emnist" / "byclass" / "3.1.0").mkdir(parents=True)
+    (tmp_path / "emnist" / "byclass" / "3.1.0" / "dataset_info.json").touch()
+    entries = {entry.name: entry for entry in names()}
+    assert entries["emnist"].prepared
+    assert entries["digits"].prepared
+    assert not entries["mnist"].prepared
+    assert all(entry.note for entry in entries.values())
+
+
+def test_a_stock_dataset_beyond_the_catalog_is_read_where_it_is_prepared(tmp_path):
+    import tensorflow_datasets as tfds
+    from PIL import Image
+
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 6, 6, 3), np.uint8)
+
+    class MyShapes(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+        VERSION = tfds.core.Version("1.0.0")
+        name = "my_shapes"
+
+        def _info(self):
+            features = {"image": tfds.features.Image(shape=(6, 6, 3)), "label": tfds.features.ClassLabel(num_classes=4)}
+            return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
+
+        def _split_generators(self, dl_manager):
+            return {"train": self._generate_examples(), "test": self._generate_examples()}
+
+        def _generate_examples(self):
+            for i, image in enumerate(pixels):
+                yield i, {"image": Image.fromarray(image), "label": i}
+
+    MyShapes(data_dir=tmp_path, file_format="array_record").download_and_prepare()
+    data = load("my_shapes", tmp_path)
+    assert describe(data) == "my_shapes: 4 train, 4 test images of 6x6x3, 256 grey levels, 4 classes"
+    np.testing.assert_array_equal(data.train.images, pixels[data.train.labels])
+
+
+def test_listing_and_digits_load_nothing_heavy(tmp_path):
+    code = (
+        "import json, sys; from jaxvae.data import load, names; load('digits'); names(sys.argv[1]);"
+        "print(json.dumps([m for m in ('tensorflow_datasets', 'PIL', 'grain', 'requests') if m in sys.modules]))"
+    )
+    command = [sys.executable, "-W", "error", "-c", code, str(tmp_path)]
+    assert json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout) == []

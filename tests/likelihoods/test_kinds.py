@@ -1,0 +1,60 @@
+import pytest
+
+import jaxvae as jv
+from jaxvae.likelihoods import (
+    LIKELIHOODS,
+    DiscretizedLogisticMixture,
+    FixedGaussian,
+    LearnedGaussian,
+    OptimalGaussian,
+    likelihood,
+)
+
+
+def test_the_registry_holds_what_is_promised():
+    assert set(LIKELIHOODS) == {
+        "bernoulli",
+        "continuous_bernoulli",
+        "categorical",
+        "gaussian_fixed",
+        "gaussian_learned",
+        "gaussian_pixel",
+        "gaussian_optimal",
+        "discretized_logistic",
+        "discretized_logistic_mixture",
+    }
+
+
+def test_a_kind_takes_what_it_needs():
+    assert likelihood("gaussian_fixed", None, jv.log_std, 0.1) == FixedGaussian(0.1)
+    assert likelihood("gaussian_learned", 256, jv.softplus_std, 0.1) == LearnedGaussian(jv.softplus_std, 0.1)
+    assert likelihood("gaussian_optimal", None) == OptimalGaussian(jv.log_variance)
+    assert likelihood("discretized_logistic_mixture", 16, jv.log_std, 0.2) == DiscretizedLogisticMixture(
+        16, parameterization=jv.log_std, std=0.2
+    )
+
+
+@pytest.mark.parametrize("name", sorted(LIKELIHOODS))
+def test_every_registered_parameterization_starts_in_range(name):
+    for p in jv.PARAMETERIZATIONS.values():
+        likelihood(name, 256, p)
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: likelihood("poisson", 256), r"likelihood must be one of bernoulli, .*, got 'poisson'"),
+        (lambda: likelihood("categorical", None), "levels must be .* at least 2, got None"),
+        (lambda: likelihood("discretized_logistic", None), "levels must be .* at least 2, got None"),
+        (lambda: likelihood("discretized_logistic_mixture", 1), "levels must be .* at least 2, got 1"),
+        (lambda: likelihood("gaussian_fixed", None, std=0.0), "FixedGaussian.std must be positive and finite, got 0.0"),
+        (lambda: likelihood("gaussian_learned", None, jv.sigmoid_std, 1.5), r"std must be in \(0, 1\) for sigmoid_std"),
+        (lambda: likelihood("gaussian_pixel", None, jv.dreamer_std, 0.1), r"std must be in \(0.1, ∞\) for dreamer_std"),
+        (lambda: likelihood("discretized_logistic", 4, std=-1.0), "std must be in .* got -1.0"),
+        (lambda: DiscretizedLogisticMixture(4, 0), "DiscretizedLogisticMixture.components must be at least 1, got 0"),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_one_line(build, message):
+    with pytest.raises(ValueError, match=message) as error:
+        build()
+    assert "\n" not in str(error.value)
