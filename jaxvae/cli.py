@@ -1,16 +1,19 @@
-"""The command line: parse, call, print. No maths here.
+"""The command line: which commands and flags there are. What they do is in ``commands``.
 
-A subcommand is a function of the parsed arguments and a few lines in ``_parser``. It imports what is slow to
-import itself, and raises ValueError or OSError with one line for the user; ``main`` reports it.
+A field of ``TrainConfig`` is a flag of ``jaxvae train`` without a line here.
 """
 
 import argparse
+import dataclasses
 import os
 import sys
-from collections.abc import Sequence
+import types
+import typing
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
+from jaxvae import commands
 from jaxvae._version import __version__
 
 
@@ -28,90 +31,156 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments, those of the process if not given.
 
     Returns:
-        0, or 2 after reporting what was wrong in one line on stderr.
+        0; 130 where it was stopped; or 2 after reporting what was wrong in one line on stderr.
     """
+    argv = sys.argv[1:] if argv is None else argv
     try:
-        args = _parser().parse_args(argv)
-        args.run(args)
+        args = _parser(with_train="train" in argv[:1]).parse_args(argv)
+        status: int = args.run(args)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader has had enough, as in `jaxvae list --names | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (ValueError, OSError) as error:
+        return 0
+    except KeyboardInterrupt:
+        print("jaxvae: interrupted", file=sys.stderr)
+        return commands.STOPPED
+    except (ValueError, OSError, ArithmeticError, ImportError) as error:
         print("jaxvae: error:", " ".join(str(error).split()), file=sys.stderr)
         return 2
-    return 0
+    return status
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(with_train: bool) -> argparse.ArgumentParser:
     parser = _Parser(
         prog="jaxvae",
         description="Gaussian latent variables under every variance parameterization.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"jaxvae {__version__}")
-    parser.set_defaults(run=lambda args: parser.print_help())
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    parser.set_defaults(run=_help(parser))
+    add = parser.add_subparsers(title="commands", metavar="COMMAND")
 
-    text = "show every named parameterization: formula, range of σ, source"
-    command = commands.add_parser("list", help=text, description=text, allow_abbrev=False)
+    command = _add(add, "list", commands.list_parameterizations, "show every named parameterization")
     command.add_argument("--names", action="store_true", help="names only, one per line")
-    command.set_defaults(run=_list)
 
-    text = "draw what parameterizations make of their raw numbers"
-    command = commands.add_parser("explain", help=text, description=text, allow_abbrev=False)
+    command = _add(add, "explain", commands.explain, "draw what parameterizations make of their raw numbers")
     command.add_argument("names", metavar="NAME", nargs="*", help="a name from `jaxvae list`; all if none is given")
+    _flag(command, "--out", Path("explained"), "where explain.png goes", "DIR")
+
+    command = _add(add, "train", commands.train, "train a VAE, score it and draw it")
+    if with_train:
+        _add_train_options(command)
+
+    command = _add_run_command(add, "evaluate", commands.evaluate, "score a run on a whole split")
+    _flag(command, "--samples", 1000, "importance samples per image")
+    _flag(command, "--split", "test", "test or validation")
+
+    command = _add_run_command(add, "sample", commands.sample, "draw samples of a run's prior")
+    _flag(command, "--count", 100, "how many")
+    _flag(command, "--seed", 0, "of the latents")
+
+    command = _add_run_command(add, "reconstruct", commands.reconstruct, "draw reconstructions of test images")
+    _flag(command, "--count", 40, "how many")
+
+    command = _add_run_command(add, "traverse", commands.traverse, "draw what each latent does")
+    _flag(command, "--latents", 10, "how many, those with the highest KL")
+    _flag(command, "--steps", 9, "values of each")
+    _flag(command, "--reach", 3.0, "from minus to plus this many σ of the prior")
+
+    text = "list and prepare datasets"
+    nested = add.add_parser("data", help=text, description=text, allow_abbrev=False)
+    nested.set_defaults(run=_help(nested))
+    add = nested.add_subparsers(title="commands", metavar="COMMAND")
+    command = _add(add, "list", commands.data_list, "show the known datasets")
+    _add_data_dir(command)
+    command = _add(add, "prepare", commands.data_prepare, "prepare a dataset of tensorflow-datasets")
+    command.add_argument("name", metavar="NAME", help="a name from `jaxvae data list`")
     command.add_argument(
-        "--out",
-        metavar="DIR",
-        type=Path,
-        default=Path("explained"),
-        help="where explain.png goes (default: %(default)s)",
+        "--from", dest="source", metavar="DIR", type=Path, help="where the raw files are (default: downloaded)"
     )
-    command.set_defaults(run=_explain)
+    _add_data_dir(command)
     return parser
 
 
-def _list(args: argparse.Namespace) -> None:
-    from jaxvae.parameterizations import PARAMETERIZATIONS
+def _help(parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace], int]:
+    def run(args: argparse.Namespace) -> int:
+        parser.print_help()
+        return 0
 
-    if args.names:
-        print(*PARAMETERIZATIONS, sep="\n")
-        return
+    return run
 
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    table.add_column("name\n  range of σ", no_wrap=True)
-    table.add_column("formula in the raw number r\nsource", overflow="fold")
-    for name, p in PARAMETERIZATIONS.items():
-        table.add_row(
-            Text.assemble((name, "bold"), f"\n  {p.std_range}"), Text.assemble(p.formula, "\n", (p.source, "dim"))
+def _add(add: Any, name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = add.add_parser(name, help=text, description=text, allow_abbrev=False)
+    command.set_defaults(run=run)
+    return command
+
+
+def _add_run_command(
+    add: Any, name: str, run: Callable[[argparse.Namespace], int], text: str
+) -> argparse.ArgumentParser:
+    command = _add(add, name, run, text)
+    command.add_argument("path", metavar="RUN", type=Path, help="the directory of a run of `jaxvae train`")
+    return command
+
+
+def _flag(command: argparse.ArgumentParser, name: str, default: Any, text: str, metavar: str | None = None) -> None:
+    command.add_argument(
+        name, default=default, type=type(default), metavar=metavar, help=f"{text} (default: {default})"
+    )
+
+
+def _add_data_dir(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--data-dir", metavar="DIR", type=Path, help="where tensorflow-datasets keeps its data")
+
+
+class _Field(argparse.Action):
+    """Collects the fields of the configuration that are given."""
+
+    def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option: str | None = None) -> None:
+        namespace.fields = {**namespace.fields, self.dest: tuple(values) if isinstance(values, list) else values}
+
+
+def _add_train_options(command: argparse.ArgumentParser) -> None:
+    from jaxvae.training import TrainConfig
+
+    command.set_defaults(fields={})
+    command.add_argument("--out", metavar="DIR", type=Path, help="where the run goes (default: a new one in runs)")
+    command.add_argument("--resume", action="store_true", help="go on with the run in --out, or begin it")
+    command.add_argument("--config", metavar="FILE", type=Path, help="a JSON file of the fields below, as config.json")
+    command.add_argument("--tensorboard", action="store_true", help="write TensorBoard's files, too (an extra)")
+    command.add_argument(
+        "--distributed", action="store_true", help="one process of several: calls jax.distributed.initialize first"
+    )
+    group = command.add_argument_group("configuration")
+    hints = typing.get_type_hints(TrainConfig)
+    for field in dataclasses.fields(TrainConfig):
+        text, choices = field.metadata["help"], field.metadata["choices"]
+        shown = " ".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
+        text += f": {', '.join(choices)}" if choices else ""
+        text += "" if field.default is None else f" (default: {shown})"
+        group.add_argument(
+            "--" + field.name.replace("_", "-"),
+            action=_Field,
+            dest=field.name,
+            default=argparse.SUPPRESS,
+            help=text.replace("%", "%%"),
+            **_parsing(hints[field.name]),
         )
-    Console(markup=False, highlight=False).print(table)
 
 
-def _explain(args: argparse.Namespace) -> None:
-    from jaxvae.parameterizations import PARAMETERIZATIONS, parameterization
+def _parsing(hint: Any) -> dict[str, Any]:
+    """How argparse reads a value of this type."""
+    if isinstance(hint, types.UnionType):
+        hint = typing.get_args(hint)[0]
+    if hint is bool:
+        return {"nargs": "?", "const": True, "type": _boolean, "metavar": "true|false"}
+    if typing.get_origin(hint) is tuple:
+        return {"nargs": "+", "type": int, "metavar": "N"}
+    return {"type": hint, "metavar": {int: "N", float: "X", str: "NAME"}[hint]}
 
-    chosen = {name: parameterization(name) for name in args.names or PARAMETERIZATIONS}
 
-    from jaxvae.plots import explain
-
-    path = args.out / "explain.png"
-    partial = args.out / f".explain.{os.getpid()}.png"
-    figure = explain(chosen)
-    try:
-        args.out.mkdir(parents=True, exist_ok=True)
-        try:
-            figure.savefig(partial)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
-    except OSError as error:
-        raise ValueError(
-            f"--out must be a directory to write to, got {str(args.out)!r} ({error.strerror or error})"
-        ) from error
-    print(path)
+def _boolean(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"must be true or false, got {text!r}")
+    return text.lower() == "true"

@@ -34,6 +34,10 @@ class Split:
     def __len__(self) -> int:
         return len(self.images)
 
+    def head(self, count: int) -> "Split":
+        """The first ``count`` images, or all where there are fewer."""
+        return Split(self.images[:count], None if self.labels is None else self.labels[:count])
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Dataset:

@@ -3,7 +3,7 @@
 >>> import jax, jax.numpy as jnp
 >>> pixels = likelihood("discretized_logistic", levels=256)
 >>> outputs = jnp.zeros((8, 28, 28, pixels.output_channels(1)))
->>> pixels.log_prob(outputs, jnp.zeros((8, 28, 28, 1))).shape
+>>> jax.jit(pixels.log_prob)(outputs, jnp.zeros((8, 28, 28, 1))).shape
 (8, 28, 28, 1)
 """
 

@@ -13,8 +13,10 @@ from jaxvae.parameterizations import Parameterization, log_variance
 class GaussianHead(nn.Module):
     """A dense layer to (loc, raw), in float32 whatever the features' dtype.
 
-    It starts as N(0, init_std²) for every input: kernels are zero and raw's bias is ``raw_from_std(init_std)``.
-    Every parameterization thus starts as the same function, and what differs later is owed to the choice alone.
+    It starts with the same means and the same σ = init_std under every parameterization, so that what differs later
+    is owed to the choice alone: raw's kernel is zero and its bias ``raw_from_std(init_std)``; the mean's bias is zero,
+    and its kernel LeCun's. (Were that zero, too, latents would carry nothing at first, and many never learn to: on
+    MNIST, 17 nats after 8 epochs.)
 
     Attributes:
         latents: the number of latents L.
@@ -37,15 +39,16 @@ class GaussianHead(nn.Module):
         Raises:
             ValueError: at initialization, where ``init_std`` is out of the parameterization's range.
         """
-        zeros = nn.initializers.zeros
         features = features.astype(jnp.float32)
-        return Gaussian(
-            nn.Dense(self.latents, kernel_init=zeros, name="loc")(features),
-            nn.Dense(self.latents, kernel_init=zeros, bias_init=self._raw_init, name="raw")(features),
-            self.parameterization,
-        )
+        loc = nn.Dense(self.latents, kernel_init=self._loc_kernel, name="loc")
+        raw = nn.Dense(self.latents, kernel_init=nn.initializers.zeros, bias_init=self._raw_bias, name="raw")
+        return Gaussian(loc(features), raw(features), self.parameterization)
 
-    def _raw_init(self, key: Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> Array:
+    def _loc_kernel(self, key: Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> Array:
+        mean = nn.initializers.lecun_normal()(key, shape, dtype)
+        return self.parameterization.loc_from_mean(mean, self._raw_bias(key, shape, dtype))
+
+    def _raw_bias(self, key: Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> Array:
         del key
         with jax.ensure_compile_time_eval():  # so that a bad init_std is refused under jit, too
             raw = self.parameterization.raw_from_std(self.init_std)

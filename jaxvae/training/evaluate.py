@@ -41,6 +41,11 @@ class Posterior(NamedTuple):
         """Which latents are active, (L,)."""
         return np.var(self.mean, axis=0, dtype=np.float64) > ACTIVE
 
+    @property
+    def order(self) -> np.ndarray:
+        """The latents by their mean KL, the highest first, (L,)."""
+        return np.argsort(-self.kl.mean(axis=0, dtype=np.float64), kind="stable")
+
     def summary(self) -> dict[str, float]:
         """ELBO, its two terms, and the number of active units."""
         log_likelihood, kl = self.log_likelihood.astype(np.float64), self.kl.sum(axis=1, dtype=np.float64)

@@ -99,9 +99,7 @@ class Experiment(NamedTuple):
         """The evaluation of these parameters on a split as it is scored."""
         task = Task(self.model, params, split, self.levels, self.mesh)
         if isinstance(self.model.likelihood, OptimalGaussian):
-            train = self.dataset.train
-            images, labels = train.images[:_FIT_IMAGES], None if train.labels is None else train.labels[:_FIT_IMAGES]
-            fit = task._replace(split=Split(images, labels), levels=self.dataset.levels)
+            fit = task._replace(split=self.dataset.train.head(_FIT_IMAGES), levels=self.dataset.levels)
             return task._replace(raw=self.model.likelihood.fit(mean_squared_error(fit, key)))
         return task
 
@@ -156,6 +154,6 @@ def make_experiment(config: TrainConfig) -> Experiment:
 def _as_scored(dataset: Dataset, binarization: str) -> dict[str, Split]:
     """Validation and test split; where training draws the pixels anew, drawn once, the same for every run."""
     if binarization == "dynamic":
-        one = Split(dataset.train.images[:1], None)  # the training split isn't scored
+        one = dataset.train.head(1)  # the training split isn't scored
         dataset = binarize(dataclasses.replace(dataset, train=one), "fixed", seed=0)
     return {name: split for name, split in dataset.splits.items() if name != "train"}

@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.sharding import NamedSharding
-from jax.typing import ArrayLike
 
 from jaxvae.data import stream
 from jaxvae.training.devices import put, replicated, shared_out
@@ -69,7 +68,9 @@ def _names(experiment: Experiment) -> tuple[str, ...]:
     return ("image", "label") if experiment.model.classes else ("image",)
 
 
-def _batch(experiment: Experiment, sharding: NamedSharding, data: dict[str, Array], step: ArrayLike) -> dict[str, Array]:
+def _batch(
+    experiment: Experiment, sharding: NamedSharding, data: dict[str, Array], step: Array | int
+) -> dict[str, Array]:
     size = experiment.config.batch_size
     start = step % experiment.steps_per_epoch * size
     rows = jax.lax.dynamic_slice(data["order"], (start,), (size,))

@@ -38,8 +38,8 @@ def explain(experiment: Experiment, params: chex.ArrayTree, batch: Any, key: Arr
     q = experiment.model.apply(params, x, batch.get("label"), method="encode")
     shares = [f"{float(jnp.mean(mask)):.0%}" for mask in ranges.saturation(q)]
     return (
-        f"the first that isn't finite is the {first}; of the latents' σ, {shares[0]} are at their floor, {shares[1]} at "
-        f"their ceiling, {shares[2]} have a dead gradient (parameterization {experiment.config.parameterization})"
+        f"the first that isn't finite is the {first}; of the latents' σ, {shares[0]} are at their floor, {shares[1]} "
+        f"at their ceiling, {shares[2]} have a dead gradient (parameterization {experiment.config.parameterization})"
     )
 
 

@@ -7,11 +7,12 @@ import os
 import platform
 from collections.abc import Mapping
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import jax
 
-CONFIG, VERSIONS, METRICS, EVALUATION = "config.json", "versions.json", "metrics.jsonl", "evaluation.json"
+CONFIG, VERSIONS, METRICS = "config.json", "versions.json", "metrics.jsonl"
 CHECKPOINTS = "checkpoints"
 
 _PACKAGES = ("jaxvae", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
@@ -72,8 +73,12 @@ class MetricsLog:
             for name, value in record.items():
                 self._writer.add_scalar(name, value, record["step"])
 
-    def close(self) -> None:
-        """Ends the files."""
+    def __enter__(self) -> "MetricsLog":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._file.close()
         if self._writer is not None:
             self._writer.close()

@@ -2,20 +2,24 @@
 
 import dataclasses
 import json
+import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import chex
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from jaxvae.training import guard, records
 from jaxvae.training.checkpoint import Checkpoints
 from jaxvae.training.config import TrainConfig, read_config
 from jaxvae.training.devices import replicated
-from jaxvae.training.evaluate import log_evidence, posterior
+from jaxvae.training.evaluate import Posterior, Task, log_evidence, posterior
 from jaxvae.training.experiment import Experiment, make_experiment
 from jaxvae.training.feeds import Feed, ResidentFeed, StreamingFeed
 from jaxvae.training.step import Sums, TrainState, init_state, train_step, zero_sums
@@ -53,13 +57,23 @@ class NonFiniteError(ArithmeticError):
     """Too many updates in a row weren't finite."""
 
 
+class _Silence:
+    """An observer that does nothing."""
+
+    def update(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Does nothing."""
+
+    def epoch(self, record: Mapping[str, Any]) -> None:
+        """Does nothing."""
+
+
 def train(
-    config: TrainConfig,
+    experiment: Experiment,
     out: Path,
     *,
     resume: bool = False,
     tensorboard: bool = False,
-    observer: Observer | None = None,
+    watch: Callable[[int], AbstractContextManager[Observer]] = lambda step: nullcontext(_Silence()),
     stop: Callable[[], bool] = lambda: False,
 ) -> bool:
     """Trains, and writes everything into a directory.
@@ -68,113 +82,102 @@ def train(
     parameters as one that wasn't, bit for bit on a CPU.
 
     Args:
-        config: what to train.
+        experiment: what to train, from ``make_experiment``.
         out: a directory that is new or empty; or, to resume, that of a run with the same configuration.
         resume: whether to go on from the last checkpoint, if there is one.
         tensorboard: whether to write TensorBoard's event files, too.
-        observer: called as training goes on.
+        watch: given the step to begin with, the context in which training is observed.
         stop: asked now and then; once it answers True, the run is saved and ended.
 
     Returns:
         Whether training is complete; False when it was stopped.
 
     Raises:
-        ValueError: where something is wrong with configuration, data or directory.
+        ValueError: for a directory in use, or that of a run with another configuration.
         NonFiniteError: where ``config.max_skipped`` updates in a row weren't finite.
     """
-    experiment = make_experiment(config)
+    config = experiment.config
     prepare_directory(config, out, resume)
-    with Checkpoints(out / records.CHECKPOINTS) as checkpoints:
-        progress, start = _begin(experiment, checkpoints)
-        feed = (StreamingFeed if config.streaming else ResidentFeed)(experiment, _step(experiment))
-        log = records.MetricsLog(
-            out / records.METRICS, start // experiment.steps_per_epoch, out / "tensorboard" if tensorboard else None
-        )
-        try:
-            while start < experiment.steps:
-                began = time.perf_counter()
-                end = (start // experiment.steps_per_epoch + 1) * experiment.steps_per_epoch
-                progress, step = _advance(experiment, feed, progress, start, end, observer, stop)
-                if step < end:
-                    checkpoints.save(step, progress)
+    with Checkpoints(out / records.CHECKPOINTS, scored="validation" in experiment.scored) as checkpoints:
+        progress = _begin(experiment, checkpoints)
+        begun = int(progress.state.step)
+        epoch = begun // experiment.steps_per_epoch
+        directory = out / "tensorboard" if tensorboard else None
+        with records.MetricsLog(out / records.METRICS, epoch, directory) as log, watch(begun) as observer:
+            feed = (StreamingFeed if config.streaming else ResidentFeed)(experiment, _step(experiment))
+            while epoch < config.epochs:
+                epoch += 1
+                progress, record = _train_epoch(experiment, feed, progress, epoch, observer, stop)
+                if record is None:
+                    checkpoints.save(int(progress.state.step), progress)
                     return False
-                record = _record(experiment, progress, time.perf_counter() - began, end - start)
-                progress = Progress(progress.state, jax.tree.map(lambda x: 0 * x, progress.sums))
-                if _evaluation_due(config, record["epoch"]):
+                due = epoch % config.epochs_between_evaluations == 0 or epoch == config.epochs
+                if due:
                     record |= _validation(experiment, progress.state)
                 log.append(record)  # before the checkpoint, so that no epoch that was saved lacks its record
-                if observer is not None:
-                    observer.epoch(record)
-                if _evaluation_due(config, record["epoch"]):
-                    checkpoints.save(end, progress, record.get("validation_elbo"))
-                start = end
-                if stop() and start < experiment.steps:
-                    checkpoints.save(end, progress)
+                observer.epoch(record)
+                stopped = epoch < config.epochs and stop()
+                if due or stopped:
+                    checkpoints.save(record["step"], progress, record.get("validation_elbo"))
+                if stopped:
                     return False
-        finally:
-            log.close()
     return True
 
 
-def _begin(experiment: Experiment, checkpoints: Checkpoints) -> tuple[Progress, int]:
+def _begin(experiment: Experiment, checkpoints: Checkpoints) -> Progress:
     """From the last checkpoint, or from the beginning."""
     if checkpoints.last is not None:
-        return checkpoints.restore(checkpoints.last, _abstract(experiment)), checkpoints.last
-    everywhere = replicated(experiment.mesh)
-    return jax.jit(lambda: _initial(experiment), out_shardings=everywhere)(), 0
+        return checkpoints.restore(checkpoints.last, _abstract(experiment))
+    return jax.jit(lambda: _initial(experiment), out_shardings=replicated(experiment.mesh))()
 
 
-def _advance(
+def _train_epoch(
     experiment: Experiment,
     feed: Feed,
     progress: Progress,
-    step: int,
-    end: int,
-    observer: Observer | None,
+    epoch: int,
+    observer: Observer,
     stop: Callable[[], bool],
-) -> tuple[Progress, int]:
-    """Trains until ``end``, or until told to stop; answers with the step reached."""
+) -> tuple[Progress, dict[str, Any] | None]:
+    """Trains until the end of this epoch; answers with its record, or none where it was told to stop before."""
+    first, end = int(progress.state.step), epoch * experiment.steps_per_epoch
+    step, began = first, time.perf_counter()
     while step < end:
-        target = min(step + _SEGMENT, end)
-        progress = Progress(*feed.advance(*progress, target))
-        step, in_row = int(progress.state.step), int(progress.state.skipped_in_row)
-        if in_row >= experiment.config.max_skipped:
-            first = step - in_row
-            key = jax.random.fold_in(progress.state.key, first)
-            reason = guard.explain(experiment, progress.state.params, feed.batch(first), key)
-            raise NonFiniteError(f"stopped at step {step}, as {in_row} updates in a row weren't finite: {reason}")
-        if observer is not None:
-            observer.update(step, progress.sums.means())
+        progress = Progress(*feed.advance(*progress, min(step + _SEGMENT, end)))
+        step = int(progress.state.step)
+        _require_finite(experiment, feed, progress.state)
+        rate = (step - first) * experiment.config.batch_size / (time.perf_counter() - began)
+        observer.update(step, {**progress.sums.means(), "examples_per_second": rate})
         if step < end and stop():
-            break
-    return progress, step
-
-
-def _record(experiment: Experiment, progress: Progress, seconds: float, steps: int) -> dict[str, Any]:
-    """An epoch's line in ``metrics.jsonl``."""
-    means, step = progress.sums.means(), int(progress.state.step)
-    return {
-        "epoch": step // experiment.steps_per_epoch,
+            return progress, None
+    means = progress.sums.means()
+    record = {
+        "epoch": epoch,
         "step": step,
         **{name: means[name] for name in ("elbo", "log_likelihood", "kl", "beta", "loss", "gradient_norm")},
-        "learning_rate": float(experiment.learning_rate(step)),
+        "learning_rate": float(experiment.learning_rate(step - 1)),
         "skipped": int(progress.state.skipped),
-        "seconds": round(seconds, 4),
-        "examples_per_second": round(steps * experiment.config.batch_size / seconds, 1),
+        "seconds": round(time.perf_counter() - began, 4),
+        "examples_per_second": round(rate, 1),
     }
+    return Progress(progress.state, jax.tree.map(jnp.zeros_like, progress.sums)), record
 
 
-def _evaluation_due(config: TrainConfig, epoch: int) -> bool:
-    return epoch % config.epochs_between_evaluations == 0 or epoch == config.epochs
+def _require_finite(experiment: Experiment, feed: Feed, state: TrainState) -> None:
+    """Raises where too many updates in a row were skipped."""
+    in_row = int(state.skipped_in_row)
+    if in_row >= experiment.config.max_skipped:
+        step = int(state.step) - in_row  # the first of them, and the parameters are still those before it
+        reason = guard.explain(experiment, state.params, feed.batch(step), jax.random.fold_in(state.key, step))
+        raise NonFiniteError(f"stopped at step {step}: {in_row} updates in a row weren't finite; {reason}")
 
 
 def _validation(experiment: Experiment, state: TrainState) -> dict[str, float]:
     """The terms on the validation split, where there is one."""
     if "validation" not in experiment.scored:
         return {}
-    keys = jax.random.split(jax.random.key(0))
-    task = experiment.task(_evaluated(state), experiment.scored["validation"], keys[0])
-    return {f"validation_{name}": value for name, value in posterior(task, keys[1]).summary().items()}
+    run = Run(experiment, int(state.step), _evaluated(state))
+    return {f"validation_{name}": value for name, value in encode(run, "validation").summary().items()}
 
 
 def prepare_directory(config: TrainConfig, out: Path, resume: bool) -> None:
@@ -184,17 +187,14 @@ def prepare_directory(config: TrainConfig, out: Path, resume: bool) -> None:
         ValueError: for a directory in use, or one with another configuration.
     """
     path = out / records.CONFIG
-    if path.exists() and resume:
+    if resume and path.exists():
         found = dataclasses.asdict(read_config(path))
         for name, value in dataclasses.asdict(config).items():
             require(found[name] == value, name, value, f"{found[name]!r}, as in {path}")
         return
-    require(
-        not path.exists() and (resume or not out.exists() or (out.is_dir() and not any(out.iterdir()))),
-        "out",
-        str(out),
-        "a new or empty directory (or that of a run, with --resume)",
-    )
+    require(not out.exists() or out.is_dir(), "out", str(out), "a directory")
+    others = [entry.name for entry in out.iterdir() if entry.name != records.VERSIONS] if out.exists() else []
+    require(not others, "out", str(out), "a new or empty directory; or, to resume, that of a run")
     out.mkdir(parents=True, exist_ok=True)
     records.write_atomically(out / records.VERSIONS, json.dumps(records.versions(), indent=1) + "\n")
     records.write_atomically(path, config.to_json())
@@ -208,11 +208,22 @@ def load_run(out: Path) -> Run:
     """
     require((out / records.CONFIG).exists(), "run", str(out), f"a directory with a {records.CONFIG}")
     experiment = make_experiment(read_config(out / records.CONFIG))
-    with Checkpoints(out / records.CHECKPOINTS, writable=False) as checkpoints:
+    scored = "validation" in experiment.scored
+    with Checkpoints(out / records.CHECKPOINTS, scored=scored, writable=False) as checkpoints:
         require(checkpoints.best is not None, "run", str(out), "a run with a checkpoint")
         assert checkpoints.best is not None
         state = checkpoints.restore(checkpoints.best, _abstract(experiment)).state
         return Run(experiment, checkpoints.best, _evaluated(state))
+
+
+def encode(run: Run, split: str = "test") -> Posterior:
+    """q(z|x), its KL, and log p(x|z) under one sample of it, for every image of a split.
+
+    Raises:
+        ValueError: for a split that the data don't have.
+    """
+    task, keys = _task(run, split)
+    return posterior(task, keys[0])
 
 
 def evaluate(run: Run, samples: int, split: str = "test") -> dict[str, Any]:
@@ -226,18 +237,28 @@ def evaluate(run: Run, samples: int, split: str = "test") -> dict[str, Any]:
     Raises:
         ValueError: for a split that the data don't have, or no samples.
     """
-    experiment = run.experiment
-    require(split in experiment.scored, "split", split, " or ".join(experiment.scored))
     require(samples >= 1, "samples", samples, "at least 1")
-    keys = jax.random.split(jax.random.key(0), 3)
-    task = experiment.task(run.params, experiment.scored[split], keys[0])
-    terms = posterior(task, keys[1])
-    result = {"split": split, "images": len(task.split), "step": run.step, **terms.summary(), "samples": samples}
-    result |= log_evidence(task, keys[2], samples).summary()
-    if experiment.model.likelihood.discrete:
-        result["bits_per_dimension"] = result["nll"] / (np.prod(experiment.dataset.image_shape) * np.log(2))
+    task, keys = _task(run, split)
+    terms = posterior(task, keys[0])
+    result: dict[str, Any] = {
+        "split": split,
+        "images": len(task.split),
+        "step": run.step,
+        **terms.summary(),
+        "samples": samples,
+    }
+    result |= log_evidence(task, keys[1], samples).summary()
+    if run.experiment.model.likelihood.discrete:
+        result["bits_per_dimension"] = result["nll"] / (math.prod(run.experiment.dataset.image_shape) * math.log(2))
     result["kl_per_latent"] = [round(float(x), 6) for x in terms.kl.mean(axis=0, dtype=np.float64)]
     return result
+
+
+def _task(run: Run, split: str) -> tuple[Task, Array]:
+    scored = run.experiment.scored
+    require(split in scored, "split", split, " or ".join(scored))
+    keys = jax.random.split(jax.random.key(0), 3)
+    return run.experiment.task(run.params, scored[split], keys[0]), keys[1:]
 
 
 def _evaluated(state: TrainState) -> chex.ArrayTree:

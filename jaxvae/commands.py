@@ -1,0 +1,287 @@
+"""What each subcommand does: read, call, print, draw. No maths here.
+
+A command is a function of the parsed arguments. It imports what is slow to import itself, and raises ValueError,
+OSError or ArithmeticError with one line for the user.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from jaxvae.training import Posterior, Run, TrainConfig
+
+STOPPED = 130
+"""The exit status of a run that was stopped by a signal, as shells have it for Ctrl-C."""
+
+
+def list_parameterizations(args: argparse.Namespace) -> int:
+    """``jaxvae list``."""
+    from jaxvae.parameterizations import PARAMETERIZATIONS
+
+    if args.names:
+        print(*PARAMETERIZATIONS, sep="\n")
+        return 0
+
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table.add_column("name\n  range of σ", no_wrap=True)
+    table.add_column("formula in the raw number r\nsource", overflow="fold")
+    for name, p in PARAMETERIZATIONS.items():
+        table.add_row(
+            Text.assemble((name, "bold"), f"\n  {p.std_range}"), Text.assemble(p.formula, "\n", (p.source, "dim"))
+        )
+    Console(markup=False, highlight=False).print(table)
+    return 0
+
+
+def explain(args: argparse.Namespace) -> int:
+    """``jaxvae explain``."""
+    from jaxvae.parameterizations import PARAMETERIZATIONS, parameterization
+
+    chosen = {name: parameterization(name) for name in args.names or PARAMETERIZATIONS}
+
+    from jaxvae import plots
+
+    figure = plots.explain(chosen)
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+        _save(figure, args.out / "explain.png")
+    except OSError as error:
+        raise ValueError(
+            f"--out must be a directory to write to, got {str(args.out)!r} ({error.strerror or error})"
+        ) from error
+    return 0
+
+
+def train(args: argparse.Namespace) -> int:
+    """``jaxvae train``."""
+    with _signals() as stopped:
+        _use_compilation_cache()
+        import jax
+
+        from jaxvae import data, training
+        from jaxvae.progress import Progress
+
+        if args.distributed:
+            jax.distributed.initialize()
+        config, out = _configuration(args)
+        experiment = training.make_experiment(config)
+        print(f"{data.describe(experiment.dataset)}\n{out}", flush=True)
+        complete = training.train(
+            experiment,
+            out,
+            resume=args.resume,
+            tensorboard=args.tensorboard,
+            watch=lambda step: Progress(config.epochs, experiment.steps_per_epoch, step),
+            stop=lambda: bool(stopped),
+        )
+    if not complete:
+        print(f"stopped and saved; to go on: jaxvae train --resume --out {out}")
+        return STOPPED
+    run = training.load_run(out)
+    _report(run, out, config.samples, "test")
+    _draw(run, out)
+    return 0
+
+
+def evaluate(args: argparse.Namespace) -> int:
+    """``jaxvae evaluate``."""
+    _report(_load(args.path), args.path, args.samples, args.split)
+    return 0
+
+
+def sample(args: argparse.Namespace) -> int:
+    """``jaxvae sample``."""
+    run = _load(args.path)
+    import jax
+
+    from jaxvae import plots
+    from jaxvae.training import inspection
+
+    images = inspection.samples(run, args.count, jax.random.key(args.seed))
+    _save(plots.image_grid(images, title="Samples: E[x|z], z ~ N(0, 1)"), args.path / "samples.png")
+    return 0
+
+
+def reconstruct(args: argparse.Namespace) -> int:
+    """``jaxvae reconstruct``."""
+    _save(_reconstructions(_load(args.path), args.count), args.path / "reconstructions.png")
+    return 0
+
+
+def traverse(args: argparse.Namespace) -> int:
+    """``jaxvae traverse``."""
+    run = _load(args.path)
+    from jaxvae.training import encode
+
+    _save(_traversals(run, encode(run), args.latents, args.steps, args.reach), args.path / "traversals.png")
+    return 0
+
+
+def data_list(args: argparse.Namespace) -> int:
+    """``jaxvae data list``."""
+    from jaxvae import data
+
+    entries = data.names(args.data_dir)
+    width = max(len(entry.name) for entry in entries)
+    for entry in entries:
+        print(f"{entry.name:{width}}  {'ready' if entry.prepared else '-    '}  {entry.note}")
+    return 0
+
+
+def data_prepare(args: argparse.Namespace) -> int:
+    """``jaxvae data prepare``."""
+    from jaxvae import data
+
+    print(data.prepare(args.name, args.source, args.data_dir))
+    print(data.describe(data.load(args.name, args.data_dir)))
+    return 0
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[list[int]]:
+    """Signals to end are noted, to be heeded when everything is saved; a second one ends at once."""
+    caught: list[int] = []
+
+    def note(number: int, frame: object) -> None:
+        if caught:
+            raise KeyboardInterrupt
+        caught.append(number)
+        print("stopping; once more to stop without saving", file=sys.stderr, flush=True)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _use_compilation_cache() -> None:
+    """Compiled programs are kept in the user's cache folder, apart by jaxlib version and processor."""
+    import hashlib
+    import platform
+
+    import jax
+    from jaxlib import version
+
+    try:
+        cpu = Path("/proc/cpuinfo").read_text().split("\n\n")[0]
+        features = "".join(line for line in cpu.splitlines() if line.startswith(("model name", "flags", "Features")))
+    except OSError:
+        features = platform.processor()
+    machine = hashlib.sha256(features.encode()).hexdigest()[:12]
+    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = root / "jaxvae" / f"jaxlib-{version.__version__}-{platform.machine()}-{machine}"
+    with contextlib.suppress(OSError):  # without a place to write, programs are compiled each time
+        folder.mkdir(parents=True, exist_ok=True)
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+
+
+def _configuration(args: argparse.Namespace) -> "tuple[TrainConfig, Path]":
+    """What the file says, what the flags say on top, and where the run goes."""
+    from jaxvae.training import CONFIG, config_from_mapping, read_config
+    from jaxvae.transforms import require
+
+    require(not args.resume or args.out is not None, "--out", None, "the run's directory, with --resume")
+    stored = args.out / CONFIG if args.resume else None
+    file = stored if stored is not None and stored.exists() else args.config
+    values = {} if file is None else dataclasses.asdict(read_config(file))
+    config = config_from_mapping(values | args.fields)
+    return config, args.out or _unused(Path("runs") / f"{Path(config.dataset).stem}-{config.parameterization}")
+
+
+def _unused(path: Path) -> Path:
+    """The path, or the first of path-2, path-3, … that doesn't exist."""
+    number, free = 1, path
+    while free.exists():
+        number += 1
+        free = path.with_name(f"{path.name}-{number}")
+    return free
+
+
+def _load(path: Path) -> "Run":
+    _use_compilation_cache()
+    from jaxvae.training import load_run
+
+    return load_run(path)
+
+
+def _report(run: "Run", out: Path, samples: int, split: str) -> None:
+    """Scores a run, prints the score, and keeps it as JSON."""
+    from jaxvae import training
+
+    result = training.evaluate(run, samples, split)
+    training.write_atomically(out / f"evaluation-{split}.json", json.dumps(result, indent=1) + "\n")
+    bits = f", {result['bits_per_dimension']:.4f} bits/dim" if "bits_per_dimension" in result else ""
+    print(
+        f"{split} ELBO {result['elbo']:.3f} nats per image "
+        f"(log p(x|z) {result['log_likelihood']:.3f}, KL {result['kl']:.3f}), "
+        f"{result['active_units']} of {run.experiment.config.latents} latents active\n"
+        f"{split} NLL {result['nll']:.3f} ± {result['nll_standard_error']:.3f} nats per image "
+        f"({samples:,} importance samples, their error {result['nll_monte_carlo_error']:.3f}{bits})",
+        flush=True,
+    )
+
+
+def _draw(run: "Run", out: Path) -> None:
+    """All pictures of a run."""
+    import jax
+
+    from jaxvae import plots, training
+    from jaxvae.training import inspection
+
+    terms, labels = training.encode(run), run.experiment.scored["test"].labels
+    _save(plots.curves(training.read_metrics(out / training.METRICS)), out / "curves.png")
+    _save(_reconstructions(run, 40), out / "reconstructions.png")
+    images = inspection.samples(run, 100, jax.random.key(0))
+    _save(plots.image_grid(images, title="Samples: E[x|z], z ~ N(0, 1)"), out / "samples.png")
+    _save(_traversals(run, terms, 10, 9, 3.0), out / "traversals.png")
+    _save(plots.std_histograms(terms.std, terms.kl.mean(axis=0)), out / "std.png")
+    if len(terms.order) > 1:
+        pair = terms.order[:2]
+        figure = plots.latent_map(terms.mean[:, pair], labels, terms.std[:, pair], latents=(int(pair[0]), int(pair[1])))
+        _save(figure, out / "latents.png")
+
+
+def _reconstructions(run: "Run", count: int) -> "Figure":
+    from jaxvae import plots
+    from jaxvae.training import inspection
+
+    return plots.reconstructions(*inspection.reconstructions(run, run.experiment.scored["test"].head(count)))
+
+
+def _traversals(run: "Run", terms: "Posterior", count: int, steps: int, reach: float) -> "Figure":
+    """Of the latents with the highest KL."""
+    from jaxvae import plots
+    from jaxvae.training import inspection
+
+    latents = terms.order[:count]
+    found = inspection.traversals(run, run.experiment.scored["test"], latents, steps, reach)
+    return plots.traversals(found.images, found.values, terms.kl.mean(axis=0)[latents], latents.tolist())
+
+
+def _save(figure: "Figure", path: Path) -> None:
+    """The whole picture, or the file as it was; says where."""
+    partial = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        figure.savefig(partial)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    print(path, flush=True)

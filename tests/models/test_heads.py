@@ -1,0 +1,61 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ulp import ulp_error
+
+import jaxvae as jv
+from jaxvae.models import GaussianHead
+
+NAMES = list(jv.PARAMETERIZATIONS)
+
+
+def features(dtype=jnp.float32):
+    return jnp.asarray(100 * np.random.default_rng(0).normal(size=(5, 7)), dtype)
+
+
+def start(name, std, x=None):
+    head = GaussianHead(3, jv.parameterization(name), std)
+    return head.init_with_output(jax.random.key(0), features() if x is None else x)
+
+
+@pytest.mark.parametrize("std", [0.3, 1.0])
+@pytest.mark.parametrize("name", NAMES)
+def test_every_parameterization_starts_as_the_same_function(name, std):
+    low, high, _ = jv.parameterization(name).std_range
+    if not low < std < high:
+        pytest.skip("out of the parameterization's range")
+    q, _ = start(name, std)
+    assert q.shape == (5, 3)
+    # raw is rounded once, and σ once or twice more; σ's slope in raw is at most its log's 0.55 here.
+    assert ulp_error(q.std, np.full(q.shape, std), np.float32).max() <= 4
+    # Seven products and as many sums, each rounded, the natural ones scaled before and after.
+    reference, variables = start("log_variance", std)
+    size = np.abs(features()) @ np.abs(variables["params"]["loc"]["kernel"])
+    assert (np.abs(q.mean - reference.mean) <= 10 * np.finfo(np.float32).eps * size).all()
+    assert np.std(reference.mean) > 10
+
+
+@pytest.mark.parametrize(("name", "std"), [("log_variance", 0.0), ("log_variance", -1.0), ("sigmoid_std", 1.0)])
+def test_a_start_out_of_range_is_refused_also_under_jit(name, std):
+    for init in (start, jax.jit(start, static_argnums=(0, 1))):
+        with pytest.raises(ValueError, match=rf"std must be in .* for {name}, got {std}"):
+            init(name, std)
+
+
+def test_a_head_computes_in_float32_whatever_its_features():
+    x = features(jnp.bfloat16)
+    q, variables = start("log_std", 0.3, x)
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves((q, variables)))
+    variables = jax.tree.map(lambda leaf: leaf + 0.1, variables)
+    head = GaussianHead(3, jv.log_std, 0.3)
+    got, want = head.apply(variables, x), head.apply(variables, x.astype(jnp.float32))
+    assert (got.loc == want.loc).all()
+    assert (got.raw == want.raw).all()
+
+
+def test_a_head_learns_from_its_start():
+    head, x = GaussianHead(3, jv.log_variance, 0.3), features()
+    variables = head.init(jax.random.key(0), x)
+    grads = jax.grad(lambda v: jnp.sum(jv.kl_divergence(head.apply(v, x)) + head.apply(v, x).mean))(variables)["params"]
+    assert all((grads[layer]["kernel"] != 0).all() for layer in ("loc", "raw"))

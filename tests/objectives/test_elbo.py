@@ -1,0 +1,88 @@
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxvae as jv
+from jaxvae.objectives import elbo, free_bits
+
+
+def terms(count=6, latents=3):
+    rng = np.random.default_rng(0)
+    return np.float32(-100 * rng.random(count)), np.float32(5 * rng.random((count, latents)))
+
+
+def test_the_formula():
+    log_likelihood, kl = terms()
+    for beta in (0.0, 1.0, 2.5):
+        want = log_likelihood.astype(np.float64) - beta * kl.astype(np.float64).sum(axis=1)
+        np.testing.assert_allclose(elbo(log_likelihood, kl, beta), want, rtol=1e-6)
+    assert (elbo(log_likelihood, kl) == elbo(log_likelihood, kl, 1.0)).all()
+
+
+def test_the_slope_of_the_loss_by_beta_is_the_kl():
+    log_likelihood, kl = terms()
+    slope = jax.grad(lambda beta: -jnp.mean(elbo(log_likelihood, kl, beta)))(0.7)
+    np.testing.assert_allclose(slope, kl.sum(axis=1).mean(), rtol=1e-6)
+
+
+def test_a_hundred_betas_need_one_trace():
+    traced = jax.jit(chex.assert_max_traces(elbo, n=1))
+    log_likelihood, kl = terms()
+    for beta in np.linspace(0, 2, 100, dtype=np.float32):
+        want = log_likelihood - beta * kl.sum(axis=1)
+        np.testing.assert_allclose(traced(log_likelihood, kl, beta), want, rtol=1e-5)
+
+
+def test_tiling_the_batch_keeps_the_loss_and_doubling_the_latents_doubles_the_kl():
+    log_likelihood, kl = terms()
+
+    def loss(log_likelihood, kl):
+        return -np.mean(np.asarray(elbo(log_likelihood, kl)), dtype=np.float64)
+
+    once = loss(log_likelihood, kl)
+    assert loss(np.tile(log_likelihood, 3), np.tile(kl, (3, 1))) == pytest.approx(once, rel=1e-7)
+    twice = loss(log_likelihood, np.tile(kl, (1, 2))) - loss(log_likelihood, 0 * kl)
+    assert twice == pytest.approx(2 * (once - loss(log_likelihood, 0 * kl)), rel=1e-6)
+
+
+def test_wrong_shapes_are_refused():
+    log_likelihood, kl = terms()
+    for arguments in ((log_likelihood, kl[:, 0]), (log_likelihood[:, None], kl), (log_likelihood, kl, np.ones(6))):
+        with pytest.raises(AssertionError, match="rank"):
+            elbo(*arguments)
+    with pytest.raises(AssertionError, match="prefix"):
+        elbo(log_likelihood[1:], kl)
+    for arguments in ((kl[0], 0.1), (kl, np.ones(3))):
+        with pytest.raises(AssertionError, match="rank"):
+            free_bits(*arguments)
+
+
+def test_free_bits_are_the_larger_of_the_mean_and_the_floor():
+    _, kl = terms()
+    kl = kl * np.float32([0.01, 1, 0.1])
+    floor = 0.3
+    assert ((kl.mean(axis=0) < floor) == [True, False, True]).all()  # and single examples on either side
+    np.testing.assert_allclose(np.mean(free_bits(kl, floor), axis=0), np.maximum(kl.mean(axis=0), floor), rtol=1e-6)
+    slopes = jax.grad(lambda kl: jnp.sum(free_bits(kl, floor)))(kl)
+    assert (slopes == np.float32([[0, 1, 0]])).all()
+    assert (free_bits(kl, 0.0) == kl).all()
+
+
+def test_free_bits_do_not_hide_a_nan():
+    kl = np.float32([[0.0, np.nan], [0.0, 0.0]])
+    assert np.isnan(np.sum(free_bits(kl, 0.5), axis=0)).tolist() == [False, True]
+
+
+def test_the_best_beta_for_a_gaussian_is_its_temperature():
+    """With log p(x|z) linear in z, the ELBO at β is highest at mean slope/β and σ = 1."""
+
+    def loss(q, beta):
+        mean, raw = q
+        kl = jv.kl_divergence(jv.Gaussian(mean, raw))
+        return -jnp.mean(elbo(jnp.sum(jnp.float32([[2.0, -1.0]]) * mean, axis=1), kl, beta))
+
+    at = jnp.float32([[2.0, -1.0]]) / 4.0, jnp.zeros((1, 2))
+    for slope in jax.grad(loss)(at, 4.0):
+        np.testing.assert_allclose(slope, 0, atol=1e-6)
