@@ -52,6 +52,11 @@ class Bernoulli(Likelihood):
 
     discrete = True
 
+    def outputs_at(self, mean: ArrayLike) -> np.ndarray:
+        """The logits of the mean, which is kept off 0 and 1 by a thousandth."""
+        mean = np.clip(np.asarray(mean, np.float64), 1e-3, 1 - 1e-3)
+        return np.log(mean / (1 - mean)).astype(np.float32)
+
     def _log_prob(self, parts: Array, x: Array, raw: ArrayLike | None) -> Array:
         return _log_mass(parts[..., 0], x)
 

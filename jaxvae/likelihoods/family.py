@@ -67,6 +67,11 @@ class Likelihood:
         """The neutral outputs, (C k,): as the last layer's bias, every parameterization starts as the same function."""
         return np.tile(np.asarray(self.neutral, np.float32), channels)
 
+    def outputs_at(self, mean: ArrayLike) -> np.ndarray:
+        """Outputs (..., C k) to start from for data of this mean (..., C): neutral ones, unless a kind knows better."""
+        shape = np.shape(mean)
+        return np.broadcast_to(self.output_bias(shape[-1]), (*shape[:-1], self.output_channels(shape[-1])))
+
     def log_prob(self, outputs: ArrayLike, x: ArrayLike, raw: ArrayLike | None = None) -> Array:
         """log p(x | outputs) in nats, elementwise.
 
@@ -87,10 +92,9 @@ class Likelihood:
         shape, dtype = jnp.broadcast_shapes(parts.shape[:-1], x.shape), special.compute_dtype(parts, x)
         parts = jnp.broadcast_to(parts, (*shape, parts.shape[-1])).astype(dtype)
         x = jnp.broadcast_to(x, shape).astype(dtype)
-        if (
-            len(shape) > 2
-        ):  # (..., H, W, C) as (..., H, W C): over a last axis of 1, XLA's loops on CPU are 50 times slower
-            parts, x = jax.lax.collapse(parts, -3, -1), jax.lax.collapse(x, -2)
+        # (..., H, W, C) as (..., H W C): on CPU, XLA's loops over a short last axis are many times slower.
+        rows = min(max(len(shape) - 3, 1), len(shape) - 1)
+        parts, x = jax.lax.collapse(parts, rows, -1), jax.lax.collapse(x, rows)
         return self._log_prob(parts, x, raw).reshape(shape)
 
     def mean(self, outputs: ArrayLike, raw: ArrayLike | None = None) -> Array:

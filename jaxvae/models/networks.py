@@ -75,7 +75,7 @@ class MLPDecoder(nn.Module):
 
     Attributes:
         shape: that of one image's outputs.
-        output_bias: the outputs of a pixel at the start, of length ``shape[-1]``.
+        output_bias: the outputs at the start, of an image or, of length ``shape[-1]``, of every pixel.
         hidden: the widths of the layers.
     """
 
@@ -154,7 +154,7 @@ class ConvDecoder(nn.Module):
 
     Resolution is doubled by a convolution to four times the channels, which become 2 × 2 pixels (Shi et al. 2016,
     arXiv:1609.05158), and cropped where the encoder rounded up. Attributes are those of ``MLPDecoder`` and
-    ``ConvEncoder``.
+    ``ConvEncoder``; ``output_bias`` is that of every pixel.
     """
 
     shape: tuple[int, int, int]

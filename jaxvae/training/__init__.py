@@ -19,6 +19,7 @@ from jaxvae.training.run import Run as Run
 from jaxvae.training.run import encode as encode
 from jaxvae.training.run import evaluate as evaluate
 from jaxvae.training.run import load_run as load_run
+from jaxvae.training.run import load_state as load_state
 from jaxvae.training.run import train as train
 from jaxvae.training.step import TrainState as TrainState
 from jaxvae.training.step import init_state as init_state

@@ -85,7 +85,9 @@ class TrainConfig:
         parameterization(self.likelihood_parameterization)
         for name in ("latents", "epochs", "batch_size", "max_skipped", "samples", "beta_cycles"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        require(self.evaluate_every is None or self.evaluate_every >= 1, "evaluate_every", self.evaluate_every, "≥ 1")
+        require(
+            self.evaluate_every is None or self.evaluate_every >= 1, "evaluate_every", self.evaluate_every, "at least 1"
+        )
         require(0 <= self.free_bits < math.inf, "free_bits", self.free_bits, "a number of at least 0")
         require(0 < self.likelihood_std < math.inf, "likelihood_std", self.likelihood_std, "above 0")
         require(

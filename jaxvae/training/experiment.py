@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import Array
 from jax.sharding import Mesh
@@ -23,7 +24,7 @@ from jaxvae.training.optimizers import learning_rate_schedule, make_optimizer
 from jaxvae.training.step import Metrics
 from jaxvae.transforms import require
 
-_FIT_IMAGES = 10_000  # training images to fit a likelihood's scalar to
+_FIT_IMAGES = 10_000  # training images for what is fitted to data, not learned
 
 
 class Experiment(NamedTuple):
@@ -133,6 +134,7 @@ def make_experiment(config: TrainConfig) -> Experiment:
         init_std=config.init_std,
         classes=dataset.classes if config.conditional else 0,
         dtype=jnp.dtype(config.dtype),
+        mean=_mean(dataset),
     )
     steps = config.epochs * (len(dataset.train) // config.batch_size)
     learning_rate = learning_rate_schedule(
@@ -149,6 +151,12 @@ def make_experiment(config: TrainConfig) -> Experiment:
         learning_rate,
         beta_schedule(config.beta_schedule, config.beta, steps, config.beta_cycles, config.beta_ramp),
     )
+
+
+def _mean(dataset: Dataset) -> np.ndarray:
+    """The mean image in [0, 1]."""
+    images = dataset.train.head(_FIT_IMAGES).images
+    return np.asarray(np.mean(images, axis=0, dtype=np.float64)) / ((dataset.levels or 2) - 1)
 
 
 def _as_scored(dataset: Dataset, binarization: str) -> dict[str, Split]:

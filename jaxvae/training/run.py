@@ -206,14 +206,24 @@ def load_run(out: Path) -> Run:
     Raises:
         ValueError: where there is no run, or no checkpoint yet.
     """
+    experiment, state = _restore(out, best=True)
+    return Run(experiment, int(state.step), _evaluated(state))
+
+
+def load_state(out: Path) -> TrainState:
+    """The last state of the run in a directory; raises as ``load_run``."""
+    return _restore(out, best=False)[1]
+
+
+def _restore(out: Path, best: bool) -> tuple[Experiment, TrainState]:
     require((out / records.CONFIG).exists(), "run", str(out), f"a directory with a {records.CONFIG}")
     experiment = make_experiment(read_config(out / records.CONFIG))
     scored = "validation" in experiment.scored
     with Checkpoints(out / records.CHECKPOINTS, scored=scored, writable=False) as checkpoints:
-        require(checkpoints.best is not None, "run", str(out), "a run with a checkpoint")
-        assert checkpoints.best is not None
-        state = checkpoints.restore(checkpoints.best, _abstract(experiment)).state
-        return Run(experiment, checkpoints.best, _evaluated(state))
+        step = checkpoints.best if best else checkpoints.last
+        require(step is not None, "run", str(out), "a run with a checkpoint")
+        assert step is not None
+        return experiment, checkpoints.restore(step, _abstract(experiment)).state
 
 
 def encode(run: Run, split: str = "test") -> Posterior:

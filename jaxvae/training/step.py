@@ -53,8 +53,8 @@ def init_state(
 def train_step(loss_fn: LossFn, tx: optax.GradientTransformation, *, ema_decay: float | None = None) -> Step:
     """The update, not yet jitted: for use inside ``scan``, ``vmap`` or a program of one's own.
 
-    An update whose loss or gradient isn't finite is skipped: parameters, optimizer and average stay as they were,
-    and the state counts it. The metrics are those of the loss with ``loss``, ``gradient_norm`` (before clipping)
+    An update whose loss or gradient's norm isn't finite is skipped: parameters, optimizer and average stay as they
+    were, and the state counts it. The metrics are those of the loss with ``loss``, ``gradient_norm`` (before clipping)
     and ``skipped`` (1 or 0).
 
     Args:
@@ -69,17 +69,17 @@ def train_step(loss_fn: LossFn, tx: optax.GradientTransformation, *, ema_decay: 
     def step(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(state.key, state.step)
         (loss, metrics), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params, batch, key)
-        finite = jnp.isfinite(loss) & _all_finite(grads)
-        updates, opt_state = tx.update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        ema = state.ema
-        if ema_decay is not None:
-            ema = jax.tree.map(lambda average, new: ema_decay * average + (1 - ema_decay) * new, ema, params)
-        params, opt_state, ema = jax.tree.map(
-            lambda new, old: jnp.where(finite, new, old),
-            (params, opt_state, ema),
-            (state.params, state.opt_state, state.ema),
-        )
+        norm = optax.tree.norm(grads)
+        finite = jnp.isfinite(loss) & jnp.isfinite(norm)
+
+        def update(params: chex.ArrayTree, opt_state: optax.OptState, ema: chex.ArrayTree | None) -> tuple:
+            updates, opt_state = tx.update(grads, opt_state, params)
+            params = optax.apply_updates(params, updates)
+            if ema_decay is not None:
+                ema = jax.tree.map(lambda average, new: ema_decay * average + (1 - ema_decay) * new, ema, params)
+            return params, opt_state, ema
+
+        params, opt_state, ema = _update_if(finite, update, state.params, state.opt_state, state.ema)
         skipped = jnp.where(finite, 0, 1)
         new = TrainState(
             state.step + 1,
@@ -90,7 +90,7 @@ def train_step(loss_fn: LossFn, tx: optax.GradientTransformation, *, ema_decay: 
             state.skipped + skipped,
             jnp.where(finite, 0, state.skipped_in_row + 1),
         )
-        return new, {**metrics, "loss": loss, "gradient_norm": optax.tree.norm(grads), "skipped": skipped}
+        return new, {**metrics, "loss": loss, "gradient_norm": norm, "skipped": skipped}
 
     return step
 
@@ -100,8 +100,17 @@ def make_train_step(loss_fn: LossFn, tx: optax.GradientTransformation, *, ema_de
     return jax.jit(train_step(loss_fn, tx, ema_decay=ema_decay), donate_argnums=0)
 
 
-def _all_finite(tree: chex.ArrayTree) -> Array:
-    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
+def _update_if(finite: Array, update: Callable[..., tuple], *old: Any) -> tuple:
+    """``update(*old)`` where finite, else ``old``."""
+
+    def select(finite: Array, *old: Any) -> tuple:
+        return jax.tree.map(lambda new, kept: jnp.where(finite, new, kept), update(*old), old)
+
+    def branch(finite: Array, *old: Any) -> tuple:
+        return jax.lax.cond(finite, update, lambda *kept: kept, *old)
+
+    # For a select, XLA on CPU copies the optimizer's state; for a branch, a GPU makes the host wait.
+    return jax.lax.platform_dependent(finite, *old, cpu=branch, default=select)
 
 
 class Sums(NamedTuple):

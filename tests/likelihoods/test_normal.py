@@ -81,7 +81,9 @@ def test_a_learned_noise_finds_the_true_one(name):
     assert abs(float(p.std(raw)) / 0.17 - 1) < 0.02
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", ["log_variance", "softplus_std", "natural_exp", "dreamer_std", "sigmoid_std", "sac_log_std"]
+)
 def test_the_optimal_std_is_the_root_of_the_mean_squared_error(name):
     """-log p summed is D/2 (log(2π MSE) + 1), and its slope that of D/2 log MSE; both are finite where MSE is 0."""
     p = jv.PARAMETERIZATIONS[name]

@@ -2,6 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import quick
 from ulp import ulp_error
 
 import jaxvae as jv
@@ -16,7 +17,7 @@ def features(dtype=jnp.float32):
 
 def start(name, std, x=None):
     head = GaussianHead(3, jv.parameterization(name), std)
-    return head.init_with_output(jax.random.key(0), features() if x is None else x)
+    return head.init_with_output(quick.key(0), features() if x is None else x)
 
 
 @pytest.mark.parametrize("std", [0.3, 1.0])
@@ -56,6 +57,6 @@ def test_a_head_computes_in_float32_whatever_its_features():
 
 def test_a_head_learns_from_its_start():
     head, x = GaussianHead(3, jv.log_variance, 0.3), features()
-    variables = head.init(jax.random.key(0), x)
+    variables = head.init(quick.key(0), x)
     grads = jax.grad(lambda v: jnp.sum(jv.kl_divergence(head.apply(v, x)) + head.apply(v, x).mean))(variables)["params"]
     assert all((grads[layer]["kernel"] != 0).all() for layer in ("loc", "raw"))

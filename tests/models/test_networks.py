@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import quick
 
 from jaxvae.models import ACTIVATIONS, networks
 from jaxvae.models.networks import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder, ResidualBlock
@@ -19,7 +20,7 @@ def random(*shape, seed=0):
 
 
 def init(model, *inputs):
-    return jax.jit(model.init)(jax.random.key(0), *inputs)
+    return jax.jit(model.init)(quick.key(0), *inputs)
 
 
 def decoder(make, shape=(7, 5, 2), bias=(0.5, -1.0), hidden=(4, 6), **options):
@@ -32,7 +33,7 @@ def decoder(make, shape=(7, 5, 2), bias=(0.5, -1.0), hidden=(4, 6), **options):
 def test_encoders_take_any_image(make, shape, dtype):
     encoder = make(hidden=(4, 6), activation="relu", dtype=dtype)
     x = jax.ShapeDtypeStruct((3, *shape), jnp.float32)
-    features, variables = jax.eval_shape(encoder.init_with_output, jax.random.key(0), x)
+    features, variables = jax.eval_shape(encoder.init_with_output, quick.key(0), x)
     assert features.shape == (3, 6)
     assert features.dtype == dtype
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(variables))
@@ -45,7 +46,7 @@ def test_decoders_make_any_image_under_any_leading_axes(make, shape, dtype):
     model = decoder(make, shape, (0.0,) * shape[2], dtype=dtype)
     for leading in ((), (3,), (2, 3)):
         z = jax.ShapeDtypeStruct((*leading, 4), jnp.float32)
-        outputs, variables = jax.eval_shape(model.init_with_output, jax.random.key(0), z)
+        outputs, variables = jax.eval_shape(model.init_with_output, quick.key(0), z)
         assert outputs.shape == (*leading, *shape)
         assert outputs.dtype == jnp.float32
         assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(variables))
@@ -62,7 +63,7 @@ def test_leading_axes_are_independent(make):
 @pytest.mark.parametrize("make", ENCODERS, ids=KINDS)
 def test_encoders_see_every_pixel(make):
     encoder, x = make(hidden=(4, 6), activation="gelu"), random(1, 7, 5, 3)
-    slopes = jax.jit(jax.grad(lambda x: jnp.sum(encoder.init_with_output(jax.random.key(0), x)[0])))(x)
+    slopes = jax.jit(jax.grad(lambda x: jnp.sum(encoder.init_with_output(quick.key(0), x)[0])))(x)
     assert (slopes != 0).all()
 
 
@@ -106,7 +107,7 @@ def test_labels_condition_or_are_refused(make):
 def test_a_residual_block_starts_as_the_identity_and_learns(name):
     x = random(2, 3, 5, 4)
     block = ResidualBlock(name)
-    y, variables = jax.jit(block.init_with_output)(jax.random.key(0), x)
+    y, variables = jax.jit(block.init_with_output)(quick.key(0), x)
     assert (y == x).all()
     slopes = jax.jit(jax.grad(lambda v: jnp.sum(jnp.square(block.apply(v, x)))))(variables)["params"]
     assert (slopes["Conv_1"]["kernel"] != 0).any()

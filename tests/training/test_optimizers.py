@@ -1,0 +1,84 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxvae.training import learning_rate_schedule, make_optimizer
+
+
+def values(schedule, steps):
+    return [float(schedule(step)) for step in steps]
+
+
+def test_cosine_falls_from_the_peak_to_zero():
+    schedule = learning_rate_schedule(0.4, 8)
+    want = [0.4 * (1 + np.cos(np.pi * t / 8)) / 2 for t in range(9)]
+    np.testing.assert_allclose(values(schedule, range(9)), want, rtol=1e-6, atol=1e-8)
+    assert values(schedule, [0, 4]) == pytest.approx([0.4, 0.2])
+
+
+def test_warm_up_rises_linearly_and_the_cosine_takes_the_rest():
+    schedule = learning_rate_schedule(0.4, 12, warmup_steps=4)
+    want = [0.0, 0.1, 0.2, 0.3, *(0.2 * (1 + np.cos(np.pi * t / 8)) for t in range(9))]
+    np.testing.assert_allclose(values(schedule, range(13)), want, rtol=1e-6, atol=1e-8)
+
+
+def test_constant_after_the_warm_up():
+    assert values(learning_rate_schedule(0.5, 100, decay="constant"), [0, 50, 99]) == [0.5] * 3
+    schedule = learning_rate_schedule(0.5, 100, warmup_steps=2, decay="constant")
+    assert values(schedule, [0, 1, 2, 99]) == [0.0, 0.25, 0.5, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"peak": 0.0}, "learning_rate must be above 0, got 0.0"),
+        ({"peak": float("nan")}, "learning_rate must be above 0, got nan"),
+        ({"peak": float("inf")}, "learning_rate must be above 0, got inf"),
+        ({"warmup_steps": -1}, "warmup_steps must be from 0 to below the 10 steps, got -1"),
+        ({"warmup_steps": 10}, "warmup_steps must be from 0 to below the 10 steps, got 10"),
+        ({"decay": "linear"}, "learning_rate_decay must be constant or cosine, got 'linear'"),
+    ],
+)
+def test_refused_schedules(options, message):
+    with pytest.raises(ValueError, match=message):
+        learning_rate_schedule(**{"peak": 0.1, "steps": 10, **options})
+
+
+@pytest.mark.parametrize("clip_norm", [0.0, -1.0, float("nan")])
+def test_refused_clipping(clip_norm):
+    with pytest.raises(ValueError, match=f"clip_norm must be above 0, got {clip_norm}"):
+        make_optimizer(0.1, clip_norm)
+
+
+def updates(clip_norm, *gradients):
+    tx = make_optimizer(optax.constant_schedule(0.1), clip_norm)
+    state, result = tx.init(gradients[0]), []
+    for g in gradients:
+        update, state = jax.jit(tx.update)(g, state)
+        result.append(update)
+    return result
+
+
+def test_adam_is_that_of_the_paper():
+    first, second = (
+        {"a": jnp.array([3.0, -1e-3]), "b": jnp.array([0.5])},
+        {"a": jnp.array([1.0, 2e-3]), "b": jnp.zeros(1)},
+    )
+    m, v = {"a": 0.0, "b": 0.0}, {"a": 0.0, "b": 0.0}
+    for t, (update, gradient) in enumerate(zip(updates(None, first, second), (first, second), strict=True), 1):
+        for name in ("a", "b"):
+            g = np.asarray(gradient[name], np.float64)
+            m[name], v[name] = 0.9 * m[name] + 0.1 * g, 0.999 * v[name] + 0.001 * g**2
+            want = -0.1 * (m[name] / (1 - 0.9**t)) / (np.sqrt(v[name] / (1 - 0.999**t)) + 1e-8)
+            np.testing.assert_allclose(update[name], want, rtol=1e-4)  # 1 - 0.999² has 3 digits fewer than float32
+
+
+def test_clipping_is_by_the_norm_of_all_parameters_together():
+    small, large = {"a": jnp.array([0.3]), "b": jnp.array([0.4])}, {"a": jnp.array([3.0]), "b": jnp.array([4.0])}
+    # Adam's second step tells how large a gradient is beside the first.
+    clipped, by_hand = updates(0.5, small, large)[1], updates(None, small, small)[1]
+    for name in ("a", "b"):
+        np.testing.assert_allclose(clipped[name], by_hand[name], rtol=1e-5)
+    assert abs(updates(None, small, large)[1]["a"][0] - clipped["a"][0]) > 0.01

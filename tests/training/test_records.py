@@ -1,0 +1,82 @@
+"""The files of a run's directory."""
+
+import json
+
+import numpy as np
+import pytest
+
+from jaxvae.training import records
+
+
+def record(epoch: int, **more: float) -> dict:
+    return {"epoch": epoch, "step": 10 * epoch, "elbo": -1.0 / epoch, **more}
+
+
+def test_lines_are_appended_and_read_back(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    with records.MetricsLog(path, 0) as log:
+        log.append(record(1))
+        assert records.read_metrics(path) == [record(1)]  # at once, not when closed
+        log.append(record(2))
+    assert records.read_metrics(path) == [record(1), record(2)]
+
+
+def test_epochs_after_the_checkpoint_are_dropped_on_resuming(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    with records.MetricsLog(path, 0) as log:
+        for epoch in (1, 2, 3):
+            log.append(record(epoch))
+    with path.open("a") as file:
+        file.write('{"epoch": 4, "el')  # cut off by a kill
+    assert [r["epoch"] for r in records.read_metrics(path)] == [1, 2, 3]
+    with records.MetricsLog(path, 2) as log:
+        assert [r["epoch"] for r in log.records] == [1, 2]
+        log.append(record(3, again=1.0))
+    assert records.read_metrics(path)[-1] == record(3, again=1.0)
+    assert len(path.read_text().splitlines()) == 3
+
+
+def test_what_is_not_finite_is_null(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    with records.MetricsLog(path, 0) as log:
+        log.append({"epoch": 1, "a": float("nan"), "b": float("inf"), "c": 1.5})
+    (line,) = path.read_text().splitlines()
+    strict = json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} isn't JSON"))
+    assert strict == {"epoch": 1, "a": None, "b": None, "c": 1.5}
+
+
+def test_no_file_no_records(tmp_path):
+    assert records.read_metrics(tmp_path / "none.jsonl") == []
+
+
+def test_writing_is_all_or_nothing(tmp_path):
+    path = tmp_path / "x.json"
+    records.write_atomically(path, "old")
+    with pytest.raises(UnicodeEncodeError):
+        records.write_atomically(path, "new \ud800")
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_versions_name_what_numbers_depend_on():
+    versions = records.versions()
+    assert {"jaxvae", "jax", "flax", "optax", "python", "device"} <= set(versions)
+    assert all(isinstance(value, str) for value in versions.values())
+
+
+def test_tensorboard_gets_every_value(tmp_path):
+    events = pytest.importorskip("tensorboardX.proto.event_pb2")
+    reader = pytest.importorskip("tensorboardX.record_writer")
+    del reader
+    with records.MetricsLog(tmp_path / "metrics.jsonl", 0, tmp_path / "tensorboard") as log:
+        log.append(record(1))
+        log.append(record(2))
+    (file,) = (tmp_path / "tensorboard").iterdir()
+    found, data = [], file.read_bytes()
+    while data:  # TFRecord: length, its checksum, the event, its checksum
+        (length,) = np.frombuffer(data[:8], "<u8")
+        event = events.Event.FromString(data[12 : 12 + int(length)])
+        found += [(event.step, value.tag, value.simple_value) for value in event.summary.value]
+        data = data[16 + int(length) :]
+    assert (20, "elbo", np.float32(-0.5)) in found
+    assert len([tag for _, tag, _ in found if tag == "elbo"]) == 2

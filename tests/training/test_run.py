@@ -1,0 +1,193 @@
+"""Whole runs on the bundled digits: what is written, stopped, resumed, refused, scored."""
+
+import json
+from contextlib import nullcontext
+
+import jax
+import numpy as np
+import pytest
+
+from jaxvae import training
+from jaxvae.training import TrainConfig, config_from_mapping, make_experiment
+from jaxvae.training.run import load_state
+
+TINY = {"latents": 2, "hidden": (8,), "epochs": 4, "evaluate_every": 2, "batch_size": 80}
+
+
+def tiny(**changes) -> training.Experiment:
+    return make_experiment(config_from_mapping(TINY | changes))
+
+
+class Watcher:
+    """Asks to stop at a step."""
+
+    def __init__(self, stop_at: int = 10**9) -> None:
+        self.stop_at, self.steps, self.epochs = stop_at, [], []
+
+    def update(self, step, metrics):
+        assert np.isfinite(metrics["elbo"])
+        self.steps.append(step)
+
+    def epoch(self, record):
+        self.epochs.append(record["epoch"])
+        self.steps.append(record["step"])
+
+    def stop(self):
+        return bool(self.steps) and self.steps[-1] >= self.stop_at
+
+
+def bits(tree) -> list[bytes]:
+    raw = [jax.random.key_data(x) if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key) else x for x in tree]
+    return [np.asarray(x).tobytes() for x in raw]
+
+
+def final(out) -> list[bytes]:
+    return bits(jax.tree.leaves(load_state(out)))
+
+
+def timeless(out) -> list[dict]:
+    records = training.read_metrics(out / training.METRICS)
+    return [{k: v for k, v in record.items() if k not in ("seconds", "examples_per_second")} for record in records]
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """A run that nothing happened to."""
+    out = tmp_path_factory.mktemp("runs") / "alone"
+    watcher = Watcher()
+    assert training.train(tiny(), out, watch=lambda step: nullcontext(watcher))
+    assert watcher.epochs == [1, 2, 3, 4]
+    return out
+
+
+def test_a_run_leaves_its_files(alone):
+    assert {p.name for p in alone.iterdir()} == {"config.json", "versions.json", "metrics.jsonl", "checkpoints"}
+    assert training.read_config(alone / "config.json") == config_from_mapping(TINY)
+    records = training.read_metrics(alone / "metrics.jsonl")
+    assert [r["epoch"] for r in records] == [1, 2, 3, 4]
+    assert [r["step"] for r in records] == [16, 32, 48, 64]
+    assert records[-1]["elbo"] > records[0]["elbo"]
+    assert records[0]["elbo"] == pytest.approx(records[0]["log_likelihood"] - records[0]["kl"], rel=1e-5)
+    assert ["validation_elbo" in r for r in records] == [False, True, False, True]
+    assert all(r["skipped"] == 0 and r["beta"] == 1 for r in records)
+
+
+@pytest.mark.parametrize("step", [1, 16, 48])
+def test_stopped_and_resumed_as_if_never_stopped(alone, tmp_path, step, monkeypatch):
+    monkeypatch.setattr("jaxvae.training.run._SEGMENT", 5)
+    out, watcher = tmp_path / "run", Watcher(step)
+    assert not training.train(tiny(), out, watch=lambda begun: nullcontext(watcher), stop=watcher.stop)
+    stopped_at = watcher.steps[-1]
+    assert step <= stopped_at < 64
+    begun = []
+
+    def watch(step):
+        begun.append(step)
+        return nullcontext(Watcher())
+
+    assert training.train(tiny(), out, resume=True, watch=watch)
+    assert begun == [stopped_at]
+    assert final(out) == final(alone)
+    assert timeless(out) == timeless(alone)
+
+
+def test_resuming_what_is_not_there_begins_it(alone, tmp_path):
+    assert training.train(tiny(), tmp_path / "run", resume=True)
+    assert final(tmp_path / "run") == final(alone)
+
+
+def test_resuming_what_is_complete_changes_nothing(alone):
+    before = final(alone), timeless(alone)
+    assert training.train(tiny(), alone, resume=True)
+    assert (final(alone), timeless(alone)) == before
+
+
+def test_another_seed_is_another_run(alone, tmp_path):
+    training.train(tiny(seed=1), tmp_path / "run")
+    assert final(tmp_path / "run") != final(alone)
+
+
+def test_directories_in_use_are_refused(alone, tmp_path):
+    with pytest.raises(ValueError, match="out must be a new or empty directory"):
+        training.train(tiny(), alone)
+    with pytest.raises(ValueError, match="latents must be 2, as in .*config.json, got 3"):
+        training.train(tiny(latents=3), alone, resume=True)
+    (tmp_path / "mine.txt").write_text("mine")
+    for resume in (False, True):
+        with pytest.raises(ValueError, match="out must be a new or empty directory"):
+            training.train(tiny(), tmp_path, resume=resume)
+    with pytest.raises(ValueError, match="out must be a directory"):
+        training.train(tiny(), tmp_path / "mine.txt")
+    assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_no_run_no_checkpoint_no_split_no_samples(alone, tmp_path):
+    with pytest.raises(ValueError, match="run must be a directory with a config.json"):
+        training.load_run(tmp_path)
+    (tmp_path / "config.json").write_text(config_from_mapping(TINY).to_json())
+    with pytest.raises(ValueError, match="run must be a run with a checkpoint"):
+        training.load_run(tmp_path)
+    run = training.load_run(alone)
+    with pytest.raises(ValueError, match="split must be validation or test, got 'train'"):
+        training.evaluate(run, 1, "train")
+    with pytest.raises(ValueError, match="samples must be at least 1, got 0"):
+        training.evaluate(run, 0)
+
+
+def test_the_best_checkpoint_by_validation_is_scored(alone):
+    run = training.load_run(alone)
+    records = [r for r in training.read_metrics(alone / "metrics.jsonl") if "validation_elbo" in r]
+    best = max(records, key=lambda r: r["validation_elbo"])
+    assert run.step == best["step"]
+    again = training.evaluate(run, 1, "validation")
+    assert again["elbo"] == pytest.approx(best["validation_elbo"], rel=1e-6)
+    assert again["active_units"] == best["validation_active_units"]
+
+
+def test_a_score_bounds_itself(alone):
+    score = training.evaluate(training.load_run(alone), 50)
+    assert score["images"] == 300
+    assert score["elbo"] == pytest.approx(score["log_likelihood"] - score["kl"], rel=1e-6)
+    assert score["kl"] == pytest.approx(sum(score["kl_per_latent"]), abs=1e-5)
+    # The importance-sampled bound is tighter than the ELBO, whose one-sample error it far exceeds here.
+    assert -score["nll"] > score["elbo"]
+    assert 0 < score["nll_monte_carlo_error"] < score["nll_standard_error"]
+    assert score["bits_per_dimension"] == pytest.approx(score["nll"] / (64 * np.log(2)))
+    assert json.loads(json.dumps(score)) == score
+
+
+def test_the_run_stops_where_nothing_is_finite_any_more(tmp_path):
+    experiment = tiny(learning_rate=1e30, max_skipped=3)
+    with pytest.raises(training.NonFiniteError) as error:
+        training.train(experiment, tmp_path / "run")
+    message = str(error.value)
+    assert "\n" not in message
+    assert "3 updates in a row weren't finite" in message
+    assert "the first that isn't finite is the" in message
+    assert "dead gradient (parameterization log_variance)" in message
+
+
+def test_the_average_is_what_is_scored(tmp_path):
+    experiment = tiny(ema_decay=0.9)
+    training.train(experiment, tmp_path / "run")
+    state = load_state(tmp_path / "run")
+    run = training.load_run(tmp_path / "run")
+    assert run.step == int(state.step) == 64
+    assert bits(jax.tree.leaves(run.params)) == bits(jax.tree.leaves(state.ema))
+    assert bits(jax.tree.leaves(run.params)) != bits(jax.tree.leaves(state.params))
+
+
+def test_streaming_resumes_too(tmp_path):
+    pytest.importorskip("grain")
+    for name, stop_at in (("alone", 10**9), ("stopped", 5)):
+        out, watcher = tmp_path / name, Watcher(stop_at)
+        training.train(tiny(streaming=True), out, watch=lambda s, w=watcher: nullcontext(w), stop=watcher.stop)
+    training.train(tiny(streaming=True), tmp_path / "stopped", resume=True)
+    assert final(tmp_path / "stopped") == final(tmp_path / "alone")
+
+
+def test_a_config_in_a_file_is_a_run(alone, tmp_path):
+    config = training.read_config(alone / "config.json")
+    assert isinstance(config, TrainConfig)
+    training.train(make_experiment(config), tmp_path / "again")
+    assert final(tmp_path / "again") == final(alone)

@@ -1,0 +1,270 @@
+import functools
+
+import chex
+import equinox as eqx
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import quick
+from flax import nnx
+
+from jaxvae.training import step as stepping
+from jaxvae.training.step import init_state, make_train_loop, make_train_step, summing_step, train_step, zero_sums
+
+
+def data(count=32):
+    x = np.random.default_rng(0).normal(size=(count, 3))
+    return {"x": np.float32(x), "y": np.float32(np.tanh(x @ [1.0, -2.0, 0.5]))}
+
+
+def squared_error(predict):
+    """A loss of noisy inputs, so that it depends on its key."""
+
+    def loss(params, batch, key):
+        x = batch["x"] + 0.01 * jax.random.normal(key, batch["x"].shape)
+        error = jnp.mean(jnp.square(predict(params, x)[:, 0] - batch["y"])) * batch.get("scale", 1.0)
+        return error, {"size": jnp.mean(jnp.abs(batch["y"]))}
+
+    return loss
+
+
+def hand_written():
+    rng = np.random.default_rng(1)
+    params = {"w": np.float32(rng.normal(size=(3, 8))), "v": np.float32(rng.normal(size=(8, 1)))}
+    return jax.tree.map(jnp.asarray, params), lambda p, x: jnp.tanh(x @ p["w"]) @ p["v"]
+
+
+def linen():
+    model = nn.Sequential([nn.Dense(8), nn.tanh, nn.Dense(1)])
+    return jax.jit(model.init)(quick.key(1), data()["x"]), model.apply
+
+
+def nnx_module():
+    class Model(nnx.Module):
+        def __init__(self, rngs):
+            self.first, self.last = nnx.Linear(3, 8, rngs=rngs), nnx.Linear(8, 1, rngs=rngs)
+
+        def __call__(self, x):
+            return self.last(nnx.tanh(self.first(x)))
+
+    graph, state = nnx.split(Model(nnx.Rngs(quick.key(1))))
+    return nnx.as_pure(state), lambda params, x: nnx.merge(graph, params)(x)
+
+
+def equinox():
+    first, last = jax.random.split(quick.key(1))
+    model = eqx.nn.Sequential([eqx.nn.Linear(3, 8, key=first), eqx.nn.Lambda(jnp.tanh), eqx.nn.Linear(8, 1, key=last)])
+    params, static = eqx.partition(model, eqx.is_inexact_array)
+    return params, lambda params, x: jax.vmap(eqx.combine(params, static))(x)
+
+
+def start(tx, *, ema=False, seed=3):
+    return init_state(hand_written()[0], tx, jax.random.key(seed), ema=ema)
+
+
+def copied(tree):
+    """On the host, as what is donated is gone."""
+    return jax.tree.map(np.array, tree)
+
+
+def assert_same(a, b):
+    chex.assert_trees_all_equal(copied(a), copied(b), strict=True)
+
+
+LOSS = squared_error(lambda p, x: jnp.tanh(x @ p["w"]) @ p["v"])
+
+
+def counted(loss):
+    """The loss, and a list that grows whenever it is traced."""
+    traces = []
+
+    def traced(*arguments):
+        traces.append(None)
+        return loss(*arguments)
+
+    return traced, traces
+
+
+@pytest.mark.parametrize("make", [hand_written, linen, nnx_module, equinox])
+def test_any_model_trains(make):
+    params, predict = make()
+    tx = optax.adam(0.05)
+    step, state = make_train_step(squared_error(predict), tx), init_state(params, tx, jax.random.key(0))
+    losses = []
+    for _ in range(10):
+        state, metrics = step(state, data())
+        losses.append(float(metrics["loss"]))
+    assert losses[-1] < 0.7 * losses[0]
+    assert int(state.step) == 10
+    assert int(state.skipped) == 0
+    assert set(metrics) == {"size", "loss", "gradient_norm", "skipped"}
+
+
+def assert_close(a, b, ulps):
+    """To so many units in the last place of each array's largest number."""
+    for x, y in zip(*map(jax.tree.leaves, (copied(a), copied(b))), strict=True):
+        np.testing.assert_allclose(x, y, rtol=0, atol=ulps * np.finfo(np.float32).eps * np.abs(y).max())
+
+
+def test_a_step_is_that_of_optax():
+    tx = optax.adam(0.05)
+
+    @jax.jit
+    def plain(params, opt_state, key, t):
+        grads = jax.grad(lambda p: LOSS(p, data(), jax.random.fold_in(key, t))[0])(params)
+        updates, opt_state = tx.update(grads, opt_state, params)
+        return optax.apply_updates(params, updates), opt_state
+
+    step, state = make_train_step(LOSS, tx), start(tx)
+    for t in range(4):
+        params, opt_state = plain(state.params, state.opt_state, state.key, t)
+        state, _ = step(state, data())
+        # The same operations; what XLA fuses in one program and not in the other is rounded once less.
+        assert_close((state.params, state.opt_state), (params, opt_state), ulps=2)
+
+
+def test_the_metrics_are_those_of_the_loss_and_the_gradient():
+    step, state = make_train_step(LOSS, optax.sgd(0.1)), start(optax.sgd(0.1))
+    params, key = hand_written()[0], jax.random.fold_in(jax.random.key(3), 0)
+    (loss, _), grads = jax.jit(jax.value_and_grad(LOSS, has_aux=True))(params, data(), key)
+    _, metrics = step(state, data())
+    squares = sum(np.sum(np.square(g, dtype=np.float64)) for g in jax.tree.leaves(grads))
+    np.testing.assert_allclose(metrics["loss"], loss, rtol=1e-6)
+    np.testing.assert_allclose(metrics["gradient_norm"], np.sqrt(squares), rtol=1e-5)
+    np.testing.assert_allclose(metrics["size"], np.abs(data()["y"]).mean(), rtol=1e-6)
+
+
+def test_the_state_is_donated_and_many_steps_need_one_trace():
+    tx = optax.adam(0.05)
+    loss, traces = counted(LOSS)
+    step = make_train_step(loss, tx, ema_decay=0.9)
+    first = state = start(tx, ema=True)
+    for _ in range(5):
+        state, _ = step(state, data())
+    donated = [*jax.tree.leaves((first.params, first.opt_state, first.ema)), first.step, first.skipped]
+    assert all(leaf.is_deleted() for leaf in donated)
+    assert len(traces) == 1
+
+
+@pytest.mark.parametrize(("scale", "platform"), [(np.nan, "cpu"), (np.inf, "cpu"), (1e38, "cpu"), (np.nan, "default")])
+def test_an_update_that_is_not_finite_is_skipped_and_counted(scale, platform, monkeypatch):
+    monkeypatch.setattr(jax.lax, "platform_dependent", lambda *old, **branches: branches[platform](*old))
+    tx = optax.adam(0.05)
+    step, state = make_train_step(LOSS, tx, ema_decay=0.9), start(tx, ema=True)
+    good, bad = {**data(), "scale": np.float32(1)}, {**data(), "scale": np.float32(scale)}
+    if scale == 1e38:  # a finite loss whose gradient overflows
+        bad["x"] = bad["x"] * np.float32(1e3)
+    counts = []
+    for batch in (good, bad, bad, good, bad):
+        before = copied((state.params, state.opt_state, state.ema))
+        state, metrics = step(state, batch)
+        after = (state.params, state.opt_state, state.ema)
+        assert int(metrics["skipped"]) == (batch is bad)
+        if batch is bad:
+            assert_same(before, after)
+        else:
+            assert all((a != b).any() for a, b in zip(*map(jax.tree.leaves, (before, copied(after))), strict=True))
+        counts.append((int(state.step), int(state.skipped), int(state.skipped_in_row)))
+    assert counts == [(1, 0, 0), (2, 1, 1), (3, 2, 2), (4, 2, 0), (5, 3, 1)]
+
+
+def test_the_average_is_that_of_its_formula():
+    tx = optax.sgd(0.1)
+    step, state = make_train_step(LOSS, tx, ema_decay=0.75), start(tx, ema=True)
+    average = np.asarray(state.params["w"], np.float64)
+    for _ in range(4):
+        state, _ = step(state, data())
+        average = 0.75 * average + 0.25 * np.asarray(state.params["w"], np.float64)
+    np.testing.assert_allclose(state.ema["w"], average, rtol=1e-6)
+
+
+def rows(data, step):
+    """Four rows of the data by step; every third one is spoilt."""
+    part = {name: jax.lax.dynamic_slice_in_dim(x, 4 * (step % 8), 4) for name, x in data.items()}
+    return {**part, "scale": jnp.where(step % 3 == 2, jnp.nan, 1.0)}
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_a_loop_is_as_many_steps(fused):
+    tx = optax.adam(0.05)
+    step = train_step(LOSS, tx)
+    loss, traces = counted(LOSS)
+    loop = make_train_loop(train_step(loss, tx), rows, max_skipped=2, fused=fused)
+    state = start(tx)
+    sums = zero_sums(step, state, jax.eval_shape(rows, data(), 0))
+    for stop in (1, 4, 10):
+        state, sums = loop(state, sums, data(), stop)
+        assert int(state.step) == stop
+    assert len(traces) == 1
+
+    one_by_one, losses, norms = jax.jit(step), [], []
+    want = start(tx)
+    for t in range(10):
+        want, metrics = one_by_one(want, jax.jit(rows)(data(), t))
+        if not metrics["skipped"]:
+            losses.append(metrics["loss"])
+            norms.append(metrics["gradient_norm"])
+    assert len(losses) == 7
+    assert int(sums.updates) == 7
+    # Ten steps, each with a few roundings that another program may do without.
+    assert_close((state.params, state.opt_state), (want.params, want.opt_state), ulps=50)
+    assert (int(state.skipped), int(state.skipped_in_row)) == (int(want.skipped), int(want.skipped_in_row)) == (3, 0)
+    means = sums.means()
+    assert means["loss"] == pytest.approx(np.mean(losses), rel=1e-5)
+    assert means["gradient_norm"] == pytest.approx(np.mean(norms), rel=1e-5)
+    assert means["skipped"] == 0
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_a_loop_ends_after_too_many_skipped_updates_in_a_row(fused):
+    def spoilt_from_six_on(data, step):
+        return {**data, "scale": jnp.where((step == 2) | (step >= 6), jnp.inf, 1.0)}
+
+    tx = optax.sgd(0.1)
+    step = train_step(LOSS, tx)
+    loop = make_train_loop(step, spoilt_from_six_on, max_skipped=3, fused=fused)
+    state = start(tx)
+    state, sums = loop(state, zero_sums(step, state, {**data(), "scale": np.float32(1)}), data(), 100)
+    assert (int(state.step), int(state.skipped), int(state.skipped_in_row), int(sums.updates)) == (9, 4, 3, 5)
+    assert np.isfinite(sums.means()["loss"])
+
+
+def test_the_mean_of_nothing_is_not_a_number():
+    sums = stepping.Sums({"loss": jnp.zeros(())}, jnp.zeros((), jnp.int32))
+    assert np.isnan(sums.means()["loss"])
+
+
+def test_a_whole_training_can_be_mapped_over_seeds():
+    tx = optax.adam(0.05)
+    summed = summing_step(train_step(LOSS, tx, ema_decay=0.9))
+
+    def training(seed, spoilt):
+        state = start(tx, ema=True, seed=seed)
+        batch = {**data(), "scale": jnp.float32(1)}
+        sums = zero_sums(train_step(LOSS, tx, ema_decay=0.9), state, batch)
+
+        def body(carry, t):
+            return summed(*carry, {**batch, "scale": jnp.where(t < spoilt, jnp.nan, 1.0)}), None
+
+        return jax.lax.scan(body, (state, sums), jnp.arange(6))[0]
+
+    seeds, spoilt = np.arange(3), np.array([0, 2, 6])
+    states, sums = jax.jit(jax.vmap(training))(seeds, spoilt)
+    assert states.skipped.tolist() == [0, 2, 6]
+    assert sums.updates.tolist() == [6, 4, 0]
+    alone = jax.jit(training)
+    for i, (state, kept) in enumerate(alone(*arguments) for arguments in zip(seeds, spoilt, strict=True)):
+        one = jax.tree.map(lambda x, i=i: x[i], (states.params, states.ema, sums))
+        chex.assert_trees_all_close(one, (state.params, state.ema, kept), rtol=1e-5, atol=1e-7)
+    assert (states.params["w"][0] != states.params["w"][1]).any()
+
+
+def test_a_state_without_average_stays_without():
+    tx = optax.sgd(0.1)
+    state, _ = make_train_step(LOSS, tx)(start(tx), data())
+    assert state.ema is None
+    shapes = jax.eval_shape(functools.partial(init_state, tx=tx, ema=True), hand_written()[0], key=jax.random.key(0))
+    chex.assert_trees_all_equal_shapes_and_dtypes(shapes.ema, shapes.params)
