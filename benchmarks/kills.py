@@ -22,7 +22,19 @@ RESULT = Path(__file__).parent / "results" / "kills.json"
 
 def start(out: Path, epochs: int) -> subprocess.Popen:
     """A run of the command line that begins, or goes on, in ``out``."""
-    flags = ["--out", str(out), "--resume", "--epochs", str(epochs), "--evaluate-every", "5", "--samples", "1"]
+    flags = [
+        "--out",
+        str(out),
+        "--resume",
+        "--epochs",
+        str(epochs),
+        "--evaluate-every",
+        "5",
+        "--batch-size",
+        "80",
+        "--samples",
+        "1",
+    ]
     command = [sys.executable, "-m", "jaxvae", "train", *flags]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
 

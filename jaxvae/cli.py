@@ -150,8 +150,13 @@ def _add_train_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--config", metavar="FILE", type=Path, help="a JSON file of the fields below, as config.json")
     command.add_argument("--tensorboard", action="store_true", help="write TensorBoard's files, too (an extra)")
     command.add_argument(
-        "--distributed", action="store_true", help="one process of several: calls jax.distributed.initialize first"
+        "--distributed",
+        action="store_true",
+        help="this is one of several processes; clusters that JAX knows need no more, others the next three",
     )
+    command.add_argument("--coordinator", metavar="HOST:PORT", help="the first process, as all can reach it")
+    command.add_argument("--processes", metavar="N", type=int, help="how many there are")
+    command.add_argument("--process", metavar="I", type=int, help="which one this is, from 0")
     group = command.add_argument_group("configuration")
     hints = typing.get_type_hints(TrainConfig)
     for field in dataclasses.fields(TrainConfig):

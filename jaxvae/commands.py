@@ -76,25 +76,26 @@ def train(args: argparse.Namespace) -> int:
         from jaxvae import data, training
         from jaxvae.progress import Progress
 
-        if args.distributed:
-            jax.distributed.initialize()
+        _join(args)
         config, out = _configuration(args)
         experiment = training.make_experiment(config)
-        print(f"{data.describe(experiment.dataset)}\n{out}", flush=True)
+        alone, first = jax.process_count() == 1, jax.process_index() == 0
+        watch = {}
+        if first:
+            print(f"{data.describe(experiment.dataset)}\n{out}", flush=True)
+            watch = {"watch": lambda step: Progress(config.epochs, experiment.steps_per_epoch, step)}
         complete = training.train(
-            experiment,
-            out,
-            resume=args.resume,
-            tensorboard=args.tensorboard,
-            watch=lambda step: Progress(config.epochs, experiment.steps_per_epoch, step),
-            stop=lambda: bool(stopped),
+            experiment, out, resume=args.resume, tensorboard=args.tensorboard, stop=lambda: bool(stopped), **watch
         )
     if not complete:
         print(f"stopped and saved; to go on: jaxvae train --resume --out {out}")
         return STOPPED
-    run = training.load_run(out)
-    _report(run, out, config.samples, "test")
-    _draw(run, out)
+    if alone:
+        run = training.load_run(out)
+        _report(run, out, config.samples, "test")
+        _draw(run, out)
+    elif first:
+        print(f"complete; to score it: jaxvae evaluate {out}")
     return 0
 
 
@@ -150,6 +151,21 @@ def data_prepare(args: argparse.Namespace) -> int:
     print(data.prepare(args.name, args.source, args.data_dir))
     print(data.describe(data.load(args.name, args.data_dir)))
     return 0
+
+
+def _join(args: argparse.Namespace) -> None:
+    """Makes this process one of several, where asked."""
+    import jax
+
+    from jaxvae.transforms import require
+
+    given = {"coordinator_address": args.coordinator, "num_processes": args.processes, "process_id": args.process}
+    found = {name: value for name, value in given.items() if value is not None}
+    require(len(found) in (0, 3), "--coordinator, --processes, --process", tuple(given.values()), "all given, or none")
+    require(args.distributed or not found, "--coordinator", args.coordinator, "given with --distributed only")
+    if args.distributed:
+        require(args.out is not None, "--out", None, "given with --distributed: one directory for all processes")
+        jax.distributed.initialize(**found)
 
 
 @contextlib.contextmanager

@@ -117,7 +117,8 @@ def make_vae(
             on MNIST, 2 nats after 10 epochs); a convolutional one starts at its mean over the image.
 
     Raises:
-        ValueError: for an unknown architecture or activation, no hidden layer, or sizes below 1.
+        ValueError: for an unknown architecture or activation, no hidden layer, sizes below 1, or an ``init_std`` out of
+            the parameterization's range.
     """
     require(architecture in ARCHITECTURES, "architecture", architecture, " or ".join(ARCHITECTURES))
     require(activation in ACTIVATIONS, "activation", activation, "one of " + ", ".join(ACTIVATIONS))
@@ -125,6 +126,7 @@ def make_vae(
     require(latents >= 1, "latents", latents, "at least 1")
     require(blocks >= 0, "blocks", blocks, "at least 0")
     require(classes >= 0, "classes", classes, "at least 0")
+    parameterization.raw_from_std(init_std)  # refuses one out of range
     shape = (*image_shape[:2], likelihood.output_channels(image_shape[2]))
     if mean is None:
         start = likelihood.output_bias(image_shape[2])

@@ -110,7 +110,9 @@ def log_evidence(task: Task, key: Array, samples: int, batch_size: int = 200) ->
     Returns:
         The estimates, and by the delta method their standard errors, NaN for K = 1.
     """
-    chunk = max(1, min(samples, _CHUNK // (batch_size * math.prod(task.split.images.shape[1:]))))
+    height, width, channels = task.split.images.shape[1:]
+    outputs = height * width * task.model.likelihood.output_channels(channels)
+    chunk = max(1, min(samples, _CHUNK // (batch_size * outputs)))
     parts = []
     for i, batch in enumerate(_batches(task, batch_size)):
         batch_key = jax.random.fold_in(key, i)

@@ -100,7 +100,7 @@ class Experiment(NamedTuple):
         """The evaluation of these parameters on a split as it is scored."""
         task = Task(self.model, params, split, self.levels, self.mesh)
         if isinstance(self.model.likelihood, OptimalGaussian):
-            fit = task._replace(split=self.dataset.train.head(_FIT_IMAGES), levels=self.dataset.levels)
+            fit = task._replace(split=_as_scored(self.dataset, self.config.binarization, _FIT_IMAGES)["train"])
             return task._replace(raw=self.model.likelihood.fit(mean_squared_error(fit, key)))
         return task
 
@@ -136,6 +136,8 @@ def make_experiment(config: TrainConfig) -> Experiment:
         dtype=jnp.dtype(config.dtype),
         mean=_mean(dataset),
     )
+    scored = _as_scored(dataset, config.binarization, 1)
+    del scored["train"]
     steps = config.epochs * (len(dataset.train) // config.batch_size)
     learning_rate = learning_rate_schedule(
         config.learning_rate, steps, warmup_steps=config.warmup_steps, decay=config.learning_rate_decay
@@ -144,7 +146,7 @@ def make_experiment(config: TrainConfig) -> Experiment:
         config,
         data_mesh(config.batch_size),
         dataset,
-        _as_scored(dataset, config.binarization),
+        scored,
         levels,
         model,
         make_optimizer(learning_rate, config.clip_norm),
@@ -159,9 +161,7 @@ def _mean(dataset: Dataset) -> np.ndarray:
     return np.asarray(np.mean(images, axis=0, dtype=np.float64)) / ((dataset.levels or 2) - 1)
 
 
-def _as_scored(dataset: Dataset, binarization: str) -> dict[str, Split]:
-    """Validation and test split; where training draws the pixels anew, drawn once, the same for every run."""
-    if binarization == "dynamic":
-        one = dataset.train.head(1)  # the training split isn't scored
-        dataset = binarize(dataclasses.replace(dataset, train=one), "fixed", seed=0)
-    return {name: split for name, split in dataset.splits.items() if name != "train"}
+def _as_scored(dataset: Dataset, binarization: str, train: int) -> dict[str, Split]:
+    """The splits, of the training images the first ones only; dynamic pixels drawn once, the same for every run."""
+    dataset = dataclasses.replace(dataset, train=dataset.train.head(train))
+    return (binarize(dataset, "fixed", seed=0) if binarization == "dynamic" else dataset).splits

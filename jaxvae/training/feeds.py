@@ -30,9 +30,15 @@ class Feed(Protocol):
 
 
 class ResidentFeed:
-    """All images on every device, shuffled there."""
+    """All images on every device, shuffled there.
 
-    def __init__(self, experiment: Experiment, step: Step) -> None:
+    Args:
+        experiment: what is trained.
+        step: from ``train_step``.
+        fused: as of ``make_train_loop``; by default, whatever is faster.
+    """
+
+    def __init__(self, experiment: Experiment, step: Step, *, fused: bool | None = None) -> None:
         self._experiment = experiment
         everywhere = replicated(experiment.mesh)
         train = experiment.dataset.train
@@ -43,7 +49,8 @@ class ResidentFeed:
             lambda epoch: jax.random.permutation(jax.random.fold_in(key, epoch), len(train)), out_shardings=everywhere
         )
         get_batch = functools.partial(_batch, experiment, shared_out(experiment.mesh))
-        fused = experiment.config.architecture != "conv" or jax.default_backend() != "cpu"
+        if fused is None:
+            fused = experiment.config.architecture != "conv" or jax.default_backend() != "cpu"
         self._loop = make_train_loop(step, get_batch, max_skipped=experiment.config.max_skipped, fused=fused)
         self._epoch, self._order = -1, None
 

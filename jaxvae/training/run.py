@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.experimental import multihost_utils
 
 from jaxvae.training import guard, records
 from jaxvae.training.checkpoint import Checkpoints
@@ -66,6 +67,9 @@ class _Silence:
     def epoch(self, record: Mapping[str, Any]) -> None:
         """Does nothing."""
 
+    def append(self, record: Mapping[str, Any]) -> None:
+        """Does nothing, in place of a log."""
+
 
 def train(
     experiment: Experiment,
@@ -76,7 +80,7 @@ def train(
     watch: Callable[[int], AbstractContextManager[Observer]] = lambda step: nullcontext(_Silence()),
     stop: Callable[[], bool] = lambda: False,
 ) -> bool:
-    """Trains, and writes everything into a directory.
+    """Trains, and writes everything into a directory; to be called by every process where there are several.
 
     The result follows from the configuration alone: a run that was stopped or killed and resumed ends with the same
     parameters as one that wasn't, bit for bit on a CPU.
@@ -97,13 +101,14 @@ def train(
         NonFiniteError: where ``config.max_skipped`` updates in a row weren't finite.
     """
     config = experiment.config
-    prepare_directory(config, out, resume)
+    if jax.process_index() == 0:
+        prepare_directory(config, out, resume)
+    multihost_utils.sync_global_devices("the directory is there")
     with Checkpoints(out / records.CHECKPOINTS, scored="validation" in experiment.scored) as checkpoints:
         progress = _begin(experiment, checkpoints)
         begun = int(progress.state.step)
         epoch = begun // experiment.steps_per_epoch
-        directory = out / "tensorboard" if tensorboard else None
-        with records.MetricsLog(out / records.METRICS, epoch, directory) as log, watch(begun) as observer:
+        with _log(out, epoch, tensorboard) as log, watch(begun) as observer:
             feed = (StreamingFeed if config.streaming else ResidentFeed)(experiment, _step(experiment))
             while epoch < config.epochs:
                 epoch += 1
@@ -122,6 +127,13 @@ def train(
                 if stopped:
                     return False
     return True
+
+
+def _log(out: Path, epoch: int, tensorboard: bool) -> AbstractContextManager[records.MetricsLog | _Silence]:
+    """The run's log; the first of several processes alone writes it."""
+    if jax.process_index():
+        return nullcontext(_Silence())
+    return records.MetricsLog(out / records.METRICS, epoch, out / "tensorboard" if tensorboard else None)
 
 
 def _begin(experiment: Experiment, checkpoints: Checkpoints) -> Progress:

@@ -1,0 +1,223 @@
+"""The commands on a tiny run of the digits: what they write and print; signals and processes where these matter."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+from benchmarks import kills
+from jaxvae import commands, training
+from jaxvae.cli import main
+
+TINY = ("--latents", "3", "--hidden", "8", "--epochs", "2", "--batch-size", "80", "--samples", "2")
+PICTURES = {"curves.png", "reconstructions.png", "samples.png", "traversals.png", "std.png", "latents.png"}
+MODULE = (sys.executable, "-m", "jaxvae")
+
+
+@pytest.fixture(autouse=True)
+def _own_place(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(commands, "_use_compilation_cache", lambda: None)  # a setting for the whole process
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run's directory, and what was printed."""
+    out = tmp_path_factory.mktemp("runs") / "tiny"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(commands, "_use_compilation_cache", lambda: None)
+        assert main(["train", "--out", str(out), *TINY]) == 0
+    return out
+
+
+def refusal(capsys, *argv: str) -> str:
+    """The one line with which these arguments are refused."""
+    assert main(argv) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("jaxvae: error: ")
+    assert err.count("\n") == 1
+    assert "Traceback" not in err
+    return err
+
+
+def subprocess_environment() -> dict[str, str]:
+    return {**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu", "XDG_CACHE_HOME": str(Path.cwd() / "cache")}
+
+
+def test_train_leaves_config_metrics_checkpoints_score_and_pictures(run):
+    files = {p.name for p in run.iterdir()}
+    assert files == PICTURES | {
+        "config.json",
+        "versions.json",
+        "metrics.jsonl",
+        "checkpoints",
+        "evaluation-test.json",
+    }
+    for picture in PICTURES:
+        assert imread(run / picture).std() > 0.01  # something is drawn
+    assert json.loads((run / "config.json").read_text())["hidden"] == [8]
+
+
+def test_evaluate_prints_and_keeps_the_score(run, capsys):
+    assert main(["evaluate", str(run), "--samples", "3", "--split", "validation"]) == 0
+    out = capsys.readouterr().out
+    score = json.loads((run / "evaluation-validation.json").read_text())
+    assert score["samples"] == 3
+    assert score["images"] == 200
+    assert f"validation ELBO {score['elbo']:.3f} nats per image" in out
+    assert f"validation NLL {score['nll']:.3f} ± {score['nll_standard_error']:.3f}" in out
+    assert f"{score['active_units']} of 3 latents active" in out
+    assert f"{score['bits_per_dimension']:.4f} bits/dim" in out
+
+
+def test_the_drawing_commands_draw_anew(run, capsys):
+    for command, flags in (
+        ("sample", ["--count", "4", "--seed", "3"]),
+        ("reconstruct", ["--count", "2"]),
+        ("traverse", ["--latents", "2", "--steps", "3", "--reach", "1"]),
+    ):
+        assert main([command, str(run), *flags]) == 0
+        (path,) = capsys.readouterr().out.split()
+        assert imread(path).std() > 0.01
+
+
+def test_its_own_config_trains_the_same_run_again(run, tmp_path, capsys):
+    assert main(["train", "--config", str(run / "config.json"), "--out", str(tmp_path / "again")]) == 0
+    states = [training.load_state(out) for out in (run, tmp_path / "again")]
+    leaves = [jax.tree.leaves(state.params) for state in states]
+    assert all(np.array_equal(a, b) for a, b in zip(*leaves, strict=True))
+
+
+def test_without_out_runs_are_numbered(tmp_path, capsys):
+    for _ in range(2):
+        assert main(["train", *TINY, "--epochs", "1"]) == 0
+    assert sorted(p.name for p in (tmp_path / "runs").iterdir()) == ["digits-log_variance", "digits-log_variance-2"]
+
+
+def test_conditional_bfloat16_conv_on_own_images(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (120, 6, 5, 3), np.uint8)
+    np.savez(tmp_path / "mine.npz", images=images, labels=np.arange(120) % 4)
+    flags = ["--dataset", "mine.npz", "--architecture", "conv", "--hidden", "4", "4", "--latents", "2", "--conditional"]
+    flags += ["--dtype", "bfloat16", "--binarization", "none", "--likelihood", "discretized_logistic", "--epochs", "1"]
+    assert main(["train", *flags, "--batch-size", "16", "--samples", "2", "--out", "own"]) == 0
+    out = capsys.readouterr().out
+    assert "96 train, 12 validation, 12 test images of 6x5x3, 256 grey levels, 4 classes" in out
+    bits = float(re.search(r"([\d.]+) bits/dim", out).group(1))
+    assert 7 < bits < 12  # 8 is what noise costs
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--latents", "0"], "latents must be at least 1, got 0"),
+        (["--latents", "many"], "argument --latents: invalid int value: 'many'"),
+        (["--latnets", "3"], "unrecognized arguments: --latnets"),
+        (["--parameterization", "log_varience"], "nearest: log_variance"),
+        (["--dataset", "mnits"], "did you mean mnist"),
+        (["--dataset", "nowhere.npy"], "nowhere.npy"),
+        (["--conditional", "maybe"], "must be true or false, got 'maybe'"),
+        (["--config", "none.json"], "none.json"),
+        (["--resume"], "--out must be the run's directory, with --resume"),
+        (["--batch-size", "2000"], "batch_size must be at most the 1297 training images, got 2000"),
+        (["--batch-size", "81"], "batch_size must be a multiple of the 8 devices, got 81"),
+        (["--binarization", "sometimes"], "binarization must be one of none, dynamic, threshold, fixed"),
+        (
+            ["--init-std", "2", "--parameterization", "sigmoid_std", "--batch-size", "80"],
+            "std must be in (0, 1) for sigmoid_std, got 2.0",
+        ),
+        (["--processes", "2"], "all given, or none"),
+    ],
+)
+def test_train_refuses_in_one_line_and_writes_nothing(capsys, tmp_path, flags, words):
+    assert words in refusal(capsys, "train", *flags)
+    assert not (tmp_path / "runs").exists() or not any((tmp_path / "runs").rglob("*.json"))
+
+
+def test_a_run_that_is_none_is_refused(capsys, tmp_path):
+    for command in ("evaluate", "sample", "reconstruct", "traverse"):
+        assert "run must be a directory with a config.json" in refusal(capsys, command, str(tmp_path))
+
+
+def test_data_list_and_prepare(capsys, tmp_path):
+    assert main(["data", "list", "--data-dir", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("digits")
+    assert any(line.startswith("mnist ") for line in lines)
+    (tmp_path / "raw").mkdir()
+    message = refusal(
+        capsys, "data", "prepare", "mnist", "--from", str(tmp_path / "raw"), "--data-dir", str(tmp_path / "data")
+    )
+    assert "train-images-idx3-ubyte.gz" in message
+
+
+def test_help_names_every_field(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["train", "--help"])
+    assert end.value.code == 0
+    out = capsys.readouterr().out
+    for name in training.TrainConfig.__dataclass_fields__:
+        assert f"--{name.replace('_', '-')} " in out
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_ends_and_the_run_goes_on(tmp_path, number):
+    flags = [*TINY, "--epochs", "3000", "--out", "run"]
+    process = subprocess.Popen(
+        [*MODULE, "train", *flags],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=subprocess_environment(),
+    )
+    while not (tmp_path / "run" / "metrics.jsonl").exists() or not (tmp_path / "run/metrics.jsonl").read_text():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == commands.STOPPED, err
+    assert "stopped and saved; to go on: jaxvae train --resume --out run" in out
+    assert "Traceback" not in err
+    step = int(training.load_state(tmp_path / "run").step)
+    assert 0 < step < 3000 * 16
+    epochs = [record["epoch"] for record in training.read_metrics(tmp_path / "run" / "metrics.jsonl")]
+    assert epochs == list(range(1, step // 16 + 1))
+
+
+def test_killed_and_resumed_it_ends_as_if_never_killed(monkeypatch):
+    for name, value in subprocess_environment().items():
+        monkeypatch.setenv(name, value)
+    row = kills.survive(kills=2, epochs=20)
+    assert row["kills"] == 2
+    assert row["equal"] == row["runs"] >= 1
+
+
+def test_two_processes_train_as_one(tmp_path):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    several = ["--distributed", "--coordinator", f"localhost:{port}", "--processes", "2", "--process"]
+    processes = [
+        subprocess.Popen(
+            [*MODULE, "train", *TINY, "--out", "two", *several, str(i)], env=subprocess_environment(),
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for i in range(2)
+    ]  # fmt: skip
+    ends = [process.communicate(timeout=240) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], ends
+    assert "complete; to score it: jaxvae evaluate two" in ends[0][0]
+    assert "digits" not in ends[1][0]  # the first alone speaks
+    assert main(["train", *TINY, "--out", "one"]) == 0
+    for a, b in zip(*(jax.tree.leaves(training.load_state(Path(name)).params) for name in ("one", "two")), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)  # sums over 8 devices and over 2: float32 rounding
