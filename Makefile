@@ -4,9 +4,8 @@ BIN = $(VENV)/bin
 
 .PHONY: compare test lint types pytest docs build clean
 
-compare: $(VENV)/.installed  ## The main job on what the package brings along.
-	$(BIN)/jaxvae list
-	$(BIN)/jaxvae explain --out explained
+compare: $(VENV)/.installed  ## The main job on what the package brings along: a VAE of handwritten digits.
+	$(BIN)/jaxvae train
 
 test: lint types pytest  ## All that must pass.
 
@@ -37,4 +36,4 @@ $(VENV)/.installed-test: setup.cfg setup.py
 	touch $@ $(VENV)/.installed
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info explained
+	rm -rf $(VENV) build dist *.egg-info runs explained

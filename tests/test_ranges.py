@@ -38,3 +38,25 @@ def test_runs():
     x, mask = np.arange(6.0), np.array([True, True, False, True, False, True])
     assert list(ranges.runs(x, mask)) == [(0, 1), (3, 3), (5, 5)]
     assert list(ranges.runs(x, np.zeros(6, bool))) == []
+
+
+def test_saturation_at_the_ends_of_a_bounded_range():
+    raw = jnp.float32([-40, -30, -29, 0, 19.9, 20, 40])
+    floor, ceiling, dead = ranges.saturation(jv.Gaussian(jnp.zeros(7), raw, jv.diffusers_log_variance))
+    assert floor.tolist() == [True, True, False, False, False, False, False]
+    assert ceiling.tolist() == [False, False, False, False, False, True, True]
+    assert [dead[0], dead[2], dead[3], dead[6]] == [True, False, False, True]
+
+
+def test_saturation_at_the_ends_of_floating_point():
+    raw = jnp.float32([-400, -170, 0, 170, 400, jnp.nan])
+    floor, ceiling, dead = ranges.saturation(jv.Gaussian(0.0, raw, jv.log_variance))
+    assert floor.tolist() == [True, False, False, False, False, False]
+    assert ceiling.tolist() == [False, False, False, False, True, False]
+    assert not dead.any()
+
+
+def test_an_open_end_counts_where_it_is_all_but_reached():
+    floor, ceiling, _ = ranges.saturation(jv.Gaussian(0.0, jnp.float32([-50, 0, 50]), jv.dreamer_v2_std))
+    assert floor.tolist() == [True, False, False]
+    assert ceiling.tolist() == [False, False, True]

@@ -1,0 +1,155 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import quick
+
+import jaxvae as jv
+from jaxvae.data import binarize, load, observe
+from jaxvae.models import GaussianHead
+from jaxvae.training import TrainConfig, make_experiment
+
+TINY = {"hidden": (4,), "latents": 2, "batch_size": 64}
+
+
+def tiny(**changes):
+    return make_experiment(TrainConfig(**{**TINY, **changes}))
+
+
+def batch_of(experiment, beta=1.0):
+    train = experiment.dataset.train.head(8)
+    batch = {"image": train.images, "beta": np.float32(beta)}
+    return {**batch, "label": train.labels} if experiment.model.classes else batch
+
+
+def init(experiment):
+    return jax.jit(experiment.init)(quick.key(0))
+
+
+@pytest.mark.parametrize(("floor", "beta", "binarization"), [(0.0, 0.7, "dynamic"), (0.05, 2.0, "none")])
+def test_the_loss_and_its_metrics(floor, beta, binarization):
+    experiment = tiny(free_bits=floor, binarization=binarization, init_std=0.8)
+    params, batch, key = init(experiment), batch_of(experiment, beta), quick.key(1)
+    loss, metrics = jax.jit(experiment.loss)(params, batch, key)
+
+    pixels, noise = jax.random.split(key)
+    x = observe(pixels, batch["image"], 17, binarization == "dynamic")
+    assert set(np.unique(x)) == ({0.0, 1.0} if binarization == "dynamic" else set(np.float32(np.arange(17) / 16)))
+    terms = jax.jit(experiment.model.apply)(params, x, noise)
+    log_likelihood, kl = np.mean(terms.log_likelihood), np.mean(terms.kl, axis=0)
+    if floor:
+        assert (kl < floor).any()
+    want = {"elbo": log_likelihood - kl.sum(), "log_likelihood": log_likelihood, "kl": kl.sum(), "beta": beta}
+    assert {name: float(x) for name, x in metrics.items()} == pytest.approx(want, rel=1e-5)
+    assert float(loss) == pytest.approx(beta * np.maximum(kl, floor).sum() - log_likelihood, rel=1e-5)
+
+
+def test_dynamic_pixels_are_drawn_anew_in_training():
+    experiment = tiny()
+    assert experiment.dataset.levels == 17
+    assert experiment.levels == 2
+    assert experiment.dynamic
+    assert experiment.dataset.train.images.max() == 16
+
+
+def test_dynamic_pixels_are_scored_on_draws_that_no_run_changes():
+    first, second = tiny(), tiny(seed=1, parameterization="log_std")
+    fixed = binarize(load("digits"), "fixed", seed=0)
+    assert set(first.scored) == {"validation", "test"}
+    for name, split in fixed.splits.items():
+        if name != "train":
+            for experiment in (first, second):
+                assert (experiment.scored[name].images == split.images).all()
+                assert (experiment.scored[name].labels == split.labels).all()
+            assert set(np.unique(split.images)) == {0, 1}
+
+
+@pytest.mark.parametrize(("binarization", "levels"), [("none", 17), ("threshold", 2), ("fixed", 2)])
+def test_other_pixels_are_scored_as_they_are_trained_on(binarization, levels):
+    experiment = tiny(binarization=binarization)
+    want = binarize(load("digits"), binarization, seed=0)
+    assert experiment.levels == experiment.dataset.levels == levels
+    assert not experiment.dynamic
+    assert (experiment.dataset.train.images == want.train.images).all()
+    assert (experiment.scored["test"].images == want.test.images).all()
+    assert experiment.scored["validation"] is experiment.dataset.validation
+
+
+def test_steps():
+    experiment = tiny(epochs=3, warmup_steps=10, beta_schedule="linear", beta=2.0, learning_rate=0.1)
+    assert experiment.steps_per_epoch == 1297 // 64 == 20
+    assert experiment.steps == 60
+    assert float(experiment.learning_rate(10)) == pytest.approx(0.1)
+    assert float(experiment.learning_rate(60)) == pytest.approx(0, abs=1e-8)
+    assert float(experiment.beta(15)) == pytest.approx(1.0)
+
+
+def test_what_the_configuration_names():
+    experiment = tiny(
+        parameterization="softplus_std", likelihood="gaussian_learned", likelihood_std=0.2, conditional=True
+    )
+    model = experiment.model
+    assert model.head == GaussianHead(2, jv.softplus_std, 1.0)
+    assert model.classes == 10
+    assert model.likelihood.std == 0.2
+    params = init(experiment)["params"]
+    assert params["encoder"]["MLP_0"]["Dense_0"]["kernel"].shape == (64 + 10, 4)
+    assert params["decoder"]["MLP_0"]["Dense_0"]["kernel"].shape == (2 + 10, 4)
+    loss, _ = jax.jit(experiment.loss)({"params": params}, batch_of(experiment), quick.key(1))
+    assert np.isfinite(loss)
+
+
+def test_what_does_not_fit_the_data_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="batch_size must be at most the 1297 training images, got 1304"):
+        tiny(batch_size=1304)
+    with pytest.raises(ValueError, match="batch_size must be a multiple of the 8 devices, got 100"):
+        tiny(batch_size=100)
+    with pytest.raises(ValueError, match=r"std must be in .* for sigmoid_std, got 1\.0"):
+        init(tiny(parameterization="sigmoid_std"))
+    path = tmp_path / "mine.npz"
+    np.savez(path, images=np.random.default_rng(0).random((100, 4, 4), np.float32))
+    assert tiny(dataset=str(path)).model.classes == 0
+    with pytest.raises(ValueError, match="conditional must be False for data without labels, got True"):
+        tiny(dataset=str(path), conditional=True)
+    with pytest.raises(ValueError, match="levels must be the data's number of grey levels"):
+        tiny(dataset=str(path), likelihood="discretized_logistic", binarization="none")
+
+
+@pytest.mark.parametrize("binarization", ["none", "dynamic"])
+def test_a_best_sigma_is_fitted_to_the_training_images_as_they_are_scored(binarization):
+    experiment = tiny(likelihood="gaussian_optimal", binarization=binarization)
+    params = init(experiment)
+    outputs = params["params"]["decoder"]["outputs"]
+    outputs["kernel"] = jnp.zeros_like(outputs["kernel"])
+    outputs["bias"] = jnp.full_like(outputs["bias"], 0.5)
+    task = experiment.task(params, experiment.scored["test"], quick.key(1))
+    assert task.split is experiment.scored["test"]
+    assert task.levels == experiment.levels
+    train = experiment.dataset.train.images / 16
+    error = np.mean((train - 0.5) ** 2) if binarization == "none" else 0.25
+    np.testing.assert_allclose(np.exp(task.raw), error, rtol=1e-4)
+
+
+def test_other_likelihoods_have_nothing_fitted():
+    experiment = tiny()
+    assert experiment.task({}, experiment.scored["validation"], quick.key(0)).raw is None
+
+
+@pytest.fixture(scope="module")
+def prepared():
+    experiment = tiny(init_std=0.3, batch_size=8)
+    return experiment, init(experiment), batch_of(experiment)
+
+
+@pytest.mark.parametrize("name", jv.PARAMETERIZATIONS)
+def test_every_parameterization_has_a_finite_gradient_at_the_start(name, prepared):
+    experiment, params, batch = prepared
+    head = GaussianHead(2, jv.parameterization(name), 0.3)
+    experiment = experiment._replace(model=experiment.model.clone(head=head))
+    params = {"params": {**params["params"], "head": head.init(quick.key(0), jnp.zeros((1, 4)))["params"]}}
+    (loss, metrics), grads = jax.value_and_grad(experiment.loss, has_aux=True)(params, batch, quick.key(1))
+    assert np.isfinite(loss)
+    assert all(np.isfinite(g).all() for g in jax.tree.leaves(grads))
+    assert (grads["params"]["head"]["raw"]["bias"] != 0).all()
+    # KL and noise are the same for all, as all start as the same function.
+    print(metrics)
