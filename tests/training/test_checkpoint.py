@@ -84,7 +84,7 @@ def test_another_format_is_refused_by_name(tmp_path):
     file.write_text(json.dumps({"format": 99}))
     with (
         Checkpoints(tmp_path / "c", scored=False, writable=False) as checkpoints,
-        pytest.raises(ValueError, match="checkpoint format must be 1 .*got 99"),
+        pytest.raises(ValueError, match=r"checkpoint format must be 1 .*got 99"),
     ):
         checkpoints.restore(1, like())
 

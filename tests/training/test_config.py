@@ -59,7 +59,7 @@ def test_integers_pass_for_floats_and_null_for_none():
     ],
 )
 def test_refused_in_one_line_that_names_field_value_and_what_is_allowed(values, words):
-    with pytest.raises(ValueError, match=".") as error:
+    with pytest.raises(ValueError, match=r".") as error:
         config_from_mapping(values)
     message = str(error.value)
     assert "\n" not in message
@@ -70,7 +70,7 @@ def test_refused_in_one_line_that_names_field_value_and_what_is_allowed(values, 
 def test_a_file_that_is_no_object_is_refused_by_its_path(tmp_path, text):
     path = tmp_path / "mine.json"
     path.write_text(text)
-    with pytest.raises(ValueError, match="mine.json"):
+    with pytest.raises(ValueError, match=r"mine.json"):
         read_config(path)
 
 

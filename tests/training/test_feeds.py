@@ -58,7 +58,7 @@ STEP = train_step(loss, optax.adam(0.01))
 @pytest.mark.parametrize("kind", FEEDS)
 def test_every_epoch_has_an_order_of_its_own_and_no_image_twice(kind, experiment):
     feed = kind(experiment, STEP)
-    epochs = [sum((rows(feed.batch(step)) for step in range(4 * e, 4 * e + 4)), []) for e in range(3)]
+    epochs = [[i for step in range(4 * e, 4 * e + 4) for i in rows(feed.batch(step))] for e in range(3)]
     for epoch in epochs:
         assert len(set(epoch)) == len(epoch) == 64
         assert epoch != sorted(epoch)

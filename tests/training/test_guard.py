@@ -9,27 +9,27 @@ import quick
 from jaxvae.training import TrainConfig, guard, make_experiment
 
 
+def tiny(parameterization="log_variance"):
+    config = TrainConfig(hidden=(4,), latents=2, batch_size=8, init_std=0.5, parameterization=parameterization)
+    return make_experiment(config)
+
+
 @pytest.fixture(scope="module")
 def made():
-    config = TrainConfig(hidden=(4,), latents=2, batch_size=8, init_std=0.5)
-    experiment = make_experiment(config)
+    experiment = tiny()
     params = jax.device_get(jax.jit(experiment.init)(quick.key(0)))
-    images = experiment.dataset.train.images[:8]
-    return experiment, params, {"image": images, "beta": np.float32(1)}
+    return experiment, params, {"image": experiment.dataset.train.head(8).images, "beta": np.float32(1)}
 
 
 def explain(made, layer, bias, parameterization="log_variance"):
     """What is said where this layer's biases are these."""
-    experiment, params, batch = made
+    _, params, batch = made
     params = jax.tree.map(np.copy, params)
     part = params["params"]
     for name in layer.split("/"):
         part = part[name]
     part["bias"][...] = bias
-    changed = make_experiment(
-        TrainConfig(hidden=(4,), latents=2, batch_size=8, init_std=0.5, parameterization=parameterization)
-    )
-    return guard.explain(changed, params, batch, quick.key(1))
+    return guard.explain(tiny(parameterization), params, batch, quick.key(1))
 
 
 @pytest.mark.parametrize(

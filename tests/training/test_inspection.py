@@ -11,7 +11,7 @@ from jaxvae.training.run import Run
 
 @pytest.fixture(scope="module", params=[False, True], ids=["plain", "conditional"])
 def run(request) -> Run:
-    config = config_from_mapping({"latents": 3, "hidden": (8,), "conditional": request.param})
+    config = config_from_mapping({"latents": 3, "hidden": (8,), "batch_size": 80, "conditional": request.param})
     experiment = make_experiment(config)
     return Run(experiment, 0, jax.jit(experiment.init)(jax.random.key(0)))
 

@@ -110,7 +110,7 @@ def test_another_seed_is_another_run(alone, tmp_path):
 def test_directories_in_use_are_refused(alone, tmp_path):
     with pytest.raises(ValueError, match="out must be a new or empty directory"):
         training.train(tiny(), alone)
-    with pytest.raises(ValueError, match="latents must be 2, as in .*config.json, got 3"):
+    with pytest.raises(ValueError, match=r"latents must be 2, as in .*config.json, got 3"):
         training.train(tiny(latents=3), alone, resume=True)
     (tmp_path / "mine.txt").write_text("mine")
     for resume in (False, True):
@@ -122,7 +122,7 @@ def test_directories_in_use_are_refused(alone, tmp_path):
 
 
 def test_no_run_no_checkpoint_no_split_no_samples(alone, tmp_path):
-    with pytest.raises(ValueError, match="run must be a directory with a config.json"):
+    with pytest.raises(ValueError, match=r"run must be a directory with a config.json"):
         training.load_run(tmp_path)
     (tmp_path / "config.json").write_text(config_from_mapping(TINY).to_json())
     with pytest.raises(ValueError, match="run must be a run with a checkpoint"):
