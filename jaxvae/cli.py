@@ -80,7 +80,7 @@ def _parser(with_train: bool) -> argparse.ArgumentParser:
     _flag(command, "--seed", 0, "of the latents")
 
     command = _add_run_command(add, "reconstruct", commands.reconstruct, "draw reconstructions of test images")
-    _flag(command, "--count", 40, "how many")
+    _flag(command, "--count", 36, "how many")
 
     command = _add_run_command(add, "traverse", commands.traverse, "draw what each latent does")
     _flag(command, "--latents", 10, "how many, those with the highest KL")

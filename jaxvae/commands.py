@@ -264,7 +264,7 @@ def _draw(run: "Run", out: Path) -> None:
 
     terms, labels = training.encode(run), run.experiment.scored["test"].labels
     _save(plots.curves(training.read_metrics(out / training.METRICS)), out / "curves.png")
-    _save(_reconstructions(run, 40), out / "reconstructions.png")
+    _save(_reconstructions(run, 36), out / "reconstructions.png")
     images = inspection.samples(run, 100, jax.random.key(0))
     _save(plots.image_grid(images, title="Samples: E[x|z], z ~ N(0, 1)"), out / "samples.png")
     _save(_traversals(run, terms, 10, 9, 3.0), out / "traversals.png")
