@@ -16,6 +16,7 @@ import numpy as np
 from jax import Array
 from jax.experimental import multihost_utils
 
+from jaxvae.likelihoods import Bernoulli
 from jaxvae.training import guard, records
 from jaxvae.training.checkpoint import Checkpoints
 from jaxvae.training.config import TrainConfig, read_config
@@ -270,7 +271,8 @@ def evaluate(run: Run, samples: int, split: str = "test") -> dict[str, Any]:
         "samples": samples,
     }
     result |= log_evidence(task, keys[1], samples).summary()
-    if run.experiment.model.likelihood.discrete:
+    likelihood = run.experiment.model.likelihood
+    if likelihood.discrete and (run.experiment.levels == 2 or not isinstance(likelihood, Bernoulli)):
         result["bits_per_dimension"] = result["nll"] / (math.prod(run.experiment.dataset.image_shape) * math.log(2))
     result["kl_per_latent"] = [round(float(x), 6) for x in terms.kl.mean(axis=0, dtype=np.float64)]
     return result

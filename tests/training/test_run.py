@@ -156,6 +156,11 @@ def test_a_score_bounds_itself(alone):
     assert json.loads(json.dumps(score)) == score
 
 
+def test_grey_pixels_under_a_bernoulli_have_no_bits(tmp_path):
+    training.train(tiny(binarization="none", epochs=1), tmp_path / "run")
+    assert "bits_per_dimension" not in training.evaluate(training.load_run(tmp_path / "run"), 1)
+
+
 def test_the_run_stops_where_nothing_is_finite_any_more(tmp_path):
     experiment = tiny(learning_rate=1e30, max_skipped=3)
     with pytest.raises(training.NonFiniteError) as error:
