@@ -24,9 +24,8 @@ SHAPES = {  # m, k, n; which operand is stored transposed
     "h w": (128, 500, 784, ""),
     "hᵀ δ": (500, 128, 784, "left"),
     "δ wᵀ": (128, 784, 500, "right"),
-    "square": (2048, 2048, 2048, ""),
 }
-"""The large matmuls of a step, and a square one."""
+"""The large matmuls of a step."""
 
 
 def jaxvae(images: np.ndarray, model: str, batch_size: int, *, loop: str, dtype: str = "float32") -> tuple:
@@ -44,6 +43,8 @@ def jaxvae(images: np.ndarray, model: str, batch_size: int, *, loop: str, dtype:
     from jaxvae.training.feeds import ResidentFeed
     from jaxvae.training.step import zero_sums
 
+    if dtype == "bfloat16" and jax.default_backend() == "cpu":
+        raise SystemExit("for GPUs")
     config = TrainConfig(batch_size=batch_size, binarization="none", dtype=dtype)
     split = Split(images[..., None], None)
     kind = {
@@ -70,10 +71,14 @@ def jaxvae(images: np.ndarray, model: str, batch_size: int, *, loop: str, dtype:
         data = jax.device_put(images[..., None])
         shuffle = jax.jit(lambda i: jax.random.permutation(jax.random.fold_in(key, i), len(images)))
 
+        order = shuffle(0)
+
         @jax.jit
         def gather(order: jax.Array, i: int) -> dict[str, jax.Array]:
-            rows = jax.lax.dynamic_slice(order, (i * batch_size,), (batch_size,))
-            return {"image": data[rows], "beta": jax.numpy.float32(1)}
+            return {
+                "image": data[jax.lax.dynamic_slice(order, (i * batch_size,), (batch_size,))],
+                "beta": jax.numpy.float32(1),
+            }
 
         def advance(steps: int) -> dict[str, Any]:
             nonlocal state, order
@@ -84,7 +89,6 @@ def jaxvae(images: np.ndarray, model: str, batch_size: int, *, loop: str, dtype:
                 state, metrics = step(state, gather(order, i % epoch))
             return {"loss": float(jax.block_until_ready((state, metrics))[1]["loss"])}
 
-        order = shuffle(0)
         return jax.devices()[0].device_kind, advance
 
     step = pure_step(experiment.loss, experiment.tx)
@@ -100,11 +104,8 @@ def jaxvae(images: np.ndarray, model: str, batch_size: int, *, loop: str, dtype:
             state, sums = feed.advance(state, zeros(), here)
         return {"loss": float(jax.block_until_ready((state, sums))[1].metrics["loss"] / sums.updates)}
 
-    shapes = jax.eval_shape(functools.partial(zero_sums, step), state, feed.batch(0))
-    zeros = jax.jit(
-        lambda: jax.tree.map(lambda s: jax.numpy.zeros(s.shape, s.dtype), shapes),
-        out_shardings=replicated(experiment.mesh),
-    )
+    batch = feed.batch(0)
+    zeros = jax.jit(lambda: zero_sums(step, state, batch), out_shardings=replicated(experiment.mesh))
     return jax.devices()[0].device_kind, advance_by_feed
 
 
@@ -215,7 +216,8 @@ def matmul_in_xla(images: np.ndarray, model: str, batch_size: int) -> tuple:
         return jax.jit(lambda a, b: jax.lax.dot_general(a, b, (((left,), (right,)), ((), ()))))
 
     operations = {transposed: operation(transposed) for transposed in axes}
-    return jax.devices()[0].device_kind, _rates(jax.device_put, operations, jax.block_until_ready)
+    on_cpu = jax.default_backend() == "cpu"
+    return jax.devices()[0].device_kind, _rates(jax.device_put, operations, jax.block_until_ready, on_cpu)
 
 
 def matmul_in_pytorch(images: np.ndarray, model: str, batch_size: int) -> tuple:
@@ -226,13 +228,17 @@ def matmul_in_pytorch(images: np.ndarray, model: str, batch_size: int) -> tuple:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     operations = {"": torch.mm, "left": lambda a, b: a.T @ b, "right": lambda a, b: a @ b.T}
     # Copying a number to the host waits for the device.
-    return device, _rates(lambda x: torch.from_numpy(x).to(device), operations, lambda x: float(x[0, 0]))
+    return device, _rates(
+        lambda x: torch.from_numpy(x).to(device), operations, lambda x: float(x[0, 0]), device == "cpu"
+    )
 
 
-def _rates(put: Callable, operations: dict[str, Callable], wait: Callable) -> Advance:
+def _rates(put: Callable, operations: dict[str, Callable], wait: Callable, on_cpu: bool) -> Advance:
+    """``SHAPES`` and a square, each often enough for its time to be measurable."""
     random = np.random.default_rng(0)
+    size, work = (2048, 5e8) if on_cpu else (8192, 5e11)
     cases = {}
-    for name, (m, k, n, transposed) in SHAPES.items():
+    for name, (m, k, n, transposed) in {**SHAPES, "square": (size, size, size, "")}.items():
         a = put(random.normal(size=(k, m) if transposed == "left" else (m, k)).astype(np.float32))
         b = put(random.normal(size=(n, k) if transposed == "right" else (k, n)).astype(np.float32))
         cases[name] = functools.partial(operations[transposed], a, b), 2 * m * k * n
@@ -241,7 +247,7 @@ def _rates(put: Callable, operations: dict[str, Callable], wait: Callable) -> Ad
         gflops = {}
         for name, (run, flops) in cases.items():
             best = float("inf")
-            calls = max(1, round(5e8 / flops))
+            calls = max(1, round(work / flops))
             for _ in range(min(steps, 20)):
                 started = time.perf_counter()
                 for _ in range(calls):
@@ -259,6 +265,7 @@ CONTESTANTS: dict[str, dict[str, Callable[..., tuple]]] = {
         "jaxvae, fused": functools.partial(jaxvae, loop="fused"),
         "jaxvae, one by one": functools.partial(jaxvae, loop="one by one"),
         "jaxvae, step by hand": functools.partial(jaxvae, loop="by hand"),
+        "jaxvae, fused, bfloat16": functools.partial(jaxvae, loop="fused", dtype="bfloat16"),
         "JAX by hand": jax_by_hand,
         "PyTorch": pytorch,
         "PyTorch, compiled": functools.partial(pytorch, compiled=True),

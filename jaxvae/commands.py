@@ -13,11 +13,9 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from jaxvae.training import Posterior, Run, TrainConfig
 
 STOPPED = 130
@@ -275,14 +273,14 @@ def _draw(run: "Run", out: Path) -> None:
         _save(figure, out / "latents.png")
 
 
-def _reconstructions(run: "Run", count: int) -> "Figure":
+def _reconstructions(run: "Run", count: int) -> Any:
     from jaxvae import plots
     from jaxvae.training import inspection
 
     return plots.reconstructions(*inspection.reconstructions(run, run.experiment.scored["test"].head(count)))
 
 
-def _traversals(run: "Run", terms: "Posterior", count: int, steps: int, reach: float) -> "Figure":
+def _traversals(run: "Run", terms: "Posterior", count: int, steps: int, reach: float) -> Any:
     """Of the latents with the highest KL."""
     from jaxvae import plots
     from jaxvae.training import inspection
@@ -292,7 +290,7 @@ def _traversals(run: "Run", terms: "Posterior", count: int, steps: int, reach: f
     return plots.traversals(found.images, found.values, terms.kl.mean(axis=0)[latents], latents.tolist())
 
 
-def _save(figure: "Figure", path: Path) -> None:
+def _save(figure: Any, path: Path) -> None:
     """The whole picture, or the file as it was; says where."""
     partial = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:

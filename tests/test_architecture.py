@@ -26,6 +26,7 @@ FLOORS = {
     "training": 4,
     "plots": 5,
     "progress": 5,
+    "commands": 6,
     "cli": 6,
     "__main__": 6,
     "__init__": 7,

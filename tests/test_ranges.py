@@ -57,6 +57,8 @@ def test_saturation_at_the_ends_of_floating_point():
 
 
 def test_an_open_end_counts_where_it_is_all_but_reached():
-    floor, ceiling, _ = ranges.saturation(jv.Gaussian(0.0, jnp.float32([-50, 0, 50]), jv.dreamer_v2_std))
-    assert floor.tolist() == [True, False, False]
-    assert ceiling.tolist() == [False, False, True]
+    """σ is e^-16 = 1.1e-7 below 1 at raw = 16, and e^-17 / 0.1 = 4.1e-7 of itself above 0.1 at raw = -17."""
+    _, ceiling, _ = ranges.saturation(jv.Gaussian(0.0, jnp.float32([0, 14, 16, 50]), jv.sigmoid_std))
+    assert ceiling.tolist() == [False, False, True, True]
+    floor, _, _ = ranges.saturation(jv.Gaussian(0.0, jnp.float32([0, -16, -17, -50]), jv.dreamer_std))
+    assert floor.tolist() == [False, False, True, True]

@@ -82,8 +82,14 @@ def _batch(
     start = step % experiment.steps_per_epoch * size
     rows = jax.lax.dynamic_slice(data["order"], (start,), (size,))
     rows = jax.lax.with_sharding_constraint(rows, sharding)  # so that each device gathers its own share
-    batch = {name: data[name].at[rows].get(mode="promise_in_bounds") for name in data if name != "order"}
+    batch = {name: _take(x, rows) for name, x in data.items() if name != "order"}
     return {**batch, "beta": jnp.asarray(experiment.beta(step), jnp.float32)}
+
+
+def _take(x: Array, rows: Array) -> Array:
+    """x[rows], gathered as (N, everything else): XLA's loops over a short last axis are slow on CPUs."""
+    flat = x.reshape(len(x), -1)
+    return flat.at[rows].get(mode="promise_in_bounds").reshape(len(rows), *x.shape[1:])
 
 
 class StreamingFeed:

@@ -62,6 +62,16 @@ def test_every_likelihood_starts_at_its_neutral_mean_and_trains(name):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(variables))
 
 
+def test_a_bernoulli_decoder_starts_at_the_mean_of_the_data():
+    mean = np.linspace(0.1, 0.9, 12).reshape(SHAPE)
+    logit = np.log(mean / (1 - mean))
+    bias = init(vae(mean=mean))["params"]["decoder"]["outputs"]["bias"]
+    np.testing.assert_allclose(bias.reshape(SHAPE), logit, rtol=1e-5, atol=1e-6)
+    decoder = vae(mean=mean, architecture="conv").decoder
+    channels = mean.mean(axis=(0, 1))
+    np.testing.assert_allclose(decoder.output_bias, np.log(channels / (1 - channels)), rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("architecture", ["mlp", "conv"])
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_terms_are_float32_and_one_per_example_and_latent(architecture, dtype):
@@ -100,6 +110,9 @@ def test_a_leading_axis_of_samples():
     assert scores.shape == (5, 4)
     for k in range(5):
         np.testing.assert_allclose(scores[k], score(variables, x, z[k], label), rtol=1e-5)
+    for i in range(4):  # each image with its own label
+        own = score(variables, x[i : i + 1], z[:, i : i + 1], label[i : i + 1])
+        np.testing.assert_allclose(scores[:, i], own[:, 0], rtol=1e-5)
 
 
 def test_labels_condition_the_encoder_and_the_decoder():

@@ -99,13 +99,20 @@ def test_what_the_configuration_names():
     assert np.isfinite(loss)
 
 
+def test_the_decoder_starts_at_the_mean_image():
+    bias = np.asarray(tiny().model.decoder.output_bias).reshape(8, 8)
+    mean = load("digits").train.images[..., 0].mean(axis=0) / 16
+    sometimes = (mean > 0.05) & (mean < 0.95)
+    np.testing.assert_allclose(1 / (1 + np.exp(-bias[sometimes])), mean[sometimes], rtol=0.01)
+
+
 def test_what_does_not_fit_the_data_is_refused(tmp_path):
     with pytest.raises(ValueError, match="batch_size must be at most the 1297 training images, got 1304"):
         tiny(batch_size=1304)
     with pytest.raises(ValueError, match="batch_size must be a multiple of the 8 devices, got 100"):
         tiny(batch_size=100)
     with pytest.raises(ValueError, match=r"std must be in .* for sigmoid_std, got 1\.0"):
-        init(tiny(parameterization="sigmoid_std"))
+        tiny(parameterization="sigmoid_std")
     path = tmp_path / "mine.npz"
     np.savez(path, images=np.random.default_rng(0).random((100, 4, 4), np.float32))
     assert tiny(dataset=str(path)).model.classes == 0

@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -95,7 +96,7 @@ def progress(experiment, step):
     return jax.device_put((state, sums), replicated(experiment.mesh))
 
 
-@pytest.mark.parametrize("kind", FEEDS)
+@pytest.mark.parametrize("kind", [*FEEDS, functools.partial(ResidentFeed, fused=False)])
 def test_training_that_is_interrupted_ends_as_one_that_is_not(kind, experiment):
     experiment = experiment._replace(mesh=linear.mesh(1))
     used, fresh = kind(experiment, STEP), kind(experiment, STEP)
