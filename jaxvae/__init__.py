@@ -36,6 +36,8 @@ from jaxvae.gaussian import natural_parameters as natural_parameters
 from jaxvae.gaussian import product as product
 from jaxvae.gaussian import sample as sample
 from jaxvae.gaussian import wasserstein2 as wasserstein2
+from jaxvae.natural import natural_gradient as natural_gradient
+from jaxvae.natural import precondition as precondition
 from jaxvae.parameterizations import PARAMETERIZATIONS as PARAMETERIZATIONS
 from jaxvae.parameterizations import NaturalParameterization as NaturalParameterization
 from jaxvae.parameterizations import Parameterization as Parameterization

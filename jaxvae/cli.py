@@ -9,7 +9,7 @@ import os
 import sys
 import types
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     argv = sys.argv[1:] if argv is None else argv
     try:
-        args = _parser(with_train="train" in argv[:1]).parse_args(argv)
+        args = _parser(argv[0] if argv else "").parse_args(argv)
         status: int = args.run(args)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader has had enough, as in `jaxvae list --names | head`
@@ -50,7 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
-def _parser(with_train: bool) -> argparse.ArgumentParser:
+def _parser(chosen: str) -> argparse.ArgumentParser:
+    """Commands whose flags take long to find have them only where they are chosen."""
     parser = _Parser(
         prog="jaxvae",
         description="Gaussian latent variables under every variance parameterization.",
@@ -68,8 +69,12 @@ def _parser(with_train: bool) -> argparse.ArgumentParser:
     _flag(command, "--out", Path("explained"), "where explain.png goes", "DIR")
 
     command = _add(add, "train", commands.train, "train a VAE, score it and draw it")
-    if with_train:
+    if chosen == "train":
         _add_train_options(command)
+
+    command = _add(add, "compare", commands.compare, "train all parameterizations side by side: which one, and why")
+    if chosen == "compare":
+        _add_compare_options(command)
 
     command = _add_run_command(add, "evaluate", commands.evaluate, "score a run on a whole split")
     _flag(command, "--samples", 1000, "importance samples per image")
@@ -157,21 +162,48 @@ def _add_train_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--coordinator", metavar="HOST:PORT", help="the first process, as all can reach it")
     command.add_argument("--processes", metavar="N", type=int, help="how many there are")
     command.add_argument("--process", metavar="I", type=int, help="which one this is, from 0")
+    _add_fields(command, {field.name: field.default for field in dataclasses.fields(TrainConfig)}, {})
+
+
+def _add_compare_options(command: argparse.ArgumentParser) -> None:
+    from jaxvae.study import DEFAULT
+    from jaxvae.training import TrainConfig
+
+    command.epilog = (
+        "Every field takes one or more values, and all combinations are trained, several at a time on each device; on "
+        "CPUs, each core is made a device. What a table holds already isn't trained again."
+    )
+    command.set_defaults(fields={})
+    text = "where table, report and figures go (default: a new one in runs); what is there already isn't trained again"
+    command.add_argument("--out", metavar="DIR", type=Path, help=text)
+    command.add_argument("--quick", action="store_true", help="a small study of under a minute")
+    command.add_argument("--merge", metavar="DIR", type=Path, nargs="+", help="train nothing, join these studies")
+    defaults = {field.name: (field.default,) for field in dataclasses.fields(TrainConfig)}
+    _add_fields(command, {**defaults, **DEFAULT}, {"nargs": "+"})
+
+
+def _add_fields(command: argparse.ArgumentParser, defaults: Mapping[str, Any], several: Mapping[str, Any]) -> None:
+    """A flag per field of the configuration; ``several`` is how argparse takes several values."""
+    from jaxvae.training import TrainConfig
+
     group = command.add_argument_group("configuration")
     hints = typing.get_type_hints(TrainConfig)
     for field in dataclasses.fields(TrainConfig):
         text, choices = field.metadata["help"], field.metadata["choices"]
-        shown = " ".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
         text += f": {', '.join(choices)}" if choices else ""
-        text += "" if field.default is None else f" (default: {shown})"
+        text += f" (default: {_shown(defaults[field.name])})" * (defaults[field.name] not in (None, (None,)))
         group.add_argument(
             "--" + field.name.replace("_", "-"),
             action=_Field,
             dest=field.name,
             default=argparse.SUPPRESS,
             help=text.replace("%", "%%"),
-            **_parsing(hints[field.name]),
+            **{**_parsing(hints[field.name]), **several},
         )
+
+
+def _shown(value: Any) -> str:
+    return " ".join(map(_shown, value)) if isinstance(value, tuple) else str(value)
 
 
 def _parsing(hint: Any) -> dict[str, Any]:

@@ -5,15 +5,13 @@ OSError or ArithmeticError with one line for the user.
 """
 
 import argparse
-import contextlib
 import dataclasses
 import json
 import os
-import signal
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from jaxvae import process
 
 if TYPE_CHECKING:
     from jaxvae.training import Posterior, Run, TrainConfig
@@ -67,8 +65,8 @@ def explain(args: argparse.Namespace) -> int:
 
 def train(args: argparse.Namespace) -> int:
     """``jaxvae train``."""
-    with _signals() as stopped:
-        _use_compilation_cache()
+    with process.signals() as stopped:
+        process.use_compilation_cache()
         import jax
 
         from jaxvae import data, training
@@ -94,6 +92,41 @@ def train(args: argparse.Namespace) -> int:
         _draw(run, out)
     elif first:
         print(f"complete; to score it: jaxvae evaluate {out}")
+    return 0
+
+
+def compare(args: argparse.Namespace) -> int:
+    """``jaxvae compare``."""
+    process.use_every_core()
+    with process.signals() as stopped:
+        process.use_compilation_cache()
+        from jaxvae import study
+        from jaxvae.progress import ShareProgress
+        from jaxvae.transforms import require
+
+        grid = None
+        if args.merge:
+            require(args.out is not None, "--out", None, "given with --merge: where the merged table goes")
+            out = args.out
+            study.merge_studies(args.merge, out)
+        else:
+            resumed = args.out is not None and study.is_study(args.out) and not (args.fields or args.quick)
+            asked = study.extended(study.QUICK if args.quick else study.DEFAULT, args.fields)
+            grid = study.read_grid(args.out) if resumed else asked
+            out = args.out or _unused(Path("runs") / f"compare-{Path(str(asked.get('dataset', ('digits',))[0])).stem}")
+            print(out, flush=True)
+            if grid is not None:
+                with ShareProgress() as progress:
+                    complete = study.compare(grid, out, watch=progress.update, stop=lambda: bool(stopped))
+                if not complete:
+                    print(f"stopped; to go on: jaxvae compare --out {out}")
+                    return STOPPED
+    if grid is None:
+        command = "jaxvae compare --merge DIR ... --out DIR, of the studies that were joined"
+    else:
+        command = study.command(grid)
+    for line in study.write_report(study.read_results(out / study.RESULTS), out, command):
+        print(line)
     return 0
 
 
@@ -166,47 +199,6 @@ def _join(args: argparse.Namespace) -> None:
         jax.distributed.initialize(**found)
 
 
-@contextlib.contextmanager
-def _signals() -> Iterator[list[int]]:
-    """Signals to end are noted, to be heeded when everything is saved; a second one ends at once."""
-    caught: list[int] = []
-
-    def note(number: int, frame: object) -> None:
-        if caught:
-            raise KeyboardInterrupt
-        caught.append(number)
-        print("stopping; once more to stop without saving", file=sys.stderr, flush=True)
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield caught
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _use_compilation_cache() -> None:
-    """Compiled programs are kept in the user's cache folder, apart by jaxlib version and processor."""
-    import hashlib
-    import platform
-
-    import jax
-    from jaxlib import version
-
-    try:
-        cpu = Path("/proc/cpuinfo").read_text().split("\n\n")[0]
-        features = "".join(line for line in cpu.splitlines() if line.startswith(("model name", "flags", "Features")))
-    except OSError:
-        features = platform.processor()
-    machine = hashlib.sha256(features.encode()).hexdigest()[:12]
-    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = root / "jaxvae" / f"jaxlib-{version.__version__}-{platform.machine()}-{machine}"
-    with contextlib.suppress(OSError):  # without a place to write, programs are compiled each time
-        folder.mkdir(parents=True, exist_ok=True)
-        jax.config.update("jax_compilation_cache_dir", str(folder))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-
-
 def _configuration(args: argparse.Namespace) -> "tuple[TrainConfig, Path]":
     """What the file says, what the flags say on top, and where the run goes."""
     from jaxvae.training import CONFIG, config_from_mapping, read_config
@@ -230,7 +222,7 @@ def _unused(path: Path) -> Path:
 
 
 def _load(path: Path) -> "Run":
-    _use_compilation_cache()
+    process.use_compilation_cache()
     from jaxvae.training import load_run
 
     return load_run(path)

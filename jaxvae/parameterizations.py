@@ -300,6 +300,24 @@ def _natural_mean_jvp(p: Parameterization, primals: tuple, tangents: tuple) -> t
     return mean, _finite(p.variance(raw)) * dloc + 2 * mean * p.log_std_gain(raw) * draw
 
 
+def with_gain(p: Parameterization, std: float, gain: float) -> Parameterization:
+    """The same family with raw rescaled so that |d log σ / d raw| is ``gain`` where σ is ``std``.
+
+    Raises:
+        ValueError: for a std out of range, or one at which σ doesn't respond to raw.
+
+    >>> with_gain(log_std, 1.0, 0.5).formula
+    'σ = exp(0.5 r)'
+    """
+    with jax.enable_x64(True), jax.ensure_compile_time_eval():
+        found = abs(float(p.log_std_gain(p.raw_from_std(np.float64(std)))))
+    require(0 < found < math.inf, "std", std, f"one at which the gain of {p.name or p.formula} is above 0 and finite")
+    if math.isclose(found, gain, rel_tol=1e-12):
+        return p
+    parts = p.transform.parts if isinstance(p.transform, Chain) else (p.transform,)
+    return dataclasses.replace(p, transform=Chain(Affine(gain / found), *parts))
+
+
 _registry: dict[str, Parameterization] = {}
 
 PARAMETERIZATIONS: Mapping[str, Parameterization] = MappingProxyType(_registry)

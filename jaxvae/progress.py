@@ -146,6 +146,43 @@ class Progress:
         return rows
 
 
+class ShareProgress:
+    """A context in which a study shows what it trains, how much is done, and the time left, on stderr.
+
+    On a terminal it is a live bar; elsewhere a line whenever it turns to something else.
+
+    >>> with ShareProgress() as progress:
+    ...     progress.update("log_variance", 0.5)
+    """
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+        self._console = Console(stderr=True)
+        columns = (TextColumn("{task.description}"), BarColumn(None), TaskProgressColumn(), TimeRemainingColumn())
+        self._bar = Progress(*columns, console=self._console, disable=not self._console.is_interactive)
+        self._task = self._bar.add_task("compiling", total=1.0)
+        self._name, self._begun = "", monotonic()
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def update(self, name: str, share: float) -> None:
+        """Shows that ``share`` of all is done, and that ``name`` is under way."""
+        self._bar.update(self._task, completed=share, description=name)
+        if name != self._name and not self._console.is_interactive:
+            left = f", {timedelta(seconds=round((monotonic() - self._begun) * (1 / share - 1)))} left" if share else ""
+            print(f"{share:4.0%}  {name}{left}", file=self._console.file, flush=True)
+        self._name = name
+
+
 def _summary(metrics: Mapping[str, float]) -> str:
     """The values that there are, without a 0 of skipped steps."""
     shown = {key: metrics[key] for key in _FORMATS if key in metrics}

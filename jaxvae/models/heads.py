@@ -1,5 +1,7 @@
 """The last layer of an encoder: features in, a Gaussian out."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -7,7 +9,29 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from jaxvae.gaussian import Gaussian
+from jaxvae.natural import precondition
 from jaxvae.parameterizations import Parameterization, log_variance
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def project(x: Array, low: float) -> Array:
+    """max(x, low), where a gradient passes unless descent along it would lead further out.
+
+    So an output of a network takes steps of projected gradient descent: from the nearest point that is allowed, and
+    back to it (Bertsekas 1999, section 2.3). The maximum's own gradient is 0 outside, from where nothing returns.
+    """
+    return jnp.maximum(x, low)
+
+
+def _project_forward(x: Array, low: float) -> tuple[Array, Array]:
+    return project(x, low), x < low
+
+
+def _project_backward(low: float, outside: Array, gradient: Array) -> tuple[Array]:
+    return (jnp.where(outside & (gradient > 0), 0, gradient),)
+
+
+project.defvjp(_project_forward, _project_backward)
 
 
 class GaussianHead(nn.Module):
@@ -22,6 +46,8 @@ class GaussianHead(nn.Module):
         latents: the number of latents L.
         parameterization: how σ arises from raw.
         init_std: σ at the start; must lie in the parameterization's range.
+        raw_min: project raw onto what is at least this: see ``project``.
+        preconditioned: whether gradients that flow back into (loc, raw) are divided by their Fisher metric.
 
     >>> q, _ = GaussianHead(4).init_with_output(jax.random.key(0), jnp.ones((3, 8)))
     >>> q.shape, float(q.std[0, 0])
@@ -31,6 +57,8 @@ class GaussianHead(nn.Module):
     latents: int
     parameterization: Parameterization = log_variance
     init_std: float = 1.0
+    raw_min: float | None = None
+    preconditioned: bool = False
 
     @nn.compact
     def __call__(self, features: Array) -> Gaussian:
@@ -42,7 +70,11 @@ class GaussianHead(nn.Module):
         features = features.astype(jnp.float32)
         loc = nn.Dense(self.latents, kernel_init=self._loc_kernel, name="loc")
         raw = nn.Dense(self.latents, kernel_init=nn.initializers.zeros, bias_init=self._raw_bias, name="raw")
-        return Gaussian(loc(features), raw(features), self.parameterization)
+        outputs = raw(features)
+        if self.raw_min is not None:
+            outputs = project(outputs, self.raw_min)
+        q = Gaussian(loc(features), outputs, self.parameterization)
+        return precondition(q) if self.preconditioned else q
 
     def _loc_kernel(self, key: Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> Array:
         mean = nn.initializers.lecun_normal()(key, shape, dtype)

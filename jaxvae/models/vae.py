@@ -95,6 +95,8 @@ def make_vae(
     activation: str = "tanh",
     blocks: int = 1,
     init_std: float = 1.0,
+    raw_min: float | None = None,
+    preconditioned: bool = False,
     classes: int = 0,
     dtype: DTypeLike = jnp.float32,
     mean: np.ndarray | None = None,
@@ -111,6 +113,8 @@ def make_vae(
         activation: a name in ``ACTIVATIONS``.
         blocks: residual blocks in a stage; conv only.
         init_std: σ of q(z|x) at the start.
+        raw_min: as of ``GaussianHead``.
+        preconditioned: as of ``GaussianHead``.
         classes: of the labels that condition encoder and decoder; 0 for none.
         dtype: what encoder and decoder compute in; the head, KL and densities are float32.
         mean: the data's mean (H, W, C), which the decoder starts at where the likelihood can (Burda et al. 2016, code;
@@ -140,4 +144,5 @@ def make_vae(
     else:
         encoder = ConvEncoder(hidden, blocks=blocks, **shared)
         decoder = ConvDecoder(shape, bias, hidden, blocks=blocks, **shared)
-    return VAE(encoder, GaussianHead(latents, parameterization, init_std), decoder, likelihood, classes)
+    head = GaussianHead(latents, parameterization, init_std, raw_min, preconditioned)
+    return VAE(encoder, head, decoder, likelihood, classes)

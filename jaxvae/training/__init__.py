@@ -10,6 +10,7 @@ from jaxvae.training.experiment import Experiment as Experiment
 from jaxvae.training.experiment import make_experiment as make_experiment
 from jaxvae.training.optimizers import learning_rate_schedule as learning_rate_schedule
 from jaxvae.training.optimizers import make_optimizer as make_optimizer
+from jaxvae.training.optimizers import scale_by_fisher as scale_by_fisher
 from jaxvae.training.records import CONFIG as CONFIG
 from jaxvae.training.records import METRICS as METRICS
 from jaxvae.training.records import read_metrics as read_metrics

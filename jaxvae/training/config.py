@@ -18,7 +18,13 @@ from jaxvae.parameterizations import parameterization
 from jaxvae.training.optimizers import DECAYS
 from jaxvae.transforms import require
 
-DTYPES = ("float32", "bfloat16")
+DTYPES = ("float32", "bfloat16", "float16")
+MATCHES = ("init", "gain")
+CONSTRAINTS = ("none", "projection", "lagrange")
+PRECONDITIONERS = ("none", "fisher")
+
+UNCONSTRAINED = ("direct_std", "direct_variance")
+"""The parameterizations that a constraint can be put on."""
 
 
 def _option(default: Any, text: str, *choices: str) -> Any:
@@ -45,6 +51,14 @@ class TrainConfig:
     parameterization: str = _option("log_variance", "how the encoder's σ arises: a name from `jaxvae list`")
     latents: int = _option(16, "the number of latents")
     init_std: float = _option(1.0, "σ of q(z|x) at the start, the same for every parameterization")
+    match: str = _option(
+        "init", "what parameterizations share at the start: init_std, or also log_variance's d log σ / d raw", *MATCHES
+    )
+    constraint: str = _option("none", "how σ ≥ 0.0001 is kept where the parameterization doesn't", *CONSTRAINTS)
+    multiplier_rate: float = _option(1.0, "step size of the multipliers of a lagrange constraint")
+    precondition: str = _option(
+        "none", "the metric that gradients at the encoder's head are divided by", *PRECONDITIONERS
+    )
     likelihood: str = _option("bernoulli", "p(x|z)", *LIKELIHOODS)
     likelihood_parameterization: str = _option("log_variance", "how the likelihood's σ arises, where it has one")
     likelihood_std: float = _option(0.1, "the likelihood's σ, or its start where it is learned")
@@ -83,6 +97,14 @@ class TrainConfig:
                 require(value in choices, field.name, value, "one of " + ", ".join(choices))
         parameterization(self.parameterization)
         parameterization(self.likelihood_parameterization)
+        require(
+            self.constraint == "none" or self.parameterization in UNCONSTRAINED,
+            "constraint",
+            self.constraint,
+            f"none for {self.parameterization}, or with " + " or ".join(UNCONSTRAINED),
+        )
+        require(0 < self.multiplier_rate < math.inf, "multiplier_rate", self.multiplier_rate, "above 0")
+        require(0 < self.learning_rate < math.inf, "learning_rate", self.learning_rate, "above 0")
         for name in ("latents", "epochs", "batch_size", "max_skipped", "samples", "beta_cycles"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         require(

@@ -90,7 +90,7 @@ class Task(NamedTuple):
 def posterior(task: Task, key: Array, batch_size: int = 200) -> Posterior:
     """q(z|x), its KL, and log p(x|z) under one sample of it, for every image of the split."""
     parts = [
-        _posterior(task.model, task.levels, task.params, batch, jax.random.fold_in(key, i), task.raw)
+        batch_posterior(task.model, task.levels, task.params, batch, jax.random.fold_in(key, i), task.raw)
         for i, batch in enumerate(_batches(task, batch_size))
     ]
     return Posterior(*_joined(parts, len(task.split)))
@@ -110,18 +110,25 @@ def log_evidence(task: Task, key: Array, samples: int, batch_size: int = 200) ->
     Returns:
         The estimates, and by the delta method their standard errors, NaN for K = 1.
     """
-    height, width, channels = task.split.images.shape[1:]
-    outputs = height * width * task.model.likelihood.output_channels(channels)
-    chunk = max(1, min(samples, _CHUNK // (batch_size * outputs)))
+    chunk = samples_at_a_time(task.model, task.split, samples, batch_size)
     parts = []
     for i, batch in enumerate(_batches(task, batch_size)):
         batch_key = jax.random.fold_in(key, i)
         logs = None
         for drawn in range(0, samples, chunk):
-            logs = _weigh(task.model, task.levels, chunk, task.params, batch, batch_key, task.raw, samples, drawn, logs)
+            logs = batch_weights(
+                task.model, task.levels, chunk, task.params, batch, batch_key, task.raw, samples, drawn, logs
+            )
             jax.block_until_ready(logs)  # on CPUs, overlapping calls slow each other down
-        parts.append(_evidence(logs, samples))
+        parts.append(evidence(logs, samples))
     return LogEvidence(*_joined(parts, len(task.split)))
+
+
+def samples_at_a_time(model: VAE, split: Split, samples: int, batch_size: int) -> int:
+    """Of the importance samples of a batch, so that memory is bounded."""
+    height, width, channels = split.images.shape[1:]
+    outputs = height * width * model.likelihood.output_channels(channels)
+    return max(1, min(samples, _CHUNK // (batch_size * outputs)))
 
 
 def mean_squared_error(task: Task, key: Array, batch_size: int = 200) -> float:
@@ -156,9 +163,10 @@ def _joined(parts: list, count: int) -> list[np.ndarray]:
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _posterior(
+def batch_posterior(
     model: VAE, levels: int | None, params: chex.ArrayTree, batch: dict[str, Array], key: Array, raw: Array | None
 ) -> Posterior:
+    """``posterior`` of one batch, on the device; also for use in other programs, as are the next two."""
     x = observe(key, batch["image"], levels, dynamic=False)
     log_likelihood, kl, q = model.apply(params, x, key, batch.get("label"), raw)
     return Posterior(log_likelihood, kl, q.mean, q.std)
@@ -175,7 +183,7 @@ def _squared_error(
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def _weigh(
+def batch_weights(
     model: VAE,
     levels: int | None,
     chunk: int,
@@ -201,7 +209,7 @@ def _weigh(
 
 
 @jax.jit
-def _evidence(logs: tuple[Array, Array], samples: Array) -> tuple[Array, Array]:
+def evidence(logs: tuple[Array, Array], samples: Array) -> tuple[Array, Array]:
     """The estimate and its standard error."""
     log_count = jnp.log(samples.astype(jnp.float32))
     # The relative variance of the mean weight, (K Σ w² / (Σ w)² - 1) / (K - 1).

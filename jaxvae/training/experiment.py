@@ -11,19 +11,22 @@ import numpy as np
 import optax
 from jax import Array
 from jax.sharding import Mesh
+from jax.typing import ArrayLike
 
 from jaxvae.data import Dataset, Split, binarize, load, observe
 from jaxvae.likelihoods import OptimalGaussian, likelihood
-from jaxvae.models import VAE, make_vae
-from jaxvae.objectives import beta_schedule, elbo, free_bits
+from jaxvae.models import VAE, Terms, make_vae
+from jaxvae.objectives import beta_schedule, dual_ascent, elbo, free_bits, lagrangian, lower_bound_violation
 from jaxvae.parameterizations import parameterization
 from jaxvae.training.config import TrainConfig
 from jaxvae.training.devices import data_mesh
 from jaxvae.training.evaluate import Task, mean_squared_error
+from jaxvae.training.latents import make_latents
 from jaxvae.training.optimizers import learning_rate_schedule, make_optimizer
-from jaxvae.training.step import Metrics
+from jaxvae.training.step import Metrics, TrainState, init_state
 from jaxvae.transforms import require
 
+_MULTIPLIERS = "multipliers"
 _FIT_IMAGES = 10_000  # training images for what is fitted to data, not learned
 
 
@@ -40,6 +43,7 @@ class Experiment(NamedTuple):
         tx: the optimizer.
         learning_rate: by step.
         beta: by step.
+        bound: what Lagrange multipliers keep the encoder's raw outputs above, or None.
     """
 
     config: TrainConfig
@@ -51,6 +55,7 @@ class Experiment(NamedTuple):
     tx: optax.GradientTransformation
     learning_rate: optax.Schedule
     beta: optax.Schedule
+    bound: float | None
 
     @property
     def dynamic(self) -> bool:
@@ -68,33 +73,54 @@ class Experiment(NamedTuple):
         return self.config.epochs * self.steps_per_epoch
 
     def init(self, key: Array) -> chex.ArrayTree:
-        """The model's parameters at the start; to be jitted."""
+        """The model's parameters at the start, and its multipliers, if any; to be jitted."""
         image = jnp.zeros((1, *self.dataset.image_shape))
         label = jnp.zeros(1, jnp.int32) if self.model.classes else None
-        return self.model.init(key, image, key, label)
+        params = self.model.init(key, image, key, label)
+        return params if self.bound is None else {**params, _MULTIPLIERS: {"raw": jnp.zeros(self.config.latents)}}
+
+    def begin(self, seed: ArrayLike) -> TrainState:
+        """The state before the first step; to be jitted."""
+        init_key, train_key = jax.random.split(jax.random.key(seed))
+        return init_state(self.init(init_key), self.tx, train_key, ema=self.config.ema_decay is not None)
+
+    def with_learning_rate(self, peak: ArrayLike) -> "Experiment":
+        """The same at another highest learning rate, which may be traced."""
+        config, unit = self.config, _learning_rate(self.config, 1.0, self.steps)
+        return self._replace(tx=_optimizer(config, lambda step: peak * unit(step)))
 
     def loss(self, params: chex.ArrayTree, batch: Any, key: Array) -> tuple[Array, Metrics]:
-        """Minus the mean over the batch of log p(x|z) - β KL, the KL with free bits.
+        """The objective, and the means of the ELBO (at β = 1, without free bits) and its terms; as a train step asks.
 
-        Args:
-            params: the model's parameters.
-            batch: ``image`` as stored, ``label`` for a conditional model, ``beta``.
-            key: a PRNG key.
-
-        Returns:
-            The loss, and the means of the ELBO (at β = 1, without free bits) and its terms.
+        Arguments are those of ``objective``.
         """
-        pixels, noise = jax.random.split(key)
-        x = observe(pixels, batch["image"], self.dataset.levels, self.dynamic)
-        terms = self.model.apply(params, x, noise, batch.get("label"))
-        kl = free_bits(terms.kl, self.config.free_bits) if self.config.free_bits else terms.kl
-        metrics = {
+        loss, terms = self.objective(params, batch, key)
+        return loss, {
             "elbo": jnp.mean(elbo(terms.log_likelihood, terms.kl)),
             "log_likelihood": jnp.mean(terms.log_likelihood),
             "kl": jnp.mean(jnp.sum(terms.kl, axis=-1)),
             "beta": batch["beta"],
         }
-        return -jnp.mean(elbo(terms.log_likelihood, kl, batch["beta"])), metrics
+
+    def objective(self, params: chex.ArrayTree, batch: Any, key: Array) -> tuple[Array, Terms]:
+        """Minus the mean over the batch of log p(x|z) - β KL, the KL with free bits; and its terms.
+
+        With Lagrange multipliers, plus theirs times the mean violation of the bound on each latent's raw output.
+
+        Args:
+            params: the model's parameters, and its multipliers, if any.
+            batch: ``image`` as stored, ``label`` for a conditional model, ``beta``.
+            key: a PRNG key.
+        """
+        pixels, noise = jax.random.split(key)
+        x = observe(pixels, batch["image"], self.dataset.levels, self.dynamic)
+        terms = self.model.apply(params, x, noise, batch.get("label"))
+        kl = free_bits(terms.kl, self.config.free_bits) if self.config.free_bits else terms.kl
+        loss = -jnp.mean(elbo(terms.log_likelihood, kl, batch["beta"]))
+        if self.bound is not None:
+            violation = lower_bound_violation(terms.posterior.raw, self.bound)
+            loss = lagrangian(loss, violation, params[_MULTIPLIERS]["raw"])
+        return loss, terms
 
     def task(self, params: chex.ArrayTree, split: Split, key: Array) -> Task:
         """The evaluation of these parameters on a split as it is scored."""
@@ -105,8 +131,12 @@ class Experiment(NamedTuple):
         return task
 
 
-def make_experiment(config: TrainConfig) -> Experiment:
+def make_experiment(config: TrainConfig, mesh: Mesh | None = None) -> Experiment:
     """Loads the data, and builds the rest.
+
+    Args:
+        config: the configuration.
+        mesh: the devices that share each batch; all of them, if not given.
 
     Raises:
         ValueError: where data are missing, or configuration and data don't fit.
@@ -120,18 +150,21 @@ def make_experiment(config: TrainConfig) -> Experiment:
     )
     require(not config.conditional or dataset.classes > 0, "conditional", True, "False for data without labels")
     levels = 2 if config.binarization == "dynamic" else dataset.levels
+    latents = make_latents(config)
     model = make_vae(
         dataset.image_shape,
         likelihood(
             config.likelihood, levels, parameterization(config.likelihood_parameterization), config.likelihood_std
         ),
         config.latents,
-        parameterization(config.parameterization),
+        latents.parameterization,
         architecture=config.architecture,
         hidden=config.hidden,
         activation=config.activation,
         blocks=config.blocks,
         init_std=config.init_std,
+        raw_min=latents.raw_min,
+        preconditioned=config.precondition == "fisher",
         classes=dataset.classes if config.conditional else 0,
         dtype=jnp.dtype(config.dtype),
         mean=_mean(dataset),
@@ -139,19 +172,33 @@ def make_experiment(config: TrainConfig) -> Experiment:
     scored = _as_scored(dataset, config.binarization, 1)
     del scored["train"]
     steps = config.epochs * (len(dataset.train) // config.batch_size)
-    learning_rate = learning_rate_schedule(
-        config.learning_rate, steps, warmup_steps=config.warmup_steps, decay=config.learning_rate_decay
-    )
+    learning_rate = _learning_rate(config, config.learning_rate, steps)
     return Experiment(
         config,
-        data_mesh(config.batch_size),
+        data_mesh(config.batch_size) if mesh is None else mesh,
         dataset,
         scored,
         levels,
         model,
-        make_optimizer(learning_rate, config.clip_norm),
+        _optimizer(config, learning_rate),
         learning_rate,
         beta_schedule(config.beta_schedule, config.beta, steps, config.beta_cycles, config.beta_ramp),
+        latents.multiplied,
+    )
+
+
+def _learning_rate(config: TrainConfig, peak: float, steps: int) -> optax.Schedule:
+    return learning_rate_schedule(peak, steps, warmup_steps=config.warmup_steps, decay=config.learning_rate_decay)
+
+
+def _optimizer(config: TrainConfig, learning_rate: optax.Schedule) -> optax.GradientTransformation:
+    """Adam; and where σ is constrained by a Lagrangian, ascent of its multipliers."""
+    adam = make_optimizer(learning_rate, config.clip_norm)
+    if config.constraint != "lagrange":
+        return adam
+    return optax.partition(
+        {"model": adam, _MULTIPLIERS: dual_ascent(config.multiplier_rate)},
+        lambda params: {name: name if name == _MULTIPLIERS else "model" for name in params},
     )
 
 

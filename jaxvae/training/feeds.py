@@ -1,7 +1,7 @@
 """Where batches come from: the device's own memory, or the disk by way of the host."""
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 import jax
@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.sharding import NamedSharding
+from jax.typing import ArrayLike
 
 from jaxvae.data import stream
 from jaxvae.training.devices import put, replicated, shared_out
@@ -44,11 +45,9 @@ class ResidentFeed:
         train = experiment.dataset.train
         arrays = {"image": train.images, "label": train.labels}
         self._data = put(everywhere, {name: arrays[name] for name in _names(experiment)})
-        key = jax.random.fold_in(jax.random.key(experiment.config.seed), _ORDER)
-        self._shuffle = jax.jit(
-            lambda epoch: jax.random.permutation(jax.random.fold_in(key, epoch), len(train)), out_shardings=everywhere
-        )
-        get_batch = functools.partial(_batch, experiment, shared_out(experiment.mesh))
+        seed = experiment.config.seed
+        self._shuffle = jax.jit(lambda epoch: shuffle(seed, epoch, len(train)), out_shardings=everywhere)
+        get_batch = functools.partial(resident_batch, experiment, shared_out(experiment.mesh))
         if fused is None:
             fused = experiment.config.architecture != "conv" or jax.default_backend() != "cpu"
         self._loop = make_train_loop(step, get_batch, max_skipped=experiment.config.max_skipped, fused=fused)
@@ -62,7 +61,7 @@ class ResidentFeed:
         return {**self._data, "order": self._order}
 
     def batch(self, step: int) -> Any:
-        return _batch(self._experiment, shared_out(self._experiment.mesh), self._arranged(step), step)
+        return resident_batch(self._experiment, shared_out(self._experiment.mesh), self._arranged(step), step)
 
     def advance(self, state: TrainState, sums: Sums, stop: int) -> tuple[TrainState, Sums]:
         return self._loop(state, sums, self._arranged(stop - 1), stop)
@@ -75,13 +74,29 @@ def _names(experiment: Experiment) -> tuple[str, ...]:
     return ("image", "label") if experiment.model.classes else ("image",)
 
 
-def _batch(
-    experiment: Experiment, sharding: NamedSharding, data: dict[str, Array], step: Array | int
+def shuffle(seed: ArrayLike, epoch: ArrayLike, images: int) -> Array:
+    """The order of an epoch's images, the same for all experiments of this seed; both may be traced."""
+    key = jax.random.fold_in(jax.random.key(seed), _ORDER)
+    return jax.random.permutation(jax.random.fold_in(key, epoch), images)
+
+
+def resident_batch(
+    experiment: Experiment, sharding: NamedSharding | None, data: Mapping[str, Array], step: Array | int
 ) -> dict[str, Array]:
+    """The batch of a step.
+
+    Args:
+        experiment: what is trained.
+        sharding: the batch's, over devices that share it; or None.
+        data: ``image`` and, for a conditional model, ``label``, of all training images; and their ``order`` in this
+            epoch, from ``shuffle``.
+        step: from the beginning of the training; may be traced.
+    """
     size = experiment.config.batch_size
     start = step % experiment.steps_per_epoch * size
     rows = jax.lax.dynamic_slice(data["order"], (start,), (size,))
-    rows = jax.lax.with_sharding_constraint(rows, sharding)  # so that each device gathers its own share
+    if sharding is not None:
+        rows = jax.lax.with_sharding_constraint(rows, sharding)  # so that each device gathers its own share
     batch = {name: _take(x, rows) for name, x in data.items() if name != "order"}
     return {**batch, "beta": jnp.asarray(experiment.beta(step), jnp.float32)}
 

@@ -1,4 +1,4 @@
-"""What to say when training has come to a halt because nothing is finite any more."""
+"""Where a step's first number that isn't finite arose, and what to say when that has brought training to a halt."""
 
 from typing import Any
 
@@ -9,7 +9,20 @@ from jax import Array
 
 from jaxvae import ranges
 from jaxvae.data import observe
+from jaxvae.models import Terms
 from jaxvae.training.experiment import Experiment
+
+CAUSES = ("network", "gaussian", "likelihood", "gradient")
+"""Where the first number that isn't finite can arise, in the order of computation: in (loc, raw), in q's σ or KL, in
+log p(x|z), or on the way back."""
+
+
+def cause(terms: Terms) -> Array:
+    """The index in ``CAUSES`` of where a step's first number that isn't finite arose, given that there is one."""
+    q = terms.posterior
+    stages = ((q.loc, q.raw), (q.mean, q.std, terms.kl), (terms.log_likelihood,))
+    finite = [jnp.all(jnp.stack([jnp.all(jnp.isfinite(x)) for x in stage])) for stage in stages]
+    return jnp.argmin(jnp.stack([*finite, jnp.array(False)])).astype(jnp.int32)
 
 
 def explain(experiment: Experiment, params: chex.ArrayTree, batch: Any, key: Array) -> str:

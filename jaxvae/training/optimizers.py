@@ -1,7 +1,11 @@
-"""Adam with warm-up, decay and clipping, as a chain of optax's parts."""
+"""Adam with warm-up, decay and clipping, and natural gradients, as parts of optax's chains."""
 
+import chex
+import jax
 import optax
 
+from jaxvae.gaussian import Gaussian
+from jaxvae.natural import natural_gradient
 from jaxvae.transforms import require
 
 DECAYS = ("constant", "cosine")
@@ -44,3 +48,27 @@ def make_optimizer(
         return optax.adam(learning_rate)
     require(clip_norm > 0, "clip_norm", clip_norm, "above 0")
     return optax.chain(optax.clip_by_global_norm(clip_norm), optax.adam(learning_rate))
+
+
+def scale_by_fisher() -> optax.GradientTransformation:
+    """Each ``Gaussian`` among the parameters gets its natural gradient (Amari 1998); other parameters keep theirs.
+
+    For variational parameters that are optimized directly; behind a network use ``precondition`` instead. It stands
+    first in a chain. Its update raises ValueError without ``params``.
+    """
+
+    def update(
+        updates: chex.ArrayTree, state: optax.EmptyState, params: chex.ArrayTree | None = None
+    ) -> tuple[chex.ArrayTree, optax.EmptyState]:
+        if params is None:
+            raise ValueError("scale_by_fisher needs the parameters: call update(gradients, state, params)")
+
+        def scale(param: object, gradient: chex.ArrayTree) -> chex.ArrayTree:
+            # A Gaussian that optax.partition left to another optimizer has no leaves.
+            if isinstance(param, Gaussian) and jax.tree.leaves(param):
+                return natural_gradient(param, gradient)
+            return gradient
+
+        return jax.tree.map(scale, params, updates, is_leaf=lambda x: isinstance(x, Gaussian)), state
+
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)

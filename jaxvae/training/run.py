@@ -24,7 +24,7 @@ from jaxvae.training.devices import replicated
 from jaxvae.training.evaluate import Posterior, Task, log_evidence, posterior
 from jaxvae.training.experiment import Experiment, make_experiment
 from jaxvae.training.feeds import Feed, ResidentFeed, StreamingFeed
-from jaxvae.training.step import Sums, TrainState, init_state, train_step, zero_sums
+from jaxvae.training.step import Sums, TrainState, train_step, zero_sums
 from jaxvae.transforms import require
 
 _SEGMENT = 64  # steps between looks at the clock and at a wish to stop
@@ -296,8 +296,7 @@ def _step(experiment: Experiment) -> Any:
 def _initial(experiment: Experiment) -> Progress:
     """To be jitted."""
     config = experiment.config
-    init_key, train_key = jax.random.split(jax.random.key(config.seed))
-    state = init_state(experiment.init(init_key), experiment.tx, train_key, ema=config.ema_decay is not None)
+    state = experiment.begin(config.seed)
     image = jax.ShapeDtypeStruct(
         (config.batch_size, *experiment.dataset.image_shape), experiment.dataset.train.images.dtype
     )

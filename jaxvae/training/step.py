@@ -50,7 +50,13 @@ def init_state(
     return TrainState(zeros[0], params, tx.init(params), average, key, zeros[1], zeros[2])
 
 
-def train_step(loss_fn: LossFn, tx: optax.GradientTransformation, *, ema_decay: float | None = None) -> Step:
+def train_step(
+    loss_fn: LossFn,
+    tx: optax.GradientTransformation,
+    *,
+    ema_decay: float | None = None,
+    measure: Callable[[chex.ArrayTree], Metrics] = lambda grads: {},
+) -> Step:
     """The update, not yet jitted: for use inside ``scan``, ``vmap`` or a program of one's own.
 
     An update whose loss or gradient's norm isn't finite is skipped: parameters, optimizer and average stay as they
@@ -61,6 +67,7 @@ def train_step(loss_fn: LossFn, tx: optax.GradientTransformation, *, ema_decay: 
         loss_fn: ``(params, batch, key) -> (scalar, metrics)``, pure.
         tx: an optax optimizer.
         ema_decay: d in average ← d average + (1 - d) params, for a state made with ``ema=True``.
+        measure: more metrics, of the gradients.
 
     Returns:
         ``(state, batch) -> (state, metrics)``.
@@ -90,7 +97,7 @@ def train_step(loss_fn: LossFn, tx: optax.GradientTransformation, *, ema_decay: 
             state.skipped + skipped,
             jnp.where(finite, 0, state.skipped_in_row + 1),
         )
-        return new, {**metrics, "loss": loss, "gradient_norm": norm, "skipped": skipped}
+        return new, {**metrics, **measure(grads), "loss": loss, "gradient_norm": norm, "skipped": skipped}
 
     return step
 

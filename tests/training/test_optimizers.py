@@ -1,10 +1,15 @@
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
+from jaxvae.gaussian import Gaussian
+from jaxvae.natural import precondition
+from jaxvae.parameterizations import log_variance, natural_exp
 from jaxvae.training import learning_rate_schedule, make_optimizer
+from jaxvae.training.optimizers import scale_by_fisher
 
 
 def values(schedule, steps):
@@ -82,3 +87,48 @@ def test_clipping_is_by_the_norm_of_all_parameters_together():
     for name in ("a", "b"):
         np.testing.assert_allclose(clipped[name], by_hand[name], rtol=1e-5)
     assert abs(updates(None, small, large)[1]["a"][0] - clipped["a"][0]) > 0.01
+
+
+def variational():
+    return {
+        "q": Gaussian(jnp.asarray([0.3, -1.0]), jnp.asarray([0.5, -2.0]), log_variance),
+        "layers": [{"w": jnp.ones(2)}, Gaussian(jnp.ones(()), jnp.ones(()), natural_exp)],
+    }
+
+
+def loss(params, through=lambda q: q):
+    q, (layer, p) = through(params["q"]), params["layers"]
+    p = through(p)
+    return jnp.sum(jnp.square(q.mean - layer["w"]) + q.std) + (p.mean + p.log_std) ** 2
+
+
+def stepped(tx, params, gradients):
+    update, _ = jax.jit(tx.update)(gradients, tx.init(params), params)
+    return optax.apply_updates(params, update)
+
+
+def test_gaussians_optimized_directly_take_natural_steps():
+    params, rate = variational(), 0.01
+    got = stepped(optax.chain(scale_by_fisher(), optax.sgd(rate)), params, jax.grad(loss)(params))
+    want = stepped(optax.sgd(rate), params, jax.grad(lambda params: loss(params, precondition))(params))
+    chex.assert_trees_all_close(got, want, rtol=1e-6)
+    plain = stepped(optax.sgd(rate), params, jax.grad(loss)(params))
+    assert (got["layers"][0]["w"] == plain["layers"][0]["w"]).all()
+    for a, b in ((got["q"], plain["q"]), (got["layers"][1], plain["layers"][1])):
+        assert not any(jnp.isclose(x, y, rtol=1e-5).any() for x, y in zip(*map(jax.tree.leaves, (a, b)), strict=True))
+
+
+def test_natural_steps_for_some_gaussians_only():
+    params, rate = variational(), 0.01
+    natural = optax.chain(scale_by_fisher(), optax.sgd(rate))
+    labels = jax.tree.map(lambda _: "natural", params)
+    labels["layers"] = jax.tree.map(lambda _: "plain", params["layers"])
+    gradients = jax.grad(loss)(params)
+    got = stepped(optax.partition({"natural": natural, "plain": optax.sgd(rate)}, labels), params, gradients)
+    chex.assert_trees_all_equal(got["q"], stepped(natural, params, gradients)["q"])
+    chex.assert_trees_all_equal(got["layers"], stepped(optax.sgd(rate), params, gradients)["layers"])
+
+
+def test_natural_steps_need_the_parameters():
+    with pytest.raises(ValueError, match="scale_by_fisher needs the parameters"):
+        scale_by_fisher().update(variational(), optax.EmptyState())

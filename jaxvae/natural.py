@@ -1,0 +1,93 @@
+"""Natural gradients: steps of the distribution, whatever the coordinates.
+
+A gradient step depends on the coordinates it is taken in; one along F⁻¹∇L, with F the Fisher metric, does not, to
+first order in its size (Amari 1998, Neural Computation 10, 251-276). So every smooth one-to-one parameterization
+takes the same small step, and what still tells them apart is of second order.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxvae import special
+from jaxvae.gaussian import Gaussian
+
+
+def natural_gradient(q: Gaussian, gradient: Gaussian) -> Gaussian:
+    """F⁻¹ ∇L, elementwise, with F = ``fisher(q)``.
+
+    With a = (d mean / d loc) / σ, t = (d mean / d raw) / (d mean / d loc) and gain = d log σ / d raw,
+
+        raw: (∂L/∂raw - t ∂L/∂loc) / (2 gain²);  loc: (∂L/∂loc) / a² - t · the above.
+
+    In all but the natural parameterization t = 0 and a = 1/σ. Where gain is 0, as behind a clip, or σ out of the
+    float's range, F is singular, and its pseudo-inverse is taken: that part of the result is 0. As gain tends to 0, as
+    near a floor, raw's part grows without bound.
+
+    Args:
+        q: where the gradient was taken; loc and raw have one shape, as a shared element's metric is a sum.
+        gradient: ∂L/∂loc and ∂L/∂raw, as ``jax.grad`` of a function of ``q`` gives them.
+
+    Returns:
+        A Gaussian's leaves again, of the gradient's shapes and dtypes.
+
+    Raises:
+        ValueError: where the shapes differ.
+
+    >>> q = Gaussian(jnp.zeros(2), jnp.zeros(2))
+    >>> natural_gradient(q, Gaussian(jnp.ones(2), jnp.ones(2))).raw.tolist()  # gain ½
+    [2.0, 2.0]
+    """
+    leaves = (q.loc, q.raw, gradient.loc, gradient.raw)
+    shapes = [x.shape for x in leaves]
+    if len(set(shapes)) > 1:
+        raise ValueError(f"natural_gradient needs loc and raw of one shape, in q and in its gradient, got {shapes}")
+    dtype = special.compute_dtype(*leaves)
+    loc, raw, by_loc, by_raw = (jnp.asarray(x, dtype) for x in leaves)
+    slope, raw_slope = q.parameterization.mean_slopes(loc, raw)
+    gain, shear = q.parameterization.log_std_gain(raw), _quotient(raw_slope, slope)
+    # Divided twice, as a square may over- or underflow where the result doesn't.
+    new_raw = _quotient(_quotient(by_raw - shear * by_loc, gain), gain) / 2
+    new_loc = _quotient(_quotient(by_loc, slope), slope) - shear * new_raw
+    return Gaussian(new_loc.astype(gradient.loc.dtype), new_raw.astype(gradient.raw.dtype), q.parameterization)
+
+
+def _quotient(x: Array, y: Array) -> Array:
+    """x / y; where y is 0, 0 for a finite x, else NaN."""
+    # The selection also keeps XLA from turning x / y / y into x / y².
+    zero = y == 0
+    return jnp.where(zero, 0 * x, x / jnp.where(zero, 1, y))
+
+
+def precondition(q: Gaussian) -> Gaussian:
+    """The same Gaussian, but what flows back through it is the natural gradient in (loc, raw).
+
+    Put between an encoder and all that uses its output, it makes gradient descent move each example's distribution
+    alike under every parameterization, to first order; the encoder's own weights keep their Euclidean metric.
+
+    Args:
+        q: Gaussians of any shape; the result's loc and raw are both broadcast to it.
+
+    Reverse mode only: ``jax.jvp`` through it raises TypeError.
+
+    >>> float(jax.grad(lambda raw: precondition(Gaussian(0.0, raw)).raw)(0.0))
+    2.0
+    """
+    loc, raw = (jnp.broadcast_to(x, q.shape) for x in (q.loc, q.raw))
+    return _precondition(Gaussian(loc, raw, q.parameterization))
+
+
+@jax.custom_vjp
+def _precondition(q: Gaussian) -> Gaussian:
+    return q
+
+
+def _forward(q: Gaussian) -> tuple[Gaussian, Gaussian]:
+    return q, q
+
+
+def _backward(q: Gaussian, cotangent: Gaussian) -> tuple[Gaussian]:
+    return (natural_gradient(q, cotangent),)
+
+
+_precondition.defvjp(_forward, _backward)

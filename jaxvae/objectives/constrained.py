@@ -1,0 +1,146 @@
+"""Constraints by Lagrange multipliers: min L subject to c ≤ 0, as a saddle point of L + Σ λ c.
+
+The multipliers are parameters beside the model's. Their gradient is the constraint itself, and where the model
+descends, they ascend: ``optax.partition`` gives each its optimizer, and the train step need not know.
+
+>>> params = {"model": jnp.zeros(()), "multipliers": jnp.zeros(1)}
+>>> labels = {name: name for name in params}
+>>> tx = optax.partition({"model": optax.sgd(0.1), "multipliers": dual_ascent(0.1)}, labels)
+>>> def loss(params):  # x² where x ≥ 1
+...     return lagrangian(params["model"] ** 2, 1 - params["model"][None], params["multipliers"])
+>>> state = tx.init(params)
+>>> for _ in range(200):
+...     updates, state = tx.update(jax.grad(loss)(params), state, params)
+...     params = optax.apply_updates(params, updates)
+>>> round(float(params["model"]), 3), round(float(params["multipliers"][0]), 3)
+(1.0, 2.0)
+"""
+
+from typing import NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+from jax.typing import ArrayLike
+
+from jaxvae.transforms import require
+
+
+def lagrangian(loss: Array, constraints: Array, multipliers: Array) -> Array:
+    """L + Σ λ c, to be minimized in the model and maximized in λ ≥ 0 (Kuhn & Tucker 1951).
+
+    Args:
+        loss: a scalar.
+        constraints: c of any shape; c ≤ 0 is feasible.
+        multipliers: λ, of the same shape.
+
+    Returns:
+        A scalar, whose gradient in λ is c.
+
+    >>> float(lagrangian(jnp.array(3.0), jnp.array([0.5, -1.0]), jnp.array([2.0, 0.0])))
+    4.0
+    """
+    chex.assert_rank(loss, 0)
+    chex.assert_equal_shape([constraints, multipliers])
+    return loss + jnp.sum(multipliers * constraints)
+
+
+def lower_bound_violation(x: Array, bound: ArrayLike) -> Array:
+    """max over the batch of bound - x, for each latent: at most 0 where every example keeps x ≥ bound.
+
+    One multiplier bounds all examples: at the saddle point it is the sum of those that each would need. (For the mean
+    of max(0, bound - x), which is never below 0, λ could only grow.)
+
+    Args:
+        x: (B, L), e.g. raw where raw is σ.
+        bound: a scalar.
+
+    Returns:
+        An array of shape (L,).
+
+    >>> lower_bound_violation(jnp.array([[0.5, 2.0], [1.0, 3.0]]), 1.0).tolist()
+    [0.5, -1.0]
+    """
+    chex.assert_rank([x, bound], [2, 0])
+    return jnp.max(bound - x, axis=0)
+
+
+def reconstruction_constraint(distortion: Array, tolerance: ArrayLike) -> Array:
+    """mean over the batch of the distortion, less what is tolerated (Rezende & Viola 2018, arXiv:1810.00597).
+
+    Theirs is ‖x - g(z)‖² - κ², i.e. squared errors with the tolerance κ²; minus log-likelihoods with one in nats do
+    as well. The loss beside it is the KL alone, and λ takes the place of 1/β.
+
+    Args:
+        distortion: (B,), summed over the event's axes.
+        tolerance: a scalar.
+
+    Returns:
+        A scalar, at most 0 where the tolerance is kept.
+
+    >>> float(reconstruction_constraint(jnp.array([1.0, 4.0]), 2.0))
+    0.5
+    """
+    chex.assert_rank([distortion, tolerance], [1, 0])
+    return jnp.mean(distortion) - tolerance
+
+
+def dual_ascent(rate: float) -> optax.GradientTransformation:
+    """λ ← max(0, λ + rate c), on the gradient c of the Lagrangian (Arrow, Hurwicz & Uzawa 1958).
+
+    Raises:
+        ValueError: for a rate that isn't above 0.
+    """
+    require(0 < rate < float("inf"), "rate", rate, "above 0")
+    return optax.chain(optax.scale(rate), optax.keep_params_nonnegative())
+
+
+class GecoState(NamedTuple):
+    """The constraints' moving averages, and the number of updates so far."""
+
+    average: chex.ArrayTree
+    step: Array
+
+
+def geco(rate: float, decay: float = 0.99, low: float = 1e-6, high: float = 1e6) -> optax.GradientTransformation:
+    """λ ← λ exp(rate C), C the moving average of the constraint (Rezende & Viola 2018, algorithm 1).
+
+    C is the first constraint at the first step, then decay C + (1 - decay) c. λ starts at 1 in the paper; at 0 it
+    starts at ``low``.
+
+    Args:
+        rate: above 0.
+        decay: in [0, 1); α in the paper.
+        low: λ's lower end, above 0, from where it can rise again; chosen here.
+        high: its upper end, above ``low``; chosen here.
+
+    Raises:
+        ValueError: for a value that isn't allowed.
+    """
+    require(0 < rate < float("inf"), "rate", rate, "above 0")
+    require(0 <= decay < 1, "decay", decay, "in [0, 1)")
+    require(0 < low < float("inf"), "low", low, "above 0")
+    require(low < high < float("inf"), "high", high, f"above low = {low} and finite")
+
+    def init(multipliers: chex.ArrayTree) -> GecoState:
+        return GecoState(jax.tree.map(jnp.zeros_like, multipliers), jnp.zeros((), jnp.int32))
+
+    def update(
+        constraints: chex.ArrayTree, state: GecoState, multipliers: chex.ArrayTree | None = None
+    ) -> tuple[chex.ArrayTree, GecoState]:
+        if multipliers is None:
+            raise ValueError("geco needs the multipliers: call update(gradients, state, params)")
+        weight = jnp.where(state.step == 0, 0.0, decay)
+        average = jax.tree.map(
+            lambda old, c: (weight * old + (1 - weight) * c).astype(old.dtype), state.average, constraints
+        )
+
+        def change(multiplier: Array, constraint: Array) -> Array:
+            new = jnp.maximum(multiplier, low) * jnp.exp(rate * constraint)
+            return jnp.clip(new, low, high) - multiplier
+
+        return jax.tree.map(change, multipliers, average), GecoState(average, state.step + 1)
+
+    return optax.GradientTransformation(init, update)

@@ -1,0 +1,157 @@
+"""Maps of a study: what each quantity and transform comes to, and where training met numbers that aren't finite."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import Colormap, LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch, Rectangle
+
+from jaxvae.plots.study import SIZE, WIDTH, embolden
+from jaxvae.plots.style import COLOURS, GREY, quiet, roomy
+from jaxvae.transforms import require
+
+_NOTHING = "#F4F4F4"
+
+
+class Field(NamedTuple):
+    """A field of the map of transforms: its text, its distance from the baseline (NaN: no colour), and whether it's sure."""
+
+    text: str
+    difference: float
+    sure: bool = False
+
+
+class Skipped(NamedTuple):
+    """The shares of steps skipped, variants × learning rates (V, R), NaN where nothing was run.
+
+    ``letters`` name the first cause, "" where there is none; ``failed`` is where a run had no finite score.
+    """
+
+    learning_rates: Sequence[float]
+    shares: np.ndarray
+    letters: Sequence[Sequence[str]]
+    failed: np.ndarray
+
+
+def transform_map(rows: Sequence[str], columns: Sequence[str], fields: Mapping[tuple[str, str], Field]) -> Figure:
+    """The study in one picture: a row per transform, a column per quantity, blue where better than the baseline.
+
+    Fields without a difference are hatched, those that weren't tried grey.
+
+    Args:
+        rows: transforms.
+        columns: quantities.
+        fields: by row and column.
+    """
+    require(len(fields) > 0, "fields", len(fields), "at least one")
+    known = np.abs([field.difference for field in fields.values() if math.isfinite(field.difference)])
+    # What is far worse than all others doesn't set the scale, and what is next to nothing has next to no colour.
+    limit = max(min(float(np.max(known, initial=0)), 4 * float(np.median(known))), 0.5) if len(known) else 0.5
+    colours = _diverging()
+    with quiet(SIZE):
+        figure = Figure(figsize=(WIDTH, 1.1 + 0.52 * len(rows)), dpi=100, layout="constrained")
+        roomy(figure)
+        panel = figure.subplots()
+        for r, row in enumerate(rows):
+            for c, column in enumerate(columns):
+                _draw_field(panel, r, c, fields.get((row, column)), colours, limit)
+        _frame(panel, rows, columns)
+        panel.set_xlabel(
+            "NLL minus the baseline's in nats, with its interval; bold where that leaves out 0.\n"
+            f"Blue is better, orange worse, full colour from {limit:.2g} nats on."
+        )
+    return figure
+
+
+def _draw_field(panel: Axes, r: int, c: int, field: Field | None, colours: Colormap, limit: float) -> None:
+    if field is None:
+        panel.add_patch(Rectangle((c - 0.5, r - 0.5), 1, 1, facecolor=_NOTHING, edgecolor="white"))
+        return
+    plain = not math.isfinite(field.difference)
+    colour = "white" if plain else colours(0.5 + 0.5 * float(np.clip(field.difference / limit, -1, 1)))
+    hatch = {"hatch": "////", "edgecolor": "#CCCCCC", "linewidth": 0} if plain else {"edgecolor": "white"}
+    panel.add_patch(Rectangle((c - 0.48, r - 0.47), 0.96, 0.94, facecolor=colour, **hatch))
+    weight = "bold" if field.sure else "normal"
+    box = {"facecolor": "white", "edgecolor": "none", "pad": 1.5} if plain else None
+    panel.text(c, r, field.text, ha="center", va="center", weight=weight, linespacing=1.15, bbox=box)
+
+
+def skipped_map(
+    names: Sequence[str], settings: Mapping[str, Skipped], causes: Mapping[str, str], baseline: str
+) -> Figure:
+    """Where training skipped steps: a row per variant, a column per learning rate, the shares in percent.
+
+    Args:
+        names: of the variants.
+        settings: a panel each.
+        causes: what the letters stand for.
+        baseline: one of the names.
+    """
+    require(len(names) > 0 and len(settings) > 0, "names, settings", (len(names), len(settings)), "at least one each")
+    most = max(len(skipped.learning_rates) for skipped in settings.values())
+    across = min(len(settings), 2 if most <= 6 else 1)
+    down = math.ceil(len(settings) / across)
+    with quiet(SIZE):
+        figure = Figure(figsize=(WIDTH, 1.2 + (0.6 + 0.25 * len(names)) * down), dpi=100, layout="constrained")
+        roomy(figure)
+        panels = list(figure.subplots(down, across, squeeze=False, sharey=True).flat)
+        for panel in panels[len(settings) :]:
+            panel.remove()
+        for panel, (title, skipped) in zip(panels, settings.items(), strict=False):
+            panel.set_title(title, loc="left", fontsize=SIZE, fontweight="bold")
+            _draw_shares(panel, skipped)
+            _frame(panel, names, [f"{rate:g}" for rate in skipped.learning_rates])
+            panel.set_xlabel("learning rate")
+            if panel.get_subplotspec() is not None and panel.get_subplotspec().is_first_col():
+                embolden(panel, baseline)
+        used = {letter for skipped in settings.values() for row in skipped.letters for letter in row}
+        keys = [Patch(facecolor="none", label=f"{x}  {text}") for x, text in causes.items() if x in used]
+        keys += [Patch(facecolor="none", edgecolor="black", linewidth=1.4, label="a run failed")]
+        figure.legend(handles=keys, loc="outside lower center", ncols=3, frameon=False, handlelength=1)
+    return figure
+
+
+def _draw_shares(panel: Axes, skipped: Skipped) -> None:
+    colours = _sequential()
+    for (r, c), share in np.ndenumerate(skipped.shares):
+        if math.isnan(share):
+            panel.add_patch(Rectangle((c - 0.48, r - 0.46), 0.96, 0.92, facecolor=_NOTHING, edgecolor="none"))
+            continue
+        # By the root, as one step in a hundred is news already.
+        depth = math.sqrt(share)
+        edge = {"edgecolor": "black", "linewidth": 1.4, "zorder": 2} if skipped.failed[r, c] else {"edgecolor": "none"}
+        panel.add_patch(Rectangle((c - 0.46, r - 0.43), 0.92, 0.86, facecolor=colours(depth), **edge))
+        text = f"{percent(share)} {skipped.letters[r][c]}".strip()
+        panel.text(c, r, text, ha="center", va="center", color="white" if depth > 0.7 else "black" if share else GREY)
+
+
+def percent(share: float) -> str:
+    """A share in percent, with the digits that it takes to tell it from 0.
+
+    >>> [percent(x) for x in (0, 0.0004, 0.123, 1)]
+    ['0', '0.04', '12', '100']
+    """
+    return f"{100 * share:.0f}" if share >= 0.0995 or share == 0 else f"{100 * share:.1g}"
+
+
+def _frame(panel: Axes, rows: Sequence[str], columns: Sequence[str]) -> None:
+    panel.set_xlim(-0.5, len(columns) - 0.5)
+    panel.set_ylim(len(rows) - 0.5, -0.5)
+    panel.set_xticks(range(len(columns)), list(columns))
+    panel.set_yticks(range(len(rows)), list(rows))
+    panel.tick_params(length=0)
+    for spine in panel.spines.values():
+        spine.set_visible(False)
+
+
+def _diverging() -> Colormap:
+    """Blue, white, orange: told apart by the colour-blind, and light enough for black text."""
+    return LinearSegmentedColormap.from_list("better, worse", ("#5FA8D8", "#FFFFFF", "#EF9A5F"))
+
+
+def _sequential() -> Colormap:
+    return LinearSegmentedColormap.from_list("skipped", ("#F7F7F7", "#F3B184", COLOURS[1], "#7A3200"))

@@ -1,0 +1,285 @@
+"""Pictures of a study: how variants compare over learning rates, steps, gradients and σ.
+
+Figures are 7.2 inches wide with text of 9 points and more, so that they can be read at 720 pixels. Where lines share a
+panel the baseline is grey, and a variant has the colour of its place in the panel: in all figures that are given the
+same panels, the same one.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+from matplotlib.transforms import ScaledTranslation
+
+from jaxvae.plots.style import COLOURS, GREY, GRID, lighter, quiet, roomy
+from jaxvae.transforms import require
+
+WIDTH = 7.2
+SIZE = 9.5
+_ACROSS = 2  # panels of lines
+_HISTOGRAMS_ACROSS = 3
+
+
+class Line(NamedTuple):
+    """A variant's y (N,) over x (N,), ascending; not finite where it failed. The error is a half width, NaN for none."""
+
+    name: str
+    x: np.ndarray
+    y: np.ndarray
+    error: np.ndarray
+
+
+class Norms(NamedTuple):
+    """A variant's gradient norms: median, 99 % quantile and maximum (3,), inf where not finite; NaN if there are none."""
+
+    name: str
+    head: np.ndarray
+    network: np.ndarray
+
+
+class Histogram(NamedTuple):
+    """A variant's counts (B,) of log10 σ; zeros if there are none."""
+
+    name: str
+    counts: np.ndarray
+
+
+def nll_by_learning_rate(panels: Mapping[str, Sequence[Line]], baseline: Line) -> Figure:
+    """NLL in nats over the learning rate, with bands of the error, as small multiples.
+
+    What failed or lies above the range that matters is marked in a strip above it, side by side in the legend's order.
+
+    Args:
+        panels: variants by panel, at most as many in one as there are colours.
+        baseline: drawn in grey in each.
+    """
+    lines = _checked(panels, baseline)
+    low, high = _useful_range([line.y for line in lines])
+    with quiet(SIZE):
+        figure, axes = _grid(len(panels), _ACROSS, 2.6)
+        for panel, (title, members) in zip(axes, panels.items(), strict=True):
+            panel.set_xscale("log")
+            _draw_lines(panel, title, members, baseline, (low, high), marker="o")
+            _draw_strip(panel, _coloured(members, baseline), (low, high))
+            _learning_rate_axis(panel, np.unique(np.concatenate([line.x for line in lines])))
+        figure.supxlabel("learning rate", fontsize=SIZE)
+        figure.supylabel("NLL in nats per image", fontsize=SIZE)
+        marks = (("^", "above the range shown"), ("x", "failed: not finite in a seed or more"))
+        keys = [Line2D([], [], linestyle="", marker=m, color=GREY, markersize=5, label=text) for m, text in marks]
+        figure.legend(handles=keys, loc="outside lower center", ncols=2, frameon=False)
+    return figure
+
+
+def elbo_by_step(panels: Mapping[str, Sequence[Line]], baseline: Line) -> Figure:
+    """Test ELBO in nats while training, as small multiples; arguments as for ``nll_by_learning_rate``, without bands.
+
+    The range shown is where curves end; a curve that never gets there is said to be off the scale.
+    """
+    lines = _checked(panels, baseline)
+    worst, top = _useful_range([-line.y for line in lines])
+    with quiet(SIZE):
+        figure, axes = _grid(len(panels), _ACROSS, 2.6)
+        for panel, (title, members) in zip(axes, panels.items(), strict=True):
+            _draw_lines(panel, title, members, baseline, (-top, -worst), marker="")
+            panel.set_ylim(-top, -worst)
+            panel.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
+        figure.supxlabel("step", fontsize=SIZE)
+        figure.supylabel("test ELBO in nats per image", fontsize=SIZE)
+    return figure
+
+
+def gradient_ranges(variants: Sequence[Norms], baseline: str) -> Figure:
+    """Norms of the gradients of head and network: the median as a dot, a bar to the 99 % quantile, a line to the maximum.
+
+    What isn't finite ends in an arrow at the right edge; the baseline's median is a line through all rows.
+    """
+    require(len(variants) > 0, "variants", len(variants), "at least one")
+    every = np.concatenate([[*norms.head, *norms.network] for norms in variants])
+    drawable = every[np.isfinite(every) & (every > 0)]
+    low, high = (drawable.min() / 2, drawable.max() * 3) if len(drawable) else (0.1, 10.0)
+    with quiet(SIZE):
+        figure = Figure(figsize=(WIDTH, 1.3 + 0.24 * len(variants)), dpi=100, layout="constrained")
+        roomy(figure)
+        panels = figure.subplots(1, 2, sharey=True)
+        for panel, title, colour in zip(panels, ("head", "network"), COLOURS, strict=False):
+            panel.set_title(title, loc="left", fontsize=SIZE + 1.5, fontweight="bold")
+            panel.set_xscale("log")
+            panel.set_xlim(low, high)
+            for row, norms in enumerate(variants):
+                if norms.name == baseline and np.isfinite(getattr(norms, title)[0]):
+                    panel.axvline(getattr(norms, title)[0], color=GREY, linewidth=0.8, linestyle=(0, (4, 3)))
+                _draw_range(panel, row, getattr(norms, title), low, high, colour)
+            panel.xaxis.set_major_locator(LogLocator(numticks=6))
+            panel.xaxis.set_minor_locator(NullLocator())
+            panel.set_xlabel("norm of its gradient")
+            panel.grid(axis="x", color=GRID, linewidth=0.6)
+            panel.tick_params(axis="y", length=0)
+        panels[0].set_yticks(range(len(variants)), [norms.name for norms in variants])
+        panels[0].set_ylim(len(variants) - 0.4, -0.6)
+        embolden(panels[0], baseline)
+    return figure
+
+
+def std_comparison(variants: Sequence[Histogram], edges: np.ndarray, baseline: str) -> Figure:
+    """Histograms of log10 σ, a panel per variant, each to its own height, with the baseline's outline in grey.
+
+    Args:
+        variants: of one or more, each with as many counts as there are bins.
+        edges: of the bins, (B + 1,).
+        baseline: the name of one of them.
+    """
+    require(len(variants) > 0, "variants", len(variants), "at least one")
+    for histogram in variants:
+        require(len(histogram.counts) == len(edges) - 1, histogram.name, len(histogram.counts), "a count per bin")
+    shares = {h.name: h.counts / max(h.counts.sum(), 1) for h in variants}
+    # Bins that hold less than a thousandth of every variant don't set the range; from 0.01 to 3 is always in it.
+    filled = np.flatnonzero(np.max(list(shares.values()), axis=0) > 1e-3)
+    low, high = np.min(edges[filled], initial=-2), np.max(edges[filled + 1], initial=0.5)
+    with quiet(SIZE):
+        figure, axes = _grid(len(variants), _HISTOGRAMS_ACROSS, 1.25)
+        for panel, (name, share) in zip(axes, shares.items(), strict=True):
+            # Next to a spike, such as that of inactive latents at σ = 1, the rest stays visible.
+            heights, reference = np.sqrt(share), np.sqrt(shares.get(baseline, np.zeros_like(share)))
+            own = name == baseline
+            colour = GREY if own else COLOURS[0]
+            panel.stairs(heights, edges, fill=True, color=lighter(colour, 0.35))
+            if not own:
+                panel.stairs(reference, edges, color="#000000", linewidth=0.8)
+            panel.set_title(name, loc="left", fontsize=SIZE, fontweight="bold" if own else "normal")
+            panel.set_xlim(low - 0.1, high + 0.1)
+            panel.set_ylim(0, 1.08 * max(heights.max(), reference.max(), 1e-9))
+            panel.axvline(0, color=GREY, linewidth=0.8, linestyle=(0, (4, 3)))
+            panel.set_yticks([])
+            panel.spines["left"].set_visible(False)
+            panel.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, min_n_ticks=1))
+            if not share.any():
+                _say(panel, "none")
+        figure.supxlabel("log₁₀ σ", fontsize=SIZE)
+    return figure
+
+
+def _checked(panels: Mapping[str, Sequence[Line]], baseline: Line) -> list[Line]:
+    """All lines, the baseline first."""
+    require(len(panels) > 0, "panels", len(panels), "at least one")
+    for title, members in panels.items():
+        require(len(members) <= len(COLOURS), f"panels[{title!r}]", len(members), f"at most {len(COLOURS)} lines")
+    return [baseline, *(line for members in panels.values() for line in members)]
+
+
+def _useful_range(series: Sequence[np.ndarray]) -> tuple[float, float]:
+    """Limits for lines of which low is good: all of what is near the best, however far above the rest lies."""
+    finite = [y[np.isfinite(y)] for y in series]
+    tops = [y.min() for y in finite if len(y)]
+    if not tops:
+        return 0.0, 1.0
+    low, points = min(tops), np.concatenate(finite)
+    # To where half of the lines have their best, and three quarters of all points lie; yet no further than needed.
+    typical = max(float(np.median(tops)) - low, 0.25)
+    high = min(max(float(np.quantile(points, 0.75)), low + 2 * typical), low + 12 * typical, float(points.max()))
+    span = max(high - low, 1e-3 * abs(low), 1e-6)
+    return low - 0.06 * span, low + 1.15 * span
+
+
+def _grid(count: int, across: int, height: float) -> tuple[Figure, list[Axes]]:
+    """A figure with so many panels, row by row."""
+    columns = min(count, across)
+    rows = math.ceil(count / columns)
+    figure = Figure(figsize=(WIDTH, 0.5 + height * rows), dpi=100, layout="constrained")
+    roomy(figure)
+    panels = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for panel in panels[count:]:
+        panel.remove()
+    return figure, panels[:count]
+
+
+def _coloured(members: Sequence[Line], baseline: Line) -> list[tuple[str, Line]]:
+    return [(GREY, baseline), *zip(COLOURS, members, strict=False)]
+
+
+def _draw_lines(
+    panel: Axes, title: str, members: Sequence[Line], baseline: Line, limits: tuple[float, float], marker: str
+) -> None:
+    """The lines, and above them what they are; some may not be seen within the limits."""
+    low, high = limits
+    keys = []
+    for colour, line in _coloured(members, baseline):
+        finite = np.isfinite(line.y)
+        y = np.where(finite, line.y, np.nan)
+        width = 3.0 if line is baseline else 1.6
+        shade = lighter(colour, 0.45 if line is baseline else 0)
+        panel.plot(line.x, y, color=shade, linewidth=width, marker=marker, markersize=width + 2.2, label=line.name)
+        if np.isfinite(line.error).any():
+            panel.fill_between(line.x, y - line.error, y + line.error, color=colour, alpha=0.18, linewidth=0)
+        seen = finite & (line.y >= low) & (line.y <= high)
+        lost = "" if seen.any() else " (off the scale)" if finite.any() else " (failed)"
+        keys.append(Line2D([], [], color=shade, linewidth=width, marker=marker, markersize=4, label=line.name + lost))
+    panel.legend(
+        handles=keys,
+        title=title,
+        title_fontproperties={"weight": "bold", "size": SIZE + 1.5},
+        alignment="left",
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        borderpad=0,
+        borderaxespad=0.4,
+        labelspacing=0.2,
+        frameon=False,
+    )
+    panel.grid(color=GRID, linewidth=0.6)
+    panel.set_axisbelow(True)
+
+
+def _draw_strip(panel: Axes, coloured: Sequence[tuple[str, Line]], limits: tuple[float, float]) -> None:
+    """Above the limits a strip with the marks of what isn't within them."""
+    low, high = limits
+    ticks = [tick for tick in MaxNLocator(nbins=5).tick_values(low, high) if low <= tick <= high]
+    panel.set_yticks(ticks)
+    top = high + 0.11 * (high - low)
+    panel.set_ylim(low, top)
+    panel.axhspan(high, top, facecolor="#F0F0F0", zorder=3)
+    count = len(coloured)
+    for place, (colour, line) in enumerate(coloured):
+        aside = ScaledTranslation((place - (count - 1) / 2) * 0.09, 0, panel.figure.dpi_scale_trans)
+        finite = np.isfinite(line.y)
+        for marker, where in (("x", ~finite), ("^", finite & (line.y > high))):
+            x = line.x[where]
+            y = np.full(len(x), (high + top) / 2)
+            panel.plot(x, y, marker, color=colour, markersize=5, transform=panel.transData + aside, zorder=4)
+
+
+def _learning_rate_axis(panel: Axes, rates: np.ndarray) -> None:
+    if not len(rates):
+        return
+    panel.set_xlim(rates[0] / 1.4, rates[-1] * 1.4)
+    if rates[-1] >= 10 * rates[0]:
+        panel.xaxis.set_major_locator(LogLocator(numticks=6))
+    else:
+        panel.set_xticks(rates, [f"{rate:g}" for rate in rates])
+    panel.xaxis.set_minor_locator(NullLocator())
+
+
+def _draw_range(panel: Axes, row: int, norms: np.ndarray, low: float, high: float, colour: str) -> None:
+    median, most, maximum = (min(max(x, low), high) if x > 0 or x == 0 else math.nan for x in norms)
+    if math.isnan(median):
+        panel.text(0.5, row, "failed", transform=panel.get_yaxis_transform(), color=GREY, ha="center", va="center")
+        return
+    panel.plot([median, maximum], [row, row], color=colour, linewidth=1.0)
+    panel.plot([median, most], [row, row], color=colour, linewidth=4.0, solid_capstyle="butt", alpha=0.55)
+    panel.plot([median], [row], "o", color=colour, markersize=5)
+    if math.isinf(norms[-1]):
+        panel.plot([high], [row], ">", color=colour, markersize=6, clip_on=False)
+
+
+def embolden(panel: Axes, name: str) -> None:
+    """Sets one of the names along the y axis in bold."""
+    for label in panel.get_yticklabels():
+        label.set_fontweight("bold" if label.get_text() == name else "normal")
+
+
+def _say(panel: Axes, text: str) -> None:
+    panel.text(0.5, 0.5, text, color=GREY, transform=panel.transAxes, ha="center", va="center")

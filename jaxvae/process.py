@@ -1,0 +1,58 @@
+"""What a command needs of its process: signals, a cache of compiled programs, a device per core."""
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def signals() -> Iterator[list[int]]:
+    """Signals to end are noted, to be heeded when everything is saved; a second one ends at once."""
+    caught: list[int] = []
+
+    def note(number: int, frame: object) -> None:
+        if caught:
+            raise KeyboardInterrupt
+        caught.append(number)
+        print("stopping; once more to stop without saving", file=sys.stderr, flush=True)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def use_compilation_cache() -> None:
+    """Compiled programs are kept in the user's cache folder, apart by jaxlib version and processor."""
+    import hashlib
+    import platform
+
+    import jax
+    from jaxlib import version
+
+    try:
+        cpu = Path("/proc/cpuinfo").read_text().split("\n\n")[0]
+        features = "".join(line for line in cpu.splitlines() if line.startswith(("model name", "flags", "Features")))
+    except OSError:
+        features = platform.processor()
+    machine = hashlib.sha256(features.encode()).hexdigest()[:12]
+    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = root / "jaxvae" / f"jaxlib-{version.__version__}-{platform.machine()}-{machine}"
+    with contextlib.suppress(OSError):  # without a place to write, programs are compiled each time
+        folder.mkdir(parents=True, exist_ok=True)
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+
+
+def use_every_core() -> None:
+    """One XLA device per core, where there is no accelerator; only before JAX has started."""
+    import jax
+
+    if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+        with contextlib.suppress(RuntimeError):  # JAX has started
+            jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))

@@ -1,0 +1,201 @@
+"""One cell of a study, from its beginning to its scores: pure functions, to be mapped over many.
+
+A cell does what ``training.train`` and ``training.evaluate`` would do with its configuration, by the same functions
+and the same random numbers: cells of one seed have the same initial weights, order of images and noise, whatever the
+parameterization. Arrays are JAX's in a program, and NumPy's on the host.
+"""
+
+import functools
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import Array
+
+from jaxvae.data import Split, observe
+from jaxvae.ranges import saturation
+from jaxvae.study.results import STD_EDGES
+from jaxvae.training import Experiment, TrainConfig, TrainState, guard, train_step
+from jaxvae.training.evaluate import ACTIVE, batch_posterior, batch_weights, evidence, samples_at_a_time
+from jaxvae.training.feeds import resident_batch, shuffle
+from jaxvae.training.step import Metrics
+
+_BATCH = 200  # test images at a time, as in ``training.evaluate``
+
+
+class Cell(NamedTuple):
+    """What differs between the cells of one program."""
+
+    learning_rate: Any
+    seed: Any
+
+
+class Data(NamedTuple):
+    """What all cells see: the training arrays, and the test arrays in batches; of the last, only some images count.
+
+    The test images are N, in batches of B: arrays (⌈N/B⌉, B, ...), ``counts`` (⌈N/B⌉, B).
+    """
+
+    train: Mapping[str, Any]
+    test: Mapping[str, Any]
+    counts: Any
+
+
+class Steps(NamedTuple):
+    """Of each step (T,): the gradient norms of head and network; 0, or 1 + the index of a skipped update's cause."""
+
+    head: Any
+    network: Any
+    cause: Any
+
+
+class Segment(NamedTuple):
+    """What a segment leaves.
+
+    Attributes:
+        steps: its steps.
+        elbo: on the test images, at its end; nats per image.
+        gradient_mean: of the loss's gradient by raw's bias, over the steps whose update was made, (L,).
+        gradient_std: its standard deviation, (L,).
+    """
+
+    steps: Steps
+    elbo: Any
+    gradient_mean: Any
+    gradient_std: Any
+
+
+class Scores(NamedTuple):
+    """What is measured of a trained cell; means over the test images, in nats.
+
+    Shapes: N test images, L latents. ``log_evidence`` and its Monte Carlo ``error`` are (⌈N/B⌉, B), padding included;
+    ``std_histogram`` (len(STD_EDGES) - 1,), ``saturation`` (3,): floor, ceiling, dead.
+    """
+
+    log_likelihood: Any
+    kl: Any
+    log_evidence: Any
+    error: Any
+    active_units: Any
+    std_histogram: Any
+    saturation: Any
+
+
+def make_data(experiment: Experiment) -> Data:
+    """The arrays of an experiment's training and test images."""
+
+    def arrays(split: Split) -> dict[str, Any]:
+        return {"image": split.images, **({"label": split.labels} if experiment.model.classes else {})}
+
+    test = experiment.scored["test"]
+    size = min(_BATCH, len(test))
+    starts = np.arange(0, len(test), size)[:, None]
+    rows = starts + np.arange(size)
+    counts = rows < len(test)
+    rows = np.where(counts, rows, starts)
+    return Data(arrays(experiment.dataset.train), {n: x[rows] for n, x in arrays(test).items()}, counts)
+
+
+def segment_epochs(config: TrainConfig) -> int:
+    """The epochs between two points of a cell's curve: the most that divide all, up to the configuration's."""
+    return max(n for n in range(1, config.epochs_between_evaluations + 1) if config.epochs % n == 0)
+
+
+def advance(experiment: Experiment, data: Data, cell: Cell, state: TrainState) -> tuple[TrainState, Segment]:
+    """Trains for one segment."""
+    experiment = experiment.with_learning_rate(cell.learning_rate)
+    step = train_step(
+        functools.partial(_loss, experiment), experiment.tx, ema_decay=experiment.config.ema_decay, measure=_measure
+    )
+
+    def one(order: Array, state: TrainState, _: None) -> tuple[TrainState, tuple[Steps, Array]]:
+        state, metrics = step(state, resident_batch(experiment, None, {**data.train, "order": order}, state.step))
+        steps = Steps(metrics["head"], metrics["network"], metrics["skipped"] * (1 + metrics["cause"]))
+        return state, (steps, metrics["raw"])
+
+    def epoch(state: TrainState, _: None) -> tuple[TrainState, tuple[Steps, Array]]:
+        order = shuffle(cell.seed, state.step // experiment.steps_per_epoch, len(data.train["image"]))
+        return jax.lax.scan(functools.partial(one, order), state, None, experiment.steps_per_epoch)
+
+    state, (steps, gradients) = jax.lax.scan(epoch, state, None, segment_epochs(experiment.config))
+    steps, gradients = jax.tree.map(jnp.ravel, steps), gradients.reshape(-1, experiment.config.latents)
+    key = _score_keys()[0]
+
+    def elbo(numbered: tuple[Array, Any]) -> Array:
+        number, batch = numbered
+        batch_key = jax.random.fold_in(key, number)
+        found = batch_posterior(experiment.model, experiment.levels, _params(state), batch, batch_key, None)
+        return found.log_likelihood - jnp.sum(found.kl, axis=-1)
+
+    elbos = jax.lax.map(elbo, (jnp.arange(len(data.counts)), data.test))
+    made = (steps.cause == 0)[:, None]
+    mean, std = jnp.mean(gradients, axis=0, where=made), jnp.std(gradients, axis=0, ddof=1, where=made)
+    return state, Segment(steps, _mean(elbos, data.counts), mean, std)
+
+
+def score(experiment: Experiment, data: Data, state: TrainState) -> Scores:
+    """What is measured of a trained cell."""
+    model, levels, params = experiment.model, experiment.levels, _params(state)
+    keys, samples = _score_keys(), experiment.config.samples
+    chunk = samples_at_a_time(model, experiment.scored["test"], samples, _BATCH)
+
+    def one(numbered: tuple[Array, Any]) -> tuple:
+        number, batch = numbered
+        found = batch_posterior(model, levels, params, batch, jax.random.fold_in(keys[0], number), None)
+        key = jax.random.fold_in(keys[1], number)
+
+        def more(logs: tuple[Array, Array], drawn: Array) -> tuple[tuple[Array, Array], None]:
+            return batch_weights(model, levels, chunk, params, batch, key, None, samples, drawn, logs), None
+
+        nothing = jnp.full(found.log_likelihood.shape, -jnp.inf)
+        logs, _ = jax.lax.scan(more, (nothing, nothing), jnp.arange(0, samples, chunk))
+        x = observe(key, batch["image"], levels, dynamic=False)
+        ends = saturation(model.apply(params, x, batch.get("label"), method="encode"))
+        return found, evidence(logs, jnp.asarray(samples)), jnp.stack(ends)  # stacked: (3, B, L)
+
+    found, (log_evidence, error), ends = jax.lax.map(one, (jnp.arange(len(data.counts)), data.test))
+    counts = data.counts[..., None]
+    mean = jnp.sum(found.mean * counts, axis=(0, 1)) / jnp.sum(counts)
+    variance = jnp.sum(jnp.square(found.mean - mean) * counts, axis=(0, 1)) / jnp.sum(counts)
+    # Beyond the edges, into the first and last bin; a σ that isn't a number, nowhere.
+    log_std = jnp.log10(found.std)
+    bins = jnp.clip(jnp.searchsorted(jnp.asarray(STD_EDGES, jnp.float32), log_std) - 1, 0, len(STD_EDGES) - 2)
+    histogram = jnp.zeros(len(STD_EDGES) - 1, jnp.int32).at[bins].add((counts & ~jnp.isnan(log_std)).astype(jnp.int32))
+    return Scores(
+        _mean(found.log_likelihood, data.counts),
+        _mean(jnp.sum(found.kl, axis=-1), data.counts),
+        log_evidence,
+        error,
+        jnp.sum(variance > ACTIVE),
+        histogram,
+        jnp.sum(ends * counts[:, None], axis=(0, 2, 3)) / (jnp.sum(counts) * found.mean.shape[-1]),
+    )
+
+
+def _loss(experiment: Experiment, params: chex.ArrayTree, batch: Any, key: Array) -> tuple[Array, Metrics]:
+    loss, terms = experiment.objective(params, batch, key)
+    return loss, {"cause": guard.cause(terms)}
+
+
+def _measure(grads: Any) -> Metrics:
+    """The norms of the head's gradient and of the rest of the model's, and that of raw's bias itself."""
+    head = grads["params"]["head"]
+    network = {name: grad for name, grad in grads["params"].items() if name != "head"}
+    return {"head": optax.tree.norm(head), "network": optax.tree.norm(network), "raw": head["raw"]["bias"]}
+
+
+def _params(state: TrainState) -> chex.ArrayTree:
+    return state.params if state.ema is None else state.ema
+
+
+def _score_keys() -> Array:
+    """Those of ``training.evaluate``: one for the terms, one for the importance samples."""
+    return jax.random.split(jax.random.key(0), 3)[1:]
+
+
+def _mean(x: Array, counts: Array) -> Array:
+    return jnp.sum(jnp.where(counts, x, 0)) / jnp.sum(counts)

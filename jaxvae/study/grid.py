@@ -1,0 +1,113 @@
+"""Which cells a study has: every combination of what its fields may be."""
+
+import dataclasses
+import itertools
+import shlex
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from jaxvae.training import TrainConfig, config_from_mapping
+from jaxvae.training.config import UNCONSTRAINED
+from jaxvae.training.latents import make_latents
+from jaxvae.transforms import require
+
+Grid = Mapping[str, tuple[Any, ...]]
+"""For each field of ``TrainConfig`` its values; those not named have the default."""
+
+DEFAULT: Grid = MappingProxyType(
+    {
+        "parameterization": (
+            "log_variance",
+            "log_std",
+            "log_precision",
+            "softplus_std",
+            "softplus_variance",
+            "squareplus_std",
+            "squareplus_variance",
+            "sigmoid_std",
+            "sigmoid_variance",
+            "natural_softplus",
+            "direct_std",
+        ),
+        "constraint": ("none", "projection", "lagrange"),
+        "init_std": (0.5,),  # within the range of them all
+        "latents": (8,),
+        "hidden": ((128,),),
+        "epochs": (150,),
+        "batch_size": (128,),
+        "learning_rate": (1e-3, 3e-3, 1e-2, 3e-2, 1e-1),
+        "seed": (0, 1, 2),
+    }
+)
+"""The study that is made where nothing else is asked for."""
+
+QUICK: Grid = MappingProxyType(
+    {
+        **DEFAULT,
+        "parameterization": ("log_variance", "log_std", "softplus_std", "sigmoid_std", "direct_std"),
+        "constraint": ("none", "projection"),
+        "epochs": (50,),
+        "learning_rate": (3e-3, 3e-2),
+        "seed": (0, 1),
+    }
+)
+"""One of under a minute."""
+
+
+def extended(grid: Grid, fields: Mapping[str, Any]) -> Grid:
+    """The grid with other values of some fields, each a tuple; ``hidden``, itself one, has a single value.
+
+    A preconditioner is never without the plain run beside it.
+    """
+    found = {name: (values,) if name == "hidden" else tuple(values) for name, values in fields.items()}
+    if "precondition" in found:
+        found["precondition"] = tuple(dict.fromkeys(("none", *found["precondition"])))
+    return {**grid, **found}
+
+
+def command(grid: Grid) -> str:
+    """What to type for a study of this grid.
+
+    >>> command({**DEFAULT, "seed": (0, 1)})
+    'jaxvae compare --seed 0 1'
+    """
+    words = ["jaxvae", "compare"]
+    for name, values in grid.items():
+        if values != DEFAULT.get(name):
+            words += ["--" + name.replace("_", "-"), *map(str, values[0] if name == "hidden" else values)]
+    return shlex.join(words)
+
+
+def configurations(grid: Grid) -> list[TrainConfig]:
+    """All cells: the fields' values multiplied out, the last field's fastest.
+
+    Where a parameterization keeps σ positive by itself, ``constraint`` is none.
+
+    Raises:
+        ValueError: for a field that isn't one, one without values or with one value twice, a value that isn't allowed,
+            an ``init_std`` out of a parameterization's range, or what a study can't do.
+    """
+    for name, values in grid.items():
+        require(len(values) > 0, name, values, "one or more values")
+        require(len(set(values)) == len(values), name, list(values), "each value once")
+    cells: dict[TrainConfig, None] = {}
+    for combination in itertools.product(*grid.values()):
+        fields = dict(zip(grid, combination, strict=True))
+        if fields.get("parameterization", TrainConfig.parameterization) not in UNCONSTRAINED:
+            fields["constraint"] = "none"
+        config = config_from_mapping(fields)
+        require(not config.streaming, "streaming", True, "false: a study's images stay on its devices")
+        fitted = config.likelihood == "gaussian_optimal"
+        require(not fitted, "likelihood", config.likelihood, "one whose σ isn't fitted after training")
+        make_latents(config).parameterization.raw_from_std(config.init_std)
+        cells[config] = None
+    return list(cells)
+
+
+def groups(cells: Iterable[TrainConfig]) -> list[list[TrainConfig]]:
+    """The cells that one program trains: those that differ in learning rate and seed alone."""
+    found: dict[TrainConfig, list[TrainConfig]] = {}
+    for config in cells:
+        found.setdefault(dataclasses.replace(config, learning_rate=1.0, seed=0), []).append(config)
+    return list(found.values())

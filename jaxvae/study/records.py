@@ -1,0 +1,80 @@
+"""From what a group of cells leaves to their records in the table."""
+
+import json
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxvae.study.cells import Scores, Segment
+from jaxvae.study.results import Record
+from jaxvae.study.sweep import Trained
+from jaxvae.training import TrainConfig, guard
+from jaxvae.training.evaluate import LogEvidence
+from jaxvae.training.records import versions
+
+_DIGITS = 7  # of what float32 holds
+
+
+def plain(config: TrainConfig) -> dict[str, Any]:
+    """A configuration as JSON would have it."""
+    values: dict[str, Any] = json.loads(config.to_json())
+    return values
+
+
+def describe(group: Sequence[TrainConfig], found: Trained, counts: np.ndarray) -> list[Record]:
+    """The records of a group's cells.
+
+    Args:
+        group: their configurations.
+        found: from ``Sweep.train``.
+        counts: which of the scored images, padded to whole batches, count.
+    """
+    shared = {"seconds": round(found.seconds / len(group), 4), "versions": versions()}
+    return [
+        {**_describe(config, jax.tree.map(operator.itemgetter(i), found[:2]), counts), **shared}
+        for i, config in enumerate(group)
+    ]
+
+
+def _describe(config: TrainConfig, found: tuple[Segment, Scores], counts: np.ndarray) -> Record:
+    segments, scores = found
+    steps = segments.steps
+    skipped = np.flatnonzero(steps.cause)
+    total = len(steps.cause)
+    evidence = LogEvidence(scores.log_evidence[counts], scores.error[counts]).summary()
+    every = total // len(segments.elbo)
+    with np.errstate(divide="ignore", invalid="ignore"):  # a gradient may be 0
+        snr = np.abs(segments.gradient_mean[-1]) / segments.gradient_std[-1]
+    numbers = {
+        "elbo": scores.log_likelihood - scores.kl,
+        "log_likelihood": scores.log_likelihood,
+        "kl": scores.kl,
+        **evidence,
+    }
+    return {
+        "config": plain(config),
+        "steps": total,
+        **{name: _rounded(x) for name, x in numbers.items()},
+        "active_units": int(scores.active_units),
+        "curve": {"step": list(range(every, total + 1, every)), "elbo": [_rounded(x) for x in segments.elbo]},
+        "skipped": len(skipped) / total,
+        "first_skipped": int(skipped[0]) if len(skipped) else None,
+        "cause": guard.CAUSES[steps.cause[skipped[0]] - 1] if len(skipped) else None,
+        "gradient_norm": {"head": _spread(steps.head), "network": _spread(steps.network)},
+        "gradient_snr": [_rounded(x) for x in snr],
+        "std_histogram": [int(x) for x in scores.std_histogram],
+        "saturation": dict(zip(("floor", "ceiling", "dead"), map(_rounded, scores.saturation), strict=True)),
+    }
+
+
+def _spread(norms: np.ndarray) -> list[float]:
+    """Median, 99 % and maximum over the steps; not finite where they aren't."""
+    return [_rounded(x) for x in (*np.quantile(norms, (0.5, 0.99), method="nearest"), np.max(norms))]
+
+
+def _rounded(x: Any) -> float:
+    """To the digits of float32."""
+    return float(f"{float(x):.{_DIGITS}g}")

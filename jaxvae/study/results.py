@@ -1,0 +1,105 @@
+"""A study's table: a JSON line per cell, written as groups of cells end, read back and merged.
+
+A *cell* is one training run, named by its configuration. Its *variant* is what the study compares: parameterization and
+constraint. Its *setting* is what else differs between the cells of a table, besides learning rate and seed.
+"""
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxvae.training.records import write_atomically
+from jaxvae.transforms import require
+
+RESULTS = "results.jsonl"
+
+STD_EDGES = np.linspace(-6, 2, 65)
+"""log10 σ at the edges of the histograms' bins; the first and the last bin hold what lies beyond, too."""
+
+Record = Mapping[str, Any]
+"""What is known of one cell; numbers that aren't finite are None."""
+
+_COMPARED = ("parameterization", "constraint", "learning_rate", "seed")
+
+
+def cell(config: Mapping[str, Any]) -> str:
+    """A cell's name in the table: its configuration as canonical JSON."""
+    return json.dumps(config, sort_keys=True)
+
+
+def variant(record: Record) -> str:
+    """The parameterization, and how its constraint is handled where it has one.
+
+    >>> variant({"config": {"parameterization": "direct_std", "constraint": "projection"}})
+    'direct_std + projection'
+    """
+    config = record["config"]
+    handling = "" if config["constraint"] == "none" else f" + {config['constraint']}"
+    return f"{config['parameterization']}{handling}"
+
+
+def settings(records: Sequence[Record]) -> list[dict[str, Any]]:
+    """For each record, the fields of its configuration that differ within the table, but for those compared.
+
+    >>> settings([{"config": {"seed": 0, "dtype": "float32"}}, {"config": {"seed": 1, "dtype": "bfloat16"}}])
+    [{'dtype': 'float32'}, {'dtype': 'bfloat16'}]
+    """
+    configs = [record["config"] for record in records]
+    names = [
+        name
+        for name in (configs[0] if configs else {})
+        if name not in _COMPARED and any(config[name] != configs[0][name] for config in configs)
+    ]
+    return [{name: config[name] for name in names} for config in configs]
+
+
+def read_results(path: Path) -> list[Record]:
+    """The records of a table, the first of each cell; a last line that was cut off is left out.
+
+    Raises:
+        ValueError: for a line that isn't a record.
+    """
+    whole = path.read_text().split("\n")[:-1] if path.exists() else []
+    found: dict[str, Record] = {}
+    for number, line in enumerate(whole, 1):
+        try:
+            record = json.loads(line)
+            found.setdefault(cell(record["config"]), record)
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(f"{path}, line {number}, must be a record of a study, got {line[:40]!r}") from error
+    return list(found.values())
+
+
+def write_results(path: Path, records: Iterable[Record]) -> None:
+    """The whole table, or the file as it was; numbers that aren't finite become null."""
+    write_atomically(path, "".join(json.dumps(_strict(record), allow_nan=False) + "\n" for record in records))
+
+
+def _strict(x: Any) -> Any:
+    """Strict JSON has no NaN and no infinity."""
+    if isinstance(x, Mapping):
+        return {name: _strict(value) for name, value in x.items()}
+    if isinstance(x, list | tuple):
+        return [_strict(value) for value in x]
+    return None if isinstance(x, float) and not math.isfinite(x) else x
+
+
+def merge(tables: Iterable[Sequence[Record]]) -> list[Record]:
+    """All tables in one; of a cell in several, the first record.
+
+    Raises:
+        ValueError: for tables whose cells have other fields, as those of different versions have.
+    """
+    found: dict[str, Record] = {}
+    for table in tables:
+        for record in table:
+            found.setdefault(cell(record["config"]), record)
+    records = list(found.values())
+    for record in records:
+        names = set(record["config"]) ^ set(records[0]["config"])
+        require(not names, "config", ", ".join(sorted(names)), "a field of every merged table, or of none")
+    return records

@@ -1,0 +1,149 @@
+"""A whole study: the cells that its table lacks are trained, group by group, and added to it."""
+
+import json
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import jax
+from jax.sharding import AxisType, Mesh
+
+from jaxvae.study.grid import Grid, configurations, groups
+from jaxvae.study.records import describe, plain
+from jaxvae.study.results import RESULTS, Record, cell, merge, read_results, variant, write_results
+from jaxvae.study.sweep import Sweep, cell_mesh
+from jaxvae.study.width import measured_width
+from jaxvae.training import TrainConfig, make_experiment, write_atomically
+from jaxvae.transforms import require
+
+STUDY = "study.json"
+
+_COMPILERS = 2  # threads: half of the work is Python's, of which only one runs at a time
+
+
+def compare(
+    grid: Grid,
+    out: Path,
+    *,
+    watch: Callable[[str, float], None] = lambda name, share: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> bool:
+    """Trains what the table in a directory lacks of these cells, and adds it.
+
+    The table grows by a group at a time, whole or not at all, so that a study that was killed goes on where it stopped,
+    and ends with the same table.
+
+    Args:
+        grid: the study's fields and their values.
+        out: a directory that is new or empty, or a study's.
+        watch: called now and then, with what is being trained, and the share that is done of all that was lacking.
+        stop: asked now and then; once it answers True, the study ends.
+
+    Returns:
+        Whether the table is complete; False when the study was stopped.
+
+    Raises:
+        ValueError: for a grid that isn't allowed, or a directory in use by something else.
+    """
+    cells = configurations(grid)
+    records = _prepare(out, grid)
+    known = {cell(record["config"]) for record in records}
+    waiting = groups(config for config in cells if cell(plain(config)) not in known)
+    costs = [len(group) * group[0].epochs for group in waiting]
+    done = 0
+    for group, cost, sweep in zip(waiting, costs, _compiled_ahead(waiting, out), strict=True):
+        name = variant({"config": plain(group[0])})
+        watch(name, done / sum(costs))
+        trained = sweep.train([config.learning_rate for config in group], [config.seed for config in group])
+        for segment, found in enumerate(trained, 1):
+            if found is not None:
+                records += describe(group, found, sweep.counts)
+                write_results(out / RESULTS, records)
+            elif stop():
+                return False
+            watch(name, (done + cost * min(1, segment / sweep.segments)) / sum(costs))
+        done += cost
+    return True
+
+
+def _compiled_ahead(waiting: Sequence[Sequence[TrainConfig]], out: Path) -> Iterator[Sweep]:
+    """The groups' programs, each compiled while others run."""
+    mesh, alone = cell_mesh(), jax.make_mesh((1,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:1])
+    widths = [_width(out, group[0], alone, mesh, -(-len(group) // mesh.size)) for group in waiting]
+
+    def compiled(group: Sequence[TrainConfig], width: int) -> Sweep:
+        sweep = Sweep(make_experiment(group[0], alone), mesh, width, len(group))
+        sweep.compile()
+        return sweep
+
+    with ThreadPoolExecutor(_COMPILERS) as pool:
+        ahead: deque[Future[Sweep]] = deque()
+        for group, width in zip(waiting, widths, strict=True):
+            ahead.append(pool.submit(compiled, group, width))
+            if len(ahead) > _COMPILERS:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+
+
+def is_study(out: Path) -> bool:
+    """Whether a directory is that of a study."""
+    return (out / STUDY).exists()
+
+
+def read_grid(out: Path) -> Grid | None:
+    """What the study in a directory was last asked for; None for one put together of others."""
+    grid = _read_study(out)["grid"]
+    return grid and {name: tuple(tuple(x) if isinstance(x, list) else x for x in grid[name]) for name in grid}
+
+
+def merge_studies(sources: Sequence[Path], out: Path) -> None:
+    """Puts the tables of several studies into one, in a directory that is new or empty, or a study's.
+
+    Raises:
+        ValueError: for a source without a table, tables that don't fit, or a directory in use by something else.
+    """
+    for source in sources:
+        require((source / RESULTS).exists(), "merge", str(source), f"a study's directory, with a {RESULTS}")
+    tables = [read_results(source / RESULTS) for source in sources]
+    write_results(out / RESULTS, merge([_prepare(out, None), *tables]))
+
+
+def _prepare(out: Path, grid: Grid | None) -> list[Record]:
+    """Makes a study's directory, or reads the table in it, which others may have been merged into."""
+    require(not out.exists() or out.is_dir(), "out", str(out), "a directory")
+    known = is_study(out)
+    free = known or not out.exists() or not any(out.iterdir())
+    require(free, "out", str(out), "a new or empty directory, or that of a study")
+    out.mkdir(parents=True, exist_ok=True)
+    study = _read_study(out) if known else {"widths": {}}
+    _write_study(out, {**study, "grid": grid and dict(grid)})
+    return read_results(out / RESULTS)
+
+
+def _read_study(out: Path) -> dict[str, Any]:
+    try:
+        found = json.loads((out / STUDY).read_text())
+        return {name: found[name] for name in ("grid", "widths")}
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{out / STUDY} must be a study's, got {error!r}") from error
+
+
+def _write_study(out: Path, study: dict[str, Any]) -> None:
+    write_atomically(out / STUDY, json.dumps(study, indent=1) + "\n")
+
+
+def _width(out: Path, config: TrainConfig, alone: Mesh, mesh: Mesh, most: int) -> int:
+    """Cells in lockstep on each device, as measured when the study first had a group of these shapes.
+
+    Results depend on it in their last digits, so that a study keeps it.
+    """
+    shapes = (config.dataset, config.architecture, config.hidden, config.latents, config.batch_size, config.dtype)
+    name = " ".join(str(x) for x in (mesh.size, "x", jax.devices()[0].device_kind, *shapes))
+    study = _read_study(out)
+    if name not in study["widths"]:
+        study["widths"][name] = measured_width(make_experiment(config, alone), mesh, most)
+        _write_study(out, study)
+    return int(study["widths"][name])

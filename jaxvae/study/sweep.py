@@ -1,0 +1,120 @@
+"""Many cells in one program: shared out over the devices, and on each a few at a time in lockstep."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from jaxvae.study.cells import Cell, Data, Scores, Segment, Steps, advance, make_data, score, segment_epochs
+from jaxvae.training import Experiment
+
+AXIS = "cells"
+
+
+def cell_mesh() -> Mesh:
+    """All devices, along one axis."""
+    return jax.make_mesh((jax.device_count(),), (AXIS,), axis_types=(AxisType.Auto,))
+
+
+class Trained(NamedTuple):
+    """What a group of cells leaves, on the host: leading axes are the cells (C,), and the curve's points (P,).
+
+    Attributes:
+        segments: with a leading axis (C, P), but for the steps: (C, T), all of them.
+        scores: of each cell.
+        seconds: of the group, without compilation.
+    """
+
+    segments: Segment
+    scores: Scores
+    seconds: float
+
+
+class Sweep:
+    """The programs of a group of cells, which share all of their configuration but learning rate and seed.
+
+    Args:
+        experiment: of that configuration, on a mesh of one device.
+        mesh: from ``cell_mesh``.
+        width: cells in lockstep on each device.
+        count: how many cells there are.
+
+    Attributes:
+        counts: which of the scored images, padded to whole batches, count.
+    """
+
+    def __init__(self, experiment: Experiment, mesh: Mesh, width: int, count: int) -> None:
+        self.experiment = experiment
+        self._mesh, self._count = mesh, count
+        # As even a load as there is, in lockstep of at most this width.
+        share = -(-count // mesh.size)
+        self._width = -(-share // -(-share // width))
+        self._padded = mesh.size * self._width * -(-share // self._width)
+        self._programs: tuple[Any, Any, Any] | None = None
+        data = make_data(experiment)
+        self.counts = data.counts
+        self._data = jax.device_put(data, NamedSharding(mesh, PartitionSpec()))
+
+    def _over_cells(self, one: Callable[..., Any], donate: tuple[int, ...] = ()) -> Any:
+        """The program of a function of the experiment, data that all cells share, and what each cell has."""
+
+        def share(data: Data, *cells: Any) -> Any:
+            return jax.lax.map(lambda cell: one(self.experiment, data, *cell), cells, batch_size=self._width)
+
+        def run(data: Data, *cells: Any) -> Any:
+            each = PartitionSpec(AXIS)
+            specs = (PartitionSpec(), *(each for _ in cells))
+            return jax.shard_map(share, mesh=self._mesh, in_specs=specs, out_specs=each, check_vma=False)(data, *cells)
+
+        return jax.jit(run, donate_argnums=donate)
+
+    def compile(self) -> None:
+        """Compiles what ``train`` calls; may be done ahead, in another thread."""
+        if self._programs is None:
+            start = jax.jit(self.experiment.begin).lower(jnp.uint32(0)).compile()
+            cell, state = Cell(np.float32(1), np.uint32(0)), start(jnp.uint32(0))
+            cells, states = self._placed([cell] * self._count, [state] * self._count)
+            programs = (self._over_cells(advance, donate=(2,)), self._over_cells(score))
+            self._programs = (
+                start,
+                programs[0].lower(self._data, cells, states).compile(),
+                programs[1].lower(self._data, states).compile(),
+            )
+
+    def _placed(self, *columns: Sequence[Any]) -> tuple[Any, ...]:
+        """Each column, with a value per cell, stacked and on the devices; places that are left hold the last again."""
+        rows = np.minimum(np.arange(self._padded), self._count - 1)
+        stacked = (jax.tree.map(lambda *x: jnp.stack(x), *(column[row] for row in rows)) for column in columns)
+        return jax.device_put(tuple(stacked), NamedSharding(self._mesh, PartitionSpec(AXIS)))
+
+    def train(self, learning_rates: Sequence[float], seeds: Sequence[int]) -> Iterator[Trained | None]:
+        """Trains and scores; answers None after each segment of the training, and in the end with what was found."""
+        self.compile()
+        assert self._programs is not None
+        start, advance_all, score_all = self._programs
+        began = time.perf_counter()
+        starts = {seed: start(jnp.uint32(seed)) for seed in dict.fromkeys(seeds)}
+        cells = [Cell(np.float32(rate), np.uint32(seed)) for rate, seed in zip(learning_rates, seeds, strict=True)]
+        placed, state = self._placed(cells, [starts[seed] for seed in seeds])
+        segments = []
+        for _ in range(self.segments):
+            state, segment = advance_all(self._data, placed, state)
+            segments.append(jax.device_get(segment))
+            yield None
+        scores = jax.device_get(score_all(self._data, state))
+        seconds = time.perf_counter() - began
+        found = Segment(
+            Steps(*(np.concatenate(x, axis=1) for x in zip(*(s.steps for s in segments), strict=True))),
+            *(np.stack(x, axis=1) for x in zip(*(s[1:] for s in segments), strict=True)),
+        )
+        found, scores = jax.tree.map(lambda x: x[: self._count], (found, scores))
+        yield Trained(found, scores, seconds)
+
+    @property
+    def segments(self) -> int:
+        """How often ``train`` answers before it is done."""
+        return self.experiment.config.epochs // segment_epochs(self.experiment.config)

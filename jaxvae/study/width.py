@@ -1,0 +1,65 @@
+"""How many cells to train in lockstep on each device: a matter of caches and cores, so it is measured."""
+
+import itertools
+import math
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from jaxvae.study.cells import make_data
+from jaxvae.study.sweep import AXIS
+from jaxvae.training import Experiment, TrainState, train_step
+from jaxvae.training.feeds import resident_batch
+
+_FACTOR = 4  # from one width to the next that is tried
+_STEPS = 16  # in one call
+_SECONDS = 0.3  # of calls that are timed
+_GAIN = 0.95  # of the narrower program's time per cell, what a wider one's may be
+
+
+def measured_width(experiment: Experiment, mesh: Mesh, most: int) -> int:
+    """The first of 2, 8, 32, … up to ``most`` that four times as many in lockstep don't beat by 5 % per cell.
+
+    Args:
+        experiment: what each cell trains.
+        mesh: from ``cell_mesh``.
+        most: the number of cells on a device.
+    """
+    state = jax.jit(experiment.begin)(jnp.uint32(0))
+    best, fastest = most, math.inf
+    for width in (min(2 * _FACTOR**n, most) for n in itertools.count()):
+        seconds = _seconds_per_step(experiment, mesh, state, width) / width
+        if seconds > _GAIN * fastest:
+            break
+        best, fastest = width, seconds
+        if width == most:
+            break
+    return best
+
+
+def _seconds_per_step(experiment: Experiment, mesh: Mesh, state: TrainState, width: int) -> float:
+    """The shortest of a few calls: whatever else the machine does only adds."""
+    images = make_data(experiment).train
+    data = jax.tree.map(jnp.asarray, {**images, "order": np.arange(len(images["image"]))})
+    step = train_step(experiment.loss, experiment.tx)
+
+    def steps(state: TrainState) -> TrainState:
+        def one(state: TrainState, _: None) -> tuple[TrainState, None]:
+            return step(state, resident_batch(experiment, None, data, state.step))[0], None
+
+        return jax.lax.scan(one, state, None, _STEPS)[0]
+
+    each = PartitionSpec(AXIS)
+    states = jax.tree.map(lambda x: jnp.broadcast_to(x, (mesh.size * width, *x.shape)), state)
+    states = jax.device_put(states, NamedSharding(mesh, each))
+    program = jax.jit(jax.shard_map(jax.vmap(steps), mesh=mesh, in_specs=each, out_specs=each, check_vma=False))
+    jax.block_until_ready(program(states))
+    shortest, began = math.inf, time.perf_counter()
+    while time.perf_counter() - began < _SECONDS:
+        before = time.perf_counter()
+        jax.block_until_ready(program(states))
+        shortest = min(shortest, time.perf_counter() - before)
+    return shortest / _STEPS

@@ -1,0 +1,45 @@
+"""From a configuration to how the encoder's σ arises: its parameterization as matched, its bound, its gradient."""
+
+import dataclasses
+from typing import NamedTuple
+
+from jaxvae.chains import Chain, HardClip
+from jaxvae.parameterizations import Parameterization, log_variance, parameterization, with_gain
+from jaxvae.training.config import TrainConfig
+
+STD_MIN = 1e-4
+"""The bound on σ, where one is kept by a constraint: that of ``projected_std``."""
+
+
+class Latents(NamedTuple):
+    """How the encoder's σ arises.
+
+    Attributes:
+        parameterization: the named one, as matched; under a Lagrangian, the loss sees σ clipped at the bound, as there
+            is none beyond it.
+        raw_min: the bound that raw is projected on, or None.
+        multiplied: the bound that a Lagrange multiplier keeps raw above, or None.
+    """
+
+    parameterization: Parameterization
+    raw_min: float | None = None
+    multiplied: float | None = None
+
+
+def make_latents(config: TrainConfig) -> Latents:
+    """What the configuration names.
+
+    Raises:
+        ValueError: where ``init_std`` is out of the parameterization's range.
+    """
+    p = parameterization(config.parameterization)
+    if config.match == "gain":
+        p = with_gain(p, config.init_std, float(log_variance.log_std_gain(0.0)))
+    if config.constraint == "none":
+        return Latents(p)
+    bound = float(p.raw_from_std(STD_MIN))
+    if config.constraint == "projection":
+        return Latents(p, raw_min=bound)
+    parts = p.transform.parts if isinstance(p.transform, Chain) else (p.transform,)
+    clipped = dataclasses.replace(p, transform=Chain(HardClip(low=bound), *parts))
+    return Latents(clipped, multiplied=bound)
