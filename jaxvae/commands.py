@@ -6,8 +6,8 @@ OSError or ArithmeticError with one line for the user.
 
 import argparse
 import dataclasses
+import io
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -125,8 +125,8 @@ def compare(args: argparse.Namespace) -> int:
         command = "jaxvae compare --merge DIR ... --out DIR, of the studies that were joined"
     else:
         command = study.command(grid)
-    for line in study.write_report(study.read_results(out / study.RESULTS), out, command):
-        print(line)
+    answers, paths = study.write_report(study.read_results(out / study.RESULTS), out, command)
+    print(*(" ".join(answer) for answer in answers), *paths, sep="\n")
     return 0
 
 
@@ -284,10 +284,9 @@ def _traversals(run: "Run", terms: "Posterior", count: int, steps: int, reach: f
 
 def _save(figure: Any, path: Path) -> None:
     """The whole picture, or the file as it was; says where."""
-    partial = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
-        figure.savefig(partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    from jaxvae.training import write_atomically
+
+    content = io.BytesIO()
+    figure.savefig(content, format=path.suffix[1:])
+    write_atomically(path, content.getvalue())
     print(path, flush=True)

@@ -1,6 +1,7 @@
 """Maps of a study: what each quantity and transform comes to, and where training met numbers that aren't finite."""
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -18,11 +19,15 @@ _NOTHING = "#F4F4F4"
 
 
 class Field(NamedTuple):
-    """A field of the map of transforms: its text, its distance from the baseline (NaN: no colour), and whether it's sure."""
+    """A field of the map of transforms.
+
+    ``difference`` from the baseline gives it its colour, NaN none; ``sure`` is whether that isn't chance.
+    """
 
     text: str
     difference: float
     sure: bool = False
+    failed: bool = False
 
 
 class Skipped(NamedTuple):
@@ -40,7 +45,7 @@ class Skipped(NamedTuple):
 def transform_map(rows: Sequence[str], columns: Sequence[str], fields: Mapping[tuple[str, str], Field]) -> Figure:
     """The study in one picture: a row per transform, a column per quantity, blue where better than the baseline.
 
-    Fields without a difference are hatched, those that weren't tried grey.
+    Fields that failed are hatched, those that weren't tried grey.
 
     Args:
         rows: transforms.
@@ -60,23 +65,24 @@ def transform_map(rows: Sequence[str], columns: Sequence[str], fields: Mapping[t
             for c, column in enumerate(columns):
                 _draw_field(panel, r, c, fields.get((row, column)), colours, limit)
         _frame(panel, rows, columns)
-        panel.set_xlabel(
-            "NLL minus the baseline's in nats, with its interval; bold where that leaves out 0.\n"
-            f"Blue is better, orange worse, full colour from {limit:.2g} nats on."
+        figure.supxlabel(
+            "NLL minus the baseline's in nats, with its interval. Bold: sure, given how many are compared.\n"
+            f"Blue is better, orange worse, full colour from {limit:.2g} nats on.",
+            fontsize=SIZE,
         )
     return figure
 
 
 def _draw_field(panel: Axes, r: int, c: int, field: Field | None, colours: Colormap, limit: float) -> None:
     if field is None:
-        panel.add_patch(Rectangle((c - 0.5, r - 0.5), 1, 1, facecolor=_NOTHING, edgecolor="white"))
+        panel.add_patch(Rectangle((c - 0.48, r - 0.46), 0.96, 0.92, facecolor=_NOTHING))
         return
-    plain = not math.isfinite(field.difference)
-    colour = "white" if plain else colours(0.5 + 0.5 * float(np.clip(field.difference / limit, -1, 1)))
-    hatch = {"hatch": "////", "edgecolor": "#CCCCCC", "linewidth": 0} if plain else {"edgecolor": "white"}
-    panel.add_patch(Rectangle((c - 0.48, r - 0.47), 0.96, 0.94, facecolor=colour, **hatch))
+    known = math.isfinite(field.difference)
+    colour = colours(0.5 + 0.5 * float(np.clip(field.difference / limit, -1, 1))) if known else "white"
+    hatch = "////" if field.failed else None
+    panel.add_patch(Rectangle((c - 0.48, r - 0.46), 0.96, 0.92, facecolor=colour, edgecolor="#CCCCCC", hatch=hatch))
     weight = "bold" if field.sure else "normal"
-    box = {"facecolor": "white", "edgecolor": "none", "pad": 1.5} if plain else None
+    box = {"facecolor": "white", "edgecolor": "none", "pad": 1.5} if field.failed else None
     panel.text(c, r, field.text, ha="center", va="center", weight=weight, linespacing=1.15, bbox=box)
 
 
@@ -96,13 +102,18 @@ def skipped_map(
     across = min(len(settings), 2 if most <= 6 else 1)
     down = math.ceil(len(settings) / across)
     with quiet(SIZE):
-        figure = Figure(figsize=(WIDTH, 1.2 + (0.6 + 0.25 * len(names)) * down), dpi=100, layout="constrained")
+        figure = Figure(figsize=(WIDTH, 1.2 + (0.75 + 0.25 * len(names)) * down), dpi=100, layout="constrained")
         roomy(figure)
         panels = list(figure.subplots(down, across, squeeze=False, sharey=True).flat)
         for panel in panels[len(settings) :]:
             panel.remove()
         for panel, (title, skipped) in zip(panels, settings.items(), strict=False):
-            panel.set_title(title, loc="left", fontsize=SIZE, fontweight="bold")
+            panel.set_title(
+                textwrap.fill(title.replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}"), 32),
+                loc="left",
+                fontsize=SIZE,
+                fontweight="bold",
+            )
             _draw_shares(panel, skipped)
             _frame(panel, names, [f"{rate:g}" for rate in skipped.learning_rates])
             panel.set_xlabel("learning rate")
@@ -110,7 +121,8 @@ def skipped_map(
                 embolden(panel, baseline)
         used = {letter for skipped in settings.values() for row in skipped.letters for letter in row}
         keys = [Patch(facecolor="none", label=f"{x}  {text}") for x, text in causes.items() if x in used]
-        keys += [Patch(facecolor="none", edgecolor="black", linewidth=1.4, label="a run failed")]
+        if any(skipped.failed.any() for skipped in settings.values()):
+            keys.append(Patch(facecolor="none", edgecolor="black", linewidth=1.4, label="a run failed"))
         figure.legend(handles=keys, loc="outside lower center", ncols=3, frameon=False, handlelength=1)
     return figure
 

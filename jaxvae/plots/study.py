@@ -26,7 +26,7 @@ _HISTOGRAMS_ACROSS = 3
 
 
 class Line(NamedTuple):
-    """A variant's y (N,) over x (N,), ascending; not finite where it failed. The error is a half width, NaN for none."""
+    """A variant's y (N,) over ascending x (N,), not finite where it failed; the error is a half width, NaN for none."""
 
     name: str
     x: np.ndarray
@@ -35,7 +35,7 @@ class Line(NamedTuple):
 
 
 class Norms(NamedTuple):
-    """A variant's gradient norms: median, 99 % quantile and maximum (3,), inf where not finite; NaN if there are none."""
+    """A variant's gradient norms: median, 99 % quantile, maximum (3,); inf where not finite, NaN if there are none."""
 
     name: str
     head: np.ndarray
@@ -61,17 +61,15 @@ def nll_by_learning_rate(panels: Mapping[str, Sequence[Line]], baseline: Line) -
     lines = _checked(panels, baseline)
     low, high = _useful_range([line.y for line in lines])
     with quiet(SIZE):
-        figure, axes = _grid(len(panels), _ACROSS, 2.6)
+        figure, axes = _line_panels(panels)
         for panel, (title, members) in zip(axes, panels.items(), strict=True):
             panel.set_xscale("log")
             _draw_lines(panel, title, members, baseline, (low, high), marker="o")
             _draw_strip(panel, _coloured(members, baseline), (low, high))
             _learning_rate_axis(panel, np.unique(np.concatenate([line.x for line in lines])))
-        figure.supxlabel("learning rate", fontsize=SIZE)
+        _admit(axes, lines)
+        figure.supxlabel("learning rate\n▲ above the range shown     × not finite, in one seed or more", fontsize=SIZE)
         figure.supylabel("NLL in nats per image", fontsize=SIZE)
-        marks = (("^", "above the range shown"), ("x", "failed: not finite in a seed or more"))
-        keys = [Line2D([], [], linestyle="", marker=m, color=GREY, markersize=5, label=text) for m, text in marks]
-        figure.legend(handles=keys, loc="outside lower center", ncols=2, frameon=False)
     return figure
 
 
@@ -83,20 +81,22 @@ def elbo_by_step(panels: Mapping[str, Sequence[Line]], baseline: Line) -> Figure
     lines = _checked(panels, baseline)
     worst, top = _useful_range([-line.y for line in lines])
     with quiet(SIZE):
-        figure, axes = _grid(len(panels), _ACROSS, 2.6)
+        figure, axes = _line_panels(panels)
         for panel, (title, members) in zip(axes, panels.items(), strict=True):
             _draw_lines(panel, title, members, baseline, (-top, -worst), marker="")
             panel.set_ylim(-top, -worst)
             panel.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
+        _admit(axes, lines)
         figure.supxlabel("step", fontsize=SIZE)
         figure.supylabel("test ELBO in nats per image", fontsize=SIZE)
     return figure
 
 
 def gradient_ranges(variants: Sequence[Norms], baseline: str) -> Figure:
-    """Norms of the gradients of head and network: the median as a dot, a bar to the 99 % quantile, a line to the maximum.
+    """Norms of the gradients of head and network.
 
-    What isn't finite ends in an arrow at the right edge; the baseline's median is a line through all rows.
+    The median is a dot, with a bar to the 99 % quantile and a line to the maximum; what isn't finite ends in an arrow
+    at the right edge. The baseline's median is a line through all rows.
     """
     require(len(variants) > 0, "variants", len(variants), "at least one")
     every = np.concatenate([[*norms.head, *norms.network] for norms in variants])
@@ -126,22 +126,22 @@ def gradient_ranges(variants: Sequence[Norms], baseline: str) -> Figure:
 
 
 def std_comparison(variants: Sequence[Histogram], edges: np.ndarray, baseline: str) -> Figure:
-    """Histograms of log10 σ, a panel per variant, each to its own height, with the baseline's outline in grey.
+    """Histograms of log10 σ, a panel per variant, each to its own height, with the baseline's outline in black.
 
     Args:
         variants: of one or more, each with as many counts as there are bins.
         edges: of the bins, (B + 1,).
-        baseline: the name of one of them.
+        baseline: one's name.
     """
     require(len(variants) > 0, "variants", len(variants), "at least one")
     for histogram in variants:
         require(len(histogram.counts) == len(edges) - 1, histogram.name, len(histogram.counts), "a count per bin")
     shares = {h.name: h.counts / max(h.counts.sum(), 1) for h in variants}
-    # Bins that hold less than a thousandth of every variant don't set the range; from 0.01 to 3 is always in it.
+    # Bins that hold less than a thousandth of every variant don't set the range; from 0.1 to 3 is always in it.
     filled = np.flatnonzero(np.max(list(shares.values()), axis=0) > 1e-3)
-    low, high = np.min(edges[filled], initial=-2), np.max(edges[filled + 1], initial=0.5)
+    low, high = np.min(edges[filled], initial=-1), np.max(edges[filled + 1], initial=0.5)
     with quiet(SIZE):
-        figure, axes = _grid(len(variants), _HISTOGRAMS_ACROSS, 1.25)
+        figure, axes = _grid(len(variants), _HISTOGRAMS_ACROSS, 1.2 * math.ceil(len(variants) / _HISTOGRAMS_ACROSS))
         for panel, (name, share) in zip(axes, shares.items(), strict=True):
             # Next to a spike, such as that of inactive latents at σ = 1, the rest stays visible.
             heights, reference = np.sqrt(share), np.sqrt(shares.get(baseline, np.zeros_like(share)))
@@ -178,18 +178,25 @@ def _useful_range(series: Sequence[np.ndarray]) -> tuple[float, float]:
     if not tops:
         return 0.0, 1.0
     low, points = min(tops), np.concatenate(finite)
-    # To where half of the lines have their best, and three quarters of all points lie; yet no further than needed.
-    typical = max(float(np.median(tops)) - low, 0.25)
-    high = min(max(float(np.quantile(points, 0.75)), low + 2 * typical), low + 12 * typical, float(points.max()))
+    # What is near: the best of half of the lines, and a quarter of all points.
+    near = max(float(np.quantile(tops, 0.5, method="lower")), float(np.quantile(points, 0.25))) - low
+    high = min(max(float(np.quantile(points, 0.75)), low + 2 * near), low + 12 * near, float(points.max()))
     span = max(high - low, 1e-3 * abs(low), 1e-6)
     return low - 0.06 * span, low + 1.15 * span
 
 
+def _line_panels(panels: Mapping[str, Sequence[Line]]) -> tuple[Figure, list[Axes]]:
+    """A figure with room for the panels and their keys."""
+    keys = [2 + len(members) for members in panels.values()]
+    rows = [max(keys[i : i + _ACROSS]) for i in range(0, len(keys), _ACROSS)]
+    return _grid(len(panels), _ACROSS, sum(1.9 + 0.17 * row for row in rows))
+
+
 def _grid(count: int, across: int, height: float) -> tuple[Figure, list[Axes]]:
-    """A figure with so many panels, row by row."""
+    """A figure with so many panels, row by row, of this height in inches besides what stands below them."""
     columns = min(count, across)
     rows = math.ceil(count / columns)
-    figure = Figure(figsize=(WIDTH, 0.5 + height * rows), dpi=100, layout="constrained")
+    figure = Figure(figsize=(WIDTH, 0.5 + height), dpi=100, layout="constrained")
     roomy(figure)
     panels = list(figure.subplots(rows, columns, squeeze=False).flat)
     for panel in panels[count:]:
@@ -237,34 +244,34 @@ def _draw_lines(
 def _draw_strip(panel: Axes, coloured: Sequence[tuple[str, Line]], limits: tuple[float, float]) -> None:
     """Above the limits a strip with the marks of what isn't within them."""
     low, high = limits
-    ticks = [tick for tick in MaxNLocator(nbins=5).tick_values(low, high) if low <= tick <= high]
-    panel.set_yticks(ticks)
+    panel.set_yticks([tick for tick in MaxNLocator(nbins=5).tick_values(low, high) if low <= tick <= high])
     top = high + 0.11 * (high - low)
     panel.set_ylim(low, top)
     panel.axhspan(high, top, facecolor="#F0F0F0", zorder=3)
-    count = len(coloured)
-    for place, (colour, line) in enumerate(coloured):
-        aside = ScaledTranslation((place - (count - 1) / 2) * 0.09, 0, panel.figure.dpi_scale_trans)
-        finite = np.isfinite(line.y)
-        for marker, where in (("x", ~finite), ("^", finite & (line.y > high))):
-            x = line.x[where]
-            y = np.full(len(x), (high + top) / 2)
-            panel.plot(x, y, marker, color=colour, markersize=5, transform=panel.transData + aside, zorder=4)
+    marks: dict[float, list[tuple[str, str]]] = {}
+    for colour, line in coloured:
+        for x, y in zip(line.x.tolist(), line.y.tolist(), strict=True):
+            if not y <= high:
+                marks.setdefault(x, []).append((colour, "^" if math.isfinite(y) else "x"))
+    for x, found in marks.items():
+        for place, (colour, marker) in enumerate(found):
+            aside = (place - (len(found) - 1) / 2) * 0.09
+            where = panel.transData + ScaledTranslation(aside, 0, panel.figure.dpi_scale_trans)
+            panel.plot([x], [(high + top) / 2], marker, color=colour, markersize=5, transform=where, zorder=4)
 
 
 def _learning_rate_axis(panel: Axes, rates: np.ndarray) -> None:
-    if not len(rates):
-        return
-    panel.set_xlim(rates[0] / 1.4, rates[-1] * 1.4)
-    if rates[-1] >= 10 * rates[0]:
-        panel.xaxis.set_major_locator(LogLocator(numticks=6))
-    else:
+    if len(rates):
+        panel.set_xlim(rates[0] / 1.5, rates[-1] * 1.5)
+    if len(rates) and rates[-1] < 10 * rates[0]:
         panel.set_xticks(rates, [f"{rate:g}" for rate in rates])
+    else:
+        panel.xaxis.set_major_locator(LogLocator(numticks=6))
     panel.xaxis.set_minor_locator(NullLocator())
 
 
 def _draw_range(panel: Axes, row: int, norms: np.ndarray, low: float, high: float, colour: str) -> None:
-    median, most, maximum = (min(max(x, low), high) if x > 0 or x == 0 else math.nan for x in norms)
+    median, most, maximum = (min(max(x, low), high) if x >= 0 else math.nan for x in norms)
     if math.isnan(median):
         panel.text(0.5, row, "failed", transform=panel.get_yaxis_transform(), color=GREY, ha="center", va="center")
         return
@@ -279,6 +286,13 @@ def embolden(panel: Axes, name: str) -> None:
     """Sets one of the names along the y axis in bold."""
     for label in panel.get_yticklabels():
         label.set_fontweight("bold" if label.get_text() == name else "normal")
+
+
+def _admit(axes: Sequence[Axes], lines: Sequence[Line]) -> None:
+    """Where nothing could be drawn, says so."""
+    for panel in axes if not any(np.isfinite(line.y).any() for line in lines) else ():
+        panel.set_yticks([])
+        _say(panel, "no finite values")
 
 
 def _say(panel: Axes, text: str) -> None:

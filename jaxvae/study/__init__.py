@@ -5,7 +5,7 @@ from jaxvae.study.grid import QUICK as QUICK
 from jaxvae.study.grid import command as command
 from jaxvae.study.grid import configurations as configurations
 from jaxvae.study.grid import extended as extended
-#from jaxvae.study.report import write_report as write_report
+from jaxvae.study.report import write_report as write_report
 from jaxvae.study.results import RESULTS as RESULTS
 from jaxvae.study.results import read_results as read_results
 from jaxvae.study.run import compare as compare

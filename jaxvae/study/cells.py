@@ -159,11 +159,10 @@ def score(experiment: Experiment, data: Data, state: TrainState) -> Scores:
 
     found, (log_evidence, error), ends = jax.lax.map(one, (jnp.arange(len(data.counts)), data.test))
     counts = data.counts[..., None]
-    mean = jnp.sum(found.mean * counts, axis=(0, 1)) / jnp.sum(counts)
-    variance = jnp.sum(jnp.square(found.mean - mean) * counts, axis=(0, 1)) / jnp.sum(counts)
+    variance = jnp.var(found.mean, axis=(0, 1), where=counts)
     # Beyond the edges, into the first and last bin; a σ that isn't a number, nowhere.
     log_std = jnp.log10(found.std)
-    bins = jnp.clip(jnp.searchsorted(jnp.asarray(STD_EDGES, jnp.float32), log_std) - 1, 0, len(STD_EDGES) - 2)
+    bins = jnp.clip(jnp.searchsorted(jnp.asarray(STD_EDGES, jnp.float32), log_std, side="right") - 1, 0, len(STD_EDGES) - 2)
     histogram = jnp.zeros(len(STD_EDGES) - 1, jnp.int32).at[bins].add((counts & ~jnp.isnan(log_std)).astype(jnp.int32))
     return Scores(
         _mean(found.log_likelihood, data.counts),
@@ -172,7 +171,7 @@ def score(experiment: Experiment, data: Data, state: TrainState) -> Scores:
         error,
         jnp.sum(variance > ACTIVE),
         histogram,
-        jnp.sum(ends * counts[:, None], axis=(0, 2, 3)) / (jnp.sum(counts) * found.mean.shape[-1]),
+        jnp.sum(ends & counts[:, None], axis=(0, 2, 3)) / (jnp.sum(counts) * found.mean.shape[-1]),
     )
 
 

@@ -86,7 +86,7 @@ def drawings(outcomes: Sequence[Outcome]) -> Iterator[Drawing]:
 
 
 def place(comparison: Comparison) -> tuple[str, str]:
-    """The row (transform) and column (quantity) of a variant in the map; its name is the row where it's a special one."""
+    """A variant's row (transform) and column (quantity) in the map; special transforms have a row by variant's name."""
     config = comparison.points[0].records[0]["config"]
     p = PARAMETERIZATIONS.get(config["parameterization"])
     if p is None:
@@ -116,14 +116,15 @@ def _transforms(outcome: Outcome) -> Any:
 
 def _field(comparison: Comparison, baseline: str) -> plots.Field:
     if comparison.best is None:
-        return plots.Field("failed", math.nan)
+        return plots.Field("failed", math.nan, failed=True)
     if comparison.variant == baseline:
         return plots.Field(f"{comparison.best.mean:.2f} nats\nbaseline", 0.0)
     if comparison.difference is None:
         return plots.Field(f"{comparison.best.mean:.2f} nats\n(no baseline)", math.nan)
     mean, low, high, _ = comparison.difference
     interval = "no interval" if math.isnan(low) else f"[{signed(low)}, {signed(high)}]"
-    return plots.Field(f"{signed(mean)}\n{interval}", mean, comparison.difference.sign != 0)
+    sure = bool(comparison.adjusted and comparison.adjusted.sign)
+    return plots.Field(f"{signed(mean)}\n{interval}", mean, sure)
 
 
 def signed(x: float) -> str:

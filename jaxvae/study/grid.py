@@ -100,8 +100,9 @@ def configurations(grid: Grid) -> list[TrainConfig]:
         require(not config.streaming, "streaming", True, "false: a study's images stay on its devices")
         fitted = config.likelihood == "gaussian_optimal"
         require(not fitted, "likelihood", config.likelihood, "one whose σ isn't fitted after training")
-        make_latents(config).parameterization.raw_from_std(config.init_std)
         cells[config] = None
+    for config, *_ in groups(cells):
+        make_latents(config).parameterization.raw_from_std(config.init_std)  # refuses one out of range
     return list(cells)
 
 

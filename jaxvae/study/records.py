@@ -1,6 +1,5 @@
 """From what a group of cells leaves to their records in the table."""
 
-import json
 import operator
 from collections.abc import Sequence
 from typing import Any
@@ -9,19 +8,13 @@ import jax
 import numpy as np
 
 from jaxvae.study.cells import Scores, Segment
-from jaxvae.study.results import Record
+from jaxvae.study.results import Record, plain
 from jaxvae.study.sweep import Trained
 from jaxvae.training import TrainConfig, guard
 from jaxvae.training.evaluate import LogEvidence
 from jaxvae.training.records import versions
 
 _DIGITS = 7  # of what float32 holds
-
-
-def plain(config: TrainConfig) -> dict[str, Any]:
-    """A configuration as JSON would have it."""
-    values: dict[str, Any] = json.loads(config.to_json())
-    return values
 
 
 def describe(group: Sequence[TrainConfig], found: Trained, counts: np.ndarray) -> list[Record]:

@@ -4,6 +4,7 @@ A *cell* is one training run, named by its configuration. Its *variant* is what 
 constraint. Its *setting* is what else differs between the cells of a table, besides learning rate and seed.
 """
 
+import itertools
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxvae.training.records import write_atomically
-from jaxvae.transforms import require
+from jaxvae.training import TrainConfig, config_from_mapping, write_atomically
 
 RESULTS = "results.jsonl"
 
@@ -58,20 +58,25 @@ def settings(records: Sequence[Record]) -> list[dict[str, Any]]:
 
 
 def read_results(path: Path) -> list[Record]:
-    """The records of a table, the first of each cell; a last line that was cut off is left out.
+    """The records of a table, the first of each cell.
+
+    Fields of the configuration that a record of an older version lacks have their defaults; a last line that was cut
+    off is left out.
 
     Raises:
-        ValueError: for a line that isn't a record.
+        ValueError: for a line that isn't a record, or one of a configuration that isn't allowed.
     """
     whole = path.read_text().split("\n")[:-1] if path.exists() else []
-    found: dict[str, Record] = {}
+    records = []
     for number, line in enumerate(whole, 1):
         try:
             record = json.loads(line)
-            found.setdefault(cell(record["config"]), record)
+            records.append({**record, "config": plain(config_from_mapping(record["config"]))})
         except (ValueError, TypeError, KeyError) as error:
-            raise ValueError(f"{path}, line {number}, must be a record of a study, got {line[:40]!r}") from error
-    return list(found.values())
+            raise ValueError(
+                f"{path}, line {number}, must be a record of a study, got {line[:40]!r} ({error})"
+            ) from error
+    return merge([records])
 
 
 def write_results(path: Path, records: Iterable[Record]) -> None:
@@ -88,18 +93,15 @@ def _strict(x: Any) -> Any:
     return None if isinstance(x, float) and not math.isfinite(x) else x
 
 
-def merge(tables: Iterable[Sequence[Record]]) -> list[Record]:
-    """All tables in one; of a cell in several, the first record.
-
-    Raises:
-        ValueError: for tables whose cells have other fields, as those of different versions have.
-    """
+def merge(tables: Iterable[Iterable[Record]]) -> list[Record]:
+    """All tables in one; of a cell in several, the first record."""
     found: dict[str, Record] = {}
-    for table in tables:
-        for record in table:
-            found.setdefault(cell(record["config"]), record)
-    records = list(found.values())
-    for record in records:
-        names = set(record["config"]) ^ set(records[0]["config"])
-        require(not names, "config", ", ".join(sorted(names)), "a field of every merged table, or of none")
-    return records
+    for record in itertools.chain(*tables):
+        found.setdefault(cell(record["config"]), record)
+    return list(found.values())
+
+
+def plain(config: TrainConfig) -> dict[str, Any]:
+    """A configuration as JSON would have it."""
+    values: dict[str, Any] = json.loads(config.to_json())
+    return values

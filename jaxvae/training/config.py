@@ -15,7 +15,7 @@ from jaxvae.likelihoods import LIKELIHOODS
 from jaxvae.models import ACTIVATIONS, ARCHITECTURES
 from jaxvae.objectives import SCHEDULES
 from jaxvae.parameterizations import parameterization
-from jaxvae.training.optimizers import DECAYS
+from jaxvae.training.optimizers import DECAYS, OPTIMIZERS
 from jaxvae.transforms import require
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -76,7 +76,8 @@ class TrainConfig:
 
     epochs: int = _option(200, "passes over the training images")
     batch_size: int = _option(100, "images in a step, over all devices")
-    learning_rate: float = _option(3e-3, "Adam's highest learning rate")
+    optimizer: str = _option("adam", "what descends", *OPTIMIZERS)
+    learning_rate: float = _option(3e-3, "the highest learning rate")
     learning_rate_decay: str = _option("cosine", "after the warm-up: constant, or a half cosine to 0", *DECAYS)
     warmup_steps: int = _option(0, "steps in which the learning rate rises from 0")
     clip_norm: float | None = _option(None, "clip the gradient to this norm (default: no clipping)")

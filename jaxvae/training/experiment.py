@@ -55,7 +55,7 @@ class Experiment(NamedTuple):
     tx: optax.GradientTransformation
     learning_rate: optax.Schedule
     beta: optax.Schedule
-    bound: float | None
+    bound: float | None = None
 
     @property
     def dynamic(self) -> bool:
@@ -192,12 +192,12 @@ def _learning_rate(config: TrainConfig, peak: float, steps: int) -> optax.Schedu
 
 
 def _optimizer(config: TrainConfig, learning_rate: optax.Schedule) -> optax.GradientTransformation:
-    """Adam; and where σ is constrained by a Lagrangian, ascent of its multipliers."""
-    adam = make_optimizer(learning_rate, config.clip_norm)
+    """The model's; and where σ is constrained by a Lagrangian, ascent of its multipliers."""
+    descent = make_optimizer(learning_rate, config.clip_norm, optimizer=config.optimizer)
     if config.constraint != "lagrange":
-        return adam
+        return descent
     return optax.partition(
-        {"model": adam, _MULTIPLIERS: dual_ascent(config.multiplier_rate)},
+        {"model": descent, _MULTIPLIERS: dual_ascent(config.multiplier_rate)},
         lambda params: {name: name if name == _MULTIPLIERS else "model" for name in params},
     )
 

@@ -1,4 +1,7 @@
-"""Adam with warm-up, decay and clipping, and natural gradients, as parts of optax's chains."""
+"""Optimizers with warm-up, decay and clipping, and natural gradients, as parts of optax's chains."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 import chex
 import jax
@@ -7,6 +10,11 @@ import optax
 from jaxvae.gaussian import Gaussian
 from jaxvae.natural import natural_gradient
 from jaxvae.transforms import require
+
+OPTIMIZERS: Mapping[str, Callable[[optax.ScalarOrSchedule], optax.GradientTransformation]] = MappingProxyType(
+    {"adam": optax.adam, "sgd": lambda learning_rate: optax.sgd(learning_rate, momentum=0.9)}
+)
+"""Adam (Kingma & Ba 2015), and gradient descent with momentum (Polyak 1964)."""
 
 DECAYS = ("constant", "cosine")
 """The learning rate's course after the warm-up."""
@@ -37,17 +45,19 @@ def learning_rate_schedule(peak: float, steps: int, *, warmup_steps: int = 0, de
 
 
 def make_optimizer(
-    learning_rate: optax.ScalarOrSchedule, clip_norm: float | None = None
+    learning_rate: optax.ScalarOrSchedule, clip_norm: float | None = None, *, optimizer: str = "adam"
 ) -> optax.GradientTransformation:
-    """Adam (Kingma & Ba 2015), behind clipping of the gradient's global norm (Pascanu et al. 2013) where it is given.
+    """An optimizer, behind clipping of the gradient's global norm (Pascanu et al. 2013) where it is given.
 
     Raises:
-        ValueError: for a ``clip_norm`` that isn't above 0.
+        ValueError: for an optimizer that isn't in ``OPTIMIZERS``, or a ``clip_norm`` that isn't above 0.
     """
+    require(optimizer in OPTIMIZERS, "optimizer", optimizer, " or ".join(OPTIMIZERS))
+    tx = OPTIMIZERS[optimizer](learning_rate)
     if clip_norm is None:
-        return optax.adam(learning_rate)
+        return tx
     require(clip_norm > 0, "clip_norm", clip_norm, "above 0")
-    return optax.chain(optax.clip_by_global_norm(clip_norm), optax.adam(learning_rate))
+    return optax.chain(optax.clip_by_global_norm(clip_norm), tx)
 
 
 def scale_by_fisher() -> optax.GradientTransformation:

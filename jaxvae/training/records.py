@@ -18,11 +18,11 @@ CHECKPOINTS = "checkpoints"
 _PACKAGES = ("jaxvae", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """All of the text, or the file as it was."""
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """All of the content, or the file as it was."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        partial.write_text(text)
+        partial.write_bytes(content.encode() if isinstance(content, str) else content)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

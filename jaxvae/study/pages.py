@@ -1,0 +1,154 @@
+"""A report as one HTML file that needs nothing else, and as Markdown beside its figures."""
+
+import base64
+import html
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from jaxvae.study.table import WORDS, Table
+
+
+class Picture(NamedTuple):
+    """A figure as a PNG file: its name, what it shows, the caption below it ("" for none), its bytes."""
+
+    file: str
+    text: str
+    caption: str
+    png: bytes
+
+
+class Section(NamedTuple):
+    """A title, a line on how to read what follows, and figures."""
+
+    title: str
+    text: str
+    pictures: Sequence[Picture] = ()
+
+
+class Page(NamedTuple):
+    """All that a report says, in its order: ``answers`` are paragraphs of sentences, ``facts`` how it was run."""
+
+    title: str
+    answers: Sequence[Sequence[str]]
+    sections: Sequence[Section]
+    numbers: Section
+    table: Table
+    facts: Mapping[str, str]
+    command: str
+    notes: Sequence[str]
+
+
+_STYLE = """
+:root { color-scheme: light dark; --ink: #1b1b1b; --faint: #5b5b5b; --page: #fff; --line: #dcdcdc; --band: #f3f6f8;
+  --mark: #0072b2; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e8e8e8; --faint: #a8a8a8; --page: #16181a; --line: #3a3d40;
+  --band: #212528; --mark: #56b4e9; } }
+* { box-sizing: border-box; }
+body { margin: 0 auto; max-width: 74rem; padding: 1.5rem 1rem 4rem; background: var(--page); color: var(--ink);
+  font: 1rem/1.55 system-ui, sans-serif; overflow-wrap: anywhere; }
+h1 { font-size: 1.7rem; line-height: 1.2; margin: 0.5rem 0 1rem; }
+h2 { font-size: 1.25rem; margin: 2.75rem 0 0.25rem; }
+p, ul, dl { max-width: 46rem; margin: 0.5rem 0; }
+.answer { border-left: 4px solid var(--mark); background: var(--band); padding: 0.75rem 1rem; margin: 0.75rem 0; }
+.answer strong { display: block; font-size: 1.08rem; }
+.how, figcaption { color: var(--faint); font-size: 0.92rem; }
+.figures { display: grid; gap: 1.25rem; margin-top: 0.75rem;
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, 34rem), 1fr)); }
+figure { margin: 0; min-width: 0; }
+.scroll { overflow-x: auto; }
+img { display: block; width: 100%; min-width: 34rem; max-width: 45rem; height: auto; background: #fff;
+  border-radius: 6px; }
+table { border-collapse: separate; border-spacing: 0; font-size: 0.84rem; font-variant-numeric: tabular-nums;
+  overflow-wrap: normal; }
+th, td { padding: 0.35rem 0.4rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
+thead th { white-space: normal; vertical-align: bottom; line-height: 1.25; border-bottom: 2px solid var(--faint); }
+.word { text-align: left; }
+tbody th { font-weight: normal; }
+th:first-child { position: sticky; left: 0; background: var(--page); }
+.baseline th, .baseline td { background: var(--band); font-weight: bold; }
+dt { font-weight: bold; margin-top: 0.5rem; }
+dd { margin: 0; }
+pre { background: var(--band); padding: 0.75rem 1rem; overflow-x: auto; border-radius: 6px; white-space: pre-wrap; }
+"""
+
+
+def as_html(page: Page) -> str:
+    """A file that opens without a network: figures and style within, no script."""
+    e = html.escape
+    answers = "".join(f'<p class="answer"><strong>{e(a[0])}</strong> {e(" ".join(a[1:]))}</p>\n' for a in page.answers)
+    facts = "".join(f"<dt>{e(name)}</dt><dd>{e(text)}</dd>\n" for name, text in page.facts.items())
+    notes = "".join(f"<li>{e(note)}</li>\n" for note in page.notes)
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{e(page.title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
+        f"<h1>{e(page.title)}</h1>\n{answers}"
+        f"{''.join(map(_html_section, page.sections))}{_html_section(page.numbers)}{_html_table(page.table)}"
+        f"<h2>How it was run</h2>\n<dl>\n{facts}</dl>\n<p>The command that repeats it:</p>\n"
+        f"<pre><code>{e(page.command)}</code></pre>\n<h2>How to read it</h2>\n<ul>\n{notes}</ul>\n</body>\n</html>\n"
+    )
+
+
+def _html_section(section: Section) -> str:
+    e = html.escape
+    figures = "".join(
+        f"<figure>{f'<figcaption>{e(picture.caption)}</figcaption>' if picture.caption else ''}"
+        f'<div class="scroll"><img alt="{e(picture.text)}" '
+        f'src="data:image/png;base64,{base64.b64encode(picture.png).decode()}"></div></figure>\n'
+        for picture in section.pictures
+    )
+    shown = f'<div class="figures">\n{figures}</div>\n' if figures else ""
+    return f'<h2>{e(section.title)}</h2>\n<p class="how">{e(section.text)}</p>\n{shown}'
+
+
+def _html_table(table: Table) -> str:
+    if not table.rows:
+        return ""
+
+    def row(texts: Iterable[str], head: bool) -> str:
+        found = []
+        for i, (title, text) in enumerate(zip(table.head, texts, strict=True)):
+            tag = "th" if head or i == 0 else "td"
+            scope = "" if tag == "td" else ' scope="col"' if head else ' scope="row"'
+            kind = ' class="word"' if title in WORDS else ""
+            found.append(f"<{tag}{scope}{kind}>{html.escape(text)}</{tag}>")
+        return "".join(found)
+
+    marks = {True: ' class="baseline"', False: ""}
+    body = "".join(f"<tr{marks[r.baseline]}>{row(r.texts, False)}</tr>\n" for r in table.rows)
+    head = f"<thead><tr>{row(table.head, True)}</tr></thead>"
+    return f'<div class="scroll" tabindex="0">\n<table>\n{head}\n<tbody>\n{body}</tbody>\n</table>\n</div>\n'
+
+
+def as_markdown(page: Page) -> str:
+    """The same, with links to the figures' files."""
+    m = _markdown
+    blocks = [f"# {m(page.title)}"]
+    blocks += [f"**{m(a[0])}** {m(' '.join(a[1:]))}".strip() for a in page.answers]
+    for section in (*page.sections, page.numbers):
+        blocks += [f"## {m(section.title)}", m(section.text)]
+        for picture in section.pictures:
+            blocks += [m(picture.caption)] * bool(picture.caption) + [f"![{m(picture.text)}]({picture.file})"]
+    if page.table.rows:
+        rule = ["---" if title in WORDS else "---:" for title in page.table.head]
+        rows = [
+            page.table.head,
+            *([f"**{x}**" if r.baseline and x else x for x in map(m, r.texts)] for r in page.table.rows),
+        ]
+        lines = [" | ".join(texts) for texts in (map(m, rows[0]), rule, *rows[1:])]
+        blocks.append("\n".join(f"| {line} |" for line in lines))
+    blocks += ["## How it was run", "\n".join(f"- **{m(name)}**: {m(text)}" for name, text in page.facts.items())]
+    blocks += ["The command that repeats it:", "\n".join(f"    {line}" for line in page.command.splitlines())]
+    blocks += ["## How to read it", "\n".join(f"- {m(note)}" for note in page.notes)]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _markdown(text: str) -> str:
+    r"""Text in which nothing but itself is meant.
+
+    >>> print(_markdown("a|b <i> log_std"))
+    a\|b \<i\> log_std
+    """
+    # Underscores within words mean themselves already, and stay legible.
+    return re.sub(r"([\\`*<>|]|\](?=\()|(?<!\w)_|_(?!\w))", r"\\\1", " ".join(text.split()))

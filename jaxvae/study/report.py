@@ -1,0 +1,189 @@
+"""The report of a study: what its records say, in words, figures and a table, as HTML and as Markdown."""
+
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jaxvae.study.figures import DRAWN, describe, drawings
+from jaxvae.study.pages import Page, Picture, Section, as_html, as_markdown
+from jaxvae.study.results import Record, plain
+from jaxvae.study.statistics import LEVEL, TOLERANCE, Outcome, compare
+from jaxvae.study.table import BEHIND, table, target_elbo
+from jaxvae.study.verdict import verdict
+from jaxvae.training import TrainConfig, write_atomically
+
+_DPI = 200  # of figures that are 7.2 inches wide: sharp at twice 720 pixels
+
+_SECTIONS = {
+    "transforms": (
+        "Quantity and transform",
+        "What the network models, by how a raw number becomes it. Each variant at its best learning rate.",
+    ),
+    "learning_rates": (
+        "NLL over the learning rate",
+        "Lower is better. Means over seeds, with bands of one standard error; the baseline in grey in every panel.",
+    ),
+    "skipped": (
+        "Steps skipped",
+        "The share of training steps, in percent, whose update wasn't finite and so was not made; the letter says "
+        "where the first number that wasn't finite arose.",
+    ),
+    "gradients": (
+        "Gradient norms",
+        "Over the steps at each variant's best learning rate: median (dot), 99 % (bar), maximum (line). The dashed "
+        "line is the baseline's median.",
+    ),
+    "std": (
+        "Standard deviations",
+        "Histograms of the posterior's σ over test images and latents at each variant's best learning rate, all seeds "
+        "together; heights by their square root. The baseline's outline in black; dashed, the prior's σ = 1.",
+    ),
+    "curves": (
+        "Learning curves",
+        "Test ELBO while training at each variant's best learning rate, averaged over seeds. Higher is better.",
+    ),
+}
+
+
+class Report(NamedTuple):
+    """The answers that stand on top, paragraphs of sentences; and the files, the HTML first."""
+
+    answers: Sequence[Sequence[str]]
+    paths: Sequence[Path]
+
+
+def write_report(records: Sequence[Record], out: Path, command: str) -> Report:
+    """Writes ``report.html``, ``report.md`` and the figures into a directory, each whole or not at all.
+
+    Args:
+        records: a study's table, complete or not.
+        out: made if it doesn't exist.
+        command: what repeats the study, for the reader.
+    """
+    outcomes = compare(records)
+    page = make_page(records, outcomes, command)
+    out.mkdir(parents=True, exist_ok=True)
+    pictures = [picture for section in page.sections for picture in section.pictures]
+    files = {picture.file: picture.png for picture in pictures}
+    files |= {"report.md": as_markdown(page).encode(), "report.html": as_html(page).encode()}
+    for name, content in files.items():
+        write_atomically(out / name, content)
+    return Report(page.answers, [out / name for name in reversed(files)])
+
+
+def make_page(records: Sequence[Record], outcomes: Sequence[Outcome], command: str) -> Page:
+    """All that the report says."""
+    pictures = _pictures(outcomes)
+    several = len(outcomes) > DRAWN
+    sections = [Section(*_SECTIONS[kind], found) for kind, found in pictures.items()]
+    if several and sections:
+        note = f" Drawn are the first {DRAWN} of {len(outcomes)} settings; the table has all."
+        sections[0] = sections[0]._replace(text=sections[0].text + note)
+    variants = {comparison.variant for outcome in outcomes for comparison in outcome.comparisons}
+    datasets = _joined(record["config"]["dataset"] for record in records)
+    return Page(
+        f"How to model σ: {len(variants)} variant{'s' * (len(variants) != 1)} on {datasets or 'no data'}",
+        _answers(outcomes),
+        sections,
+        Section("All numbers", _table_text(outcomes)),
+        table(outcomes),
+        _facts(records),
+        command,
+        _notes(outcomes),
+    )
+
+
+def _pictures(outcomes: Sequence[Outcome]) -> dict[str, list[Picture]]:
+    """By kind, those of the first setting first."""
+    found: dict[str, list[Picture]] = {}
+    for kind, setting, figure in drawings(outcomes):
+        some = found.setdefault(kind, [])
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=_DPI)
+        text = f"{_SECTIONS[kind][0]}{f': {setting}' if setting else ''}"
+        some.append(Picture(f"{kind}{f'_{len(some) + 1}' * bool(some)}.png", text, setting, buffer.getvalue()))
+    return found
+
+
+def _answers(outcomes: Sequence[Outcome]) -> list[list[str]]:
+    """A paragraph per setting, and one per question beyond them."""
+    paragraphs = [verdict([outcome]) for outcome in outcomes]
+    for sentence in verdict(outcomes)[sum(map(len, paragraphs)) :]:
+        if not outcomes or "?" in sentence:
+            paragraphs.append([])
+        paragraphs[-1].append(sentence)
+    return paragraphs
+
+
+def _table_text(outcomes: Sequence[Outcome]) -> str:
+    targets = [(describe(outcome.setting), target_elbo(outcome)) for outcome in outcomes]
+    told = "; ".join(f"{x:.2f}{f' for {name}' if name else ''}".replace("-", "−") for name, x in targets if x == x)
+    return (
+        "Each variant at its best learning rate; skipped steps, their first cause and seconds are of all learning "
+        f"rates. Nats per test image. The target is the best variant's final test ELBO minus {BEHIND:g} nats"
+        f"{f': {told}' if told else ''}."
+    )
+
+
+def _facts(records: Sequence[Record]) -> dict[str, str]:
+    """What was varied, what was shared and isn't a default, and how much was done."""
+    configs = [record["config"] for record in records]
+    defaults = plain(TrainConfig())
+    varied = {
+        name: _joined(c[name] for c in configs) for name in ("parameterization", "constraint", "learning_rate", "seed")
+    }
+    fields = [name for name in (configs[0] if configs else {}) if name not in varied]
+    varied |= {
+        name: _joined(c[name] for c in configs) for name in fields if any(c[name] != configs[0][name] for c in configs)
+    }
+    shared = [
+        f"{name} = {_plain(configs[0][name])}"
+        for name in fields
+        if name not in varied and configs[0][name] != defaults.get(name)
+    ]
+    failed = sum(record["nll"] is None for record in records)
+    return {
+        "Varied": "; ".join(f"{name}: {values}" for name, values in varied.items()),
+        "The same in all runs, other than by default": ", ".join(shared) or "nothing",
+        "Runs": f"{len(records)}, of which {failed} failed",
+        "Steps in a run": _joined(record["steps"] for record in records),
+        "Importance samples per test image": _joined(c["samples"] for c in configs),
+        "Time": f"{sum(record['seconds'] for record in records):.0f} seconds, without compilation",
+        "Trained with": "; ".join(dict.fromkeys(_versions(record) for record in records)),
+    }
+
+
+def _versions(record: Record) -> str:
+    return ", ".join(f"{name} {version}" for name, version in record["versions"].items())
+
+
+def _notes(outcomes: Sequence[Outcome]) -> list[str]:
+    baselines = _joined(outcome.baseline for outcome in outcomes) or "none"
+    return [
+        "NLL is the negative log-likelihood of the test images by importance sampling, in nats per image: low is good.",
+        "± is the standard error of the mean over seeds: how much the mean would differ with other seeds.",
+        f"Differences are a variant's NLL minus the baseline's ({baselines}), taken seed by seed: runs of one seed "
+        "share initial weights, order of images and noise. The brackets hold their mean's interval at "
+        f"{100 * LEVEL:g} %, of this one comparison; the answer on top allows for the number of comparisons.",
+        "The best learning rate is chosen on the very seeds that are then compared, so that all NLLs are a little too "
+        "good, most so where they vary most.",
+        "A run failed where its NLL isn't finite; a learning rate at which any seed failed is never the best. The "
+        "first number that wasn't finite arose in the network (loc or raw), in the gaussian (σ, sample or KL), in the "
+        "likelihood, or only in the gradient.",
+        f"Decades: how wide a range of learning rates stays within {TOLERANCE:g} nat of the setting's best NLL; > "
+        "where the range goes on beyond the learning rates tried.",
+        "Gradient SNR is |mean| / standard deviation, over minibatches and noise, of the gradient by the raw bias, the "
+        "median over latents. σ at floor or ceiling is at the end of its range; σ dead has no gradient at all.",
+    ]
+
+
+def _joined(values: Iterable[Any]) -> str:
+    """Each value once, in order."""
+    return ", ".join(dict.fromkeys(map(_plain, values)))
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return "(" + " ".join(map(_plain, value)) + ")"
+    return f"{value:g}" if isinstance(value, float) else str(value)

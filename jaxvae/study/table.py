@@ -1,0 +1,123 @@
+"""The table of a report: a row per variant and setting, all numbers as text."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxvae.plots import percent
+from jaxvae.study.figures import describe, first_cause, signed
+from jaxvae.study.results import Record
+from jaxvae.study.statistics import LEVEL, TOLERANCE, Comparison, Outcome, Width, steps_to
+
+BEHIND = 2.0
+"""Nats by which the ELBO whose first reaching is timed lies below the best at the end of training."""
+
+NOTHING = "–"
+WORDS = ("variant", "setting", "first cause")
+"""Columns of words; all others are numbers."""
+
+
+class Row(NamedTuple):
+    """The texts of a row, and whether it's the baseline's."""
+
+    texts: tuple[str, ...]
+    baseline: bool
+
+
+class Table(NamedTuple):
+    """Column titles, and rows."""
+
+    head: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+
+def table(outcomes: Sequence[Outcome]) -> Table:
+    """All outcomes, setting by setting; the column of settings only where there are several."""
+    several = len(outcomes) > 1
+    rows = []
+    for outcome in outcomes:
+        target = target_elbo(outcome)
+        for comparison in outcome.comparisons:
+            own = comparison.variant == outcome.baseline
+            setting = {"setting": describe(outcome.setting)} if several else {}
+            row = {"variant": comparison.variant, **setting, **_numbers(comparison, target)}
+            if own and comparison.best:
+                row[_DIFFERENCE] = "baseline"
+            rows.append((row, own))
+    return Table(tuple(rows[0][0]) if rows else (), tuple(Row(tuple(row.values()), own) for row, own in rows))
+
+
+_DIFFERENCE = f"minus baseline [{100 * LEVEL:g}\N{NO-BREAK SPACE}%]"
+
+
+def _numbers(comparison: Comparison, target: float) -> dict[str, str]:
+    """Of a variant at its best learning rate, but for skipped steps and their cause, which are of all."""
+    best = comparison.best
+    records = best.records if best else ()
+
+    def mean(value: Callable[[Record], float | None], form: Callable[[float], str]) -> str:
+        numbers = [math.nan if (x := value(record)) is None else x for record in records]
+        average = math.fsum(numbers) / len(numbers) if numbers else math.nan
+        return form(average) if math.isfinite(average) else NOTHING
+
+    def saturated(end: str) -> str:
+        return mean(lambda record: record["saturation"][end], percent)
+
+    error = f" ± {best.standard_error:.2f}" if best and best.standard_error >= 0 else ""
+    skipped = np.concatenate([point.skipped for point in comparison.points])
+    return {
+        "best learning rate": f"{best.learning_rate:g}" if best else NOTHING,
+        "NLL ± s.e.": f"{best.mean:.2f}{error}" if best else "failed",
+        _DIFFERENCE: _difference(comparison),
+        "ELBO": mean(lambda record: record["elbo"], lambda x: f"{x:.2f}".replace("-", "−")),
+        f"decades within {TOLERANCE:g} nat": _width(comparison.width) if best else NOTHING,
+        "steps to target": _steps(records, target),
+        "steps skipped, %": percent(float(skipped.mean())),
+        "first cause": first_cause(comparison.points) or NOTHING,
+        "active units": mean(lambda record: record["active_units"], lambda x: f"{x:.1f}"),
+        "gradient SNR": mean(lambda record: _median(record["gradient_snr"]), lambda x: f"{x:.2f}"),
+        "σ at floor / ceiling / dead, %": " / ".join(map(saturated, ("floor", "ceiling", "dead"))) if best else NOTHING,
+        "seconds per run": _mean_seconds(comparison),
+    }
+
+
+def target_elbo(outcome: Outcome) -> float:
+    """The test ELBO whose first reaching is timed: a little below the best that any variant ends with; NaN for none."""
+    ends = [c.best.elbo.mean() for c in outcome.comparisons if c.best]
+    finite = [float(x) for x in ends if math.isfinite(x)]
+    return max(finite) - BEHIND if finite else math.nan
+
+
+def _difference(comparison: Comparison) -> str:
+    if comparison.difference is None:
+        return NOTHING
+    mean, low, high, _ = comparison.difference
+    return f"{signed(mean)}{'' if math.isnan(low) else f' [{signed(low)}, {signed(high)}]'}"
+
+
+def _width(width: Width) -> str:
+    return f"{'> ' if width.open_low or width.open_high else ''}{width.decades:.1f}"
+
+
+def _steps(records: Sequence[Record], target: float) -> str:
+    """The mean over the seeds that get there, and how many these are where not all do."""
+    found = [steps_to(record, target) for record in records] if math.isfinite(target) else []
+    reached = [step for step in found if step is not None]
+    if not reached:
+        return "never" if found else NOTHING
+    return (
+        f"{sum(reached) / len(reached):.0f}{f' ({len(reached)} of {len(found)})' if len(reached) < len(found) else ''}"
+    )
+
+
+def _median(values: Iterable[float | None]) -> float:
+    """Of those that are finite; NaN for none."""
+    finite = [value for value in values if value is not None]
+    return float(np.median(finite)) if finite else math.nan
+
+
+def _mean_seconds(comparison: Comparison) -> str:
+    seconds = [record["seconds"] for point in comparison.points for record in point.records]
+    return f"{sum(seconds) / len(seconds):.2g}" if max(seconds) < 100 else f"{sum(seconds) / len(seconds):.0f}"

@@ -1,0 +1,77 @@
+"""What a page holds is all there, as itself, in both forms."""
+
+import base64
+import html
+import re
+import xml.etree.ElementTree as ElementTree
+
+from jaxvae.study.pages import Page, Picture, Section, as_html, as_markdown
+from jaxvae.study.table import Row, Table
+
+NASTY = """<script src="http://x">alert('1')</script> a|b & *c* [d](http://e) `f` _g_"""
+PNG = b"\x89PNG not really"
+PAGE = Page(
+    f"title {NASTY}",
+    [["First.", "Second.", NASTY], ["Only."]],
+    [
+        Section(
+            f"section {NASTY}", f"how {NASTY}", [Picture("a.png", NASTY, "", PNG), Picture("b.png", "b", NASTY, PNG)]
+        )
+    ],
+    Section("numbers", "below"),
+    Table(("variant", "NLL"), (Row(("log_variance", "1"), True), Row((NASTY, "2"), False))),
+    {"varied": NASTY},
+    f"jaxvae compare {NASTY}\n--more",
+    [f"note {NASTY}"],
+)
+
+
+def test_html_says_it_all_and_nothing_of_it_is_markup():
+    text = as_html(PAGE)
+    assert "<script" not in text
+    assert "<a" not in text
+    # Well-formed, but for the declaration and the three void elements.
+    body = re.sub(r"<(meta|img)([^>]*)>", r"<\1\2/>", text.removeprefix("<!DOCTYPE html>\n"))
+    root = ElementTree.fromstring(body)
+    assert root.findtext("./body/h1") == f"title {NASTY}"
+    assert [row.findtext("th") for row in root.iter("tr")] == ["variant", "log_variance", NASTY]
+    assert [image.get("alt") for image in root.iter("img")] == [NASTY, "b"]
+    assert [image.get("src").split(",") for image in root.iter("img")] == [
+        ["data:image/png;base64", base64.b64encode(PNG).decode()]
+    ] * 2
+    assert [caption.text for caption in root.iter("figcaption")] == [NASTY]
+    assert root.findtext("./body/pre/code") == PAGE.command
+    assert [root.findtext(f".//{tag}") for tag in ("dt", "dd", "li")] == ["varied", NASTY, f"note {NASTY}"]
+    answers = ["".join(p.itertext()) for p in root.iter("p") if p.get("class") == "answer"]
+    assert [answer.strip() for answer in answers] == [f"First. Second. {NASTY}", "Only."]
+
+
+def test_html_aligns_numbers_and_marks_the_baseline():
+    text = as_html(PAGE)
+    assert '<th scope="col" class="word">variant</th><th scope="col">NLL</th>' in text
+    assert '<tr class="baseline"><th scope="row" class="word">log_variance</th><td>1</td></tr>' in text
+
+
+def unescaped(text: str) -> str:
+    return re.sub(r"\\([^a-zA-Z0-9\s])", r"\1", text)
+
+
+def test_markdown_says_it_all_and_nothing_of_it_is_markup():
+    text = as_markdown(PAGE)
+    assert text.startswith("# title ")
+    assert unescaped(text).count(NASTY) == 10
+    prose = "\n".join(line for line in text.splitlines() if not line.startswith("    "))
+    for mark in ("<script", "](http", "*c*", "`f`", "_g_", "|b"):
+        assert not re.search(r"(?<!\\)" + re.escape(mark), prose)
+    assert re.findall(r"(?<!\\)\]\(([^)]*)\)", prose) == ["a.png", "b.png"]
+    table = [re.split(r"(?<!\\)\|", line)[1:-1] for line in text.splitlines() if line.startswith("| ")]
+    assert [len(row) for row in table] == [2] * 4
+    assert [cell.strip() for cell in table[1]] == ["---", "---:"]
+    assert table[2][0].strip() == "**log_variance**"
+
+
+def test_a_page_without_rows_has_no_table():
+    bare = PAGE._replace(table=Table((), ()))
+    assert "<table" not in as_html(bare)
+    assert not re.search(r"^\|", as_markdown(bare), re.MULTILINE)
+    assert html.escape(NASTY) in as_html(bare)

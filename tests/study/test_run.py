@@ -1,0 +1,148 @@
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import pytest
+
+from jaxvae import study
+from jaxvae.study.run import STUDY
+
+GRID = {
+    "parameterization": ("log_variance", "softplus_std"),
+    "hidden": ((8,),),
+    "latents": (2,),
+    "epochs": (2,),
+    "batch_size": (80,),
+    "samples": (5,),
+    "learning_rate": (1e-3, 1e-2),
+    "seed": (0, 1),
+}
+
+
+def numbers(out):
+    """The table, but for the time that it took."""
+    return [{**record, "seconds": 0} for record in study.read_results(out / study.RESULTS)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    """The same programs are compiled once only, here and in other processes."""
+    folder = str(tmp_path_factory.mktemp("cache"))
+    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+    before = [getattr(jax.config, name) for name in names]
+    for name, value in zip(names, (folder, 0), strict=True):
+        jax.config.update(name, value)
+    yield {**os.environ, "JAX_COMPILATION_CACHE_DIR": folder, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    for name, value in zip(names, before, strict=True):
+        jax.config.update(name, value)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, cache):
+    out = tmp_path_factory.mktemp("study") / "whole"
+    seen = []
+    assert study.compare(GRID, out, watch=lambda name, share: seen.append((name, share)))
+    assert [share for _, share in seen] == sorted(share for _, share in seen)
+    assert seen[0] == ("log_variance", 0)
+    assert seen[-1] == ("softplus_std", 1)
+    return out
+
+
+def test_a_study_has_all_its_cells(whole):
+    configs = [record["config"] for record in numbers(whole)]
+    assert [(c["parameterization"], c["learning_rate"], c["seed"]) for c in configs] == [
+        (p, r, s) for p in GRID["parameterization"] for r in GRID["learning_rate"] for s in GRID["seed"]
+    ]
+    assert study.read_grid(whole) == GRID
+    assert study.is_study(whole)
+
+
+def test_a_finished_study_trains_nothing(whole, monkeypatch):
+    before = (whole / study.RESULTS).read_bytes()
+    monkeypatch.setattr("jaxvae.study.run.Sweep", None)
+    assert study.compare(GRID, whole)
+    assert (whole / study.RESULTS).read_bytes() == before
+
+
+def test_a_study_that_was_stopped_goes_on(whole, tmp_path):
+    groups = []
+    assert not study.compare(
+        GRID, tmp_path, watch=lambda name, share: groups.append(name), stop=lambda: "softplus_std" in groups
+    )
+    done = study.read_results(tmp_path / study.RESULTS)
+    assert [r["config"]["parameterization"] for r in done] == 4 * ["log_variance"]
+    (tmp_path / STUDY).write_text((whole / STUDY).read_text())  # the widths, that rounding depends on
+    assert study.compare(study.read_grid(tmp_path), tmp_path)
+    assert numbers(tmp_path) == numbers(whole)
+
+
+def test_more_cells_are_added_to_a_table(whole, tmp_path):
+    (tmp_path / STUDY).write_text((whole / STUDY).read_text())
+    (tmp_path / study.RESULTS).write_text("".join((whole / study.RESULTS).read_text().splitlines(True)[:4]))
+    trained = []
+    more = {**GRID, "parameterization": ("log_variance",), "seed": (0, 1, 2)}
+    assert study.compare(more, tmp_path, watch=lambda name, share: trained.append(name))
+    records = numbers(tmp_path)
+    assert records[:4] == numbers(whole)[:4]
+    assert [(r["config"]["learning_rate"], r["config"]["seed"]) for r in records[4:]] == [(1e-3, 2), (1e-2, 2)]
+
+
+def test_studies_are_merged(whole, tmp_path):
+    lines = (whole / study.RESULTS).read_text().splitlines(True)
+    for name, part in (("a", lines[:5]), ("b", lines[3:])):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / study.RESULTS).write_text("".join(part))
+    study.merge_studies([tmp_path / "a", tmp_path / "b"], tmp_path / "c")
+    assert numbers(tmp_path / "c") == numbers(whole)
+    assert study.read_grid(tmp_path / "c") is None
+    with pytest.raises(ValueError, match=r"merge must be a study's directory, with a results[.]jsonl, got .*nowhere"):
+        study.merge_studies([tmp_path / "nowhere"], tmp_path / "d")
+    assert not (tmp_path / "d").exists()
+
+
+def test_a_directory_in_use_is_refused(tmp_path):
+    (tmp_path / "letters.txt").write_text("mine")
+    with pytest.raises(ValueError, match="out must be a new or empty directory, or that of a study, got"):
+        study.compare(GRID, tmp_path)
+    with pytest.raises(ValueError, match="out must be a directory, got"):
+        study.compare(GRID, tmp_path / "letters.txt")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["letters.txt"]
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"grid": 1}'])
+def test_a_broken_study_is_refused(tmp_path, text):
+    (tmp_path / STUDY).write_text(text)
+    with pytest.raises(ValueError, match=r"study[.]json must be a study's, got"):
+        study.compare(GRID, tmp_path)
+
+
+def test_a_study_that_was_killed_ends_with_the_same_table(whole, cache, tmp_path):
+    """Two kills; many more are in ``benchmarks.kills``."""
+    out = tmp_path / "study"
+    out.mkdir()
+    (out / STUDY).write_text((whole / STUDY).read_text())
+    code = f"from pathlib import Path; from jaxvae import study; study.compare({GRID!r}, Path({str(out)!r}))"
+
+    def start():
+        return subprocess.Popen([sys.executable, "-c", code], env=cache)
+
+    process = start()
+    while not (out / study.RESULTS).exists():  # the first group is in the table
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert len(numbers(out)) in (4, 8)
+    process = start()
+    time.sleep(random.Random(0).uniform(1, 4))
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert start().wait() == 0
+    assert numbers(out) == numbers(whole)
+    assert {path.name for path in out.iterdir() if path.name[0] != "."} == {STUDY, study.RESULTS}
+    assert json.loads((out / STUDY).read_text())["widths"] == json.loads((whole / STUDY).read_text())["widths"]

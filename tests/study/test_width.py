@@ -1,0 +1,40 @@
+import itertools
+from types import SimpleNamespace
+
+import jax
+import pytest
+from jax.sharding import AxisType
+
+from jaxvae.study import width
+from jaxvae.study.sweep import cell_mesh
+from jaxvae.training import TrainConfig, make_experiment
+
+
+@pytest.fixture(scope="module")
+def experiment():
+    mesh = jax.make_mesh((1,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:1])
+    return make_experiment(TrainConfig(hidden=(4,), latents=2, batch_size=8), mesh)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "most", "expected"),
+    [
+        ({2: 2.0, 8: 7.0}, 8, 8),  # faster per cell
+        ({2: 2.0, 8: 7.7}, 8, 2),  # by less than 5 %
+        ({2: 2.0, 8: 4.0, 32: 17.0}, 100, 8),
+        ({2: 2.0, 5: 2.0}, 5, 5),
+        ({1: 1.0}, 1, 1),
+    ],
+)
+def test_it_grows_as_long_as_that_pays(experiment, monkeypatch, seconds, most, expected):
+    monkeypatch.setattr(width, "_seconds_per_step", lambda experiment, mesh, state, width: seconds.pop(width))
+    assert width.measured_width(experiment, cell_mesh(), most) == expected
+    assert not seconds  # no more were tried
+
+
+def test_a_step_is_timed_by_the_shortest_call(experiment, monkeypatch):
+    # It begins; then for each call: is there time left, before, after.
+    ticks = itertools.accumulate([0.0, *(0.0, 0.0, 0.1), *(0.0, 0.0, 0.05), *(0.0, 0.0, 0.2), 0.0])
+    monkeypatch.setattr(width, "time", SimpleNamespace(perf_counter=lambda: next(ticks)))
+    state = jax.jit(experiment.begin)(0)
+    assert width._seconds_per_step(experiment, cell_mesh(), state, 1) == pytest.approx(0.05 / 16)
