@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jaxvae import process
+from jaxvae.files import write_atomically
 
 if TYPE_CHECKING:
     from jaxvae.training import Posterior, Run, TrainConfig
@@ -233,7 +234,7 @@ def _report(run: "Run", out: Path, samples: int, split: str) -> None:
     from jaxvae import training
 
     result = training.evaluate(run, samples, split)
-    training.write_atomically(out / f"evaluation-{split}.json", json.dumps(result, indent=1) + "\n")
+    write_atomically(out / f"evaluation-{split}.json", json.dumps(result, indent=1) + "\n")
     bits = f", {result['bits_per_dimension']:.4f} bits/dim" if "bits_per_dimension" in result else ""
     print(
         f"{split} ELBO {result['elbo']:.3f} nats per image "
@@ -284,8 +285,6 @@ def _traversals(run: "Run", terms: "Posterior", count: int, steps: int, reach: f
 
 def _save(figure: Any, path: Path) -> None:
     """The whole picture, or the file as it was; says where."""
-    from jaxvae.training import write_atomically
-
     content = io.BytesIO()
     figure.savefig(content, format=path.suffix[1:])
     write_atomically(path, content.getvalue())

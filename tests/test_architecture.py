@@ -12,6 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "jaxvae"
 FLOORS = {
     "_version": 0,
+    "files": 0,
     "special": 0,
     "transforms": 1,
     "chains": 1,

@@ -16,7 +16,7 @@ import pytest
 from matplotlib.image import imread
 
 from benchmarks import kills
-from jaxvae import commands, training
+from jaxvae import commands, process, study, training
 from jaxvae.cli import main
 
 TINY = ("--latents", "3", "--hidden", "8", "--epochs", "2", "--batch-size", "80", "--samples", "2")
@@ -27,7 +27,7 @@ MODULE = (sys.executable, "-m", "jaxvae")
 @pytest.fixture(autouse=True)
 def _own_place(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(commands, "_use_compilation_cache", lambda: None)  # a setting for the whole process
+    monkeypatch.setattr(process, "use_compilation_cache", lambda: None)  # a setting for the whole process
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def run(tmp_path_factory):
     """A run's directory, and what was printed."""
     out = tmp_path_factory.mktemp("runs") / "tiny"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(commands, "_use_compilation_cache", lambda: None)
+        patch.setattr(process, "use_compilation_cache", lambda: None)
         assert main(["train", "--out", str(out), *TINY]) == 0
     return out
 
@@ -194,10 +194,64 @@ def test_a_signal_saves_and_ends_and_the_run_goes_on(tmp_path, number):
     assert epochs == list(range(1, step // 16 + 1))
 
 
+STUDY = (*TINY, "--learning-rate", "0.001", "0.01", "--seed", "0", "1", "--parameterization", "log_variance")
+
+
+def test_compare_trains_and_reports_and_goes_on(tmp_path, capsys):
+    assert main(["compare", *STUDY]) == 0
+    out, err = capsys.readouterr()
+    path = tmp_path / "runs" / "compare-digits"
+    assert out.splitlines()[0] == str(path.relative_to(tmp_path))
+    assert "log_variance is the only variant" in out
+    assert str((path / "report.html").relative_to(tmp_path)) in out
+    assert "0%  log_variance" in err
+    files = {"results.jsonl", "study.json", "report.html", "report.md", "learning_rates.png", "transforms.png"}
+    assert files <= {p.name for p in path.iterdir()}
+    records = study.read_results(path / study.RESULTS)
+    assert [(r["config"]["learning_rate"], r["config"]["seed"]) for r in records] == [
+        (rate, seed) for rate in (0.001, 0.01) for seed in (0, 1)
+    ]
+    assert {r["config"]["hidden"][0] for r in records} == {8}
+
+    (path / "report.html").unlink()
+    before = (path / study.RESULTS).read_bytes()
+    assert main(["compare", "--out", str(path)]) == 0  # drawn anew, nothing trained
+    assert (path / "report.html").exists()
+    assert (path / study.RESULTS).read_bytes() == before
+    command = re.search(r"jaxvae compare --parameterization.*", (path / "report.md").read_text())
+    assert "--learning-rate 0.001 0.01" in command[0]
+
+    assert main(["compare", "--merge", str(path), str(path), "--out", "both"]) == 0
+    assert (tmp_path / "both" / study.RESULTS).read_bytes() == before
+    assert main(["compare", "--out", "both"]) == 0
+    assert (tmp_path / "both" / study.RESULTS).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--learning-rate", "0"], "learning_rate must be above 0, got 0.0"),
+        (["--learning-rate", "0.1", "0.1"], "learning_rate must be each value once"),
+        (["--parameterization", "log_varience"], "nearest: log_variance"),
+        (["--init-std", "2"], "std must be in (0, 1) for sigmoid_std, got 2.0"),
+        (["--merge", "nowhere"], "--out must be given with --merge: where the merged table goes, got None"),
+        (
+            ["--merge", "nowhere", "--out", "x"],
+            "merge must be a study's directory, with a results.jsonl, got 'nowhere'",
+        ),
+        (["--batch-size", "5000"], "batch_size must be at most the 1297 training images, got 5000"),
+        (["--dataset", "mnits"], "did you mean mnist"),
+        (["--seed", "one"], "invalid int value: 'one'"),
+    ],
+)
+def test_compare_refuses_in_one_line(capsys, flags, words):
+    assert words in refusal(capsys, "compare", *flags)
+
+
 def test_killed_and_resumed_it_ends_as_if_never_killed(monkeypatch):
     for name, value in subprocess_environment().items():
         monkeypatch.setenv(name, value)
-    row = kills.survive(kills=2, epochs=20)
+    row = kills.survive("train", kills=2, epochs=20)
     assert row["kills"] == 2
     assert row["equal"] == row["runs"] >= 1
 

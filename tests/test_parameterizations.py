@@ -9,6 +9,7 @@ import oracles
 import pytest
 
 import jaxvae as jv
+from jaxvae.parameterizations import with_gain
 
 NAMES = sorted(jv.PARAMETERIZATIONS)
 PROMISED = re.split(
@@ -213,3 +214,31 @@ def test_sixteen_bit_raws_are_computed_in_float32():
             assert p.std(raw).dtype == jnp.float32
             np.testing.assert_array_equal(p.std(raw), p.std(raw.astype(jnp.float32)))
             assert jax.grad(lambda r, p=p: p.log_std(r).sum())(raw).dtype == dtype
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if n not in UNCONSTRAINED + TWO_TO_ONE])
+def test_with_gain_rescales_raw_and_nothing_else(name):
+    p = jv.parameterization(name)
+    scaled = with_gain(p, 0.6, 0.125)
+    assert scaled.name == name
+    assert type(scaled) is type(p)
+    raw = scaled.raw_from_std(0.6)
+    # Two roundings of raw, and the transform's own few ulp.
+    np.testing.assert_allclose(abs(scaled.log_std_gain(raw)), 0.125, rtol=3e-6)
+    factor = float(scaled.log_std_gain(raw) / p.log_std_gain(p.raw_from_std(0.6)))
+    some = np.float32([-1.5, 0.0, 0.3, 2.0])
+    np.testing.assert_allclose(scaled.log_std(some), p.log_std(some * np.float32(factor)), rtol=1e-5, atol=1e-6)
+
+
+def test_with_gain_makes_all_exponentials_one():
+    matched = with_gain(jv.log_std, 1.0, 0.5)
+    assert (matched.std(RAW) == jv.log_variance.std(RAW)).all()
+    assert with_gain(jv.log_variance, 3.0, 0.5) is jv.log_variance
+    assert with_gain(jv.nvae_log_std, 1.0, 0.5).transform.floor == jv.nvae_log_std.transform.floor
+
+
+def test_with_gain_refuses_a_std_without_one():
+    with pytest.raises(ValueError, match="std must be one at which the gain of projected_std is above 0"):
+        with_gain(jv.projected_std, 1e-4 * (1 - 1e-16), 0.5)
+    with pytest.raises(ValueError, match="std must be in"):
+        with_gain(jv.sigmoid_std, 2.0, 0.5)

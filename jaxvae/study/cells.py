@@ -160,19 +160,23 @@ def score(experiment: Experiment, data: Data, state: TrainState) -> Scores:
     found, (log_evidence, error), ends = jax.lax.map(one, (jnp.arange(len(data.counts)), data.test))
     counts = data.counts[..., None]
     variance = jnp.var(found.mean, axis=(0, 1), where=counts)
-    # Beyond the edges, into the first and last bin; a σ that isn't a number, nowhere.
-    log_std = jnp.log10(found.std)
-    bins = jnp.clip(jnp.searchsorted(jnp.asarray(STD_EDGES, jnp.float32), log_std, side="right") - 1, 0, len(STD_EDGES) - 2)
-    histogram = jnp.zeros(len(STD_EDGES) - 1, jnp.int32).at[bins].add((counts & ~jnp.isnan(log_std)).astype(jnp.int32))
     return Scores(
         _mean(found.log_likelihood, data.counts),
         _mean(jnp.sum(found.kl, axis=-1), data.counts),
         log_evidence,
         error,
         jnp.sum(variance > ACTIVE),
-        histogram,
+        _histogram(jnp.log10(found.std), counts),
         jnp.sum(ends & counts[:, None], axis=(0, 2, 3)) / (jnp.sum(counts) * found.mean.shape[-1]),
     )
+
+
+def _histogram(log_std: Array, counts: Array) -> Array:
+    """Beyond the edges, into the first and last bin; a σ that isn't a number, nowhere."""
+    bins = jnp.searchsorted(jnp.asarray(STD_EDGES, jnp.float32), log_std, side="right") - 1
+    empty = jnp.zeros(len(STD_EDGES) - 1, jnp.int32)
+    counted = jnp.where(counts & ~jnp.isnan(log_std), 1, 0)
+    return empty.at[jnp.clip(bins, 0, len(empty) - 1)].add(counted)
 
 
 def _loss(experiment: Experiment, params: chex.ArrayTree, batch: Any, key: Array) -> tuple[Array, Metrics]:

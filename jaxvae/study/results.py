@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxvae.training import TrainConfig, config_from_mapping, write_atomically
+from jaxvae.files import write_atomically
+from jaxvae.training import TrainConfig, config_from_mapping
 
 RESULTS = "results.jsonl"
 

@@ -52,7 +52,7 @@ def _differences(outcome: Outcome) -> list[str]:
     elif lost:
         answer = f"It matters for whether training works: runs of {_list(lost)} failed at every learning rate"
     elif judged:
-        answer = f"Not as far as this study can tell: {no_difference}"
+        answer = f"Not as far as this study can tell, each at its best learning rate: {no_difference}"
     elif others:
         answer = f"{unknown}: no other variant has two seeds in common with {base.variant}"
     else:
@@ -88,7 +88,7 @@ def _failures(outcome: Outcome) -> list[str]:
             told.append(
                 f"{comparison.variant} at {_list([f'{p.learning_rate:g}' for p in struck])} "
                 f"({sum(p.failures for p in struck)} of {_count(sum(len(p.records) for p in struck), 'run')} failed, "
-                f"{100 * skipped:.2g} % of steps skipped{first})"
+                f"{100 * skipped:.3g} % of steps skipped{first})"
             )
     return [f"Not finite at learning rates: {'; '.join(told)}."] if told else []
 

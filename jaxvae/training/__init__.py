@@ -14,7 +14,6 @@ from jaxvae.training.optimizers import scale_by_fisher as scale_by_fisher
 from jaxvae.training.records import CONFIG as CONFIG
 from jaxvae.training.records import METRICS as METRICS
 from jaxvae.training.records import read_metrics as read_metrics
-from jaxvae.training.records import write_atomically as write_atomically
 from jaxvae.training.run import NonFiniteError as NonFiniteError
 from jaxvae.training.run import Run as Run
 from jaxvae.training.run import encode as encode

@@ -16,6 +16,7 @@ import numpy as np
 from jax import Array
 from jax.experimental import multihost_utils
 
+from jaxvae.files import write_atomically
 from jaxvae.likelihoods import Bernoulli
 from jaxvae.training import guard, records
 from jaxvae.training.checkpoint import Checkpoints
@@ -209,8 +210,8 @@ def prepare_directory(config: TrainConfig, out: Path, resume: bool) -> None:
     others = [entry.name for entry in out.iterdir() if entry.name != records.VERSIONS] if out.exists() else []
     require(not others, "out", str(out), "a new or empty directory; or, to resume, that of a run")
     out.mkdir(parents=True, exist_ok=True)
-    records.write_atomically(out / records.VERSIONS, json.dumps(records.versions(), indent=1) + "\n")
-    records.write_atomically(path, config.to_json())
+    write_atomically(out / records.VERSIONS, json.dumps(records.versions(), indent=1) + "\n")
+    write_atomically(path, config.to_json())
 
 
 def load_run(out: Path) -> Run:

@@ -7,6 +7,7 @@ from ulp import ulp_error
 
 import jaxvae as jv
 from jaxvae.models import GaussianHead
+from jaxvae.models.heads import project
 
 
 def features(dtype=jnp.float32):
@@ -59,3 +60,43 @@ def test_a_head_learns_from_its_start():
     variables = head.init(quick.key(0), x)
     grads = jax.grad(lambda v: jnp.sum(jv.kl_divergence(head.apply(v, x)) + head.apply(v, x).mean))(variables)["params"]
     assert all((grads[layer]["kernel"] != 0).all() for layer in ("loc", "raw"))
+
+
+def test_projection_lets_only_gradients_pass_that_lead_back():
+    x = jnp.array([-1.0, -1.0, 2.0, 2.0, 0.5])
+    np.testing.assert_array_equal(project(x, 0.5), [0.5, 0.5, 2.0, 2.0, 0.5])
+    slopes = jnp.array([3.0, -3.0, 3.0, -3.0, 3.0])  # descent along the first leads further out
+    gradient = jax.grad(lambda x: jnp.sum(slopes * project(x, 0.5)))(x)
+    np.testing.assert_array_equal(gradient, [0.0, -3.0, 3.0, -3.0, 3.0])
+
+
+def test_projected_descent_reaches_the_nearest_allowed_point_and_returns_from_outside():
+    x = jnp.array([-5.0, -5.0, 4.0])
+    goals = jnp.array([2.0, -1.0, -3.0])
+    for _ in range(100):
+        x -= 0.2 * jax.grad(lambda x: jnp.sum(jnp.square(project(x, 0.5) - goals)) / 2)(x)
+    np.testing.assert_allclose(project(x, 0.5), [2.0, 0.5, 0.5], rtol=1e-6)
+
+
+def test_a_head_projects_and_preconditions():
+    x = features()
+    head = GaussianHead(3, jv.direct_std, 0.3, raw_min=0.1)
+    variables = jax.tree.map(lambda v: v - 0.1 * jnp.ones_like(v), head.init(quick.key(0), x))
+    q = head.apply(variables, x)
+    free = GaussianHead(3, jv.direct_std, 0.3).apply(variables, x)
+    assert (free.raw < 0.1).any()
+    np.testing.assert_array_equal(q.raw, jnp.maximum(free.raw, 0.1))
+
+    def gradient(preconditioned):
+        head = GaussianHead(3, jv.log_std, 0.3, preconditioned=preconditioned)
+
+        def loss(v):
+            q = head.apply(v, x)
+            return jnp.sum(q.raw) + 2 * jnp.sum(q.mean)
+
+        return jax.grad(loss)(head.init(quick.key(0), x))["params"]
+
+    plain, natural = gradient(False), gradient(True)
+    # Of (loc, raw), divided by 1/0.09 and by 2.
+    np.testing.assert_allclose(natural["loc"]["bias"], 0.09 * plain["loc"]["bias"], rtol=1e-5)
+    np.testing.assert_allclose(natural["raw"]["bias"], plain["raw"]["bias"] / 2, rtol=1e-5)

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType
 
-from jaxvae import ranges, training
-from jaxvae.study.cells import make_data, score, segment_epochs
-from jaxvae.study.records import describe
+from jaxvae import training
+from jaxvae.study.description import describe
 from jaxvae.study.results import STD_EDGES
 from jaxvae.study.sweep import Sweep, cell_mesh
 from jaxvae.training import TrainConfig, guard, make_experiment
@@ -105,23 +104,3 @@ def test_what_fails_is_counted_and_named():
     assert bad["cause"] in guard.CAUSES
     assert 0 < bad["first_skipped"] < 64
     assert bad["nll"] is None or not np.isfinite(bad["nll"])
-
-
-def test_the_saturated_are_counted():
-    config = dataclasses.replace(TINY, parameterization="sac_log_std", epochs=1)
-    made = sweep(config, 1)
-    state = jax.device_get(jax.jit(made.experiment.begin)(0))
-    state.params["params"]["head"]["raw"]["bias"] = np.float32([-25.0, 0.0, 3.0])
-    scores = jax.jit(lambda state: score(made.experiment, make_data(made.experiment), state))(state)
-    np.testing.assert_allclose(scores.saturation, [1 / 3, 1 / 3, 2 / 3], rtol=1e-6)
-    assert ranges.Saturation._fields == ("floor", "ceiling", "dead")
-    in_bins = np.histogram(np.log10([np.exp(-20), 1.0, np.exp(2)]), STD_EDGES)[0]
-    in_bins[0] += 1  # exp(-20) is below the first edge
-    assert scores.std_histogram.tolist() == (300 * in_bins).tolist()
-
-
-@pytest.mark.parametrize(
-    ("epochs", "every", "expected"), [(150, None, 6), (150, 7, 6), (7, 3, 1), (10, 20, 10), (1, None, 1)]
-)
-def test_segments_divide_the_epochs(epochs, every, expected):
-    assert segment_epochs(TrainConfig(epochs=epochs, evaluate_every=every)) == expected

@@ -27,7 +27,10 @@ def test_verdict_names_no_winner_where_the_adjusted_interval_includes_zero():
     log_std = next(c for c in outcome.comparisons if c.variant == "log_std")
     assert (log_std.difference.sign, log_std.adjusted.sign) == (-1, 0)  # half-widths 0.25 and 0.36
     sentences = verdict([outcome])
-    assert sentences[0] == "Not as far as this study can tell: no difference from log_variance seen, up to ±0.66 nats."
+    assert (
+        sentences[0]
+        == "Not as far as this study can tell, each at its best learning rate: no difference from log_variance seen, up to ±0.66 nats."
+    )
     assert not any("Better" in s or "Worse" in s for s in sentences)
 
 

@@ -7,7 +7,7 @@ import quick
 import jaxvae as jv
 from jaxvae.data import binarize, load, observe
 from jaxvae.models import GaussianHead
-from jaxvae.training import TrainConfig, make_experiment
+from jaxvae.training import TrainConfig, init_state, make_experiment, train_step
 
 TINY = {"hidden": (4,), "latents": 2, "batch_size": 64}
 
@@ -166,3 +166,43 @@ def test_every_parameterization_starts_alike_with_a_finite_gradient(name, prepar
     assert (grads["params"]["head"]["raw"]["bias"] != 0).all()
     for term in ("kl", "log_likelihood"):
         assert float(metrics[term]) == pytest.approx(float(reference[term]), rel=1e-5)
+
+
+def test_multipliers_push_what_is_below_the_bound_back():
+    experiment = tiny(parameterization="direct_std", constraint="lagrange", multiplier_rate=0.5, init_std=0.3)
+    params, batch, key = init(experiment), batch_of(experiment), quick.key(1)
+    assert params["multipliers"]["raw"].tolist() == [0.0, 0.0]
+    params["params"]["head"]["raw"]["bias"] = jnp.array([-0.4, 0.3])
+    state = init_state(params, experiment.tx, key)
+    step = jax.jit(train_step(experiment.loss, experiment.tx))
+    state, metrics = step(state, batch)
+    assert metrics["skipped"] == 0  # the loss sees σ clipped
+    violation = 0.4 + experiment.bound
+    np.testing.assert_allclose(state.params["multipliers"]["raw"], [0.5 * violation, 0.0], rtol=1e-6)
+    grads = jax.jit(jax.grad(lambda p: experiment.loss(p, batch, key)[0]))(state.params)
+    bias = grads["params"]["head"]["raw"]["bias"]
+    np.testing.assert_allclose(bias[0], -state.params["multipliers"]["raw"][0], rtol=1e-5)
+    for _ in range(400):
+        state, metrics = step(state, batch)
+    assert state.params["params"]["head"]["raw"]["bias"][0] > experiment.bound
+
+
+def test_another_learning_rate_is_another_configuration():
+    experiment, other = tiny(warmup_steps=3), tiny(warmup_steps=3, learning_rate=0.2)
+    grads = jax.jit(experiment.begin)(0).params
+    state = other.tx.init(grads)
+    for rate in (0.2, jnp.float32(0.2)):
+        changed = experiment.with_learning_rate(rate)
+        new = state
+        for _ in range(5):
+            got, _ = changed.tx.update(grads, new)
+            want, new = other.tx.update(grads, new)
+            for x, y in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+                np.testing.assert_allclose(x, y, rtol=1e-6)
+
+
+def test_a_preconditioner_and_a_match_reach_the_head():
+    head = tiny(precondition="fisher", match="gain", parameterization="log_std").model.head
+    assert head.preconditioned
+    assert head.parameterization.std(1.0) == jv.log_variance.std(1.0)
+    assert tiny(parameterization="direct_std", constraint="projection").model.head.raw_min == np.float32(1e-4)

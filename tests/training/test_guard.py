@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import quick
 
+import jaxvae as jv
+from jaxvae.models import Terms
 from jaxvae.training import TrainConfig, guard, make_experiment
 
 
@@ -72,3 +74,25 @@ def test_a_bad_loss_of_finite_terms_is_named(made):
     experiment, params, batch = made
     said = guard.explain(experiment, params, {**batch, "beta": np.float32(np.inf)}, quick.key(1))
     assert "is the loss;" in said
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "expected"),
+    [
+        ("loc", np.nan, "network"),
+        ("raw", np.inf, "network"),
+        ("raw", 200.0, "gaussian"),  # σ² overflows
+        ("kl", np.nan, "gaussian"),
+        ("log_likelihood", -np.inf, "likelihood"),
+        (None, None, "gradient"),
+    ],
+)
+def test_the_cause_is_the_first_stage_that_is_not_finite(where, value, expected):
+    arrays = {name: np.zeros((3, 2), np.float32) for name in ("loc", "raw", "kl")}
+    arrays["log_likelihood"] = np.zeros(3, np.float32)
+    if where:
+        arrays[where][1:] = value
+        arrays["log_likelihood"][0] = np.nan  # what comes later doesn't matter
+    q = jv.Gaussian(arrays["loc"], arrays["raw"])
+    terms = Terms(jnp.asarray(arrays["log_likelihood"]), jnp.asarray(arrays["kl"]), q)
+    assert guard.CAUSES[int(jax.jit(guard.cause)(terms))] == expected

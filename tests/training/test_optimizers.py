@@ -132,3 +132,13 @@ def test_natural_steps_for_some_gaussians_only():
 def test_natural_steps_need_the_parameters():
     with pytest.raises(ValueError, match="scale_by_fisher needs the parameters"):
         scale_by_fisher().update(variational(), optax.EmptyState())
+
+
+def test_descent_with_momentum():
+    tx = make_optimizer(0.1, optimizer="sgd")
+    state = tx.init(jnp.zeros(1))
+    first, state = tx.update(jnp.array([1.0]), state)
+    second, _ = tx.update(jnp.array([2.0]), state)
+    np.testing.assert_allclose([first[0], second[0]], [-0.1, -0.1 * (0.9 * 1 + 2)], rtol=1e-6)
+    with pytest.raises(ValueError, match="optimizer must be adam or sgd, got 'adagrad'"):
+        make_optimizer(0.1, optimizer="adagrad")

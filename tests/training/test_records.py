@@ -49,15 +49,6 @@ def test_no_file_no_records(tmp_path):
     assert records.read_metrics(tmp_path / "none.jsonl") == []
 
 
-def test_writing_is_all_or_nothing(tmp_path):
-    path = tmp_path / "x.json"
-    records.write_atomically(path, "old")
-    with pytest.raises(UnicodeEncodeError):
-        records.write_atomically(path, "new \ud800")
-    assert path.read_text() == "old"
-    assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
-
-
 def test_versions_name_what_numbers_depend_on():
     versions = records.versions()
     assert {"jaxvae", "jax", "flax", "optax", "python", "device"} <= set(versions)

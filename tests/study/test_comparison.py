@@ -10,7 +10,7 @@ import jax
 import pytest
 
 from jaxvae import study
-from jaxvae.study.run import STUDY
+from jaxvae.study.comparison import STUDY
 
 GRID = {
     "parameterization": ("log_variance", "softplus_std"),
@@ -64,7 +64,7 @@ def test_a_study_has_all_its_cells(whole):
 
 def test_a_finished_study_trains_nothing(whole, monkeypatch):
     before = (whole / study.RESULTS).read_bytes()
-    monkeypatch.setattr("jaxvae.study.run.Sweep", None)
+    monkeypatch.setattr("jaxvae.study.comparison.Sweep", None)
     assert study.compare(GRID, whole)
     assert (whole / study.RESULTS).read_bytes() == before
 

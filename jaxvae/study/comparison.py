@@ -10,12 +10,13 @@ from typing import Any
 import jax
 from jax.sharding import AxisType, Mesh
 
+from jaxvae.files import write_atomically
+from jaxvae.study.description import describe
 from jaxvae.study.grid import Grid, configurations, groups
-from jaxvae.study.records import describe
 from jaxvae.study.results import RESULTS, Record, cell, merge, plain, read_results, variant, write_results
 from jaxvae.study.sweep import Sweep, cell_mesh
 from jaxvae.study.width import measured_width
-from jaxvae.training import TrainConfig, make_experiment, write_atomically
+from jaxvae.training import TrainConfig, make_experiment
 from jaxvae.transforms import require
 
 STUDY = "study.json"

@@ -1,0 +1,46 @@
+import jax
+import numpy as np
+import pytest
+from jax.sharding import AxisType
+
+from jaxvae import ranges
+from jaxvae.study.cells import make_data, score, segment_epochs
+from jaxvae.study.results import STD_EDGES
+from jaxvae.training import TrainConfig, make_experiment
+
+
+@pytest.fixture(scope="module")
+def experiment():
+    mesh = jax.make_mesh((1,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:1])
+    config = TrainConfig(
+        hidden=(16,), latents=3, batch_size=80, samples=7, parameterization="sac_log_std", conditional=True
+    )
+    return make_experiment(config, mesh)
+
+
+def test_test_images_are_padded_to_whole_batches(experiment):
+    data = make_data(experiment)
+    assert data.counts.shape == (2, 200)
+    assert data.counts.sum() == 300
+    test = experiment.scored["test"]
+    np.testing.assert_array_equal(data.test["image"][data.counts], test.images)
+    np.testing.assert_array_equal(data.test["label"][data.counts], test.labels)
+    np.testing.assert_array_equal(data.train["label"], experiment.dataset.train.labels)
+
+
+def test_the_saturated_are_counted(experiment):
+    state = jax.device_get(jax.jit(experiment.begin)(0))
+    state.params["params"]["head"]["raw"]["bias"] = np.float32([-25.0, 0.0, 3.0])
+    scores = jax.jit(lambda state: score(experiment, make_data(experiment), state))(state)
+    np.testing.assert_allclose(scores.saturation, [1 / 3, 1 / 3, 2 / 3], rtol=1e-6)
+    assert ranges.Saturation._fields == ("floor", "ceiling", "dead")
+    in_bins = np.histogram(np.log10([np.exp(-20), 1.0, np.exp(2)]), STD_EDGES)[0]
+    in_bins[0] += 1  # exp(-20) is below the first edge
+    assert scores.std_histogram.tolist() == (300 * in_bins).tolist()
+
+
+@pytest.mark.parametrize(
+    ("epochs", "every", "expected"), [(150, None, 6), (150, 7, 6), (7, 3, 1), (10, 20, 10), (1, None, 1)]
+)
+def test_segments_divide_the_epochs(epochs, every, expected):
+    assert segment_epochs(TrainConfig(epochs=epochs, evaluate_every=every)) == expected

@@ -1,0 +1,48 @@
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from jaxvae import process
+
+
+def test_a_first_signal_is_noted_and_a_second_ends(capsys):
+    before = signal.getsignal(signal.SIGINT)
+    with process.signals() as caught:
+        assert not caught
+        signal.raise_signal(signal.SIGTERM)
+        assert caught == [signal.SIGTERM]
+        assert capsys.readouterr().err == "stopping; once more to stop without saving\n"
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def told(code, **environment):
+    given = {**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu", **environment}
+    run = [sys.executable, "-c", f"import jax\nfrom jaxvae import process\n{code}"]
+    return subprocess.run(run, env=given, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def test_every_core_is_a_device():
+    cores = str(len(os.sched_getaffinity(0)))
+    assert told("process.use_every_core(); print(jax.device_count())") == cores
+    # Not where JAX has started, nor where the user has chosen.
+    assert told("jax.devices(); process.use_every_core(); print(jax.device_count())") == "1"
+    chosen = told(
+        "process.use_every_core(); print(jax.device_count())", XLA_FLAGS="--xla_force_host_platform_device_count=3"
+    )
+    assert chosen == "3"
+
+
+def test_programs_are_cached_apart_by_machine(tmp_path):
+    code = "process.use_compilation_cache(); jax.jit(lambda x: x + 1)(1.0)"
+    told(code, XDG_CACHE_HOME=str(tmp_path))
+    (folder,) = (tmp_path / "jaxvae").iterdir()
+    assert folder.name.startswith("jaxlib-")
+    assert any(folder.iterdir())
+    unusable = tmp_path / "file"
+    unusable.touch()
+    told(code, XDG_CACHE_HOME=str(unusable))  # goes on without
