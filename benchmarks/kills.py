@@ -1,6 +1,7 @@
 """Kills a run with SIGKILL at random moments and resumes it each time: does it end as if never killed, bit for bit?
 
-``python -m benchmarks.kills`` prints one line per kill and writes ``benchmarks/results/kills.json``.
+``python -m benchmarks.kills`` prints one line per kill and writes ``benchmarks/results/kills.json``;
+``python -m benchmarks.kills compare --kills 5 --epochs 50`` does the same with a study, and its table.
 """
 
 import argparse
@@ -9,6 +10,7 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,25 +19,17 @@ import time
 from pathlib import Path
 from typing import Any
 
-RESULT = Path(__file__).parent / "results" / "kills.json"
+RESULTS = Path(__file__).parent / "results"
+FLAGS = {
+    "train": "--resume --evaluate-every 5 --batch-size 80 --samples 1",
+    "compare": "--parameterization log_variance softplus_std sigmoid_std --constraint none --seed 0 1 --samples 10",
+}
 
 
-def start(out: Path, epochs: int) -> subprocess.Popen:
-    """A run of the command line that begins, or goes on, in ``out``."""
-    flags = [
-        "--out",
-        str(out),
-        "--resume",
-        "--epochs",
-        str(epochs),
-        "--evaluate-every",
-        "5",
-        "--batch-size",
-        "80",
-        "--samples",
-        "1",
-    ]
-    command = [sys.executable, "-m", "jaxvae", "train", *flags]
+def start(subject: str, out: Path, epochs: int) -> subprocess.Popen:
+    """A command that begins, or goes on, in ``out``."""
+    flags = ["--out", str(out), "--epochs", str(epochs), *FLAGS[subject].split()]
+    command = [sys.executable, "-m", "jaxvae", subject, *flags]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
 
 
@@ -46,8 +40,14 @@ def finish(process: subprocess.Popen) -> None:
         raise RuntimeError(f"exit status {process.returncode}: {error.decode()[-500:]}")
 
 
-def result(out: Path) -> tuple[str, str]:
-    """Digests of the last state, and of the metrics but for times."""
+def result(subject: str, out: Path) -> tuple[str, ...]:
+    """Digests of the last state and of the metrics, or of a study's table, but for times."""
+    if subject == "compare":
+        from jaxvae import study
+
+        table = [{**record, "seconds": 0} for record in study.read_results(out / study.RESULTS)]
+        return (hashlib.sha256(json.dumps(table).encode()).hexdigest(),)
+
     import jax
 
     from jaxvae import training
@@ -63,7 +63,7 @@ def result(out: Path) -> tuple[str, str]:
     return digest.hexdigest(), hashlib.sha256(json.dumps(timeless).encode()).hexdigest()
 
 
-def survive(kills: int, epochs: int, seed: int = 0) -> dict[str, Any]:
+def survive(subject: str, kills: int, epochs: int, seed: int = 0) -> dict[str, Any]:
     """Kills so many times, resuming each time, and compares what comes out with a run that was left alone.
 
     A run that ends before it is killed has to have come out right, too; the next one begins anew.
@@ -72,12 +72,15 @@ def survive(kills: int, epochs: int, seed: int = 0) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         for name in ("first", "alone"):  # the second finds programs compiled, as those to be killed will
             began = time.perf_counter()
-            finish(start(Path(folder) / name, epochs))
+            finish(start(subject, Path(folder) / name, epochs))
             span = time.perf_counter() - began
-        wanted = result(Path(folder) / "alone")
+        wanted = result(subject, Path(folder) / "alone")
         while True:
             out = Path(folder) / f"killed-{compared}"
-            process = start(out, epochs)
+            if subject == "compare":  # the same cells in lockstep, which the last digits depend on
+                out.mkdir()
+                shutil.copy(Path(folder) / "alone" / "study.json", out)
+            process = start(subject, out, epochs)
             while done < kills:
                 try:
                     process.wait(moments.uniform(0, 1) * span)
@@ -86,28 +89,38 @@ def survive(kills: int, epochs: int, seed: int = 0) -> dict[str, Any]:
                     os.killpg(process.pid, signal.SIGKILL)
                     process.communicate()
                     done += 1
-                    last = sorted((out / "checkpoints").glob("[0-9]*")) if out.exists() else []
-                    print(f"kill {done}: checkpoints {[path.name for path in last]}", flush=True)
-                    process = start(out, epochs)
+                    print(f"kill {done}: {_saved(subject, out)}", flush=True)
+                    process = start(subject, out, epochs)
             finish(process)
             compared += 1
-            equal += result(out) == wanted
+            equal += result(subject, out) == wanted
             if done == kills:
                 break
     return {"kills": done, "runs": compared, "equal": equal, "epochs": epochs, "seconds_alone": round(span, 1)}
 
 
+def _saved(subject: str, out: Path) -> str:
+    """What a kill left."""
+    if subject == "compare":
+        table = out / "results.jsonl"
+        return f"{len(table.read_text().splitlines()) if table.exists() else 0} cells"
+    return f"checkpoints {sorted(path.name for path in (out / 'checkpoints').glob('[0-9]*'))}"
+
+
 def main() -> None:
     """Runs the command."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("subject", choices=list(FLAGS), nargs="?", default="train")
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--epochs", type=int, default=200)
-    parser.add_argument("--out", type=Path, default=RESULT)
+    parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    row = survive(args.kills, args.epochs)
+    row = survive(args.subject, args.kills, args.epochs)
     print(row)
-    row = {"date": datetime.date.today().isoformat(), "command": "python -m benchmarks.kills", **row}
-    args.out.write_text(json.dumps(row, indent=1) + "\n")
+    command = f"python -m benchmarks.kills {args.subject} --kills {args.kills} --epochs {args.epochs}"
+    row = {"date": datetime.date.today().isoformat(), "command": command, **row}
+    name = "kills.json" if args.subject == "train" else f"kills-{args.subject}.json"
+    (args.out or RESULTS / name).write_text(json.dumps(row, indent=1) + "\n")
     if row["equal"] != row["runs"]:
         sys.exit("a run that was killed ended otherwise than one that wasn't")
 

@@ -106,12 +106,13 @@ def test_unwritable_out(capsys: pytest.CaptureFixture[str], tmp_path: Path, out:
 
 
 def test_nothing_half_written(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(self: Figure, path: Path) -> None:
-        path.write_bytes(b"half")
+    def full(self: Path, content: bytes) -> None:
+        with self.open("wb") as file:
+            file.write(content[:4])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Figure, "savefig", full)
-    Path("explain.png").write_bytes(b"old")
+    monkeypatch.setattr(Path, "write_bytes", full)
+    Path("explain.png").write_text("old")
     assert "No space left on device" in refusal(capsys, "explain", "log_std", "--out", ".")
     assert [p.name for p in Path().iterdir()] == ["explain.png"]
     assert Path("explain.png").read_bytes() == b"old"

@@ -36,7 +36,7 @@ def test_records_hold_what_was_found():
     assert first["steps"] == 4
     assert first["curve"] == {"step": [2, 4], "elbo": [-30, -20]}
     assert (first["skipped"], first["first_skipped"], first["cause"]) == (0, None, None)
-    assert first["gradient_norm"] == {"head": [2, 5, 5], "network": [1, 2.5, 2.5]}
+    assert first["gradient_norm"] == {"head": [3, 5, 5], "network": [1.5, 2.5, 2.5]}
     assert first["gradient_snr"][0] == 2
     assert math.isnan(first["gradient_snr"][1])
     assert first["std_histogram"] == [1, 2, 3]
@@ -46,5 +46,5 @@ def test_records_hold_what_was_found():
     assert first["versions"]["jax"]
     assert (second["skipped"], second["first_skipped"], second["cause"]) == (0.5, 1, "gaussian")
     assert math.isnan(second["nll"])
-    assert second["gradient_norm"]["head"][0] == 2
+    assert second["gradient_norm"]["head"][0] == 3
     assert second["gradient_norm"]["head"][2] == math.inf

@@ -115,7 +115,7 @@ def test_facts_are_what_differs_from_the_defaults():
     assert facts["Varied"].endswith("learning_rate: 0.01, 0.1; seed: 0, 1")
     assert facts["Runs"] == "4, of which 0 failed"
     assert facts["Importance samples per test image"] == "7"
-    assert "jax " in facts["Report written with"]
+    assert "jax " in facts["Trained with"]
 
 
 CASES = {

@@ -27,9 +27,9 @@ def test_verdict_names_no_winner_where_the_adjusted_interval_includes_zero():
     log_std = next(c for c in outcome.comparisons if c.variant == "log_std")
     assert (log_std.difference.sign, log_std.adjusted.sign) == (-1, 0)  # half-widths 0.25 and 0.36
     sentences = verdict([outcome])
-    assert (
-        sentences[0]
-        == "Not as far as this study can tell, each at its best learning rate: no difference from log_variance seen, up to ±0.66 nats."
+    assert sentences[0] == (
+        "Not as far as this study can tell, each at its best learning rate: "
+        "no difference from log_variance seen, up to ±0.66 nats."
     )
     assert not any("Better" in s or "Worse" in s for s in sentences)
 
@@ -45,8 +45,8 @@ def test_verdict_of_failures():
     assert sentences[0] == "It matters for whether training works: runs of direct_std failed at every learning rate."
     assert any(s.startswith("Of log_std and abs_std: no difference") for s in sentences)
     assert (
-        "Not finite at learning rates: direct_std at 0.01 and 0.1 (5 of 6 runs failed, 62 % of steps skipped, first in "
-        "gaussian and gradient); abs_std at 0.1 (0 of 3 runs failed, 0.1 % of steps skipped, first in network)."
+        "Not finite at learning rates: direct_std at 0.01 and 0.1 (5 of 6 runs failed, 62.5 % of steps skipped, "
+        "first in gaussian and gradient); abs_std at 0.1 (0 of 3 runs failed, 0.1 % of steps skipped, first in network)."
     ) in sentences
 
 
