@@ -45,8 +45,8 @@ def test_verdict_of_failures():
     assert sentences[0] == "It matters for whether training works: runs of direct_std failed at every learning rate."
     assert any(s.startswith("Of log_std and abs_std: no difference") for s in sentences)
     assert (
-        "Not finite at learning rates: direct_std at 0.01 and 0.1 (5 of 6 runs failed, 62.5 % of steps skipped, "
-        "first in gaussian and gradient); abs_std at 0.1 (0 of 3 runs failed, 0.1 % of steps skipped, first in network)."
+        "Not finite at learning rates: direct_std at 0.01 and 0.1 (5 of 6 runs failed, 62.5 % of steps skipped, first "
+        "in gaussian and gradient); abs_std at 0.1 (0 of 3 runs failed, 0.1 % of steps skipped, first in network)."
     ) in sentences
 
 
