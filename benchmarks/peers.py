@@ -1,0 +1,91 @@
+"""The Gaussian part of a VAE, as others write it, in a few lines each: what ``benchmarks.stress`` trains with.
+
+A form is a function ``(loc, raw, key) -> (z, kl)`` of elementwise Gaussians: a reparameterized sample, and
+KL(q ‖ N(0, 1)) in nats. It computes in the dtype in which its source's code would, which is that of ``raw``. All draw
+the same noise; where the source draws in the network's dtype, it is rounded to it.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+import jaxvae as jv
+from jaxvae.parameterizations import diffusers_log_variance, log_std, log_variance, scvi_variance, softplus_std
+
+Pair = tuple[Array, Array]
+
+
+class Form(NamedTuple):
+    """A way to compute (z, kl), the parameterization that it means, and where it is from."""
+
+    apply: Callable[[Array, Array, Array], Pair]
+    parameterization: jv.Parameterization
+    source: str
+
+
+def ours(p: jv.Parameterization) -> Form:
+    """The library's own."""
+
+    def apply(loc: Array, raw: Array, key: Array) -> Pair:
+        q = jv.Gaussian(loc, raw, p)
+        return jv.sample(key, q), jv.kl_divergence(q)
+
+    return Form(apply, p, "jaxvae")
+
+
+def noise(key: Array, like: Array) -> Array:
+    """Noise in an array's dtype."""
+    return jax.random.normal(key, like.shape).astype(like.dtype)
+
+
+def flax_vae(mean: Array, logvar: Array, key: Array) -> Pair:
+    """Log-variance; its noise is float32."""
+    z = mean + jnp.exp(0.5 * logvar) * jax.random.normal(key, logvar.shape)
+    return z, -0.5 * (1 + logvar - jnp.square(mean) - jnp.exp(logvar))
+
+
+def flax_nnx_toy_vae(mean: Array, raw: Array, key: Array) -> Pair:
+    """σ = exp(r), and log σ² from σ; its noise is float32."""
+    std = jnp.exp(raw)
+    return mean + std * jax.random.normal(key, mean.shape), 0.5 * (std**2 + mean**2 - 1 - jnp.log(std**2))
+
+
+def vdvae(mean: Array, logsigma: Array, key: Array) -> Pair:
+    """Log-std, against a second Gaussian that is N(0, 1) here."""
+    prior_mean = prior_logsigma = jnp.zeros_like(logsigma)
+    ratio = (jnp.exp(logsigma) ** 2 + (mean - prior_mean) ** 2) / jnp.exp(prior_logsigma) ** 2
+    return mean + jnp.exp(logsigma) * noise(key, mean), prior_logsigma - logsigma - 0.5 + 0.5 * ratio
+
+
+def diffusers(mean: Array, logvar: Array, key: Array) -> Pair:
+    """Log-variance, clipped."""
+    logvar = jnp.clip(logvar, -30, 20)
+    z = mean + jnp.exp(0.5 * logvar) * noise(key, mean)
+    return z, 0.5 * (jnp.square(mean) + jnp.exp(logvar) - 1 - logvar)
+
+
+def scvi_tools(mean: Array, raw: Array, key: Array) -> Pair:
+    """A variance with a floor, and PyTorch's KL of two normals by the ratio of their variances."""
+    std = jnp.sqrt(jnp.exp(raw) + 1e-4)
+    ratio = jnp.square(std / 1)
+    return mean + std * noise(key, mean), 0.5 * (ratio + jnp.square(mean / 1) - 1 - jnp.log(ratio))
+
+
+def distrax_softplus(mean: Array, raw: Array, key: Array) -> Pair:
+    """σ = softplus(r) in a Normal of distrax or TFP, whose KL goes by log σ."""
+    std = jax.nn.softplus(raw)
+    log_ratio = jnp.log(std)
+    return mean + std * noise(key, mean), 0.5 * jnp.square(mean) + 0.5 * jnp.expm1(2 * log_ratio) - log_ratio
+
+
+PEERS = {
+    "form of flax": Form(flax_vae, log_variance, "google/flax, examples/vae"),
+    "form of flax NNX": Form(flax_nnx_toy_vae, log_std, "google/flax, examples/nnx_toy_examples/05_vae.py"),
+    "form of VDVAE": Form(vdvae, log_std, "openai/vdvae, vae_helpers.py"),
+    "form of diffusers": Form(diffusers, diffusers_log_variance, "huggingface/diffusers, DiagonalGaussianDistribution"),
+    "form of scvi-tools": Form(scvi_tools, scvi_variance, "scverse/scvi-tools, Encoder; torch.distributions.kl"),
+    "form of distrax": Form(distrax_softplus, softplus_std, "google-deepmind/distrax, Normal; σ as in Haiku's VAE"),
+}
