@@ -4,8 +4,8 @@ BIN = $(VENV)/bin
 
 .PHONY: compare test lint types pytest docs build clean
 
-compare: $(VENV)/.installed  ## The main job on what the package brings along: a VAE of handwritten digits.
-	$(BIN)/jaxvae train
+compare: $(VENV)/.installed  ## The study on what the package brings along: every parameterization, handwritten digits.
+	$(BIN)/jaxvae compare
 
 test: lint types pytest  ## All that must pass.
 

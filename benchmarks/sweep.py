@@ -19,7 +19,7 @@ import numpy as np
 from jax.sharding import AxisType
 
 from jaxvae import process
-from jaxvae.study.cells import Cell, advance, make_data
+from jaxvae.study.cells import Cell, advance, make_data, orders
 from jaxvae.study.sweep import Sweep, cell_mesh
 from jaxvae.study.width import measured_width
 from jaxvae.training import TrainConfig, make_experiment
@@ -36,24 +36,24 @@ def measure(count: int, epochs: int, rounds: int, width: int | None = None) -> d
     width = width or measured_width(experiment, mesh, -(-count // mesh.size))
     rates, seeds = np.geomspace(1e-3, 1e-1, count).tolist(), list(range(count))
 
-    sweep = Sweep(experiment, mesh, width, count)
+    sweep = Sweep(experiment, mesh, width, rates, seeds)
     sweep.compile()
     data = jax.device_put(make_data(experiment), jax.devices()[0])
     start = jax.jit(experiment.begin)
-    one = jax.jit(functools.partial(advance, experiment), donate_argnums=2)
-    elbo = jax.block_until_ready(one(data, Cell(np.float32(rates[0]), np.uint32(0)), start(np.uint32(0))))[1].elbo
+    program = jax.jit(functools.partial(advance, experiment), donate_argnums=3)
+
+    def one(rate: float, seed: int) -> np.ndarray:
+        order = orders(np.array([seed], np.uint32), np.arange(epochs), len(experiment.dataset.train))
+        return jax.device_get(program(data, order, Cell(np.float32(rate), np.int32(0)), start(np.uint32(seed)))[1].elbo)
+
+    elbo = one(rates[0], seeds[0])
 
     def together() -> np.ndarray:
-        *_, found = sweep.train(rates, seeds)
+        *_, found = sweep.train()
         return found.segments.elbo[:, 0]
 
     def in_turn() -> np.ndarray:
-        found = []
-        for rate, seed in zip(rates, seeds, strict=True):
-            state = start(np.uint32(seed))
-            found.append(one(data, Cell(np.float32(rate), np.uint32(seed)), state)[1].elbo)
-            jax.block_until_ready(found[-1])
-        return np.array(found)
+        return np.array([one(rate, seed) for rate, seed in zip(rates, seeds, strict=True)])
 
     times: dict[str, list[float]] = {"together": [], "in_turn": []}
     sides = {"together": together, "in_turn": in_turn}

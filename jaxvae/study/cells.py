@@ -28,10 +28,10 @@ _BATCH = 200  # test images at a time, as in ``training.evaluate``
 
 
 class Cell(NamedTuple):
-    """What differs between the cells of one program."""
+    """What differs between the cells of one program: the learning rate, and which of the ``orders`` are its own."""
 
     learning_rate: Any
-    seed: Any
+    row: Any
 
 
 class Data(NamedTuple):
@@ -105,8 +105,19 @@ def segment_epochs(config: TrainConfig) -> int:
     return max(n for n in range(1, config.epochs_between_evaluations + 1) if config.epochs % n == 0)
 
 
-def advance(experiment: Experiment, data: Data, cell: Cell, state: TrainState) -> tuple[TrainState, Segment]:
-    """Trains for one segment."""
+@functools.partial(jax.jit, static_argnums=2)
+def orders(seeds: Array, epochs: Array, images: int) -> Array:
+    """The order of the training images for some seeds (S,) and epochs (E,): (S, E, images).
+
+    Cells of one seed share it, and it is the same for all groups, whose programs would be slower with a sort in them.
+    """
+    return jax.vmap(lambda seed: jax.vmap(lambda epoch: shuffle(seed, epoch, images))(epochs))(seeds)
+
+
+def advance(
+    experiment: Experiment, data: Data, some_orders: Array, cell: Cell, state: TrainState
+) -> tuple[TrainState, Segment]:
+    """Trains for the epochs of ``some_orders`` (S, E, N), one segment."""
     experiment = experiment.with_learning_rate(cell.learning_rate)
     step = train_step(
         functools.partial(_loss, experiment), experiment.tx, ema_decay=experiment.config.ema_decay, measure=_measure
@@ -117,11 +128,10 @@ def advance(experiment: Experiment, data: Data, cell: Cell, state: TrainState) -
         steps = Steps(metrics["head"], metrics["network"], metrics["skipped"] * (1 + metrics["cause"]))
         return state, (steps, metrics["raw"])
 
-    def epoch(state: TrainState, _: None) -> tuple[TrainState, tuple[Steps, Array]]:
-        order = shuffle(cell.seed, state.step // experiment.steps_per_epoch, len(data.train["image"]))
+    def epoch(state: TrainState, order: Array) -> tuple[TrainState, tuple[Steps, Array]]:
         return jax.lax.scan(functools.partial(one, order), state, None, experiment.steps_per_epoch)
 
-    state, (steps, gradients) = jax.lax.scan(epoch, state, None, segment_epochs(experiment.config))
+    state, (steps, gradients) = jax.lax.scan(epoch, state, some_orders[cell.row])
     steps, gradients = jax.tree.map(jnp.ravel, steps), gradients.reshape(-1, experiment.config.latents)
     key = _score_keys()[0]
 

@@ -57,8 +57,7 @@ def compare(
     for group, cost, sweep in zip(waiting, costs, _compiled_ahead(waiting, out), strict=True):
         name = variant({"config": plain(group[0])})
         watch(name, done / sum(costs))
-        trained = sweep.train([config.learning_rate for config in group], [config.seed for config in group])
-        for segment, found in enumerate(trained, 1):
+        for segment, found in enumerate(sweep.train(), 1):
             if found is not None:
                 records += describe(group, found, sweep.counts)
                 write_results(out / RESULTS, records)
@@ -75,7 +74,8 @@ def _compiled_ahead(waiting: Sequence[Sequence[TrainConfig]], out: Path) -> Iter
     widths = [_width(out, group[0], alone, mesh, -(-len(group) // mesh.size)) for group in waiting]
 
     def compiled(group: Sequence[TrainConfig], width: int) -> Sweep:
-        sweep = Sweep(make_experiment(group[0], alone), mesh, width, len(group))
+        rates, seeds = zip(*((config.learning_rate, config.seed) for config in group), strict=True)
+        sweep = Sweep(make_experiment(group[0], alone), mesh, width, rates, seeds)
         sweep.compile()
         return sweep
 

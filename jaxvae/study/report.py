@@ -174,7 +174,7 @@ def _notes(outcomes: Sequence[Outcome]) -> list[str]:
         "likelihood, or only in the gradient.",
         f"Decades: how wide a range of learning rates stays within {TOLERANCE:g} nat of the setting's best NLL; > "
         "where the range goes on beyond the learning rates tried.",
-        "Gradient SNR is |mean| / standard deviation, over the last steps of training, of the gradient by the raw bias, "
+        "Gradient SNR is |mean| / standard deviation, over the last steps of training, of the raw bias's gradient, "
         "the median over latents. σ at floor or ceiling is at the end of its range; σ dead has no gradient at all.",
     ]
 

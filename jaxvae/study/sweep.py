@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from jaxvae.study.cells import Cell, Data, Scores, Segment, Steps, advance, make_data, score, segment_epochs
+from jaxvae.study.cells import Cell, Scores, Segment, Steps, advance, make_data, orders, score, segment_epochs
 from jaxvae.training import Experiment
 
 AXIS = "cells"
@@ -35,37 +35,48 @@ class Trained(NamedTuple):
 
 
 class Sweep:
-    """The programs of a group of cells, which share all of their configuration but learning rate and seed.
+    """A group of cells, which share all of their configuration but learning rate and seed, and its programs.
 
     Args:
         experiment: of that configuration, on a mesh of one device.
         mesh: from ``cell_mesh``.
-        width: cells in lockstep on each device.
-        count: how many cells there are.
+        width: cells in lockstep on each device, at most.
+        learning_rates: of each cell, (C,).
+        seeds: of each cell, (C,).
 
     Attributes:
         counts: which of the scored images, padded to whole batches, count.
     """
 
-    def __init__(self, experiment: Experiment, mesh: Mesh, width: int, count: int) -> None:
+    def __init__(
+        self, experiment: Experiment, mesh: Mesh, width: int, learning_rates: Sequence[float], seeds: Sequence[int]
+    ) -> None:
         self.experiment = experiment
-        self._mesh, self._count = mesh, count
-        # As even a load as there is, in lockstep of at most this width.
-        share = -(-count // mesh.size)
+        self._mesh = mesh
+        self._seeds = list(dict.fromkeys(seeds))
+        pairs = zip(learning_rates, seeds, strict=True)
+        self._cells = [Cell(np.float32(rate), np.int32(self._seeds.index(seed))) for rate, seed in pairs]
+        # As even a load as there is.
+        share = -(-len(self._cells) // mesh.size)
         self._width = -(-share // -(-share // width))
-        self._padded = mesh.size * self._width * -(-share // self._width)
+        self._places = mesh.size * self._width * -(-share // self._width)
         self._programs: tuple[Any, Any, Any] | None = None
         data = make_data(experiment)
         self.counts = data.counts
-        self._data = jax.device_put(data, NamedSharding(mesh, PartitionSpec()))
+        self._data = self._everywhere(data)
+
+    @property
+    def segments(self) -> int:
+        """How often ``train`` answers before it is done."""
+        return self.experiment.config.epochs // segment_epochs(self.experiment.config)
 
     def _over_cells(self, one: Callable[..., Any], donate: tuple[int, ...] = ()) -> Any:
         """The program of a function of the experiment, data that all cells share, and what each cell has."""
 
-        def share(data: Data, *cells: Any) -> Any:
-            return jax.lax.map(lambda cell: one(self.experiment, data, *cell), cells, batch_size=self._width)
+        def share(data: tuple[Any, ...], *cells: Any) -> Any:
+            return jax.lax.map(lambda cell: one(self.experiment, *data, *cell), cells, batch_size=self._width)
 
-        def run(data: Data, *cells: Any) -> Any:
+        def run(data: tuple[Any, ...], *cells: Any) -> Any:
             each = PartitionSpec(AXIS)
             specs = (PartitionSpec(), *(each for _ in cells))
             return jax.shard_map(share, mesh=self._mesh, in_specs=specs, out_specs=each, check_vma=False)(data, *cells)
@@ -76,45 +87,47 @@ class Sweep:
         """Compiles what ``train`` calls; may be done ahead, in another thread."""
         if self._programs is None:
             start = jax.jit(self.experiment.begin).lower(jnp.uint32(0)).compile()
-            cell, state = Cell(np.float32(1), np.uint32(0)), start(jnp.uint32(0))
-            cells, states = self._placed([cell] * self._count, [state] * self._count)
+            cells, state = self._placed(self._cells, [start(jnp.uint32(0))] * len(self._cells))
             programs = (self._over_cells(advance, donate=(2,)), self._over_cells(score))
             self._programs = (
                 start,
-                programs[0].lower(self._data, cells, states).compile(),
-                programs[1].lower(self._data, states).compile(),
+                programs[0].lower((self._data, self._orders(0)), cells, state).compile(),
+                programs[1].lower((self._data,), state).compile(),
             )
 
     def _placed(self, *columns: Sequence[Any]) -> tuple[Any, ...]:
         """Each column, with a value per cell, stacked and on the devices; places that are left hold the last again."""
-        rows = np.minimum(np.arange(self._padded), self._count - 1)
+        rows = np.minimum(np.arange(self._places), len(self._cells) - 1)
         stacked = (jax.tree.map(lambda *x: jnp.stack(x), *(column[row] for row in rows)) for column in columns)
         return jax.device_put(tuple(stacked), NamedSharding(self._mesh, PartitionSpec(AXIS)))
 
-    def train(self, learning_rates: Sequence[float], seeds: Sequence[int]) -> Iterator[Trained | None]:
+    def _everywhere(self, x: Any) -> Any:
+        return jax.device_put(x, NamedSharding(self._mesh, PartitionSpec()))
+
+    def _orders(self, segment: int) -> Any:
+        """Those of the images in a segment, for each seed."""
+        length = segment_epochs(self.experiment.config)
+        epochs = np.arange(segment * length, (segment + 1) * length)
+        return self._everywhere(orders(np.array(self._seeds, np.uint32), epochs, len(self.experiment.dataset.train)))
+
+    def train(self) -> Iterator[Trained | None]:
         """Trains and scores; answers None after each segment of the training, and in the end with what was found."""
         self.compile()
         assert self._programs is not None
         start, advance_all, score_all = self._programs
         began = time.perf_counter()
-        starts = {seed: start(jnp.uint32(seed)) for seed in dict.fromkeys(seeds)}
-        cells = [Cell(np.float32(rate), np.uint32(seed)) for rate, seed in zip(learning_rates, seeds, strict=True)]
-        placed, state = self._placed(cells, [starts[seed] for seed in seeds])
+        starts = [start(jnp.uint32(seed)) for seed in self._seeds]
+        cells, state = self._placed(self._cells, [starts[cell.row] for cell in self._cells])
         segments = []
-        for _ in range(self.segments):
-            state, segment = advance_all(self._data, placed, state)
+        for number in range(self.segments):
+            state, segment = advance_all((self._data, self._orders(number)), cells, state)
             segments.append(jax.device_get(segment))
             yield None
-        scores = jax.device_get(score_all(self._data, state))
+        scores = jax.device_get(score_all((self._data,), state))
         seconds = time.perf_counter() - began
         found = Segment(
             Steps(*(np.concatenate(x, axis=1) for x in zip(*(s.steps for s in segments), strict=True))),
             *(np.stack(x, axis=1) for x in zip(*(s[1:] for s in segments), strict=True)),
         )
-        found, scores = jax.tree.map(lambda x: x[: self._count], (found, scores))
+        found, scores = jax.tree.map(lambda x: x[: len(self._cells)], (found, scores))
         yield Trained(found, scores, seconds)
-
-    @property
-    def segments(self) -> int:
-        """How often ``train`` answers before it is done."""
-        return self.experiment.config.epochs // segment_epochs(self.experiment.config)

@@ -23,12 +23,13 @@ def alone():
     return jax.make_mesh((1,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:1])
 
 
-def sweep(config, count, width=2, mesh=None):
-    return Sweep(make_experiment(config, alone()), mesh or cell_mesh(), width, count)
+def sweep(config, rates, seeds, width=2, mesh=None):
+    return Sweep(make_experiment(config, alone()), mesh or cell_mesh(), width, rates, seeds)
 
 
-def trained(made, rates, seeds):
-    *segments, found = made.train(rates, seeds)
+def trained(config, rates, seeds, width=2, mesh=None):
+    made = sweep(config, rates, seeds, width, mesh)
+    *segments, found = made.train()
     assert segments == made.segments * [None]
     cells = [
         dataclasses.replace(made.experiment.config, learning_rate=rate, seed=seed)
@@ -40,7 +41,7 @@ def trained(made, rates, seeds):
 @pytest.fixture(scope="module")
 def records():
     # Seven cells on eight devices: one device trains a copy, the last cell's, that isn't kept.
-    return trained(sweep(TINY, 7), (*RATES, *RATES, 0.1), (*SEEDS, 1, 2, 3, 4))
+    return trained(TINY, (*RATES, *RATES, 0.1), (*SEEDS, 1, 2, 3, 4))
 
 
 def test_a_cell_is_the_run_of_its_configuration(records, tmp_path):
@@ -69,7 +70,7 @@ def test_a_cell_is_the_run_of_its_configuration(records, tmp_path):
 
 def test_width_and_devices_do_not_matter(records):
     one = jax.make_mesh((1,), ("cells",), axis_types=(AxisType.Auto,), devices=jax.devices()[:1])
-    for again, expected in zip(trained(sweep(TINY, 3, 3, one), RATES, SEEDS), records, strict=False):
+    for again, expected in zip(trained(TINY, RATES, SEEDS, 3, one), records, strict=False):
         assert again["config"] == expected["config"]
         for name in ("elbo", "nll", "kl"):
             np.testing.assert_allclose(again[name], expected[name], rtol=1e-5)
@@ -83,21 +84,21 @@ def test_cells_differ_by_learning_rate_and_by_seed(records):
 
 @pytest.mark.parametrize(("count", "width", "expected"), [(15, 4, (2, 16)), (17, 4, (3, 24)), (3, 4, (1, 8))])
 def test_cells_are_shared_out_evenly(count, width, expected):
-    made = sweep(TINY, count, width)
-    assert (made._width, made._padded) == expected
+    made = sweep(TINY, (1e-2,) * count, range(count), width)
+    assert (made._width, made._places) == expected
 
 
 def test_parameterizations_share_start_order_and_noise(records):
     """log_precision is log_variance mirrored: the same numbers to the last digits, if all else is the same."""
     config = dataclasses.replace(TINY, parameterization="log_precision")
-    for one, other in zip(trained(sweep(config, 3), RATES, SEEDS), records, strict=False):
+    for one, other in zip(trained(config, RATES, SEEDS), records, strict=False):
         np.testing.assert_allclose(one["curve"]["elbo"], other["curve"]["elbo"], rtol=1e-5)
         np.testing.assert_allclose(one["nll"], other["nll"], rtol=1e-5)
 
 
 def test_what_fails_is_counted_and_named():
     config = dataclasses.replace(TINY, parameterization="direct_std", epochs=4, evaluate_every=2)
-    good, bad = trained(sweep(config, 2), (1e-4, 1.0), (0, 0))
+    good, bad = trained(config, (1e-4, 1.0), (0, 0))
     assert good["skipped"] == 0
     assert good["cause"] is good["first_skipped"] is None
     assert bad["skipped"] > 0
