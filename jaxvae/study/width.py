@@ -16,7 +16,7 @@ from jaxvae.training.feeds import resident_batch
 
 _FACTOR = 4  # from one width to the next that is tried
 _STEPS = 16  # in one call
-_SECONDS = 0.3  # of calls that are timed
+_SECONDS = 0.6  # of calls that are timed
 _GAIN = 0.95  # of the narrower program's time per cell, what a wider one's may be
 
 
