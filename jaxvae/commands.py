@@ -115,12 +115,17 @@ def compare(args: argparse.Namespace) -> int:
             asked = study.extended(study.QUICK if args.quick else study.DEFAULT, args.fields)
             grid = study.read_grid(args.out) if resumed else asked
             out = args.out or _unused(Path("runs") / f"compare-{Path(str(asked.get('dataset', ('digits',))[0])).stem}")
-            print(out, flush=True)
             if grid is not None:
                 with ShareProgress() as progress:
-                    complete = study.compare(grid, out, watch=progress.update, stop=lambda: bool(stopped))
+
+                    def watch(name: str, share: float) -> None:
+                        if share == 0:
+                            print(out, flush=True)
+                        progress.update(name, share)
+
+                    complete = study.compare(grid, out, watch=watch, stop=lambda: bool(stopped))
                 if not complete:
-                    print(f"stopped; to go on: jaxvae compare --out {out}")
+                    print(f"stopped and saved; to go on: jaxvae compare --out {out}")
                     return STOPPED
     if grid is None:
         command = "jaxvae compare --merge DIR ... --out DIR, of the studies that were joined"

@@ -10,8 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks import certify, contestants, ranges, train_step
+from benchmarks import certify, contestants, ranges, sweep, train_step
 from jaxvae import special
+from jaxvae.study.results import read_results
+from jaxvae.study.statistics import compare
+from jaxvae.study.verdict import verdict
 
 ROOT = Path(__file__).parents[1]
 
@@ -100,3 +103,24 @@ def test_what_cannot_run_is_left_out_with_its_reason(images, tmp_path):
     contestant.close()
     assert "no such one" in entry["note"]
     assert "examples_per_second" not in entry
+
+
+def test_the_study_on_mnist_is_complete_and_says_what_is_told_of_it():
+    records = read_results(ROOT / "benchmarks/results/compare-mnist/results.jsonl")
+    assert len(records) == 6 * 3 * 3
+    (outcome,) = compare(records)
+    sentences = " ".join(verdict([outcome]))
+    assert sentences in (ROOT / "benchmarks/results/compare-mnist/report.md").read_text().replace("*", "")
+    signs = {c.variant: c.adjusted.sign for c in outcome.comparisons if c.adjusted}
+    assert {name for name, sign in signs.items() if sign == 1} == {"sigmoid_std", "natural_softplus"}
+    assert -1 not in signs.values()
+    results = (ROOT / "benchmarks/RESULTS.md").read_text()
+    for comparison in outcome.comparisons:
+        cells = " | ".join(f"{p.mean:.2f} ± {p.standard_error:.2f}" for p in comparison.points)
+        assert f"| {comparison.variant} | {cells} |" in results
+
+
+def test_a_sweep_is_measured_beside_its_cells_in_turn():
+    row = sweep.measure(count=8, epochs=1, rounds=1, width=1)
+    assert row["ratio"] > 0
+    assert row["steps"] == 10

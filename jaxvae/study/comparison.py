@@ -1,5 +1,6 @@
 """A whole study: the cells that its table lacks are trained, group by group, and added to it."""
 
+import dataclasses
 import json
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -46,9 +47,11 @@ def compare(
         Whether the table is complete; False when the study was stopped.
 
     Raises:
-        ValueError: for a grid that isn't allowed, or a directory in use by something else.
+        ValueError: for a grid that isn't allowed, data that are missing or don't fit, or a directory in use by
+            something else; before anything is written.
     """
     cells = configurations(grid)
+    _check_data(cells)
     records = _prepare(out, grid)
     known = {cell(record["config"]) for record in records}
     waiting = groups(config for config in cells if cell(plain(config)) not in known)
@@ -68,9 +71,26 @@ def compare(
     return True
 
 
+def _check_data(cells: Sequence[TrainConfig]) -> None:
+    """Loads all data once, with the models that they have to fit."""
+    same: dict[str, Any] = {
+        "parameterization": "log_variance",
+        "constraint": "none",
+        "init_std": 1.0,
+        "learning_rate": 1.0,
+        "seed": 0,
+    }
+    for config in dict.fromkeys(dataclasses.replace(config, **same) for config in cells):
+        make_experiment(config, _one_device())
+
+
+def _one_device() -> Mesh:
+    return jax.make_mesh((1,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:1])
+
+
 def _compiled_ahead(waiting: Sequence[Sequence[TrainConfig]], out: Path) -> Iterator[Sweep]:
     """The groups' programs, each compiled while others run."""
-    mesh, alone = cell_mesh(), jax.make_mesh((1,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:1])
+    mesh, alone = cell_mesh(), _one_device()
     widths = [_width(out, group[0], alone, mesh, -(-len(group) // mesh.size)) for group in waiting]
 
     def compiled(group: Sequence[TrainConfig], width: int) -> Sweep:

@@ -174,7 +174,9 @@ def test_the_map_is_complete_and_the_bar_held():
     assert set(rows) == {(form, dtype) for form in stress.FORMS for dtype in stress.DTYPES}
     assert saved["seeds"] >= 20
     assert not [key for key, row in rows.items() if stress.missed_bar(row)]
-    lines = stress.compare(saved["rows"], saved["seeds"]).split("\n")
+    table = stress.compare(saved["rows"], saved["seeds"])
+    assert table.strip() in (RESULT.parents[1] / "RESULTS.md").read_text()
+    lines = table.split("\n")
     (line,) = (line for line in lines if NNX in line)
     assert line.startswith(f"| {NNX} | `log_std` | 24.2 (24.2) → 0.0 (0.0) |")
     assert lines[-1].count("(0.0)") == len(stress.DTYPES)
