@@ -171,7 +171,8 @@ def _add_compare_options(command: argparse.ArgumentParser) -> None:
 
     command.epilog = (
         "Every field takes one or more values, and all combinations are trained, several at a time on each device; on "
-        "CPUs, each core is made a device. What a table holds already isn't trained again."
+        "CPUs, each core is made a device. Only --hidden is one network's widths; and --precondition fisher has the "
+        "plain runs beside it. Cells that a table holds already aren't trained again."
     )
     command.set_defaults(fields={})
     text = "where table, report and figures go (default: a new one in runs); what is there already isn't trained again"

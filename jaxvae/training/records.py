@@ -11,18 +11,20 @@ from typing import Any
 
 import jax
 
+from jaxvae._version import __version__
 from jaxvae.files import write_atomically
 
 CONFIG, VERSIONS, METRICS = "config.json", "versions.json", "metrics.jsonl"
 CHECKPOINTS = "checkpoints"
 
-_PACKAGES = ("jaxvae", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
 def versions() -> dict[str, str]:
     """What a run's numbers may depend on besides its configuration."""
     device = jax.devices()[0]
     return {
+        "jaxvae": __version__,
         **{package: importlib.metadata.version(package) for package in _PACKAGES},
         "python": platform.python_version(),
         "device": f"{jax.device_count()} x {device.device_kind} ({device.platform})",
