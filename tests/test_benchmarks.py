@@ -13,7 +13,7 @@ import pytest
 from benchmarks import certify, contestants, ranges, sweep, train_step
 from jaxvae import special
 from jaxvae.study.results import read_results
-from jaxvae.study.statistics import compare
+from jaxvae.study.statistics import analyze
 from jaxvae.study.verdict import verdict
 
 ROOT = Path(__file__).parents[1]
@@ -108,7 +108,7 @@ def test_what_cannot_run_is_left_out_with_its_reason(images, tmp_path):
 def test_the_study_on_mnist_is_complete_and_says_what_is_told_of_it():
     records = read_results(ROOT / "benchmarks/results/compare-mnist/results.jsonl")
     assert len(records) == 6 * 3 * 3
-    (outcome,) = compare(records)
+    (outcome,) = analyze(records)
     sentences = " ".join(verdict([outcome]))
     assert sentences in (ROOT / "benchmarks/results/compare-mnist/report.md").read_text().replace("*", "")
     signs = {c.variant: c.adjusted.sign for c in outcome.comparisons if c.adjusted}

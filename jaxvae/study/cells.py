@@ -2,7 +2,8 @@
 
 A cell does what ``training.train`` and ``training.evaluate`` would do with its configuration, by the same functions
 and the same random numbers: cells of one seed have the same initial weights, order of images and noise, whatever the
-parameterization. Arrays are JAX's in a program, and NumPy's on the host.
+parameterization. Only that a cell goes on where a run would stop, after ``max_skipped`` updates that weren't finite, so
+that it is told how many there were. Arrays are JAX's in a program, and NumPy's on the host.
 """
 
 import functools

@@ -9,7 +9,7 @@ from jaxvae.files import write_atomically
 from jaxvae.study.figures import DRAWN, describe, drawings
 from jaxvae.study.pages import Page, Picture, Section, as_html, as_markdown
 from jaxvae.study.results import Record, plain
-from jaxvae.study.statistics import LEVEL, TOLERANCE, Outcome, compare
+from jaxvae.study.statistics import LEVEL, TOLERANCE, Outcome, analyze
 from jaxvae.study.table import BEHIND, table, target_elbo
 from jaxvae.study.verdict import verdict
 from jaxvae.training import TrainConfig
@@ -62,7 +62,7 @@ def write_report(records: Sequence[Record], out: Path, command: str) -> Report:
         out: made if it doesn't exist.
         command: what repeats the study, for the reader.
     """
-    outcomes = compare(records)
+    outcomes = analyze(records)
     page = make_page(records, outcomes, command)
     out.mkdir(parents=True, exist_ok=True)
     pictures = [picture for section in page.sections for picture in section.pictures]

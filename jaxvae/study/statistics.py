@@ -245,7 +245,7 @@ def steps_to(record: Record, elbo: float) -> int | None:
     return round(steps[i - 1] + share * (steps[i] - steps[i - 1]))
 
 
-def compare(records: Sequence[Record], baseline: str = "log_variance") -> list[Outcome]:
+def analyze(records: Sequence[Record], baseline: str = "log_variance") -> list[Outcome]:
     """Every variant against the baseline, each at its own best learning rate; one outcome per setting.
 
     A setting without the baseline takes its first variant in its stead: to take the best one would make the others look

@@ -9,7 +9,7 @@ from synthetic import DEFAULT, RATES, study
 from jaxvae.parameterizations import PARAMETERIZATIONS
 from jaxvae.plots.style import COLOURS
 from jaxvae.study import figures
-from jaxvae.study.statistics import compare
+from jaxvae.study.statistics import analyze
 from jaxvae.training.config import UNCONSTRAINED
 
 KINDS = ["transforms", "learning_rates", "skipped", "gradients", "std", "curves"]
@@ -17,7 +17,7 @@ HANDLED = [f"{name}+{handling}" for name in UNCONSTRAINED for handling in ("proj
 
 
 def placed(*variants: str) -> list[tuple[str, str]]:
-    (outcome,) = compare(study(variants, (0.01,), 1))
+    (outcome,) = analyze(study(variants, (0.01,), 1))
     return [figures.place(comparison) for comparison in outcome.comparisons]
 
 
@@ -36,7 +36,7 @@ def test_plain_transforms_have_a_row_and_special_ones_their_name():
 
 def test_every_registered_parameterization_is_in_the_map_and_in_one_panel():
     variants = [*PARAMETERIZATIONS, *HANDLED]
-    (outcome,) = compare(study(variants, (0.01,), 1))
+    (outcome,) = analyze(study(variants, (0.01,), 1))
     drawn = {d.kind: d.figure for d in figures.drawings([outcome])}
     assert len(drawn["transforms"].axes[0].texts) == len(variants)
     panels = drawn["learning_rates"].axes
@@ -48,7 +48,7 @@ def test_every_registered_parameterization_is_in_the_map_and_in_one_panel():
 
 def test_of_a_variant_are_drawn_its_seeds_at_its_best_rate():
     records = study(["log_variance", "log_std"])
-    (outcome,) = compare(records)
+    (outcome,) = analyze(records)
     drawn = {d.kind: d.figure for d in figures.drawings([outcome])}
     best = outcome.comparisons[1].best
     mine = [
@@ -72,14 +72,14 @@ def test_of_a_variant_are_drawn_its_seeds_at_its_best_rate():
 
 
 def test_gradient_norms_that_are_not_finite_are_infinite():
-    (outcome,) = compare(study(DEFAULT[:6], (0.01,), 3))
+    (outcome,) = analyze(study(DEFAULT[:6], (0.01,), 3))
     head = figures._norms(outcome.comparisons[5]).head
     assert np.isfinite(head[:2]).all()
     assert math.isinf(head[2])
 
 
 def test_skipped_steps_and_their_cause():
-    drawings = figures.drawings(compare(study(DEFAULT)))
+    drawings = figures.drawings(analyze(study(DEFAULT)))
     (panel,) = next(d.figure for d in drawings if d.kind == "skipped").axes
     said = {(round(t.get_position()[1]), round(t.get_position()[0])): t.get_text() for t in panel.texts}
     assert len(said) == len(DEFAULT) * len(RATES)
@@ -89,7 +89,7 @@ def test_skipped_steps_and_their_cause():
 
 def test_settings_have_a_figure_each_but_for_the_map_of_skipped_steps_and_not_too_many():
     fields = [{"latents": n} for n in range(2, 2 + figures.DRAWN + 1)]
-    found = list(figures.drawings(compare(study(DEFAULT[:2], (0.01,), 1, fields=fields))))
+    found = list(figures.drawings(analyze(study(DEFAULT[:2], (0.01,), 1, fields=fields))))
     names = [f"latents = {n}" for n in range(2, 2 + figures.DRAWN)]
     assert [(d.kind, d.setting) for d in found] == [
         (kind, name) for kind in KINDS for name in ([""] if kind == "skipped" else names)
@@ -101,7 +101,7 @@ def test_settings_have_a_figure_each_but_for_the_map_of_skipped_steps_and_not_to
 def test_a_parameterization_that_is_not_registered_has_a_place():
     records = study(["log_variance", "log_std"], (0.01,), 1)
     records[1]["config"]["parameterization"] = "mine"
-    (outcome,) = compare(records)
+    (outcome,) = analyze(records)
     assert figures.place(outcome.comparisons[1]) == ("mine", "other")
     assert [d.kind for d in figures.drawings([outcome])] == KINDS
 

@@ -139,7 +139,7 @@ def test_compare_takes_each_at_its_best_rate():
         *runs("log_variance", (21.0, 21.0, 21.0), 0.01),
         *runs("abs_std", (None, 20.0, 20.0), 0.01),
     ]
-    (outcome,) = st.compare(table)
+    (outcome,) = st.analyze(table)
     log_std, log_variance, abs_std = outcome.comparisons
     assert (outcome.baseline, outcome.setting) == ("log_variance", ())
     assert log_std.best.learning_rate == 0.1

@@ -4,18 +4,18 @@ import numpy as np
 import pytest
 from synthetic import DEFAULT, study
 
-from jaxvae.study.statistics import compare
+from jaxvae.study.statistics import analyze
 from jaxvae.study.table import BEHIND, NOTHING, table, target_elbo
 
 
 def rows(records):
-    found = table(compare(records))
+    found = table(analyze(records))
     return [dict(zip(found.head, row.texts, strict=True)) for row in found.rows]
 
 
 def test_a_row_per_variant_with_its_means():
     records = study(DEFAULT, (0.01,))
-    (outcome,) = compare(records)
+    (outcome,) = analyze(records)
     found = rows(records)
     assert [row["variant"] for row in found] == [variant.replace("+", " + ") for variant in DEFAULT]
     mine = records[3:6]  # log_std
@@ -44,7 +44,7 @@ def test_steps_are_those_to_the_best_final_elbo_minus_some():
     for record, elbo in zip(records, ([-40, -30, -20], [-40, -30, -23]), strict=True):
         record["curve"] = {"step": [100, 200, 300], "elbo": elbo}
         record["elbo"] = elbo[-1]
-    (outcome,) = compare(records)
+    (outcome,) = analyze(records)
     assert target_elbo(outcome) == -20 - BEHIND
     assert [row["steps to target"] for row in rows(records)] == ["280", "never"]
 

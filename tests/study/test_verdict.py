@@ -5,7 +5,7 @@ from jaxvae.study.verdict import verdict
 
 
 def told(*tables, **options):
-    return verdict(st.compare([r for table in tables for r in table], **options))
+    return verdict(st.analyze([r for table in tables for r in table], **options))
 
 
 def test_verdict_names_the_better_and_the_worse():
@@ -23,7 +23,7 @@ def test_verdict_names_the_better_and_the_worse():
 
 def test_verdict_names_no_winner_where_the_adjusted_interval_includes_zero():
     table = [*BASE, *runs("log_std", spaced(19.7, 0.1)), *runs("softplus_std", spaced(20, 0.1))]
-    (outcome,) = st.compare(table)
+    (outcome,) = st.analyze(table)
     log_std = next(c for c in outcome.comparisons if c.variant == "log_std")
     assert (log_std.difference.sign, log_std.adjusted.sign) == (-1, 0)  # half-widths 0.25 and 0.36
     sentences = verdict([outcome])
@@ -95,8 +95,8 @@ def test_verdict_of_one_seed_makes_no_claim():
 
 def test_verdict_without_the_baseline_takes_the_first():
     table = [*runs("log_std", (20.0, 20.0)), *runs("abs_std", (10.0, 10.1))]
-    assert st.compare(table)[0].baseline == "log_std"
-    assert st.compare(table, "abs_std")[0].baseline == "abs_std"
+    assert st.analyze(table)[0].baseline == "log_std"
+    assert st.analyze(table, "abs_std")[0].baseline == "abs_std"
     assert any(s.startswith("Better than log_std: abs_std −") for s in told(table))
 
 
