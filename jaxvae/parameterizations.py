@@ -307,7 +307,7 @@ def with_gain(p: Parameterization, std: float, gain: float) -> Parameterization:
         ValueError: for a std out of range, or one at which σ doesn't respond to raw.
 
     >>> with_gain(log_std, 1.0, 0.5).formula
-    'σ = exp(0.5 r)'
+    'σ = exp(0.5·r)'
     """
     with jax.enable_x64(True), jax.ensure_compile_time_eval():
         found = abs(float(p.log_std_gain(p.raw_from_std(np.float64(std)))))

@@ -33,6 +33,7 @@ def test_it_grows_as_long_as_that_pays(experiment, monkeypatch, seconds, most, e
 
 
 def test_a_step_is_timed_by_the_shortest_call(experiment, monkeypatch):
+    monkeypatch.setattr(width, "_SECONDS", 0.3)
     # It begins; then for each call: is there time left, before, after.
     ticks = itertools.accumulate([0.0, *(0.0, 0.0, 0.1), *(0.0, 0.0, 0.05), *(0.0, 0.0, 0.2), 0.0])
     monkeypatch.setattr(width, "time", SimpleNamespace(perf_counter=lambda: next(ticks)))

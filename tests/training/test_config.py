@@ -46,7 +46,7 @@ def test_integers_pass_for_floats_and_null_for_none():
         ({"binarization": "often"}, ("binarization", "often", "dynamic")),
         ({"architecture": "vit"}, ("architecture", "vit", "mlp, conv")),
         ({"activation": "step"}, ("activation", "step", "tanh")),
-        ({"dtype": "float16"}, ("dtype", "float16", "bfloat16")),
+        ({"dtype": "float8"}, ("dtype", "float8", "bfloat16")),
         ({"beta_schedule": "up"}, ("beta_schedule", "up", "cyclical")),
         ({"learning_rate_decay": "up"}, ("learning_rate_decay", "up", "cosine")),
         ({"free_bits": -1}, ("free_bits", "-1", "at least 0")),

@@ -165,7 +165,7 @@ def test_the_decoder_outputs_in_flight_are_bounded(likelihood, samples, monkeypa
         seen.append((drawn, chunk * len(batch["image"]) * model.likelihood.output_channels(3) * 64))
         return np.zeros(10), np.zeros(10)
 
-    monkeypatch.setattr(evaluate, "_weigh", weigh)
+    monkeypatch.setattr(evaluate, "batch_weights", weigh)
     task = linear.task(Split(np.zeros((10, 8, 8, 3), np.uint8), None))
     task = task._replace(model=task.model.clone(likelihood=likelihood))
     log_evidence(task, quick.key(0), samples, batch_size=10)
