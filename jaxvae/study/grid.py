@@ -45,7 +45,7 @@ DEFAULT: Grid = MappingProxyType(
 QUICK: Grid = MappingProxyType(
     {
         **DEFAULT,
-        "parameterization": ("log_variance", "log_std", "softplus_std", "sigmoid_std", "direct_std"),
+        "parameterization": ("log_variance", "log_std", "softplus_std", "direct_std"),
         "constraint": ("none", "projection"),
         "epochs": (50,),
         "learning_rate": (3e-3, 3e-2),

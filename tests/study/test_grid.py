@@ -15,7 +15,7 @@ def test_the_default_study():
     assert variants(cells)[-3:] == ["direct_std", "direct_std + projection", "direct_std + lagrange"]
     assert [len(group) for group in groups(cells)] == 13 * [15]
     assert {cell.init_std for cell in cells} == {0.5}
-    assert len(configurations(QUICK)) == 6 * 2 * 2
+    assert len(configurations(QUICK)) == 5 * 2 * 2
 
 
 def test_fields_multiply():
