@@ -172,7 +172,7 @@ def _checked(panels: Mapping[str, Sequence[Line]], baseline: Line) -> list[Line]
 
 
 def _useful_range(series: Sequence[np.ndarray]) -> tuple[float, float]:
-    """Limits for lines of which low is good: all of what is near the best, however far above the rest lies."""
+    """Limits for lines of which low is good: all, or all of what is near the best if the rest lies far above."""
     finite = [y[np.isfinite(y)] for y in series]
     tops = [y.min() for y in finite if len(y)]
     if not tops:
@@ -180,7 +180,10 @@ def _useful_range(series: Sequence[np.ndarray]) -> tuple[float, float]:
     low, points = min(tops), np.concatenate(finite)
     # What is near: the best of half of the lines, and a quarter of all points.
     near = max(float(np.quantile(tops, 0.5, method="lower")), float(np.quantile(points, 0.25))) - low
-    high = min(max(float(np.quantile(points, 0.75)), low + 2 * near), low + 12 * near, float(points.max()))
+    far = low + 3 * (float(np.median(points)) - low)
+    high = float(points.max())
+    if high > far:
+        high = min(max(float(np.quantile(points, 0.75)), low + 2 * near), max(far, low + 2 * near), high)
     span = max(high - low, 1e-3 * abs(low), 1e-6)
     return low - 0.06 * span, low + 1.15 * span
 

@@ -50,11 +50,10 @@ def compare(
         ValueError: for a grid that isn't allowed, data that are missing or don't fit, or a directory in use by
             something else; before anything is written.
     """
-    cells = configurations(grid)
-    _check_data(cells)
+    known = {cell(record["config"]) for record in read_results(out / RESULTS)}
+    waiting = groups(config for config in configurations(grid) if cell(plain(config)) not in known)
+    _check_data(waiting)
     records = _prepare(out, grid)
-    known = {cell(record["config"]) for record in records}
-    waiting = groups(config for config in cells if cell(plain(config)) not in known)
     costs = [len(group) * group[0].epochs for group in waiting]
     done = 0
     for group, cost, sweep in zip(waiting, costs, _compiled_ahead(waiting, out), strict=True):
@@ -71,7 +70,7 @@ def compare(
     return True
 
 
-def _check_data(cells: Sequence[TrainConfig]) -> None:
+def _check_data(waiting: Sequence[Sequence[TrainConfig]]) -> None:
     """Loads all data once, with the models that they have to fit."""
     same: dict[str, Any] = {
         "parameterization": "log_variance",
@@ -80,7 +79,7 @@ def _check_data(cells: Sequence[TrainConfig]) -> None:
         "learning_rate": 1.0,
         "seed": 0,
     }
-    for config in dict.fromkeys(dataclasses.replace(config, **same) for config in cells):
+    for config in dict.fromkeys(dataclasses.replace(group[0], **same) for group in waiting):
         make_experiment(config, _one_device())
 
 

@@ -64,7 +64,8 @@ def test_a_study_has_all_its_cells(whole):
 
 def test_a_finished_study_trains_nothing(whole, monkeypatch):
     before = (whole / study.RESULTS).read_bytes()
-    monkeypatch.setattr("jaxvae.study.comparison.Sweep", None)
+    for name in ("Sweep", "make_experiment"):  # nor needs the data
+        monkeypatch.setattr(f"jaxvae.study.comparison.{name}", None)
     assert study.compare(GRID, whole)
     assert (whole / study.RESULTS).read_bytes() == before
 
