@@ -59,7 +59,7 @@ def nll_by_learning_rate(panels: Mapping[str, Sequence[Line]], baseline: Line) -
         baseline: drawn in grey in each.
     """
     lines = _checked(panels, baseline)
-    low, high = _useful_range([line.y for line in lines])
+    low, high = _useful_range([line.y for line in lines], reach=3)
     with quiet(SIZE):
         figure, axes = _line_panels(panels)
         for panel, (title, members) in zip(axes, panels.items(), strict=True):
@@ -79,7 +79,7 @@ def elbo_by_step(panels: Mapping[str, Sequence[Line]], baseline: Line) -> Figure
     The range shown is where curves end; a curve that never gets there is said to be off the scale.
     """
     lines = _checked(panels, baseline)
-    worst, top = _useful_range([-line.y for line in lines])
+    worst, top = _useful_range([-line.y for line in lines], reach=0)
     with quiet(SIZE):
         figure, axes = _line_panels(panels)
         for panel, (title, members) in zip(axes, panels.items(), strict=True):
@@ -171,8 +171,11 @@ def _checked(panels: Mapping[str, Sequence[Line]], baseline: Line) -> list[Line]
     return [baseline, *(line for members in panels.values() for line in members)]
 
 
-def _useful_range(series: Sequence[np.ndarray]) -> tuple[float, float]:
-    """Limits for lines of which low is good: all, or all of what is near the best if the rest lies far above."""
+def _useful_range(series: Sequence[np.ndarray], reach: float) -> tuple[float, float]:
+    """Limits for lines of which low is good: all that is near the best, or all if none is much above the median.
+
+    Much is ``reach`` times as far from the best as the median is.
+    """
     finite = [y[np.isfinite(y)] for y in series]
     tops = [y.min() for y in finite if len(y)]
     if not tops:
@@ -180,10 +183,9 @@ def _useful_range(series: Sequence[np.ndarray]) -> tuple[float, float]:
     low, points = min(tops), np.concatenate(finite)
     # What is near: the best of half of the lines, and a quarter of all points.
     near = max(float(np.quantile(tops, 0.5, method="lower")), float(np.quantile(points, 0.25))) - low
-    far = low + 3 * (float(np.median(points)) - low)
     high = float(points.max())
-    if high > far:
-        high = min(max(float(np.quantile(points, 0.75)), low + 2 * near), max(far, low + 2 * near), high)
+    if high > low + reach * (float(np.median(points)) - low):
+        high = min(max(float(np.quantile(points, 0.75)), low + 2 * near), low + 12 * near, high)
     span = max(high - low, 1e-3 * abs(low), 1e-6)
     return low - 0.06 * span, low + 1.15 * span
 

@@ -103,7 +103,7 @@ def test_a_report_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatc
 def test_the_claim_that_all_are_the_same_has_its_own_paragraph():
     sides = [{"precondition": "none"}, {"precondition": "fisher"}]
     table = study(DEFAULT[:3], (0.01,), fields=sides)
-    answers = report._answers(report.compare(table))
+    answers = report._answers(report.analyze(table))
     assert len(answers) == 3
     assert answers[2][0].startswith("All the same eventually?")
 
@@ -142,7 +142,7 @@ def test_any_table_has_a_report(records, tmp_path, monkeypatch):
 def test_many_settings_are_said_not_to_be_drawn(monkeypatch):
     monkeypatch.setattr(report, "_DPI", 30)  # quicker
     records = study(DEFAULT[:2], (0.01,), 1, fields=[{"latents": n} for n in range(2, 4 + DRAWN)])
-    page = report.make_page(records, report.compare(records), COMMAND)
+    page = report.make_page(records, report.analyze(records), COMMAND)
     assert f"Drawn are the first {DRAWN} of {DRAWN + 2} settings" in page.sections[0].text
     assert len(page.sections[0].pictures) == DRAWN
     assert len(page.table.rows) == 2 * (DRAWN + 2)
