@@ -23,7 +23,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxvae import special
-from jaxvae.chains import Affine, Chain, Floor, HardClip, SoftClip, TanhClip
+from jaxvae.chains import Affine, Chain, Clip, Floor, HardClip, SoftClip, TanhClip
 from jaxvae.transforms import (
     Abs,
     Exp,
@@ -300,6 +300,16 @@ def _natural_mean_jvp(p: Parameterization, primals: tuple, tangents: tuple) -> t
     return mean, _finite(p.variance(raw)) * dloc + 2 * mean * p.log_std_gain(raw) * draw
 
 
+def behind(clip: Clip, p: Parameterization) -> Parameterization:
+    """The same parameterization of clip(raw).
+
+    >>> behind(HardClip(low=0.1), direct_std).formula
+    'σ = max(r, 0.1)'
+    """
+    parts = p.transform.parts if isinstance(p.transform, Chain) else (p.transform,)
+    return dataclasses.replace(p, transform=Chain(clip, *parts))
+
+
 def with_gain(p: Parameterization, std: float, gain: float) -> Parameterization:
     """The same family with raw rescaled so that |d log σ / d raw| is ``gain`` where σ is ``std``.
 
@@ -314,8 +324,7 @@ def with_gain(p: Parameterization, std: float, gain: float) -> Parameterization:
     require(0 < found < math.inf, "std", std, f"one at which the gain of {p.name or p.formula} is above 0 and finite")
     if math.isclose(found, gain, rel_tol=1e-12):
         return p
-    parts = p.transform.parts if isinstance(p.transform, Chain) else (p.transform,)
-    return dataclasses.replace(p, transform=Chain(Affine(gain / found), *parts))
+    return behind(Affine(gain / found), p)
 
 
 _registry: dict[str, Parameterization] = {}

@@ -21,7 +21,7 @@ from jaxvae.data import Split, observe
 from jaxvae.ranges import saturation
 from jaxvae.study.results import STD_EDGES
 from jaxvae.training import Experiment, TrainConfig, TrainState, guard, train_step
-from jaxvae.training.evaluate import ACTIVE, batch_posterior, batch_weights, evidence, samples_at_a_time
+from jaxvae.training.evaluate import ACTIVE, batch_posterior, batch_weights, evidence, samples_at_a_time, score_keys
 from jaxvae.training.feeds import resident_batch, shuffle
 from jaxvae.training.step import Metrics
 
@@ -134,12 +134,12 @@ def advance(
 
     state, (steps, gradients) = jax.lax.scan(epoch, state, some_orders[cell.row])
     steps, gradients = jax.tree.map(jnp.ravel, steps), gradients.reshape(-1, experiment.config.latents)
-    key = _score_keys()[0]
+    key = score_keys()[1]
 
     def elbo(numbered: tuple[Array, Any]) -> Array:
         number, batch = numbered
         batch_key = jax.random.fold_in(key, number)
-        found = batch_posterior(experiment.model, experiment.levels, _params(state), batch, batch_key, None)
+        found = batch_posterior(experiment.model, experiment.levels, state.evaluated, batch, batch_key, None)
         return found.log_likelihood - jnp.sum(found.kl, axis=-1)
 
     elbos = jax.lax.map(elbo, (jnp.arange(len(data.counts)), data.test))
@@ -150,8 +150,8 @@ def advance(
 
 def score(experiment: Experiment, data: Data, state: TrainState) -> Scores:
     """What is measured of a trained cell."""
-    model, levels, params = experiment.model, experiment.levels, _params(state)
-    keys, samples = _score_keys(), experiment.config.samples
+    model, levels, params = experiment.model, experiment.levels, state.evaluated
+    keys, samples = score_keys()[1:], experiment.config.samples
     chunk = samples_at_a_time(model, experiment.scored["test"], samples, _BATCH)
 
     def one(numbered: tuple[Array, Any]) -> tuple:
@@ -200,15 +200,6 @@ def _measure(grads: Any) -> Metrics:
     head = grads["params"]["head"]
     network = {name: grad for name, grad in grads["params"].items() if name != "head"}
     return {"head": optax.tree.norm(head), "network": optax.tree.norm(network), "raw": head["raw"]["bias"]}
-
-
-def _params(state: TrainState) -> chex.ArrayTree:
-    return state.params if state.ema is None else state.ema
-
-
-def _score_keys() -> Array:
-    """Those of ``training.evaluate``: one for the terms, one for the importance samples."""
-    return jax.random.split(jax.random.key(0), 3)[1:]
 
 
 def _mean(x: Array, counts: Array) -> Array:

@@ -14,7 +14,7 @@ from jax.sharding import AxisType, Mesh
 from jaxvae.files import write_atomically
 from jaxvae.study.description import describe
 from jaxvae.study.grid import Grid, configurations, groups
-from jaxvae.study.results import RESULTS, Record, cell, merge, plain, read_results, variant, write_results
+from jaxvae.study.results import RESULTS, cell, merge, plain, read_results, variant, write_results
 from jaxvae.study.sweep import Sweep, cell_mesh
 from jaxvae.study.width import measured_width
 from jaxvae.training import TrainConfig, make_experiment
@@ -50,10 +50,11 @@ def compare(
         ValueError: for a grid that isn't allowed, data that are missing or don't fit, or a directory in use by
             something else; before anything is written.
     """
-    known = {cell(record["config"]) for record in read_results(out / RESULTS)}
+    records = read_results(out / RESULTS)
+    known = {cell(record["config"]) for record in records}
     waiting = groups(config for config in configurations(grid) if cell(plain(config)) not in known)
     _check_data(waiting)
-    records = _prepare(out, grid)
+    _prepare(out, grid)
     costs = [len(group) * group[0].epochs for group in waiting]
     done = 0
     for group, cost, sweep in zip(waiting, costs, _compiled_ahead(waiting, out), strict=True):
@@ -128,11 +129,12 @@ def merge_studies(sources: Sequence[Path], out: Path) -> None:
     for source in sources:
         require((source / RESULTS).exists(), "merge", str(source), f"a study's directory, with a {RESULTS}")
     tables = [read_results(source / RESULTS) for source in sources]
-    write_results(out / RESULTS, merge([_prepare(out, None), *tables]))
+    _prepare(out, None)
+    write_results(out / RESULTS, merge([read_results(out / RESULTS), *tables]))
 
 
-def _prepare(out: Path, grid: Grid | None) -> list[Record]:
-    """Makes a study's directory, or reads the table in it, which others may have been merged into."""
+def _prepare(out: Path, grid: Grid | None) -> None:
+    """Makes a study's directory, or notes in it what is asked for now."""
     require(not out.exists() or out.is_dir(), "out", str(out), "a directory")
     known = is_study(out)
     free = known or not out.exists() or not any(out.iterdir())
@@ -140,7 +142,6 @@ def _prepare(out: Path, grid: Grid | None) -> list[Record]:
     out.mkdir(parents=True, exist_ok=True)
     study = _read_study(out) if known else {"widths": {}}
     _write_study(out, {**study, "grid": grid and dict(grid)})
-    return read_results(out / RESULTS)
 
 
 def _read_study(out: Path) -> dict[str, Any]:

@@ -40,7 +40,6 @@ _FAMILIES = {
     Identity: "identity",
 }
 _CAUSES = {
-    "parameters": ("P", "first in the parameters"),
     "network": ("N", "first in the network"),
     "gaussian": ("σ", "first in σ, sample or KL"),
     "likelihood": ("L", "first in log p(x|z)"),

@@ -87,6 +87,11 @@ class Task(NamedTuple):
     raw: Array | None = None
 
 
+def score_keys() -> Array:
+    """The keys of every evaluation: of a fit to the training data, of the terms, of the importance samples."""
+    return jax.random.split(jax.random.key(0), 3)
+
+
 def posterior(task: Task, key: Array, batch_size: int = 200) -> Posterior:
     """q(z|x), its KL, and log p(x|z) under one sample of it, for every image of the split."""
     parts = [

@@ -1,10 +1,9 @@
 """From a configuration to how the encoder's σ arises: its parameterization as matched, its bound, its gradient."""
 
-import dataclasses
 from typing import NamedTuple
 
-from jaxvae.chains import Chain, HardClip
-from jaxvae.parameterizations import Parameterization, log_variance, parameterization, with_gain
+from jaxvae.chains import HardClip
+from jaxvae.parameterizations import Parameterization, behind, log_variance, parameterization, with_gain
 from jaxvae.training.config import TrainConfig
 
 STD_MIN = 1e-4
@@ -40,6 +39,4 @@ def make_latents(config: TrainConfig) -> Latents:
     bound = float(p.raw_from_std(STD_MIN))
     if config.constraint == "projection":
         return Latents(p, raw_min=bound)
-    parts = p.transform.parts if isinstance(p.transform, Chain) else (p.transform,)
-    clipped = dataclasses.replace(p, transform=Chain(HardClip(low=bound), *parts))
-    return Latents(clipped, multiplied=bound)
+    return Latents(behind(HardClip(low=bound), p), multiplied=bound)

@@ -22,7 +22,7 @@ from jaxvae.training import guard, records
 from jaxvae.training.checkpoint import Checkpoints
 from jaxvae.training.config import TrainConfig, read_config
 from jaxvae.training.devices import replicated
-from jaxvae.training.evaluate import Posterior, Task, log_evidence, posterior
+from jaxvae.training.evaluate import Posterior, Task, log_evidence, posterior, score_keys
 from jaxvae.training.experiment import Experiment, make_experiment
 from jaxvae.training.feeds import Feed, ResidentFeed, StreamingFeed
 from jaxvae.training.step import Sums, TrainState, train_step, zero_sums
@@ -190,7 +190,7 @@ def _validation(experiment: Experiment, state: TrainState) -> dict[str, float]:
     """The terms on the validation split, where there is one."""
     if "validation" not in experiment.scored:
         return {}
-    run = Run(experiment, int(state.step), _evaluated(state))
+    run = Run(experiment, int(state.step), state.evaluated)
     return {f"validation_{name}": value for name, value in encode(run, "validation").summary().items()}
 
 
@@ -221,7 +221,7 @@ def load_run(out: Path) -> Run:
         ValueError: where there is no run, or no checkpoint yet.
     """
     experiment, state = _restore(out, best=True)
-    return Run(experiment, int(state.step), _evaluated(state))
+    return Run(experiment, int(state.step), state.evaluated)
 
 
 def load_state(out: Path) -> TrainState:
@@ -282,12 +282,8 @@ def evaluate(run: Run, samples: int, split: str = "test") -> dict[str, Any]:
 def _task(run: Run, split: str) -> tuple[Task, Array]:
     scored = run.experiment.scored
     require(split in scored, "split", split, " or ".join(scored))
-    keys = jax.random.split(jax.random.key(0), 3)
+    keys = score_keys()
     return run.experiment.task(run.params, scored[split], keys[0]), keys[1:]
-
-
-def _evaluated(state: TrainState) -> chex.ArrayTree:
-    return state.params if state.ema is None else state.ema
 
 
 def _step(experiment: Experiment) -> Any:

@@ -40,6 +40,11 @@ class TrainState(NamedTuple):
     skipped: Array
     skipped_in_row: Array
 
+    @property
+    def evaluated(self) -> chex.ArrayTree:
+        """The parameters to evaluate: their average, where there is one."""
+        return self.params if self.ema is None else self.ema
+
 
 def init_state(
     params: chex.ArrayTree, tx: optax.GradientTransformation, key: Array, *, ema: bool = False
