@@ -1,8 +1,8 @@
 """The Gaussian part of a VAE, as others write it, in a few lines each: what ``benchmarks.stress`` trains with.
 
-A form is a function ``(loc, raw, key) -> (z, kl)`` of elementwise Gaussians: a reparameterized sample, and
-KL(q ‖ N(0, 1)) in nats. It computes in the dtype in which its source's code would, which is that of ``raw``. All draw
-the same noise; where the source draws in the network's dtype, it is rounded to it.
+A form is a function ``(loc, raw, noise) -> (z, kl)`` of elementwise Gaussians: a reparameterized sample, and
+KL(q ‖ N(0, 1)) in nats. It computes in the dtype in which its source's code would, which is that of ``raw``. The noise
+is float32; where the source draws in the network's dtype, it is rounded to it.
 """
 
 from collections.abc import Callable
@@ -29,56 +29,57 @@ class Form(NamedTuple):
 def ours(p: jv.Parameterization) -> Form:
     """The library's own."""
 
-    def apply(loc: Array, raw: Array, key: Array) -> Pair:
+    def apply(loc: Array, raw: Array, noise: Array) -> Pair:
         q = jv.Gaussian(loc, raw, p)
-        return jv.sample(key, q), jv.kl_divergence(q)
+        return jv.reparameterize(q, noise), jv.kl_divergence(q)
 
     return Form(apply, p, "jaxvae")
 
 
-def noise(key: Array, like: Array) -> Array:
-    """Noise in an array's dtype."""
-    return jax.random.normal(key, like.shape).astype(like.dtype)
-
-
-def flax_vae(mean: Array, logvar: Array, key: Array) -> Pair:
+def flax_vae(mean: Array, logvar: Array, noise: Array) -> Pair:
     """Log-variance; its noise is float32."""
-    z = mean + jnp.exp(0.5 * logvar) * jax.random.normal(key, logvar.shape)
+    z = mean + jnp.exp(0.5 * logvar) * noise
     return z, -0.5 * (1 + logvar - jnp.square(mean) - jnp.exp(logvar))
 
 
-def flax_nnx_toy_vae(mean: Array, raw: Array, key: Array) -> Pair:
+def flax_nnx_toy_vae(mean: Array, raw: Array, noise: Array) -> Pair:
     """σ = exp(r), and log σ² from σ; its noise is float32."""
     std = jnp.exp(raw)
-    return mean + std * jax.random.normal(key, mean.shape), 0.5 * (std**2 + mean**2 - 1 - jnp.log(std**2))
+    return mean + std * noise, 0.5 * (std**2 + mean**2 - 1 - jnp.log(std**2))
 
 
-def vdvae(mean: Array, logsigma: Array, key: Array) -> Pair:
+def vdvae(mean: Array, logsigma: Array, noise: Array) -> Pair:
     """Log-std, against a second Gaussian that is N(0, 1) here."""
     prior_mean = prior_logsigma = jnp.zeros_like(logsigma)
     ratio = (jnp.exp(logsigma) ** 2 + (mean - prior_mean) ** 2) / jnp.exp(prior_logsigma) ** 2
-    return mean + jnp.exp(logsigma) * noise(key, mean), prior_logsigma - logsigma - 0.5 + 0.5 * ratio
+    return mean + jnp.exp(logsigma) * noise.astype(mean.dtype), prior_logsigma - logsigma - 0.5 + 0.5 * ratio
 
 
-def diffusers(mean: Array, logvar: Array, key: Array) -> Pair:
+def diffusers(mean: Array, logvar: Array, noise: Array) -> Pair:
     """Log-variance, clipped."""
     logvar = jnp.clip(logvar, -30, 20)
-    z = mean + jnp.exp(0.5 * logvar) * noise(key, mean)
+    z = mean + jnp.exp(0.5 * logvar) * noise.astype(mean.dtype)
     return z, 0.5 * (jnp.square(mean) + jnp.exp(logvar) - 1 - logvar)
 
 
-def scvi_tools(mean: Array, raw: Array, key: Array) -> Pair:
+def scvi_tools(mean: Array, raw: Array, noise: Array) -> Pair:
     """A variance with a floor, and PyTorch's KL of two normals by the ratio of their variances."""
     std = jnp.sqrt(jnp.exp(raw) + 1e-4)
     ratio = jnp.square(std / 1)
-    return mean + std * noise(key, mean), 0.5 * (ratio + jnp.square(mean / 1) - 1 - jnp.log(ratio))
+    return mean + std * noise.astype(mean.dtype), 0.5 * (ratio + jnp.square(mean / 1) - 1 - jnp.log(ratio))
 
 
-def distrax_softplus(mean: Array, raw: Array, key: Array) -> Pair:
+def distrax_softplus(mean: Array, raw: Array, noise: Array) -> Pair:
     """σ = softplus(r) in a Normal of distrax or TFP, whose KL goes by log σ."""
     std = jax.nn.softplus(raw)
     log_ratio = jnp.log(std)
-    return mean + std * noise(key, mean), 0.5 * jnp.square(mean) + 0.5 * jnp.expm1(2 * log_ratio) - log_ratio
+    return mean + std * noise.astype(mean.dtype), 0.5 * jnp.square(mean) + 0.5 * jnp.expm1(2 * log_ratio) - log_ratio
+
+
+def by_hand_softplus(mean: Array, raw: Array, noise: Array) -> Pair:
+    """σ = softplus(r), its square and its log: what one writes down first."""
+    std = jax.nn.softplus(raw)
+    return mean + std * noise, 0.5 * (jnp.square(mean) + jnp.square(std) - 1) - jnp.log(std)
 
 
 PEERS = {

@@ -1,24 +1,21 @@
 """How fast a VAE trains: this library, the JAX step that one would write by hand, and PyTorch, side by side.
 
-    python -m benchmarks.train_step [--data FILE.npy] [--rounds N] [--epochs-per-round N] [--batch-size N] [--quick]
+    python -m benchmarks.train_step [--data FILE.npy] [--models NAME ...] [--rounds N] [--quick] [--out FILE.json]
 
-Two models. ``mlp`` is that of Flax's VAE example: 784-500-20 and back, relu, grey pixels under a Bernoulli, Adam with
-1e-3, batches of 128. ``conv`` is residual, with 32 and 64 channels, 32 latents and batches of 100; of it only our own
-loops are compared.
+Three models, ``benchmarks.contestants.MODELS``: that of Flax's VAE example, the one-layer one of the IWAE paper, whose
+batches of 20 are so small that calls count, and a residual convolutional one.
 
 Every contestant is a process of its own, which rests while the others run. Each makes its first step (which is timed
-from the process's start, once with an empty and once with a filled compilation cache), finishes its first epoch,
-and is then timed a round at a time, all in turn. A large matmul is a contestant, too: the best rate that it
-reaches in either framework is the machine's peak, of which the others' share is given. FLOPs are those of the matmuls.
+from the process's start; the first model's, once more with a filled compilation cache), finishes its first round, and
+is then timed a round at a time, all in turn. Large matmuls are contestants, too: the best rate that they reach in
+either framework is the machine's peak, of which others have their share. FLOPs are those of matmuls and convolutions.
 """
 
 import argparse
 import dataclasses
-import datetime
-import importlib.metadata
 import json
+import math
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -26,15 +23,25 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import jax
 import numpy as np
 
-from benchmarks.contestants import CONTESTANTS
+from benchmarks import harness
+from benchmarks.contestants import CONTESTANTS, MATMULS, MODELS
+from benchmarks.harness import Report, Table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "torch")
-MATMULS = ("matmul in XLA", "matmul in PyTorch")
+BY_HAND, EXACT = "JAX by hand", "JAX by hand, our Gaussian"
+PYTORCH = ("PyTorch", "PyTorch, compiled", "PyTorch, CUDA graphs")
+OF_FIRST_MODEL = (*MATMULS, EXACT, "jaxvae, fused, bfloat16")
+"""Contestants that run with the first model only."""
+CONV_STEPS = 5
+"""In a round on a CPU, where a convolutional step takes a tenth of a second by itself, and seconds in a fused loop."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,10 +120,33 @@ def _caches(scratch: Path) -> dict[str, str]:
     }
 
 
-def flops(batch_size: int) -> float:
-    """Of the matmuls in a step of the ``mlp``: each forward, and back to weights and, but for the first, to inputs."""
-    layers = ((784, 500), (500, 20), (500, 20), (20, 500), (500, 784))
-    return 2 * batch_size * (3 * sum(m * n for m, n in layers) - 784 * 500)
+def flops(model: str, batch_size: int) -> float:
+    """Of all matmuls and convolutions in a step, forward and back."""
+    from benchmarks.contestants.ours import make_experiment
+
+    share = jax.device_count()  # the smallest batch that there is
+    images = np.zeros((share, 28, 28), np.uint8)
+    experiment = make_experiment(images, MODELS[model], share)
+    batch = {"image": images[..., None], "beta": np.float32(1)}
+    params = jax.eval_shape(experiment.init, jax.random.key(0))
+    gradient = jax.grad(lambda params: experiment.loss(params, batch, jax.random.key(0))[0])
+    return _flops(jax.make_jaxpr(gradient)(params).jaxpr) * batch_size / share
+
+
+def _flops(jaxpr: Any) -> float:
+    total = 0.0
+    for eqn in jaxpr.eqns:
+        shapes = [getattr(x.aval, "shape", ()) for x in eqn.invars]
+        size = math.prod(eqn.outvars[0].aval.shape) if eqn.outvars else 0
+        if eqn.primitive.name == "dot_general":
+            (contracted, _), _ = eqn.params["dimension_numbers"]
+            total += 2 * size * math.prod(shapes[0][axis] for axis in contracted)
+        elif eqn.primitive.name == "conv_general_dilated":
+            _, features, *window = eqn.params["dimension_numbers"].rhs_spec
+            total += 2 * size * math.prod(shapes[1][axis] for axis in (features, *window))
+        inner = (getattr(x, "jaxpr", x) for x in eqn.params.values())
+        total += sum(_flops(x) for x in inner if hasattr(x, "eqns"))
+    return total
 
 
 def measure(rows: Sequence[Row], images: Path, rounds: int, scratch: Path) -> list[Contestant]:
@@ -138,100 +168,104 @@ def measure(rows: Sequence[Row], images: Path, rounds: int, scratch: Path) -> li
 
 def results(contestants: Sequence[Contestant]) -> list[dict[str, Any]]:
     """One entry for each contestant."""
-    rates = [rate for c in contestants if c.row.name in MATMULS for r in c.rounds for rate in r["gflops"].values()]
-    peak = max(rates, default=float("nan"))
     entries = []
     for c in contestants:
         entry: dict[str, Any] = {**dataclasses.asdict(c.row), "note": c.note}
         if c.rounds and c.row.name in MATMULS:
             shapes = c.rounds[0]["gflops"]
-            entry["gflops"] = {shape: max(r["gflops"][shape] for r in c.rounds) for shape in shapes}
+            entry["gflops"] = {shape: round(max(r["gflops"][shape] for r in c.rounds), 1) for shape in shapes}
         elif c.rounds:
             speeds = [c.row.steps * c.row.batch_size / r["seconds"] for r in c.rounds]
             entry |= {
-                "examples_per_second": median(speeds),
-                "spread": [min(speeds), max(speeds)],
-                "rounds": [round(r["seconds"], 4) for r in c.rounds],
+                "examples_per_second": round(median(speeds), 1),
+                "spread": [round(min(speeds), 1), round(max(speeds), 1)],
+                "ms_per_step": round(1e3 * c.row.batch_size / median(speeds), 4),
                 "loss": c.rounds[-1]["loss"],
-                "seconds_to_first_step": c.seconds_to_first_step,
-                "seconds_with_cache": c.seconds_with_cache(),
-                "peak_mib": c.rounds[-1]["peak_mib"],
+                "seconds_to_first_step": round(c.seconds_to_first_step, 2),
+                "seconds_with_cache": c.seconds_with_cache() if c.row.model == next(iter(MODELS)) else None,
+                "peak_mib": round(c.rounds[-1]["peak_mib"]),
                 "device": c.first["device"],
             }
-            if c.row.model == "mlp":
-                entry["gflops"] = flops(c.row.batch_size) * median(speeds) / c.row.batch_size / 1e9
-                entry["share_of_peak"] = None if "16" in c.row.name else entry["gflops"] / peak  # a float32 peak
+            entry["gflops"] = round(flops(c.row.model, c.row.batch_size) * median(speeds) / c.row.batch_size / 1e9, 2)
         entries.append(entry)
     return entries
 
 
 def compare(entries: Sequence[dict[str, Any]]) -> None:
-    """Adds the ratios to the faster PyTorch and to JAX by hand, where these ran on the same sort of device."""
-    timed = [e for e in entries if e["model"] == "mlp" and "examples_per_second" in e]
-    for key, names in (("to_pytorch", ("PyTorch", "PyTorch, compiled")), ("to_plain_jax", ("JAX by hand",))):
+    """Adds the ratios to the fastest PyTorch and to JAX by hand on the same device, and the share of the peak."""
+    peak = max(
+        (rate for e in entries if e["name"] in MATMULS and not e["note"] for rate in e["gflops"].values()), default=None
+    )
+    timed = [e for e in entries if "examples_per_second" in e]
+    for key, names in (("to_pytorch", PYTORCH), ("to_plain_jax", (BY_HAND,))):
         for e in timed:
-            on_cpu = e["device"] == "cpu"
-            rivals = [r for r in timed if r["name"] in names and (r["device"] == "cpu") == on_cpu]
+            same = [r for r in timed if r["model"] == e["model"] and r["device"] == e["device"]]
+            rivals = [r["examples_per_second"] for r in same if r["name"] in names]
             if rivals:
-                e[key] = e["examples_per_second"] / max(r["examples_per_second"] for r in rivals)
+                e[key] = round(e["examples_per_second"] / max(rivals), 3)
+    for e in timed:
+        if peak and "16" not in e["name"]:  # the peak is float32's
+            e["share_of_peak"] = round(e["gflops"] / peak, 4)
 
 
-def show(entries: Sequence[dict[str, Any]]) -> None:
-    """Prints the table."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title="Training a VAE")
-    heads = ("model", "", "examples/s", "min-max", "÷ PyTorch", "÷ JAX by hand", "GFLOP/s", "of peak")
-    for head in (*heads, "s to 1st step", "cached", "MiB"):
-        table.add_column(head, justify="left" if head in heads[:2] else "right")
-
-    def text(entry: dict[str, Any], key: str, form: str) -> str:
-        return format(entry[key], form) if entry.get(key) is not None else "–"
-
-    for e in entries:
-        if "examples_per_second" not in e:
-            continue
-        columns = (
-            text(e, "examples_per_second", ",.0f"),
-            "{:,.0f}-{:,.0f}".format(*e["spread"]),
-            *(text(e, key, ".2f") for key in ("to_pytorch", "to_plain_jax")),
-            text(e, "gflops", ",.0f"),
-            text(e, "share_of_peak", ".0%"),
-            *(text(e, key, ".1f") for key in ("seconds_to_first_step", "seconds_with_cache")),
-            text(e, "peak_mib", ",.0f"),
-        )
-        table.add_row(e["model"], e["name"], *columns)
-    console = Console(width=max(150, Console().width))
-    console.print(table)
-    for e in entries:
-        if e["note"]:
-            console.print(f"{e['name']}: not run ({e['note']})", markup=False)
-        elif e["name"] in MATMULS:
-            rates = ", ".join(f"{shape} {rate:,.0f}" for shape, rate in e["gflops"].items())
-            console.print(f"{e['name']}, GFLOP/s at best: {rates}")
-
-
-def where() -> dict[str, Any]:
-    """Versions, machine, date and command."""
-    versions = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            versions[package] = None
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = [line.split(": ")[1] for line in lines if line.startswith("model name")]
-    return {
-        "command": " ".join(["python -m benchmarks.train_step", *sys.argv[1:]]),
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="minutes"),
-        "cpu": names[0] if names else platform.processor(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "load_before": os.getloadavg()[0],
-        **versions,
+def tables(report: Report) -> list[Table]:
+    """One for each model, and the matmuls'."""
+    keys = {
+        "examples/s": ("examples_per_second", ",.0f"),
+        "÷ PyTorch": ("to_pytorch", ".2f"),
+        "÷ JAX by hand": ("to_plain_jax", ".2f"),
+        "ms/step": ("ms_per_step", ".3g"),
+        "GFLOP/s": ("gflops", ",.0f"),
+        "of the peak": ("share_of_peak", ".0%"),
+        "s to the 1st step": ("seconds_to_first_step", ".1f"),
+        "cached": ("seconds_with_cache", ".1f"),
+        "MiB": ("peak_mib", ",.0f"),
     }
+    made = []
+    for model in dict.fromkeys(row["model"] for row in report["rows"]):
+        rows = [row for row in report["rows"] if row["model"] == model and "examples_per_second" in row]
+        if not rows:
+            continue
+        texts = []
+        for row in rows:
+            cells = [format(row[key], form) if row.get(key) is not None else "–" for key, form in keys.values()]
+            cells.insert(1, "{:,.0f} to {:,.0f}".format(*row["spread"]))
+            texts.append([row["name"], *cells])
+        heads = ["", *keys]
+        heads.insert(2, "spread")
+        made.append(Table(f"{report['device']}, {model}, batches of {rows[0]['batch_size']}", heads, texts))
+    matmuls = [row for row in report["rows"] if isinstance(row.get("gflops"), dict)]
+    if matmuls:
+        shapes = list(matmuls[0]["gflops"])
+        rates = [[row["name"], *(f"{row['gflops'][shape]:,.0f}" for shape in shapes)] for row in matmuls]
+        made.append(Table(f"{report['device']}, GFLOP/s of matmuls alone, at best", ["", *shapes], rates))
+    return made
+
+
+def draw(report: Report) -> "Figure":
+    """Examples per second, a panel for each model."""
+    from matplotlib.figure import Figure
+
+    from jaxvae.plots.style import COLOURS, GREY, quiet
+
+    models = dict.fromkeys(row["model"] for row in report["rows"] if "examples_per_second" in row)
+    found = {m: [r for r in report["rows"] if r["model"] == m and "examples_per_second" in r] for m in models}
+    with quiet(9):
+        figure = Figure(figsize=(8, 0.8 + 0.32 * sum(len(rows) + 2 for rows in found.values())), layout="constrained")
+        heights = [len(rows) for rows in found.values()]
+        panels = figure.subplots(len(found), 1, squeeze=False, height_ratios=heights)[:, 0]
+        for panel, (model, rows) in zip(panels, found.items(), strict=True):
+            for y, row in enumerate(rows):
+                colour = COLOURS[0] if row["name"].startswith("jaxvae") else GREY
+                colour = COLOURS[1] if row["name"] in PYTORCH else colour
+                panel.barh(y, row["examples_per_second"], color=colour, height=0.7)
+                panel.plot(row["spread"], [y, y], color="black", linewidth=1)
+            panel.set_yticks(range(len(rows)), [row["name"] for row in rows])
+            panel.invert_yaxis()
+            panel.set_title(f"{model}, batches of {rows[0]['batch_size']}", loc="left", fontsize=9)
+            panel.xaxis.set_major_formatter("{x:,.0f}")
+        panels[-1].set_xlabel("examples per second; lines from the slowest to the fastest round")
+    return figure
 
 
 def read_images(path: Path | None, count: int) -> np.ndarray:
@@ -246,44 +280,53 @@ def read_images(path: Path | None, count: int) -> np.ndarray:
     return images[0].reshape(-1, 28, 28)[:count]
 
 
+def rows_for(models: Sequence[str], count: int, quick: bool) -> list[Row]:
+    """Who runs with which model, and for how long: at most an epoch on a CPU, or 5,000 steps on a GPU."""
+    rows = []
+    for model in models:
+        batch_size, conv = MODELS[model].batch_size, MODELS[model].architecture == "conv"
+        epoch = count // batch_size
+        for name in CONTESTANTS:
+            if name in OF_FIRST_MODEL and model != next(iter(MODELS)):
+                continue
+            if name == "jaxvae, fused" and conv and jax.default_backend() == "cpu":
+                continue
+            steps = min(epoch, CONV_STEPS if conv else 1000)
+            on_gpu = epoch if conv else max(epoch, 5000 // epoch * epoch)
+            rows.append(Row(name, model, batch_size, 1 if quick else steps, 0 if quick else on_gpu))
+    return rows
+
+
 def main() -> None:
-    """Measures, prints the table, and writes everything as JSON."""
+    """Runs the command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, help="a .npy or .npz file of uint8 images (N, 28, 28); else random ones")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--epochs-per-round", type=int, default=1)
-    parser.add_argument("--batch-size", type=int, default=128)
-    parser.add_argument("--models", nargs="+", default=["mlp", "conv"], choices=["mlp", "conv"])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--models", nargs="+", default=list(MODELS), choices=MODELS)
     parser.add_argument("--quick", action="store_true", help="few images, one round: only to see that it runs")
     parser.add_argument("--out", type=Path, help="default: benchmarks/results/train_step-DEVICE.json")
     options = parser.parse_args()
-    count, rounds = (options.batch_size * 4, 1) if options.quick else (60_000, options.rounds)
-    about = where()
+    os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # the contestants need the memory
+    about = harness.facts("train_step")
+    rounds = 1 if options.quick else options.rounds
+    entries: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
-        scratch = Path(folder)
-        images = read_images(options.data, count)
-        np.save(scratch / "images.npy", images)
-        steps = len(images) // options.batch_size * options.epochs_per_round
-        rows = [Row(name, "mlp", options.batch_size, steps) for name in CONTESTANTS["mlp"]]
-        # In a loop on a CPU, a convolutional step takes seconds.
-        few = {"jaxvae, fused": 1, "jaxvae, one by one": 10, "jaxvae, step by hand": 4}
-        rows += [
-            Row(name, "conv", 100, 1 if options.quick else few[name], 0 if options.quick else 600)
-            for name in CONTESTANTS["conv"]
-        ]
-        rows = [row for row in rows if row.model in options.models]
-        contestants = measure(rows, scratch / "images.npy", rounds, scratch)
-        entries = results(contestants)
-        compare(entries)
-        for contestant in contestants:
-            contestant.close()
-    device = next((e["device"] for e in entries if "device" in e), "none")
+        images = read_images(options.data, 512 if options.quick else 60_000)
+        np.save(Path(folder) / "images.npy", images)
+        for model in options.models:  # one at a time, as all that run hold memory
+            scratch = Path(folder) / model
+            scratch.mkdir()
+            rows = rows_for([model], len(images), options.quick)
+            contestants = measure(rows, Path(folder) / "images.npy", rounds, scratch)
+            entries += results(contestants)
+            for contestant in contestants:
+                contestant.close()
+    compare(entries)
+    for entry in entries:
+        if entry["note"]:
+            print(f"{entry['model']}, {entry['name']}: not run ({entry['note']})")
     data = {"data": options.data.name if options.data else "random", "images": len(images)}
-    report = {**about, "load_after": os.getloadavg()[0], "device": device, **data, "rows": entries}
-    out = options.out or ROOT / f"benchmarks/results/train_step-{device.lower().replace(' ', '-')}.json"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(report, indent=1) + "\n")
-    show(entries)
+    harness.publish("train_step", {**about, **data, "rows": entries}, tables, draw, options.out)
 
 
 if __name__ == "__main__":

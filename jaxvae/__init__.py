@@ -34,6 +34,7 @@ from jaxvae.gaussian import kl_divergence as kl_divergence
 from jaxvae.gaussian import log_prob as log_prob
 from jaxvae.gaussian import natural_parameters as natural_parameters
 from jaxvae.gaussian import product as product
+from jaxvae.gaussian import reparameterize as reparameterize
 from jaxvae.gaussian import sample as sample
 from jaxvae.gaussian import wasserstein2 as wasserstein2
 from jaxvae.natural import natural_gradient as natural_gradient

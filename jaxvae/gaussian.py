@@ -123,6 +123,22 @@ def _full_raw(q: Gaussian) -> Array:
     return _aligned(q.raw, q.loc)[0]
 
 
+def reparameterize(q: Gaussian, noise: ArrayLike) -> Array:
+    """z = mean + σ noise: what ``sample`` does with noise of its own (Kingma & Welling 2014).
+
+    For noise that is shared, antithetic or quasi-random, or drawn by another generator.
+
+    Args:
+        q: Gaussians of any shape.
+        noise: standard normal numbers that broadcast with q, e.g. ``(K, *q.shape)``.
+
+    Returns:
+        An array of the broadcast shape and of q's dtype, differentiable in ``q`` and ``noise``.
+    """
+    mean, std, noise = _aligned(q.mean, q.std, noise)
+    return (mean + std * noise).astype(q.dtype)
+
+
 def sample(key: Array, q: Gaussian, shape: tuple[int, ...] = ()) -> Array:
     """Reparameterized samples z = mean + σ ε, ε ~ N(0, 1) (Kingma & Welling 2014).
 
@@ -139,10 +155,8 @@ def sample(key: Array, q: Gaussian, shape: tuple[int, ...] = ()) -> Array:
     >>> sample(jax.random.key(0), Gaussian(jnp.zeros((2, 3)), jnp.zeros(3)), shape=(5,)).shape
     (5, 2, 3)
     """
-    mean, std = q.mean, q.std
-    noise = jax.random.normal(key, (*shape, *q.shape), mean.dtype)
-    mean, std, noise = _aligned(mean, std, noise)
-    return (mean + std * noise).astype(q.dtype)
+    dtype = special.compute_dtype(q.loc, q.raw)
+    return reparameterize(q, jax.random.normal(key, (*shape, *q.shape), dtype))
 
 
 def kl_divergence(q: Gaussian, p: Gaussian | None = None) -> Array:

@@ -161,7 +161,8 @@ class Parameterization:
         # Where 1/σ over- or underflows and the quotient may not, it goes by way of logs.
         delta, log_std = x - self.mean(loc, raw), self.log_std(raw)
         by_logs = jnp.sign(delta) * special.exp(jnp.log(jnp.abs(delta)) - log_std)
-        z = jnp.where(jnp.abs(log_std) > 80, by_logs, delta * self.transform.power(raw, -self.exponent))
+        far = -math.log(float(np.finfo(raw.dtype).tiny)) - 7
+        z = jnp.where(jnp.abs(log_std) > far, by_logs, delta * self.transform.power(raw, -self.exponent))
         return _finite(jnp.where(delta == 0, 0, z))
 
     def precision_weighted_mean(self, loc: ArrayLike, raw: ArrayLike) -> Array:

@@ -130,7 +130,8 @@ class Transform:
 def _power(transform: Transform, raw: Array, exponent: float) -> Array:
     # By way of the log only where g is subnormal: elsewhere the log may have fewer digits than g.
     value = transform.forward(raw)
-    normal = value >= float(np.finfo(value.dtype).tiny)
+    limits = np.finfo(value.dtype)
+    normal = (value >= float(limits.tiny)) & (value <= float(limits.max))
     return jnp.where(normal, power(value, exponent), special.exp(exponent * transform.log_forward(raw)))
 
 
@@ -195,8 +196,10 @@ class Softplus(Transform):
         # Near g = 1, about its root c: softplus(x) - softplus(c) = log1p(sigmoid(c) expm1(x - c)).
         x, root = self.beta * raw, math.log(math.expm1(self.beta)) if self.beta < 700 else self.beta
         near = jnp.abs(self.forward(raw) - 1) < 0.5
-        step = jnp.where(near, x - root, 0)
-        away = special.log1p(special.expm1(step) * -math.expm1(-self.beta)) / self.beta
+        coarse = float(np.asarray(root, x.dtype))
+        rest = root - coarse  # XLA would add it to the other constant
+        grown = special.expm1(jnp.where(near, x - coarse, 0)) * math.exp(-rest) + math.expm1(-rest)
+        away = special.log1p(grown * -math.expm1(-self.beta)) / self.beta
         return jnp.where(near, special.log1p(away), special.log_softplus(x) - math.log(self.beta))
 
     def inverse(self, value: Array) -> Array:

@@ -1,13 +1,24 @@
 """Strictness for every test: silent broadcasting raises here, and setup.cfg turns warnings into errors."""
 
+import atexit
 import os
+import shutil
+import tempfile
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Eight simulated devices, for the tests that shard; set before JAX starts.
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
 # On few cores their collectives wait for one another for ever, unless each has a thread.
 os.environ.setdefault("NPROC", "64")
+# What many tests compile is compiled once. Two processes can't safely write one cache at a time, so each has its own.
+_CACHE = tempfile.mkdtemp(prefix="jaxvae-tests-")
+atexit.register(shutil.rmtree, _CACHE, ignore_errors=True)
+os.environ |= {
+    "JAX_COMPILATION_CACHE_DIR": _CACHE,
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
+    "XDG_CACHE_HOME": _CACHE,
+}
 
-import jax
+import jax  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")

@@ -1,16 +1,14 @@
 """A small run of every benchmark, so that none rots, and a check of the pages they write."""
 
 import json
-import math
 import sys
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 
-from benchmarks import certify, contestants, ranges, sweep, train_step
+from benchmarks import certify, ranges
 from jaxvae import special
 from jaxvae.study.results import read_results
 from jaxvae.study.statistics import analyze
@@ -59,52 +57,6 @@ def test_the_range_page_is_up_to_date():
     assert ranges.page() == (ROOT / "docs/ranges.md").read_text()
 
 
-@pytest.fixture
-def images():
-    return np.random.default_rng(0).integers(0, 256, (64, 28, 28), np.uint8)
-
-
-@pytest.mark.parametrize("name", ["jaxvae, fused", "jaxvae, step by hand", "JAX by hand", "PyTorch"])
-def test_contestants_start_alike_and_learn(images, name):
-    if name == "PyTorch":
-        pytest.importorskip("torch")
-    _, advance = contestants.CONTESTANTS["mlp"][name](images, "mlp", 64)
-    # At first every logit is about 0: log 2 nats a pixel.
-    first = advance(1)["loss"]
-    assert first == pytest.approx(784 * math.log(2), rel=0.1)
-    assert advance(5)["loss"] < first
-
-
-def test_train_step_writes_its_table(images, monkeypatch, tmp_path, capsys):
-    names = ("JAX by hand", "matmul in XLA")
-    monkeypatch.setattr(train_step, "CONTESTANTS", {"mlp": dict.fromkeys(names), "conv": {}})
-    np.savez(tmp_path / "data.npz", labels=np.zeros(64), images=images)
-    out = tmp_path / "train_step.json"
-    arguments = ["train_step", "--quick", "--batch-size", "16", "--data", str(tmp_path / "data.npz"), "--out", str(out)]
-    monkeypatch.setattr(sys, "argv", arguments)
-    train_step.main()
-    report = json.loads(out.read_text())
-    row, matmul = report["rows"]
-    assert row["note"] == matmul["note"] == ""
-    assert row["to_plain_jax"] == 1
-    assert "to_pytorch" not in row
-    assert row["share_of_peak"] == row["gflops"] / max(matmul["gflops"].values())
-    assert row["examples_per_second"] == pytest.approx(64 / row["rounds"][0], rel=0.01)
-    assert report["images"] == 64
-    assert "JAX by hand" in capsys.readouterr().out
-
-
-def test_what_cannot_run_is_left_out_with_its_reason(images, tmp_path):
-    np.save(tmp_path / "images.npy", images)
-    (contestant,) = train_step.measure(
-        [train_step.Row("no such one", "mlp", 16, 1)], tmp_path / "images.npy", 1, tmp_path
-    )
-    (entry,) = train_step.results([contestant])
-    contestant.close()
-    assert "no such one" in entry["note"]
-    assert "examples_per_second" not in entry
-
-
 def test_the_study_on_mnist_is_complete_and_says_what_is_told_of_it():
     records = read_results(ROOT / "benchmarks/results/compare-mnist/results.jsonl")
     assert len(records) == 6 * 3 * 3
@@ -118,9 +70,3 @@ def test_the_study_on_mnist_is_complete_and_says_what_is_told_of_it():
     for comparison in outcome.comparisons:
         cells = " | ".join(f"{p.mean:.2f} ± {p.standard_error:.2f}" for p in comparison.points)
         assert f"| {comparison.variant} | {cells} |" in results
-
-
-def test_a_sweep_is_measured_beside_its_cells_in_turn():
-    row = sweep.measure(count=8, epochs=1, rounds=1, width=1)
-    assert row["ratio"] > 0
-    assert row["steps"] == 10

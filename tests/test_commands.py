@@ -51,7 +51,7 @@ def refusal(capsys, *argv: str) -> str:
 
 
 def subprocess_environment() -> dict[str, str]:
-    return {**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu", "XDG_CACHE_HOME": str(Path.cwd() / "cache")}
+    return {**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
 
 
 def test_train_leaves_config_metrics_checkpoints_score_and_pictures(run):

@@ -115,6 +115,32 @@ def test_kl_between_two_parameterizations(name):
             np.testing.assert_allclose(got[i], float(oracles.kl(*moments)), rtol=2e-6)
 
 
+@pytest.mark.parametrize("name", ["softplus_std", "softplus_variance"])
+def test_softplus_has_all_its_digits_near_the_prior(name):
+    # softplus is 1 at log(e - 1): rounded to a float32, it would cost 1.4e-5.
+    p = jv.PARAMETERIZATIONS[name]
+    raw = float(p.raw_from_std(1.0)) + np.array([-1e-2, -1e-3, -1e-4, 1e-4, 1e-3, 1e-2], np.float32)
+    got = jax.jit(lambda r: jv.kl_divergence(jv.Gaussian(0.0, r, p)))(raw)
+    np.testing.assert_allclose(got, [float(oracles.kl_standard(name, 0.0, float(r))) for r in raw], rtol=1e-6)
+
+
+def test_a_variance_that_overflows_has_a_std_that_does_not():
+    q = jv.Gaussian(0.0, 89.0, jv.scvi_variance)
+    np.testing.assert_allclose(q.std, math.exp(44.5), rtol=1e-6)
+    np.testing.assert_allclose(jv.kl_divergence(q), math.exp(89) / 2, rtol=1e-6)
+
+
+def test_float64_keeps_its_digits_far_from_1():
+    with jax.enable_x64(True):
+        for log_std in (-300.0, -100.0, 100.0, 300.0):
+            x = 1.3 * math.exp(log_std)
+            got = jv.log_prob(jv.Gaussian(0.0, jnp.float64(log_std), jv.log_std), x)
+            exact = float(oracles.log_prob(mpmath.mpf(x), mpmath.mpf(0), mpmath.mpf(log_std)))
+            slope = jax.grad(lambda x, log_std=log_std: jv.log_prob(jv.Gaussian(0.0, log_std, jv.log_std), x))(x)
+            np.testing.assert_allclose(got, exact, rtol=4e-16)
+            np.testing.assert_allclose(slope, -x * math.exp(-2 * log_std), rtol=4e-15)
+
+
 def test_log_prob_and_entropy_at_log_variance_minus_210():
     q = jv.Gaussian(1.0, -210.0)
     np.testing.assert_allclose(jv.entropy(q), -105 + 0.5 * math.log(2 * math.pi * math.e), rtol=1e-6)
@@ -268,6 +294,17 @@ def test_samples_are_reparameterized():
     noise = jv.sample(key, jv.Gaussian(0.0, 0.0, jv.log_std))
     assert gradient.loc == 1
     np.testing.assert_allclose(gradient.raw, noise * math.exp(0.6), rtol=1e-6)
+
+
+def test_noise_of_ones_own_may_be_shared_or_antithetic():
+    q = jv.Gaussian(jnp.arange(6, dtype=jnp.bfloat16).reshape(2, 3), jnp.zeros(3, jnp.bfloat16), jv.softplus_std)
+    noise = jax.random.normal(jax.random.key(0), (4, 1, 3))
+    z, mirrored = jv.reparameterize(q, noise), jv.reparameterize(q, -noise)
+    assert z.shape == (4, 2, 3)
+    assert z.dtype == jnp.bfloat16
+    # σ = log 2; z is rounded to bfloat16 once, to half an ulp of at most 8.
+    np.testing.assert_allclose(np.float32(z) - np.float32(q.mean), math.log(2) * np.tile(noise, (1, 2, 1)), atol=2**-6)
+    np.testing.assert_allclose((np.float32(z) + np.float32(mirrored)) / 2, np.tile(q.mean, (4, 1, 1)), atol=2**-6)
 
 
 def test_bfloat16_samples_have_float32_noise():

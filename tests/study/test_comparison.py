@@ -1,12 +1,10 @@
 import json
-import os
 import random
 import signal
 import subprocess
 import sys
 import time
 
-import jax
 import pytest
 
 from jaxvae import study
@@ -29,21 +27,8 @@ def numbers(out):
     return [{**record, "seconds": 0} for record in study.read_results(out / study.RESULTS)]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory):
-    """The same programs are compiled once only, here and in other processes."""
-    folder = str(tmp_path_factory.mktemp("cache"))
-    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
-    before = [getattr(jax.config, name) for name in names]
-    for name, value in zip(names, (folder, 0), strict=True):
-        jax.config.update(name, value)
-    yield {**os.environ, "JAX_COMPILATION_CACHE_DIR": folder, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
-    for name, value in zip(names, before, strict=True):
-        jax.config.update(name, value)
-
-
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory, cache):
+def whole(tmp_path_factory):
     out = tmp_path_factory.mktemp("study") / "whole"
     seen = []
     assert study.compare(GRID, out, watch=lambda name, share: seen.append((name, share)))
@@ -122,7 +107,7 @@ def test_a_broken_study_is_refused(tmp_path, text):
         study.compare(GRID, tmp_path)
 
 
-def test_a_study_that_was_killed_ends_with_the_same_table(whole, cache, tmp_path):
+def test_a_study_that_was_killed_ends_with_the_same_table(whole, tmp_path):
     """Two kills; many more are in ``benchmarks.kills``."""
     out = tmp_path / "study"
     out.mkdir()
@@ -130,7 +115,7 @@ def test_a_study_that_was_killed_ends_with_the_same_table(whole, cache, tmp_path
     code = f"from pathlib import Path; from jaxvae import study; study.compare({GRID!r}, Path({str(out)!r}))"
 
     def start():
-        return subprocess.Popen([sys.executable, "-c", code], env=cache)
+        return subprocess.Popen([sys.executable, "-c", code])
 
     process = start()
     while not (out / study.RESULTS).exists():  # the first group is in the table
