@@ -206,14 +206,14 @@ def log_sigmoid(x: Array) -> Array:
 @jax.custom_jvp
 def _log_softplus(x: Array) -> Array:
     # log(log1p(e^x)) = x - e^x / 2 + ..., which is x in the tail, where e^x itself underflows.
-    return jnp.where(x < _TAIL, x, jnp.log(_softplus(jnp.maximum(x, _TAIL))))
+    tail = x < _TAIL
+    return jnp.where(tail, x, jnp.log(jnp.where(tail, 1, _softplus(x))))
 
 
 @jax.custom_jvp
 def _sigmoid_over_softplus(x: Array) -> Array:
-    x = jnp.maximum(x, _TAIL)
-    e = jnp.exp(-jnp.abs(x))
-    return jnp.where(x > 0, 1, e) / ((1 + e) * _softplus(x))
+    tail, e = x < _TAIL, jnp.exp(-jnp.abs(x))
+    return jnp.where(tail | (x > 0), 1, e) / jnp.where(tail, 1, (1 + e) * _softplus(x))
 
 
 def _sigmoid_over_softplus_slope(x: Array) -> Array:
@@ -261,6 +261,12 @@ _bose.defjvps(lambda dx, ans, x: -ans * (1 + ans) * dx)
 def log1mexp(x: Array) -> Array:
     """log(1 - e^-x) for x > 0; the sign convention of ``jax.nn.log1mexp``. The derivative is 1 / expm1(x)."""
     return _log1mexp(x)
+
+
+@_public
+def sigmoid_over_softplus(x: Array) -> Array:
+    """The derivative of ``log_softplus``: between 1 (left) and 1/x (right)."""
+    return _sigmoid_over_softplus(x)
 
 
 @jax.custom_jvp

@@ -142,6 +142,19 @@ def _power_jvp(transform: Transform, exponent: float, primals: tuple, tangents: 
     return value, exponent * value * transform.log_gain(raw) * draw
 
 
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def _with_slope(value: Callable[[Array], Array], slope: Callable[[Array], Array], raw: Array) -> Array:
+    """``value(raw)``, whose derivative is ``slope(raw)`` in place of what JAX would make of its branches."""
+    return value(raw)
+
+
+@_with_slope.defjvp
+def _with_slope_jvp(
+    value: Callable[[Array], Array], slope: Callable[[Array], Array], primals: tuple, tangents: tuple
+) -> tuple[Array, Array]:
+    return _with_slope(value, slope, *primals), slope(*primals) * tangents[0]
+
+
 def power(x: Array, exponent: float) -> Array:
     """x^exponent for the exponents that lead from one quantity to another: +-1/2, +-1, +-2."""
     y = jnp.sqrt(x) if abs(exponent) == 0.5 else jnp.square(x) if abs(exponent) == 2 else x
@@ -193,6 +206,12 @@ class Softplus(Transform):
         return special.softplus(self.beta * raw) / self.beta
 
     def log_forward(self, raw: Array) -> Array:
+        return _with_slope(self._log_value, self.log_gain, raw)
+
+    def log_gain(self, raw: Array) -> Array:
+        return self.beta * special.sigmoid_over_softplus(self.beta * raw)
+
+    def _log_value(self, raw: Array) -> Array:
         # Near g = 1, about its root c: softplus(x) - softplus(c) = log1p(sigmoid(c) expm1(x - c)).
         x, root = self.beta * raw, math.log(math.expm1(self.beta)) if self.beta < 700 else self.beta
         near = jnp.abs(self.forward(raw) - 1) < 0.5
@@ -282,6 +301,13 @@ class Sigmoid(Transform):
         return self.low + self.width * special.sigmoid(raw)
 
     def log_forward(self, raw: Array) -> Array:
+        return _with_slope(self._log_value, self.log_gain, raw)
+
+    def log_gain(self, raw: Array) -> Array:
+        rest = special.sigmoid(-raw)
+        return rest if self.low == 0 else self.width * special.sigmoid(raw) * rest / self.forward(raw)
+
+    def _log_value(self, raw: Array) -> Array:
         # g - 1 in the form that has no cancellation of its own: from the nearer end, or from the middle.
         middle = (self.low - 1) / 2 + (self.high - 1) / 2 + self.width / 2 * special.tanh(raw / 2)
         above = (self.high - 1) - self.width * special.sigmoid(-raw)
