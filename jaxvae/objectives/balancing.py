@@ -1,0 +1,34 @@
+"""One KL per group of latents in a hierarchy, weighed so that none of them is left unused."""
+
+import chex
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+_OFFSET = 0.01
+"""Nats, as in NVAE's code, so that a group of no KL keeps a weight."""
+
+
+def balance(kl: Array, sizes: ArrayLike) -> Array:
+    """γ_g KL_g, γ_g ∝ (mean |KL_g| + 0.01) / size_g, of mean 1 (Vahdat & Kautz 2020, arXiv:2007.03898, appendix A).
+
+    What a group spends per latent is what it costs: groups of little KL are let use more. (The paper says "proportional
+    to the size", but the code and DVAE++, arXiv:1802.04920, appendix H, divide by it.) γ has no gradient. Not a bound:
+    NVAE has it only while β is below 1, that is during the warm-up.
+
+    Args:
+        kl: per group (B, G), each summed over its latents.
+        sizes: the number of latents in each group, (G,).
+
+    Returns:
+        An array of shape (B, G), to stand in the place of ``kl``.
+
+    >>> print(balance(jnp.array([[2.99, 0.99]]), jnp.array([1.0, 1.0])))  # γ = (1.5, 0.5)
+    [[4.485 0.495]]
+    """
+    sizes = jnp.asarray(sizes, kl.dtype)
+    chex.assert_rank([kl, sizes], [2, 1])
+    chex.assert_equal_shape_suffix([kl, sizes], 1)
+    spent = (jnp.mean(jnp.abs(kl), axis=0) + _OFFSET) / sizes
+    return kl * jax.lax.stop_gradient(spent / jnp.mean(spent))[None]

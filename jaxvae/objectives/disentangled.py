@@ -1,0 +1,91 @@
+"""KL in parts or held at a value, for latents that each stand for one thing.
+
+Shapes: B batch, L latents; nats. Results are per example (B,); a loss is minus their mean over the batch.
+"""
+
+from typing import NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+from jaxvae.gaussian import Gaussian, log_prob
+
+
+def capacity(log_likelihood: Array, kl: Array, target: ArrayLike, gamma: ArrayLike) -> Array:
+    """log p(x|z) - γ |Σ KL - C|: a KL held at C, which rises in training (Burgess et al. 2018, arXiv:1804.03599).
+
+    C's schedule is ``beta_schedule("linear", C, steps)``, with C in the place of β.
+
+    Args:
+        log_likelihood: (B,).
+        kl: (B, L).
+        target: C in nats, a scalar; may be traced.
+        gamma: a scalar; 1000 in the paper.
+
+    Returns:
+        An array of shape (B,).
+
+    >>> capacity(jnp.array([-80.0, -80.0]), jnp.array([[3.0, 1.0], [9.0, 1.0]]), 5.0, gamma=10.0).tolist()
+    [-90.0, -130.0]
+    """
+    chex.assert_rank([log_likelihood, kl, target, gamma], [1, 2, 0, 0])
+    chex.assert_equal_shape_prefix([log_likelihood, kl], 1)
+    return log_likelihood - gamma * jnp.abs(jnp.sum(kl, axis=-1) - target)
+
+
+class Decomposition(NamedTuple):
+    """Three parts whose sum is log q(z|x) - log p(z): the first two (B,), the last per latent (B, L)."""
+
+    mutual_information: Array
+    total_correlation: Array
+    dimensionwise_kl: Array
+
+
+def decompose(q: Gaussian, z: Array, size: ArrayLike) -> Decomposition:
+    """Mutual information, total correlation and dimension-wise KL (Chen et al. 2018, arXiv:1802.04942, eq. 2).
+
+    log q(z|x) - log q(z), log q(z) - Σ log q(z_l) and log q(z_l) - log p(z_l), with p standard normal. q(z) is that of
+    all N examples, of which the batch is a sample (minibatch-weighted sampling, eq. 3):
+    log q(z_b) ≈ log 1/(N B) Σ_c q(z_b|x_c), and each latent's likewise. This is too low in the mean: by log N where all
+    posteriors are equal, so that the parts are to be compared with themselves, not with 0.
+
+    Args:
+        q: q(z|x) of the batch, (B, L).
+        z: one sample per example, (B, L).
+        size: N, of the data set; a scalar, at least B.
+    """
+    chex.assert_rank([z, size], [2, 0])
+    chex.assert_equal_shape([q, z])
+    pairs = log_prob(q, z[:, None])  # (B, B, L): of each sample under each posterior
+    own = jnp.sum(log_prob(q, z), axis=-1)
+    norm = jnp.log(size) + jnp.log(z.shape[0])
+    joint = jax.nn.logsumexp(jnp.sum(pairs, axis=-1), axis=1) - norm
+    marginals = jax.nn.logsumexp(pairs, axis=1) - norm  # (B, L)
+    prior = log_prob(Gaussian(jnp.zeros(()), jnp.zeros(())), z)
+    return Decomposition(own - joint, joint - jnp.sum(marginals, axis=-1), marginals - prior)
+
+
+def beta_tc(
+    log_likelihood: Array, parts: Decomposition, beta: ArrayLike, alpha: ArrayLike = 1.0, gamma: ArrayLike = 1.0
+) -> Array:
+    """log p(x|z) - α MI - β TC - γ Σ KL_l: the β-TCVAE (Chen et al. 2018, arXiv:1802.04942, eq. 4).
+
+    α = β = γ = 1 is the ELBO with a KL by Monte Carlo, exactly, whatever the error of q(z).
+
+    Args:
+        log_likelihood: (B,).
+        parts: of ``decompose``.
+        beta: of the total correlation; a scalar.
+        alpha: of the mutual information; a scalar.
+        gamma: of the dimension-wise KL; a scalar.
+
+    Returns:
+        An array of shape (B,).
+    """
+    information, correlation, kl = parts
+    chex.assert_rank([log_likelihood, kl, beta, alpha, gamma], [1, 2, 0, 0, 0])
+    chex.assert_equal_shape([log_likelihood, information, correlation])
+    return log_likelihood - alpha * information - beta * correlation - gamma * jnp.sum(kl, axis=-1)

@@ -1,0 +1,174 @@
+"""Gradients of the same bounds with less noise: what reaches q's parameters, and by which path.
+
+A sample z = mean + σ ε carries the gradient of q's parameters twice: through z (the path), and through log q(z|x)
+itself (the score), whose mean is 0 or can be turned into one through z. All here is built on ``stop_parameters``,
+which leaves the path only. Shapes: q (B, L), z (K, B, L), log-weights (K, B); nats.
+
+For a flat model, in the loss of a train step:
+
+    z, tap = tapped(sample(key, q, (K,)))
+    log_joint = log_likelihood(z) + log_prob(prior, z).sum(-1)
+    loss = -jnp.mean(stl(log_joint, q, z))                          # one of
+    loss = -jnp.mean(dreg(path_log_weights(log_joint, q, z), tap))  # these
+"""
+
+from typing import TypeVar
+
+import chex
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxvae.gaussian import Gaussian, log_prob
+from jaxvae.objectives.importance import iwae, sampled_elbo
+from jaxvae.special import compute_dtype
+
+Latents = TypeVar("Latents", bound=chex.ArrayTree)
+
+
+def stop_parameters(q: Gaussian) -> Gaussian:
+    """The same Gaussian as a constant: of ``log_prob(stop_parameters(q), z)``, only the path through z is left.
+
+    >>> q = Gaussian(1.0, 0.0)
+    >>> jax.grad(lambda q: log_prob(stop_parameters(q), q.mean + 2 * q.std))(q).loc.tolist()
+    -2.0
+    >>> jax.grad(lambda q: log_prob(q, q.mean + 2 * q.std))(q).loc.tolist()
+    0.0
+    """
+    return jax.tree.map(jax.lax.stop_gradient, q)
+
+
+def sampled_kl(q: Gaussian, z: Array, p: Gaussian | None = None) -> Array:
+    """log q(z) - log p(z), z ~ q: KL(q ‖ p) by Monte Carlo, elementwise; without ``p``, to the standard normal.
+
+    Unbiased, and not always above 0. With ``stop_parameters(q)``, its gradient is that of the path only.
+
+    Args:
+        q: Gaussians of any shape, e.g. (B, L).
+        z: samples of them, e.g. (K, B, L).
+        p: Gaussians that broadcast with q.
+
+    Returns:
+        An array of z's shape, float32 or float64.
+    """
+    return log_prob(q, z) - log_prob(Gaussian(jnp.zeros(()), jnp.zeros(())) if p is None else p, z)
+
+
+def path_log_weights(log_joint: Array, q: Gaussian, z: Array) -> Array:
+    """log p(x, z) - Σ log q(z|x), with q's parameters stopped.
+
+    Args:
+        log_joint: log p(x, z), (K, B).
+        q: (B, L).
+        z: its samples, (K, B, L).
+
+    Returns:
+        Log-weights of shape (K, B).
+    """
+    chex.assert_rank([log_joint, z], [2, 3])
+    chex.assert_equal_shape_prefix([log_joint, z], 2)
+    return log_joint - jnp.sum(log_prob(stop_parameters(q), z), axis=-1)
+
+
+def stl(log_joint: Array, q: Gaussian, z: Array) -> Array:
+    """The ELBO with the path's gradient only: sticking the landing (Roeder et al. 2017, arXiv:1703.09194).
+
+    Unbiased, as the score's mean is 0; at the exact posterior log w doesn't depend on z, and the gradient of q's
+    parameters is 0 for every sample. Far from it, the score may have balanced some of the path's noise. (Of IWAE's
+    terms the same would be biased: see ``dreg``.)
+
+    Args:
+        log_joint: log p(x, z), (K, B).
+        q: (B, L).
+        z: its samples, (K, B, L).
+
+    Returns:
+        An array of shape (B,).
+    """
+    return sampled_elbo(path_log_weights(log_joint, q, z))
+
+
+def tapped(z: Latents) -> tuple[Latents, Array]:
+    """The same z, and a tap, through which ``dreg`` weighs what flows back through z.
+
+    Use this z for the log-weights, and for nothing else: all that flows back through it is weighed.
+
+    Args:
+        z: (K, B, ...), or a tree of such.
+
+    Returns:
+        z, and the tap: zeros of shape (K, B), whose gradient is the weight less 1, so that one not used does nothing.
+
+    Reverse mode only: ``jax.jvp`` through it raises TypeError.
+    """
+    leaves = jax.tree.leaves(z)
+    chex.assert_equal_shape_prefix(leaves, 2)
+    return _tapped(z, jnp.zeros(leaves[0].shape[:2], compute_dtype(*leaves)))
+
+
+@jax.custom_vjp
+def _tapped(z: Latents, zeros: Array) -> tuple[Latents, Array]:
+    return z, zeros
+
+
+def _tapped_forward(z: Latents, zeros: Array) -> tuple[tuple[Latents, Array], None]:
+    return (z, zeros), None
+
+
+def _tapped_backward(_: None, cotangents: tuple[Latents, Array]) -> tuple[Latents, Array]:
+    by_z, excess = cotangents
+    weight = 1 + excess
+
+    def weighed(x: Array) -> Array:
+        return (x * weight.reshape(weight.shape + (1,) * (x.ndim - 2))).astype(x.dtype)
+
+    return jax.tree.map(weighed, by_z), jnp.zeros_like(excess)
+
+
+_tapped.defvjp(_tapped_forward, _tapped_backward)
+
+
+@jax.custom_vjp
+def dreg(log_weights: Array, tap: Array) -> Array:
+    """IWAE with the doubly reparameterized gradient (Tucker et al. 2019, arXiv:1810.04152).
+
+    With w̃ = w / Σ w: Σ w̃ ∂log w/∂θ for p's parameters, as plain IWAE has, and for q's
+    Σ w̃² (∂log w/∂z) (∂z/∂φ), which is unbiased, and 0 at the exact posterior. The second w̃ enters where the gradient
+    leaves the tapped z, so that the decoder is run and differentiated once.
+
+    What the log-weights know of φ, they must know through the tapped z: log q with stopped parameters
+    (``path_log_weights``). A hierarchical q(z₂|x) q(z₁|z₂, x) needs its networks twice: samples are drawn with φ,
+    each z_l from the untapped ones above; then all of them are tapped together, and log q is that of the tapped ones
+    with φ stopped, but not the z that it is conditioned on. This is unbiased, too; what Bauer & Mnih 2021
+    (arXiv:2101.11046) do besides, for the scores of p's parameters and those of lower layers, isn't a weight at z.
+
+    Args:
+        log_weights: (K, B).
+        tap: of ``tapped``, (K, B).
+
+    Returns:
+        The values of ``iwae``, (B,).
+
+    >>> from jaxvae.gaussian import reparameterize
+    >>> def bound(loc):
+    ...     q = Gaussian(loc, jnp.zeros((1, 1)))
+    ...     z, tap = tapped(reparameterize(q, jnp.array([[[-1.0]], [[1.0]]])))
+    ...     return dreg(path_log_weights(log_prob(Gaussian(0.0, 0.0), z).sum(-1), q, z), tap).sum()
+    >>> float(jax.grad(bound)(jnp.zeros((1, 1)))[0, 0])  # q is the posterior
+    0.0
+    """
+    chex.assert_rank(log_weights, 2)
+    chex.assert_equal_shape([log_weights, tap])
+    return iwae(log_weights)
+
+
+def _dreg_forward(log_weights: Array, tap: Array) -> tuple[Array, tuple[Array, Array]]:
+    return dreg(log_weights, tap), (jax.nn.softmax(log_weights, axis=0), tap)
+
+
+def _dreg_backward(residuals: tuple[Array, Array], cotangent: Array) -> tuple[Array, Array]:
+    weight, tap = residuals
+    return weight * cotangent[None], (weight - 1).astype(tap.dtype)
+
+
+dreg.defvjp(_dreg_forward, _dreg_backward)

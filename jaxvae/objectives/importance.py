@@ -1,0 +1,164 @@
+"""Bounds of log p(x), and estimates of it, that need nothing but the log-weights.
+
+log w = log p(x, z) - log q(z|x), z ~ q(z|x), in nats. Shapes: ``log_weights`` (K, B), or (M, K, B) where the samples
+come in M groups. Results are per example (B,); a loss is minus their mean over the batch. A weight of 0, i.e. a log of
+-inf, is allowed; where all of an example's are 0, the gradient is NaN.
+"""
+
+import itertools
+import math
+from typing import NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+from jaxvae.special import expm1mx, log1p, log_mean_exp
+from jaxvae.transforms import require
+
+
+def sampled_elbo(log_weights: Array) -> Array:
+    """1/K Σ log w: the ELBO with a KL by Monte Carlo (Kingma & Welling 2014, eq. 6).
+
+    Args:
+        log_weights: (K, B).
+
+    Returns:
+        An array of shape (B,).
+    """
+    chex.assert_rank(log_weights, 2)
+    return jnp.mean(log_weights, axis=0)
+
+
+def iwae(log_weights: Array) -> Array:
+    """log 1/K Σ w: the importance-weighted bound (Burda et al. 2016, arXiv:1509.00519, eq. 8).
+
+    Args:
+        log_weights: (K, B).
+
+    Returns:
+        An array of shape (B,).
+
+    >>> print(jnp.exp(iwae(jnp.log(jnp.array([[1.0], [3.0]])))))
+    [2.]
+    """
+    chex.assert_rank(log_weights, 2)
+    return log_mean_exp(log_weights, axis=0)
+
+
+def miwae(log_weights: Array) -> Array:
+    """1/M Σ_m log 1/K Σ_k w: the mean of M importance-weighted bounds (Rainforth et al. 2018, arXiv:1802.04537).
+
+    The gradient of q's parameters, whose signal-to-noise ratio falls with K, rises with M.
+
+    Args:
+        log_weights: (M, K, B).
+
+    Returns:
+        An array of shape (B,).
+    """
+    chex.assert_rank(log_weights, 3)
+    return jnp.mean(log_mean_exp(log_weights, axis=1), axis=0)
+
+
+def ciwae(log_weights: Array, beta: ArrayLike) -> Array:
+    """β 1/K Σ log w + (1 - β) log 1/K Σ w: between the ELBO and IWAE (Rainforth et al. 2018, arXiv:1802.04537).
+
+    Args:
+        log_weights: (K, B).
+        beta: a scalar in [0, 1]; may be traced.
+
+    Returns:
+        An array of shape (B,).
+    """
+    chex.assert_rank([log_weights, beta], [2, 0])
+    elbo = jnp.where(beta == 0, 0.0, beta * sampled_elbo(log_weights))  # a weight of 0 makes it -inf
+    return elbo + (1 - beta) * iwae(log_weights)
+
+
+class PartialBounds(NamedTuple):
+    """A bound for the generative parameters and one for the inference parameters, per example (B,)."""
+
+    generative: Array
+    inference: Array
+
+
+def piwae(log_weights: Array) -> PartialBounds:
+    """IWAE of all M K samples for p's parameters, MIWAE for q's (Rainforth et al. 2018, arXiv:1802.04537).
+
+    Each bound is to be climbed by its own parameters only. With ``f(theta, phi)`` the log-weights,
+
+        stop = jax.lax.stop_gradient
+        loss = -jnp.mean(piwae(f(theta, stop(phi))).generative + piwae(f(stop(theta), phi)).inference)
+
+    where ``jit`` evaluates the two calls, which are equal, once.
+
+    Args:
+        log_weights: (M, K, B).
+    """
+    chex.assert_rank(log_weights, 3)
+    return PartialBounds(log_mean_exp(log_weights, axis=(0, 1)), miwae(log_weights))
+
+
+def renyi(log_weights: Array, alpha: ArrayLike) -> Array:
+    """1/(1 - α) log 1/K Σ w^(1 - α): the variational Rényi bound (Li & Turner 2016, arXiv:1602.02311).
+
+    α = 0 is IWAE, the limit at α = 1 the ELBO; it falls with α, from log max w at -∞ to log min w at ∞. A lower bound
+    of log p(x), in expectation, for α ≥ 0; for α < 0, an upper bound as K → ∞ only.
+
+    Near α = 1, where it is 0/0: with m the mean of log w and d = (1 - α) (log w - m), whose mean is 0,
+    m + log(1 + 1/K Σ (e^d - 1 - d)) / (1 - α).
+
+    Args:
+        log_weights: (K, B); for α > 1, one of -inf makes the result -inf and the gradient NaN.
+        alpha: a finite scalar; may be traced, but the derivative by it isn't right at 1.
+
+    Returns:
+        An array of shape (B,).
+    """
+    chex.assert_rank([log_weights, alpha], [2, 0])
+    rest = jnp.asarray(1 - alpha, log_weights.dtype)
+    divisor = jnp.where(rest == 0, 1, rest)
+    mean = sampled_elbo(log_weights)
+    d = rest * (log_weights - mean[None])
+    near = jnp.max(jnp.abs(d), axis=0) < 0.5
+    close = mean + log1p(jnp.mean(expm1mx(jnp.where(near[None], d, 0)), axis=0)) / divisor
+    far = log_mean_exp(divisor * log_weights, axis=0) / divisor
+    return jnp.where(rest == 0, mean, jnp.where(near, close, far))
+
+
+def jackknife(log_weights: Array, order: int) -> Array:
+    """Σ_j c_j · mean of IWAE over all subsets of K - j samples, j = 0 … m (Nowozin 2018, ICLR).
+
+    c_j = (-1)^j (K - j)^m / ((m - j)! j!), with m the order (Sharot 1976): the first m terms of IWAE's bias in powers
+    of 1/K cancel, and what is left is of order K^-(m + 1). It is an estimate of log p(x), not a bound. Order 0 is IWAE.
+
+    The c_j grow as K^m / m!, and rounding with them; the subsets, C(K, m) of them, are all in memory at once.
+
+    Args:
+        log_weights: (K, B).
+        order: m, at least 0 and below K; static.
+
+    Returns:
+        An array of shape (B,).
+
+    Raises:
+        ValueError: for an order that isn't allowed.
+    """
+    chex.assert_rank(log_weights, 2)
+    samples = log_weights.shape[0]
+    require(0 <= order < samples, "order", order, f"at least 0 and below the {samples} samples")
+    # As Σ c = 1, a shift comes out again; without it, the c would multiply the rounding of the log-weights' size.
+    top = jax.lax.stop_gradient(jnp.max(log_weights, axis=0))
+    shift = jnp.where(jnp.isfinite(top), top, 0)
+    shifted = log_weights - shift[None]
+    result = shift
+    for j in range(order + 1):
+        kept = np.array(list(itertools.combinations(range(samples), samples - j)))
+        bounds = log_mean_exp(shifted[kept], axis=1)  # (subsets, B)
+        weight = (-1) ** j * (samples - j) ** order / (math.factorial(order - j) * math.factorial(j))
+        result = result + weight * jnp.mean(bounds, axis=0)
+    return result

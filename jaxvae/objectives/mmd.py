@@ -1,0 +1,87 @@
+"""The distance of two samples' distributions by a kernel, and the objective that holds q(z) near p(z) with it.
+
+Kernels are functions of the squared distance r², with a scale C. Between two draws of N(0, 1) in L dimensions r² is
+2 L on average, which makes 2 L a good C.
+"""
+
+from collections.abc import Callable
+
+import chex
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+from jaxvae.special import exp
+
+Kernel = Callable[[Array], Array]
+
+
+def gaussian_kernel(scale: float) -> Kernel:
+    """e^(-r²/C): C is twice the squared bandwidth.
+
+    >>> float(gaussian_kernel(2.0)(jnp.array(0.0)))
+    1.0
+    """
+    return lambda square: exp(-square / scale)
+
+
+def inverse_multiquadratic(scale: float) -> Kernel:
+    """C / (C + r²), whose tail is heavier (Tolstikhin et al. 2018, arXiv:1711.01558, section 4).
+
+    >>> float(inverse_multiquadratic(2.0)(jnp.array(2.0)))
+    0.5
+    """
+    return lambda square: scale / (scale + square)
+
+
+def mmd(x: Array, y: Array, kernel: Kernel) -> Array:
+    """E k(x, x') + E k(y, y') - 2 E k(x, y), the squared maximum mean discrepancy (Gretton et al. 2012, eq. 3).
+
+    The U-statistic: no point is paired with itself, so that it is unbiased, and may be below 0.
+
+    Args:
+        x: draws of one distribution, (B, L), B at least 2; e.g. one z of each example.
+        y: draws of the other, (P, L), P at least 2; e.g. of p(z).
+        kernel: of the squared distance.
+
+    Returns:
+        A scalar.
+
+    Raises:
+        ValueError: for fewer than 2 draws.
+    """
+    chex.assert_rank([x, y], [2, 2])
+    chex.assert_equal_shape_suffix([x, y], 1)
+    if min(len(x), len(y)) < 2:
+        raise ValueError(f"mmd needs at least 2 draws of each, got {len(x)} and {len(y)}")
+    return _within(x, kernel) + _within(y, kernel) - 2 * jnp.mean(kernel(_squares(x, y)))
+
+
+def _squares(x: Array, y: Array) -> Array:
+    return jnp.sum(jnp.square(x[:, None] - y[None]), axis=-1)  # (B, P)
+
+
+def _within(x: Array, kernel: Kernel) -> Array:
+    count = len(x)
+    others = ~jnp.eye(count, dtype=bool)
+    return jnp.sum(jnp.where(others, kernel(_squares(x, x)), 0)) / (count * (count - 1))
+
+
+def info_vae(log_likelihood: Array, kl: Array, divergence: Array, alpha: ArrayLike, weight: ArrayLike) -> Array:
+    """log p(x|z) - (1 - α) Σ KL - (α + λ - 1) D(q(z) ‖ p(z)): InfoVAE (Zhao et al. 2019, arXiv:1706.02262).
+
+    α = 0 with λ = 1 is the ELBO; α = 1 with the MMD as D is the MMD-VAE, whose KL isn't counted at all.
+
+    Args:
+        log_likelihood: (B,).
+        kl: (B, L).
+        divergence: D, a scalar, which all examples share; e.g. ``mmd`` of one z per example and as many of p(z).
+        alpha: a scalar.
+        weight: λ, a scalar.
+
+    Returns:
+        An array of shape (B,).
+    """
+    chex.assert_rank([log_likelihood, kl, divergence, alpha, weight], [1, 2, 0, 0, 0])
+    chex.assert_equal_shape_prefix([log_likelihood, kl], 1)
+    return log_likelihood - (1 - alpha) * jnp.sum(kl, axis=-1) - (alpha + weight - 1) * divergence
