@@ -18,14 +18,12 @@ an ulp of the inputs changes (half for the input itself, half for what is made o
 dtype in which it is computed). And ours is never NaN or inf. Exits with 1 where it is missed.
 """
 
-import argparse
 import functools
 import itertools
 import math
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -308,9 +306,7 @@ def curves(panel: "Axes", name: str, rows: Sequence[dict[str, Any]]) -> None:
 
 def main() -> None:
     """Measures, and writes tables, picture and JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="KL to N(0, 1) in float32: only to see that it runs")
-    parser.add_argument("--out", type=Path, help="default: benchmarks/results/accuracy-DEVICE.json")
+    parser = harness.parser("accuracy", __doc__, quick="KL to N(0, 1) in float32")
     options = parser.parse_args()
     packages, missing = jax_libraries()
     torch, no_torch = torch_libraries()

@@ -5,6 +5,7 @@ its report what people look at. A report is what was measured, as JSON: ``facts`
 than JAX and NumPy until it shows something.
 """
 
+import argparse
 import datetime
 import gc
 import importlib.metadata
@@ -66,6 +67,20 @@ def facts(module: str) -> Report:
         **versions,
         "load_before": os.getloadavg()[0],
     }
+
+
+def parser(module: str, about: str, quick: str) -> argparse.ArgumentParser:
+    """One with the flags that all scripts have.
+
+    Args:
+        module: the script's.
+        about: its docstring, of which the first line is shown.
+        quick: what ``--quick`` measures.
+    """
+    made = argparse.ArgumentParser(description=about.splitlines()[0])
+    made.add_argument("--quick", action="store_true", help=f"{quick}: only to see that it runs")
+    made.add_argument("--out", type=Path, help=f"default: benchmarks/results/{module}-DEVICE.json")
+    return made
 
 
 def in_turn(sides: Mapping[str, Callable[[], Any]], rounds: int, at_least: float = 0.02) -> dict[str, Seconds]:

@@ -13,13 +13,11 @@ functions that do: by the generator that is JAX's default, ``threefry``, and by 
 On a CPU a call is waited for before the next one; at the smallest size that is most of its time.
 """
 
-import argparse
 import functools
 import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -58,7 +56,12 @@ def forward(form: Form, loc: Array, raw: Array, noise: Array) -> tuple[Array, ..
 
 def gradient(form: Form, loc: Array, raw: Array, noise: Array, dz: Array) -> tuple[Array, ...]:
     """z, KL, and the cotangents of loc and raw, of that of z; the KL's is 1."""
-    (z, kl), back = jax.vjp(lambda loc, raw: forward(form, loc, raw, noise), loc, raw)
+    return with_cotangents(lambda loc, raw: forward(form, loc, raw, noise), loc, raw, dz)
+
+
+def with_cotangents(both: Kernel, loc: Array, raw: Array, dz: Array) -> tuple[Array, ...]:
+    """What ``both`` makes of loc and raw, and what dz and a 1 for each KL become on their way back."""
+    (z, kl), back = jax.vjp(both, loc, raw)
     return z, kl, *back((dz.astype(z.dtype), jnp.ones_like(kl)))
 
 
@@ -73,8 +76,7 @@ def of_library(library: libraries.Library, loc: Array, raw: Array, dz: Array, ke
     def both(loc: Array, raw: Array) -> tuple[Array, Array]:
         return library.sample(key, loc, raw), library.kl(loc, raw).sum(-1)
 
-    (z, kl), back = jax.vjp(both, loc, raw)
-    return z, kl, *back((dz.astype(z.dtype), jnp.ones_like(kl)))
+    return with_cotangents(both, loc, raw, dz)
 
 
 def inputs(shape: tuple[int, int], dtype: str) -> tuple[Array, Array, Array, Array]:
@@ -217,11 +219,9 @@ def draw(report: Report) -> "Figure":
 
 def main() -> None:
     """Runs the command."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = harness.parser("kernels", __doc__, quick="one small size, one round")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--all", action="store_true", help="all at the largest size, too, as on a GPU")
-    parser.add_argument("--quick", action="store_true", help="one small size, one round: only to see that it runs")
-    parser.add_argument("--out", type=Path, help="default: benchmarks/results/kernels-DEVICE.json")
     options = parser.parse_args()
     on_cpu = jax.default_backend() == "cpu"
     packages, missing = libraries.jax_libraries()

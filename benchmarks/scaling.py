@@ -30,12 +30,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AxisType, Mesh
+from jax.sharding import Mesh
 
 from benchmarks import harness, projection
 from benchmarks.projection import Cost
 from jaxvae.training import TrainConfig, TrainState, make_experiment, train_step
-from jaxvae.training.devices import put, replicated, shared_out
+from jaxvae.training.devices import one_device, put, replicated, shared_out
 from jaxvae.training.feeds import resident_batch, shuffle
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ def cost(rows: Sequence[Row]) -> Cost:
 
 def share_of_peak(found: Cost, images: Path, rounds: int) -> Row:
     """How fast steps on one device are, many in one program, against a large matmul."""
-    mesh = jax.make_mesh((1,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:1])
+    mesh = one_device()
     state, data, update, _ = prepare(images, mesh)
     steps = jax.jit(lambda state, data: jax.lax.scan(lambda s, _: (update(s, data)[0], None), state, None, STEPS)[0])
     side = 1024 if jax.default_backend() == "cpu" else 8192
@@ -223,11 +223,9 @@ def _projected(report: harness.Report) -> list[Row]:
 
 def main() -> None:
     """Runs the command."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = harness.parser("scaling", __doc__, quick="two devices at most")
     parser.add_argument("--share", type=float, nargs="+", help="of peak (default: what is measured here, and 0.05)")
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--quick", action="store_true", help="two devices at most: only to see that it runs")
-    parser.add_argument("--out", type=Path, help="default: benchmarks/results/scaling-DEVICE.json")
     parser.add_argument("--work", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.work:

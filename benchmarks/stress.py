@@ -12,7 +12,6 @@ import argparse
 import datetime
 import importlib.metadata
 import itertools
-import json
 import platform
 import time
 from collections.abc import Sequence
@@ -24,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxvae as jv
+from benchmarks import harness
 from benchmarks.peers import PEERS, Form, ours
 from benchmarks.trial import CAUSES, STAGES, Outcome, avoidable, draws, finite, images, train
 
@@ -157,8 +157,7 @@ def main() -> None:
         "stds": STDS,
         "learning_rates": RATES,
     }
-    lines = ",\n".join("  " + json.dumps(row, ensure_ascii=False) for row in rows)
-    args.out.write_text(f'{json.dumps(head, ensure_ascii=False, indent=1)[:-2]},\n "rows": [\n{lines}\n ]\n}}\n')
+    args.out.write_text(harness.as_json({**head, "rows": rows}))
     show(rows, args.seeds)
     print(compare(rows, args.seeds))
     draw(rows, args.seeds, args.out.with_suffix(".png"))

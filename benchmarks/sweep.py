@@ -33,7 +33,6 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
-from jax.sharding import AxisType
 
 from benchmarks import harness
 from jaxvae import process
@@ -41,6 +40,7 @@ from jaxvae.study.cells import Cell, advance, make_data, orders
 from jaxvae.study.sweep import Sweep, cell_mesh
 from jaxvae.study.width import measured_width
 from jaxvae.training import Experiment, TrainConfig, make_experiment
+from jaxvae.training.devices import one_device
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -64,8 +64,7 @@ def make(epochs: int) -> Experiment:
     config = TrainConfig(
         hidden=(128,), latents=8, batch_size=128, init_std=0.5, epochs=epochs, evaluate_every=epochs, samples=1
     )
-    alone = jax.make_mesh((1,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:1])
-    return make_experiment(config, alone)
+    return make_experiment(config, one_device())
 
 
 def trainer(experiment: Experiment) -> Callable[[float, int], np.ndarray]:
@@ -270,12 +269,10 @@ def draw(report: harness.Report) -> "Figure":
 
 def main() -> None:
     """Runs the command."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = harness.parser("sweep", __doc__, quick="one small sweep, one round")
     parser.add_argument("--cells", type=int, nargs="+", default=COUNTS, metavar="N")
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--quick", action="store_true", help="one small sweep, one round: only to see that it runs")
-    parser.add_argument("--out", type=Path, help="default: benchmarks/results/sweep-DEVICE.json")
     parser.add_argument("--cell", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.cell:

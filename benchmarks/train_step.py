@@ -11,8 +11,8 @@ is then timed a round at a time, all in turn. Large matmuls are contestants, too
 either framework is the machine's peak, of which others have their share. FLOPs are those of matmuls and convolutions.
 """
 
-import argparse
 import dataclasses
+import functools
 import json
 import math
 import os
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 BY_HAND, EXACT = "JAX by hand", "JAX by hand, our Gaussian"
 PYTORCH = ("PyTorch", "PyTorch, compiled", "PyTorch, CUDA graphs")
+FIRST = next(iter(MODELS))
 OF_FIRST_MODEL = (*MATMULS, EXACT, "jaxvae, fused, bfloat16")
 """Contestants that run with the first model only."""
 CONV_STEPS = 5
@@ -120,6 +121,7 @@ def _caches(scratch: Path) -> dict[str, str]:
     }
 
 
+@functools.cache
 def flops(model: str, batch_size: int) -> float:
     """Of all matmuls and convolutions in a step, forward and back."""
     from benchmarks.contestants.ours import make_experiment
@@ -182,7 +184,7 @@ def results(contestants: Sequence[Contestant]) -> list[dict[str, Any]]:
                 "ms_per_step": round(1e3 * c.row.batch_size / median(speeds), 4),
                 "loss": c.rounds[-1]["loss"],
                 "seconds_to_first_step": round(c.seconds_to_first_step, 2),
-                "seconds_with_cache": c.seconds_with_cache() if c.row.model == next(iter(MODELS)) else None,
+                "seconds_with_cache": c.seconds_with_cache() if c.row.model == FIRST else None,
                 "peak_mib": round(c.rounds[-1]["peak_mib"]),
                 "device": c.first["device"],
             }
@@ -287,7 +289,7 @@ def rows_for(models: Sequence[str], count: int, quick: bool) -> list[Row]:
         batch_size, conv = MODELS[model].batch_size, MODELS[model].architecture == "conv"
         epoch = count // batch_size
         for name in CONTESTANTS:
-            if name in OF_FIRST_MODEL and model != next(iter(MODELS)):
+            if name in OF_FIRST_MODEL and model != FIRST:
                 continue
             if name == "jaxvae, fused" and conv and jax.default_backend() == "cpu":
                 continue
@@ -299,12 +301,10 @@ def rows_for(models: Sequence[str], count: int, quick: bool) -> list[Row]:
 
 def main() -> None:
     """Runs the command."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = harness.parser("train_step", __doc__, quick="few images, one round")
     parser.add_argument("--data", type=Path, help="a .npy or .npz file of uint8 images (N, 28, 28); else random ones")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--models", nargs="+", default=list(MODELS), choices=MODELS)
-    parser.add_argument("--quick", action="store_true", help="few images, one round: only to see that it runs")
-    parser.add_argument("--out", type=Path, help="default: benchmarks/results/train_step-DEVICE.json")
     options = parser.parse_args()
     os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # the contestants need the memory
     about = harness.facts("train_step")

@@ -6,12 +6,12 @@ Shapes: B batch, L latents; nats. Results are per example (B,); a loss is minus 
 from typing import NamedTuple
 
 import chex
-import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
 from jaxvae.gaussian import Gaussian, log_prob
+from jaxvae.special import log_mean_exp
 
 
 def capacity(log_likelihood: Array, kl: Array, target: ArrayLike, gamma: ArrayLike) -> Array:
@@ -61,9 +61,8 @@ def decompose(q: Gaussian, z: Array, size: ArrayLike) -> Decomposition:
     chex.assert_equal_shape([q, z])
     pairs = log_prob(q, z[:, None])  # (B, B, L): of each sample under each posterior
     own = jnp.sum(log_prob(q, z), axis=-1)
-    norm = jnp.log(size) + jnp.log(z.shape[0])
-    joint = jax.nn.logsumexp(jnp.sum(pairs, axis=-1), axis=1) - norm
-    marginals = jax.nn.logsumexp(pairs, axis=1) - norm  # (B, L)
+    joint = log_mean_exp(jnp.sum(pairs, axis=-1), axis=1) - jnp.log(size)
+    marginals = log_mean_exp(pairs, axis=1) - jnp.log(size)  # (B, L)
     prior = log_prob(Gaussian(jnp.zeros(()), jnp.zeros(())), z)
     return Decomposition(own - joint, joint - jnp.sum(marginals, axis=-1), marginals - prior)
 

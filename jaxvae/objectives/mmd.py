@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from jaxvae.objectives.elbo import elbo
 from jaxvae.special import exp
 
 Kernel = Callable[[Array], Array]
@@ -82,6 +83,5 @@ def info_vae(log_likelihood: Array, kl: Array, divergence: Array, alpha: ArrayLi
     Returns:
         An array of shape (B,).
     """
-    chex.assert_rank([log_likelihood, kl, divergence, alpha, weight], [1, 2, 0, 0, 0])
-    chex.assert_equal_shape_prefix([log_likelihood, kl], 1)
-    return log_likelihood - (1 - alpha) * jnp.sum(kl, axis=-1) - (alpha + weight - 1) * divergence
+    chex.assert_rank([divergence, alpha, weight], 0)
+    return elbo(log_likelihood, kl, 1 - alpha) - (alpha + weight - 1) * divergence

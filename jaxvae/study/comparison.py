@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
-from jax.sharding import AxisType, Mesh
+from jax.sharding import Mesh
 
 from jaxvae.files import write_atomically
 from jaxvae.study.description import describe
@@ -18,6 +18,7 @@ from jaxvae.study.results import RESULTS, cell, merge, plain, read_results, vari
 from jaxvae.study.sweep import Sweep, cell_mesh
 from jaxvae.study.width import measured_width
 from jaxvae.training import TrainConfig, make_experiment
+from jaxvae.training.devices import one_device
 from jaxvae.transforms import require
 
 STUDY = "study.json"
@@ -81,16 +82,12 @@ def _check_data(waiting: Sequence[Sequence[TrainConfig]]) -> None:
         "seed": 0,
     }
     for config in dict.fromkeys(dataclasses.replace(group[0], **same) for group in waiting):
-        make_experiment(config, _one_device())
-
-
-def _one_device() -> Mesh:
-    return jax.make_mesh((1,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:1])
+        make_experiment(config, one_device())
 
 
 def _compiled_ahead(waiting: Sequence[Sequence[TrainConfig]], out: Path) -> Iterator[Sweep]:
     """The groups' programs, each compiled while others run."""
-    mesh, alone = cell_mesh(), _one_device()
+    mesh, alone = cell_mesh(), one_device()
     widths = [_width(out, group[0], alone, mesh, -(-len(group) // mesh.size)) for group in waiting]
 
     def compiled(group: Sequence[TrainConfig], width: int) -> Sweep:

@@ -22,6 +22,11 @@ def data_mesh(batch_size: int) -> Mesh:
     return jax.make_mesh((count,), (AXIS,), axis_types=(AxisType.Auto,))
 
 
+def one_device() -> Mesh:
+    """The first device by itself, as a mesh like ``data_mesh``'s."""
+    return jax.make_mesh((1,), (AXIS,), axis_types=(AxisType.Auto,), devices=jax.devices()[:1])
+
+
 def replicated(mesh: Mesh) -> NamedSharding:
     """A copy on each device."""
     return NamedSharding(mesh, PartitionSpec())

@@ -17,8 +17,9 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from jaxvae.data import Split, observe
-from jaxvae.gaussian import Gaussian, log_prob, sample
+from jaxvae.gaussian import sample
 from jaxvae.models import VAE
+from jaxvae.objectives import sampled_kl
 from jaxvae.special import expm1
 from jaxvae.training.devices import put, shared_out
 
@@ -204,10 +205,9 @@ def batch_weights(
     x = observe(key, batch["image"], levels, dynamic=False)
     label = batch.get("label")
     q = model.apply(params, x, label, method="encode")
-    prior = Gaussian(jnp.zeros(q.shape), jnp.zeros(q.shape))
     z = sample(jax.random.fold_in(key, drawn), q, (chunk,))  # (chunk, B, L)
     log_w = model.apply(params, x, z, label, raw, method="log_likelihood")
-    log_w += jnp.sum(log_prob(prior, z) - log_prob(q, z), axis=-1)
+    log_w -= jnp.sum(sampled_kl(q, z), axis=-1)
     log_w = jnp.where(drawn + jnp.arange(chunk)[:, None] < samples, log_w, -jnp.inf)
     new = jax.nn.logsumexp(log_w, axis=0), jax.nn.logsumexp(2 * log_w, axis=0)
     return new if logs is None else (jnp.logaddexp(logs[0], new[0]), jnp.logaddexp(logs[1], new[1]))

@@ -1,17 +1,17 @@
 import jax
 import numpy as np
 import pytest
-from jax.sharding import AxisType
 
 from jaxvae import ranges
 from jaxvae.study.cells import make_data, score, segment_epochs
 from jaxvae.study.results import STD_EDGES
 from jaxvae.training import TrainConfig, make_experiment
+from jaxvae.training.devices import one_device
 
 
 @pytest.fixture(scope="module")
 def experiment():
-    mesh = jax.make_mesh((1,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:1])
+    mesh = one_device()
     config = TrainConfig(
         hidden=(16,), latents=3, batch_size=80, samples=7, parameterization="sac_log_std", conditional=True
     )

@@ -12,6 +12,7 @@ from jaxvae.study.description import describe
 from jaxvae.study.results import STD_EDGES
 from jaxvae.study.sweep import Sweep, cell_mesh
 from jaxvae.training import TrainConfig, guard, make_experiment
+from jaxvae.training.devices import one_device
 
 TINY = TrainConfig(
     hidden=(16,), latents=3, epochs=2, batch_size=80, samples=7, init_std=0.5, evaluate_every=1, conditional=True
@@ -20,7 +21,7 @@ RATES, SEEDS = (1e-3, 1e-2, 1e-2), (0, 0, 5)
 
 
 def alone():
-    return jax.make_mesh((1,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:1])
+    return one_device()
 
 
 def sweep(config, rates, seeds, width=2, mesh=None):

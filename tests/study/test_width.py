@@ -3,16 +3,16 @@ from types import SimpleNamespace
 
 import jax
 import pytest
-from jax.sharding import AxisType
 
 from jaxvae.study import width
 from jaxvae.study.sweep import cell_mesh
 from jaxvae.training import TrainConfig, make_experiment
+from jaxvae.training.devices import one_device
 
 
 @pytest.fixture(scope="module")
 def experiment():
-    mesh = jax.make_mesh((1,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:1])
+    mesh = one_device()
     return make_experiment(TrainConfig(hidden=(4,), latents=2, batch_size=8), mesh)
 
 
