@@ -37,6 +37,8 @@ from jaxvae.gaussian import product as product
 from jaxvae.gaussian import reparameterize as reparameterize
 from jaxvae.gaussian import sample as sample
 from jaxvae.gaussian import wasserstein2 as wasserstein2
+from jaxvae.multivariate import CholeskyGaussian as CholeskyGaussian
+from jaxvae.multivariate import LowRankGaussian as LowRankGaussian
 from jaxvae.natural import natural_gradient as natural_gradient
 from jaxvae.natural import precondition as precondition
 from jaxvae.parameterizations import PARAMETERIZATIONS as PARAMETERIZATIONS

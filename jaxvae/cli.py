@@ -76,6 +76,10 @@ def _parser(chosen: str) -> argparse.ArgumentParser:
     if chosen == "compare":
         _add_compare_options(command)
 
+    command = _add(add, "reproduce", commands.reproduce, "train and score the models of a published table")
+    if chosen == "reproduce":
+        _add_reproduce_options(command)
+
     command = _add_run_command(add, "evaluate", commands.evaluate, "score a run on a whole split")
     _flag(command, "--samples", 1000, "importance samples per image")
     _flag(command, "--split", "test", "test or validation")
@@ -181,6 +185,26 @@ def _add_compare_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--merge", metavar="DIR", type=Path, nargs="+", help="train nothing, join these studies")
     defaults = {field.name: (field.default,) for field in dataclasses.fields(TrainConfig)}
     _add_fields(command, {**defaults, **DEFAULT}, {"nargs": "+"})
+
+
+def _add_reproduce_options(command: argparse.ArgumentParser) -> None:
+    from jaxvae.study.presets import PRESETS, STAGES
+
+    command.epilog = (
+        "What was stopped or killed goes on where it was; what is scored already isn't trained again. Several "
+        "processes may share a directory, each with --rows or --parameterization of its own."
+    )
+    command.add_argument("name", metavar="TABLE", choices=PRESETS, help=", ".join(PRESETS))
+    command.add_argument("--out", metavar="DIR", type=Path, help="where the runs go (default: runs/TABLE)")
+    text = f"of the {STAGES} of IWAE's training, of 1, 3, 9, … epochs; each takes three times as long as the one before"
+    _flag(command, "--stages", STAGES, text)
+    command.add_argument("--rows", metavar="ROW", nargs="+", help="some of its lines only, such as vae-1 iwae-5")
+    text = "names from `jaxvae list` (default: that of the source)"
+    command.add_argument("--parameterization", metavar="NAME", nargs="+", help=text)
+    command.add_argument(
+        "--samples", metavar="N", type=int, help="importance samples per image (default: the source's)"
+    )
+    _add_data_dir(command)
 
 
 def _add_fields(command: argparse.ArgumentParser, defaults: Mapping[str, Any], several: Mapping[str, Any]) -> None:

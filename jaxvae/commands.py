@@ -15,7 +15,7 @@ from jaxvae import process
 from jaxvae.files import write_atomically
 
 if TYPE_CHECKING:
-    from jaxvae.training import Posterior, Run, TrainConfig
+    from jaxvae.training import Experiment, Posterior, Run, TrainConfig
 
 STOPPED = 130
 """The exit status of a run that was stopped by a signal, as shells have it for Ctrl-C."""
@@ -136,6 +136,34 @@ def compare(args: argparse.Namespace) -> int:
     return 0
 
 
+def reproduce(args: argparse.Namespace) -> int:
+    """``jaxvae reproduce``."""
+    with process.signals() as stopped:
+        process.use_compilation_cache()
+        from jaxvae.progress import Progress
+        from jaxvae.study import presets, reproduction
+
+        preset = presets.PRESETS[args.name](args.stages)
+        given = {"samples": args.samples, "data_dir": args.data_dir and str(args.data_dir)}
+        fields = {name: value for name, value in given.items() if value is not None}
+        todo = reproduction.jobs(preset, args.rows, args.parameterization, fields)
+        out = args.out or Path("runs") / args.name
+
+        def watch(name: str, experiment: "Experiment", step: int) -> Progress:
+            print(out / name, flush=True)
+            return Progress(experiment.config.epochs, experiment.steps_per_epoch, step)
+
+        done = 0
+        for line in reproduction.reproduce(preset, todo, out, watch=watch, stop=lambda: bool(stopped)):
+            print(line, flush=True)
+            done += 1
+    if done < len(todo):
+        print(f"stopped and saved; to go on, the same command again, with --out {out}")
+        return STOPPED
+    print(out / reproduction.TABLE)
+    return 0
+
+
 def evaluate(args: argparse.Namespace) -> int:
     """``jaxvae evaluate``."""
     _report(_load(args.path), args.path, args.samples, args.split)
@@ -151,7 +179,7 @@ def sample(args: argparse.Namespace) -> int:
     from jaxvae.training import inspection
 
     images = inspection.samples(run, args.count, jax.random.key(args.seed))
-    _save(plots.image_grid(images, title="Samples: E[x|z], z ~ N(0, 1)"), args.path / "samples.png")
+    _save(plots.image_grid(images, title="Samples: E[x|z], z ~ p(z)"), args.path / "samples.png")
     return 0
 
 
@@ -244,7 +272,7 @@ def _report(run: "Run", out: Path, samples: int, split: str) -> None:
     print(
         f"{split} ELBO {result['elbo']:.3f} nats per image "
         f"(log p(x|z) {result['log_likelihood']:.3f}, KL {result['kl']:.3f}), "
-        f"{result['active_units']} of {run.experiment.config.latents} latents active\n"
+        f"{result['active_units']} of {run.experiment.model.latents} latents active\n"
         f"{split} NLL {result['nll']:.3f} ± {result['nll_standard_error']:.3f} nats per image "
         f"({samples:,} importance samples, their error {result['nll_monte_carlo_error']:.3f}{bits})",
         flush=True,
@@ -262,7 +290,7 @@ def _draw(run: "Run", out: Path) -> None:
     _save(plots.curves(training.read_metrics(out / training.METRICS)), out / "curves.png")
     _save(_reconstructions(run, 36), out / "reconstructions.png")
     images = inspection.samples(run, 100, jax.random.key(0))
-    _save(plots.image_grid(images, title="Samples: E[x|z], z ~ N(0, 1)"), out / "samples.png")
+    _save(plots.image_grid(images, title="Samples: E[x|z], z ~ p(z)"), out / "samples.png")
     _save(_traversals(run, terms, 10, 9, 3.0), out / "traversals.png")
     _save(plots.std_histograms(terms.std, terms.kl.mean(axis=0)), out / "std.png")
     if len(terms.order) > 1:

@@ -18,6 +18,7 @@ FLOORS = {
     "chains": 1,
     "parameterizations": 2,
     "gaussian": 2,
+    "multivariate": 2,
     "likelihoods": 2,
     "natural": 2,
     "contract": 2,

@@ -8,7 +8,7 @@ import numpy as np
 from benchmarks.contestants import Model
 from jaxvae.data import Dataset, Split
 from jaxvae.likelihoods import likelihood
-from jaxvae.models import make_vae
+from jaxvae.models import make_model
 from jaxvae.objectives import beta_schedule
 from jaxvae.training import TrainConfig, init_state, learning_rate_schedule, make_optimizer, make_train_step
 from jaxvae.training import train_step as pure_step
@@ -28,7 +28,7 @@ def make_experiment(images: np.ndarray, model: Model, batch_size: int, dtype: st
         Dataset("images", split, None, split, levels=256, classes=0),
         {},
         256,
-        make_vae((28, 28, 1), likelihood("bernoulli", 256), dtype=dtype, **kind),
+        make_model((28, 28, 1), likelihood("bernoulli", 256), dtype=dtype, **kind),
         make_optimizer(1e-3),
         learning_rate_schedule(1e-3, 1, decay="constant"),
         beta_schedule("constant", 1.0, 1),

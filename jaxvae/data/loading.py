@@ -1,23 +1,43 @@
 """A dataset by its name: bundled, known to tensorflow-datasets, or your own path."""
 
 import difflib
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
-from jaxvae.data import arrays, digits, folders, prepared
+from jaxvae.data import arrays, digits, folders, prepared, synthetic
 from jaxvae.data.catalog import SOURCES
 from jaxvae.data.dataset import Dataset, hold_out
 from jaxvae.transforms import require
 
-DIGITS = "digits"
+
+class Bundled(NamedTuple):
+    """A dataset that is there without a network: what it is, in a few words, and what makes it."""
+
+    note: str
+    make: Callable[[], Dataset]
+
+
+BUNDLED: Mapping[str, Bundled] = MappingProxyType(
+    {
+        "digits": Bundled("1,797 handwritten digits, 8x8x1, bundled", digits.load_digits),
+        synthetic.NAME: Bundled(
+            "3,000 draws of a linear Gaussian model, whose best fit is known, 4x4x1, made here",
+            synthetic.linear_gaussian,
+        ),
+    }
+)
+"""By name."""
 
 
 def load(name: str, data_dir: str | Path | None = None, validation: int | None = None) -> Dataset:
     """A dataset by name or path.
 
     Args:
-        name: ``digits``, which is bundled; a name of tensorflow-datasets, prepared here first where it isn't yet; or
-            the path of a .npy or .npz file or of a folder of images.
+        name: ``digits``, which is bundled; ``linear-gaussian``, which is drawn, and whose images are not in [0, 1]; a
+            name of tensorflow-datasets, prepared here first where it isn't yet; or the path of a .npy or .npz file or
+            of a folder of images.
         data_dir: where prepared datasets are; that of tensorflow-datasets if not given.
         validation: how many training images, the last ones, to hold out as validation split. None leaves the
             dataset its own, if it has one.
@@ -34,8 +54,8 @@ def load(name: str, data_dir: str | Path | None = None, validation: int | None =
 
 
 def _load(name: str, data_dir: Path) -> Dataset:
-    if name == DIGITS:
-        return digits.load_digits()
+    if name in BUNDLED:
+        return BUNDLED[name].make()
     if name in SOURCES:
         return prepared.read(name, prepared.prepare(name, None, data_dir))
     path = Path(name).expanduser()
@@ -51,7 +71,7 @@ def _load(name: str, data_dir: Path) -> Dataset:
 
 
 def _hint(name: str) -> str:
-    known = [DIGITS, *SOURCES]
+    known = [*BUNDLED, *SOURCES]
     near = difflib.get_close_matches(name, known, n=3)
     return (f"did you mean {' or '.join(near)}? " if near else "") + f"known are {', '.join(known)}"
 
@@ -60,7 +80,7 @@ def prepare(name: str, source: str | Path | None = None, data_dir: str | Path | 
     """Prepares a dataset of tensorflow-datasets, so that it loads at once, and returns its folder.
 
     Args:
-        name: one of those that ``names`` lists, but ``digits``, which needs no preparing.
+        name: one of those that ``names`` lists, but the bundled ones, which need no preparing.
         source: a folder with the files that the dataset is published as; None downloads them.
         data_dir: where prepared datasets are; that of tensorflow-datasets if not given.
 
@@ -88,7 +108,7 @@ def names(data_dir: str | Path | None = None) -> list[Entry]:
     """
     directory = _directory(data_dir)
     known = [Entry(n, s.note, prepared.find(n, directory) is not None) for n, s in SOURCES.items()]
-    return [Entry(DIGITS, "1,797 handwritten digits, 8x8x1, bundled", True), *known]
+    return [*(Entry(n, b.note, True) for n, b in BUNDLED.items()), *known]
 
 
 def _directory(data_dir: str | Path | None) -> Path:

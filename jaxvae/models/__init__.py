@@ -1,8 +1,14 @@
-"""Flax Linen modules: heads, networks, the VAE."""
+"""Flax Linen modules: heads, networks, models with latents."""
 
+from jaxvae.models.build import ARCHITECTURES as ARCHITECTURES
+from jaxvae.models.build import INFERENCES as INFERENCES
+from jaxvae.models.build import make_model as make_model
+from jaxvae.models.flows import CouplingFlow as CouplingFlow
 from jaxvae.models.heads import GaussianHead as GaussianHead
+from jaxvae.models.hierarchical import BottomUpVAE as BottomUpVAE
+from jaxvae.models.hierarchical import TopDownVAE as TopDownVAE
+from jaxvae.models.latent import Draws as Draws
+from jaxvae.models.latent import LatentModel as LatentModel
+from jaxvae.models.latent import Terms as Terms
 from jaxvae.models.networks import ACTIVATIONS as ACTIVATIONS
-from jaxvae.models.vae import ARCHITECTURES as ARCHITECTURES
 from jaxvae.models.vae import VAE as VAE
-from jaxvae.models.vae import Terms as Terms
-from jaxvae.models.vae import make_vae as make_vae

@@ -19,6 +19,8 @@ from jaxvae.objectives.estimators import sampled_kl as sampled_kl
 from jaxvae.objectives.estimators import stl as stl
 from jaxvae.objectives.estimators import stop_parameters as stop_parameters
 from jaxvae.objectives.estimators import tapped as tapped
+from jaxvae.objectives.heteroscedastic import beta_nll as beta_nll
+from jaxvae.objectives.heteroscedastic import faithful as faithful
 from jaxvae.objectives.importance import PartialBounds as PartialBounds
 from jaxvae.objectives.importance import ciwae as ciwae
 from jaxvae.objectives.importance import iwae as iwae

@@ -23,6 +23,7 @@ WIDTH = 7.2
 SIZE = 9.5
 _ACROSS = 2  # panels of lines
 _HISTOGRAMS_ACROSS = 3
+_LABELS = 5  # learning rates that have room below a panel, were they evenly spaced
 
 
 class Line(NamedTuple):
@@ -174,7 +175,7 @@ def _checked(panels: Mapping[str, Sequence[Line]], baseline: Line) -> list[Line]
 def _useful_range(series: Sequence[np.ndarray], reach: float) -> tuple[float, float]:
     """Limits for lines of which low is good: all that is near the best, or all if none is much above the median.
 
-    Much is ``reach`` times as far from the best as the median is.
+    Much is ``reach`` times as far from the best as the median is; up to there, most points set the limits.
     """
     finite = [y[np.isfinite(y)] for y in series]
     tops = [y.min() for y in finite if len(y)]
@@ -183,9 +184,9 @@ def _useful_range(series: Sequence[np.ndarray], reach: float) -> tuple[float, fl
     low, points = min(tops), np.concatenate(finite)
     # What is near: the best of half of the lines, and a quarter of all points.
     near = max(float(np.quantile(tops, 0.5, method="lower")), float(np.quantile(points, 0.25))) - low
-    high = float(points.max())
-    if high > low + reach * (float(np.median(points)) - low):
-        high = min(max(float(np.quantile(points, 0.75)), low + 2 * near), low + 12 * near, high)
+    high, much = float(points.max()), reach * (float(np.median(points)) - low)
+    if high > low + much:
+        high = min(max(float(np.quantile(points, 0.75)), low + 2 * near), low + max(12 * near, much), high)
     span = max(high - low, 1e-3 * abs(low), 1e-6)
     return low - 0.06 * span, low + 1.15 * span
 
@@ -268,7 +269,8 @@ def _draw_strip(panel: Axes, coloured: Sequence[tuple[str, Line]], limits: tuple
 def _learning_rate_axis(panel: Axes, rates: np.ndarray) -> None:
     if len(rates):
         panel.set_xlim(rates[0] / 1.5, rates[-1] * 1.5)
-    if len(rates) and rates[-1] < 10 * rates[0]:
+    gaps = np.diff(np.log10(rates))
+    if len(rates) and gaps.sum() < (_LABELS - 0.5) * np.min(gaps, initial=math.inf):
         panel.set_xticks(rates, [f"{rate:g}" for rate in rates])
     else:
         panel.xaxis.set_major_locator(LogLocator(numticks=6))

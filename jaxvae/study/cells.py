@@ -165,7 +165,7 @@ def score(experiment: Experiment, data: Data, state: TrainState) -> Scores:
         nothing = jnp.full(found.log_likelihood.shape, -jnp.inf)
         logs, _ = jax.lax.scan(more, (nothing, nothing), jnp.arange(0, samples, chunk))
         x = observe(key, batch["image"], levels, dynamic=False)
-        ends = saturation(model.apply(params, x, batch.get("label"), method="encode"))
+        ends = saturation(model.apply(params, x, batch.get("label"), method="at_means").posterior)
         return found, evidence(logs, jnp.asarray(samples)), jnp.stack(ends)  # stacked: (3, B, L)
 
     found, (log_evidence, error), ends = jax.lax.map(one, (jnp.arange(len(data.counts)), data.test))

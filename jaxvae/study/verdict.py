@@ -59,7 +59,7 @@ def _differences(outcome: Outcome) -> list[str]:
         answer = f"{unknown}: {base.variant} is the only variant"
     seeds = sorted({difference.seeds for difference in judged.values()})
     terms = f"{100 * LEVEL:g} %, adjusted for {_count(len(others), 'comparison')}, over {_range(seeds)} seeds"
-    error = f" ± {_nats(base.best.standard_error)}" if base.best.standard_error >= 0 else ""
+    error = f" ± {base.best.standard_error:.2f}" if base.best.standard_error >= 0 else ""
     told = [
         (True, f"{answer}."),
         (
@@ -94,15 +94,17 @@ def _failures(outcome: Outcome) -> list[str]:
 
 
 def _tolerance(outcome: Outcome) -> list[str]:
-    """Who tolerates the widest range of learning rates."""
+    """Who tolerates the widest range of learning rates, as far as the digit that is told tells."""
     widths = {c.variant: c.width for c in outcome.comparisons}
-    widest = max(width.decades for width in widths.values())
+    told = {name: round(width.decades, 1) for name, width in widths.items()}
+    widest = max(told.values())
     if widest == 0 or len(widths) == 1:
         return []
-    names = [name for name, width in widths.items() if math.isclose(width.decades, widest)]
+    names = [name for name in widths if told[name] == widest]
+    range_ = next((widths[name] for name in names if widths[name].open_low or widths[name].open_high), widths[names[0]])
     others = "" if outcome.baseline in names else f"; {outcome.baseline} {_decades(widths[outcome.baseline])}"
     most = f"Within {TOLERANCE:g} nat of the best NLL over the widest range of learning rates"
-    return [f"{most}: {_list(names)}, {_decades(widths[names[0]])}{others}."]
+    return [f"{most}: {_list(names)}, {_decades(range_)}{others}."]
 
 
 def _decades(width: Width) -> str:

@@ -12,16 +12,18 @@ from typing import Any
 
 from jaxvae import data
 from jaxvae.likelihoods import LIKELIHOODS
-from jaxvae.models import ACTIVATIONS, ARCHITECTURES
+from jaxvae.models import ACTIVATIONS, ARCHITECTURES, INFERENCES
 from jaxvae.objectives import SCHEDULES
 from jaxvae.parameterizations import parameterization
-from jaxvae.training.optimizers import DECAYS, OPTIMIZERS
+from jaxvae.training.bounds import BOUNDS
+from jaxvae.training.optimizers import DECAYS, OPTIMIZERS, stage_ends
 from jaxvae.transforms import require
 
 DTYPES = ("float32", "bfloat16", "float16")
 MATCHES = ("init", "gain")
 CONSTRAINTS = ("none", "projection", "lagrange")
 PRECONDITIONERS = ("none", "fisher")
+OBJECTIVES = ("elbo", *BOUNDS)
 
 UNCONSTRAINED = ("direct_std", "direct_variance")
 """The parameterizations that a constraint can be put on."""
@@ -49,7 +51,11 @@ class TrainConfig:
     conditional: bool = _option(False, "give the labels to encoder and decoder")
 
     parameterization: str = _option("log_variance", "how the encoder's σ arises: a name from `jaxvae list`")
-    latents: int = _option(16, "the number of latents")
+    latents: int = _option(16, "the number of latents, in a hierarchy of its lowest layer")
+    upper_latents: tuple[int, ...] = _option((), "a hierarchy's layers above, from below (default: none)")
+    upper_hidden: tuple[int, ...] = _option((100, 100), "widths of the networks between its layers, or in a flow")
+    inference: str = _option("top_down", "how its layers are inferred", *INFERENCES)
+    flow_steps: int = _option(0, "coupling layers between the encoder's Gaussian and q(z|x)")
     init_std: float = _option(1.0, "σ of q(z|x) at the start, the same for every parameterization")
     match: str = _option(
         "init", "what parameterizations share at the start: init_std, or also log_variance's d log σ / d raw", *MATCHES
@@ -63,11 +69,15 @@ class TrainConfig:
     likelihood_parameterization: str = _option("log_variance", "how the likelihood's σ arises, where it has one")
     likelihood_std: float = _option(0.1, "the likelihood's σ, or its start where it is learned")
     architecture: str = _option("mlp", "encoder and decoder", *ARCHITECTURES)
-    hidden: tuple[int, ...] = _option((200, 200), "widths (mlp) or channels (conv), from the image inwards")
+    hidden: tuple[int, ...] = _option(
+        (200, 200), "widths (mlp; none for a linear model) or channels (conv), from the image inwards"
+    )
     blocks: int = _option(1, "residual blocks in a stage (conv)")
     activation: str = _option("tanh", "the nonlinearity", *ACTIVATIONS)
     dtype: str = _option("float32", "what encoder and decoder compute in; head, KL and loss are float32", *DTYPES)
 
+    objective: str = _option("elbo", "the bound that is climbed; all but elbo by log-weights", *OBJECTIVES)
+    train_samples: int = _option(1, "samples of q(z|x) per image in a step")
     beta: float = _option(1.0, "weight of the KL")
     beta_schedule: str = _option("constant", "β over the training", *SCHEDULES)
     beta_cycles: int = _option(4, "how often a cyclical β starts again")
@@ -77,8 +87,11 @@ class TrainConfig:
     epochs: int = _option(200, "passes over the training images")
     batch_size: int = _option(100, "images in a step, over all devices")
     optimizer: str = _option("adam", "what descends", *OPTIMIZERS)
+    adam_b1: float = _option(0.9, "decay of Adam's first moment")
+    adam_eps: float = _option(1e-8, "what Adam adds to the root of its second moment")
+    adam_second_moment: float = _option(0.0, "where Adam's second moment starts")
     learning_rate: float = _option(3e-3, "the highest learning rate")
-    learning_rate_decay: str = _option("cosine", "after the warm-up: constant, or a half cosine to 0", *DECAYS)
+    learning_rate_decay: str = _option("cosine", "the learning rate's course after the warm-up", *DECAYS)
     warmup_steps: int = _option(0, "steps in which the learning rate rises from 0")
     clip_norm: float | None = _option(None, "clip the gradient to this norm (default: no clipping)")
     ema_decay: float | None = _option(None, "evaluate an average of the parameters with this decay (default: none)")
@@ -106,12 +119,13 @@ class TrainConfig:
         )
         require(0 < self.multiplier_rate < math.inf, "multiplier_rate", self.multiplier_rate, "above 0")
         require(0 < self.learning_rate < math.inf, "learning_rate", self.learning_rate, "above 0")
-        for name in ("latents", "epochs", "batch_size", "max_skipped", "samples", "beta_cycles"):
+        for name in ("latents", "epochs", "batch_size", "max_skipped", "samples", "train_samples", "beta_cycles"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         require(
             self.evaluate_every is None or self.evaluate_every >= 1, "evaluate_every", self.evaluate_every, "at least 1"
         )
         require(0 <= self.free_bits < math.inf, "free_bits", self.free_bits, "a number of at least 0")
+        require(self.free_bits == 0 or self.objective == "elbo", "free_bits", self.free_bits, "0 but for elbo")
         require(0 < self.likelihood_std < math.inf, "likelihood_std", self.likelihood_std, "above 0")
         require(
             self.ema_decay is None or 0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "at least 0 and below 1"
@@ -122,6 +136,11 @@ class TrainConfig:
     def epochs_between_evaluations(self) -> int:
         """``evaluate_every``, or its default."""
         return self.evaluate_every or max(1, self.epochs // 20)
+
+    def evaluated_after(self, epoch: int) -> bool:
+        """Whether a checkpoint, with a validation, is due: also at the end of each stage."""
+        ends = stage_ends(self.epochs) if self.learning_rate_decay == "stages" else []
+        return epoch % self.epochs_between_evaluations == 0 or epoch in (*ends, self.epochs)
 
     def to_json(self) -> str:
         """One field a line."""

@@ -17,10 +17,9 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from jaxvae.data import Split, observe
-from jaxvae.gaussian import sample
-from jaxvae.models import VAE
-from jaxvae.objectives import sampled_kl
+from jaxvae.models import LatentModel
 from jaxvae.special import expm1
+from jaxvae.training.bounds import log_weights
 from jaxvae.training.devices import put, shared_out
 
 ACTIVE = 0.01
@@ -80,7 +79,7 @@ class Task(NamedTuple):
     ``raw`` stands in for the likelihood's scalar where that isn't a parameter but fitted to the training data.
     """
 
-    model: VAE
+    model: LatentModel
     params: chex.ArrayTree
     split: Split
     levels: int | None
@@ -130,7 +129,7 @@ def log_evidence(task: Task, key: Array, samples: int, batch_size: int = 200) ->
     return LogEvidence(*_joined(parts, len(task.split)))
 
 
-def samples_at_a_time(model: VAE, split: Split, samples: int, batch_size: int) -> int:
+def samples_at_a_time(model: LatentModel, split: Split, samples: int, batch_size: int) -> int:
     """Of the importance samples of a batch, so that memory is bounded."""
     height, width, channels = split.images.shape[1:]
     outputs = height * width * model.likelihood.output_channels(channels)
@@ -170,7 +169,12 @@ def _joined(parts: list, count: int) -> list[np.ndarray]:
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def batch_posterior(
-    model: VAE, levels: int | None, params: chex.ArrayTree, batch: dict[str, Array], key: Array, raw: Array | None
+    model: LatentModel,
+    levels: int | None,
+    params: chex.ArrayTree,
+    batch: dict[str, Array],
+    key: Array,
+    raw: Array | None,
 ) -> Posterior:
     """``posterior`` of one batch, on the device; also for use in other programs, as are the next two."""
     x = observe(key, batch["image"], levels, dynamic=False)
@@ -180,17 +184,18 @@ def batch_posterior(
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _squared_error(
-    model: VAE, levels: int | None, params: chex.ArrayTree, batch: dict[str, Array], key: Array
+    model: LatentModel, levels: int | None, params: chex.ArrayTree, batch: dict[str, Array], key: Array
 ) -> Array:
     x = observe(key, batch["image"], levels, dynamic=False)
     label = batch.get("label")
-    z = sample(key, model.apply(params, x, label, method="encode"))
+    noise = jax.random.normal(key, (1, len(x), model.latents))
+    z = model.apply(params, x, noise, label, method="draw").latents[0]
     return jnp.mean(jnp.square(x - model.apply(params, z, label, method="mean")), axis=(1, 2, 3))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def batch_weights(
-    model: VAE,
+    model: LatentModel,
     levels: int | None,
     chunk: int,
     params: chex.ArrayTree,
@@ -204,10 +209,8 @@ def batch_weights(
     """log Σ w and log Σ w² (B,) after up to ``chunk`` more samples."""
     x = observe(key, batch["image"], levels, dynamic=False)
     label = batch.get("label")
-    q = model.apply(params, x, label, method="encode")
-    z = sample(jax.random.fold_in(key, drawn), q, (chunk,))  # (chunk, B, L)
-    log_w = model.apply(params, x, z, label, raw, method="log_likelihood")
-    log_w -= jnp.sum(sampled_kl(q, z), axis=-1)
+    noise = jax.random.normal(jax.random.fold_in(key, drawn), (chunk, len(x), model.latents))
+    log_w = log_weights(model, params, x, noise, label, raw).log_weights
     log_w = jnp.where(drawn + jnp.arange(chunk)[:, None] < samples, log_w, -jnp.inf)
     new = jax.nn.logsumexp(log_w, axis=0), jax.nn.logsumexp(2 * log_w, axis=0)
     return new if logs is None else (jnp.logaddexp(logs[0], new[0]), jnp.logaddexp(logs[1], new[1]))

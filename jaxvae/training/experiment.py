@@ -15,14 +15,15 @@ from jax.typing import ArrayLike
 
 from jaxvae.data import Dataset, Split, binarize, load, observe
 from jaxvae.likelihoods import OptimalGaussian, likelihood
-from jaxvae.models import VAE, Terms, make_vae
+from jaxvae.models import LatentModel, Terms, make_model
 from jaxvae.objectives import beta_schedule, dual_ascent, elbo, free_bits, lagrangian, lower_bound_violation
 from jaxvae.parameterizations import parameterization
+from jaxvae.training.bounds import BOUNDS, log_weights
 from jaxvae.training.config import TrainConfig
 from jaxvae.training.devices import data_mesh
 from jaxvae.training.evaluate import Task, mean_squared_error
 from jaxvae.training.latents import make_latents
-from jaxvae.training.optimizers import learning_rate_schedule, make_optimizer
+from jaxvae.training.optimizers import Adam, learning_rate_schedule, make_optimizer
 from jaxvae.training.step import Metrics, TrainState, init_state
 from jaxvae.transforms import require
 
@@ -39,7 +40,7 @@ class Experiment(NamedTuple):
         dataset: what is trained on.
         scored: validation (if there is one) and test split as they are scored.
         levels: the grey levels that the model sees.
-        model: the VAE.
+        model: of its latents, images and parameters.
         tx: the optimizer.
         learning_rate: by step.
         beta: by step.
@@ -51,7 +52,7 @@ class Experiment(NamedTuple):
     dataset: Dataset
     scored: Mapping[str, Split]
     levels: int | None
-    model: VAE
+    model: LatentModel
     tx: optax.GradientTransformation
     learning_rate: optax.Schedule
     beta: optax.Schedule
@@ -77,7 +78,7 @@ class Experiment(NamedTuple):
         image = jnp.zeros((1, *self.dataset.image_shape))
         label = jnp.zeros(1, jnp.int32) if self.model.classes else None
         params = self.model.init(key, image, key, label)
-        return params if self.bound is None else {**params, _MULTIPLIERS: {"raw": jnp.zeros(self.config.latents)}}
+        return params if self.bound is None else {**params, _MULTIPLIERS: {"raw": jnp.zeros(self.model.latents)}}
 
     def begin(self, seed: ArrayLike) -> TrainState:
         """The state before the first step; to be jitted."""
@@ -103,7 +104,7 @@ class Experiment(NamedTuple):
         }
 
     def objective(self, params: chex.ArrayTree, batch: Any, key: Array) -> tuple[Array, Terms]:
-        """Minus the mean over the batch of log p(x|z) - β KL, the KL with free bits; and its terms.
+        """Minus the mean over the batch of the configuration's bound; and the terms of the ELBO.
 
         With Lagrange multipliers, plus theirs times the mean violation of the bound on each latent's raw output.
 
@@ -114,13 +115,24 @@ class Experiment(NamedTuple):
         """
         pixels, noise = jax.random.split(key)
         x = observe(pixels, batch["image"], self.dataset.levels, self.dynamic)
-        terms = self.model.apply(params, x, noise, batch.get("label"))
-        kl = free_bits(terms.kl, self.config.free_bits) if self.config.free_bits else terms.kl
-        loss = -jnp.mean(elbo(terms.log_likelihood, kl, batch["beta"]))
+        bound, terms = self._bound(params, x, noise, batch)
+        loss = -jnp.mean(bound)
         if self.bound is not None:
             violation = lower_bound_violation(terms.posterior.raw, self.bound)
             loss = lagrangian(loss, violation, params[_MULTIPLIERS]["raw"])
         return loss, terms
+
+    def _bound(self, params: chex.ArrayTree, x: Array, key: Array, batch: Any) -> tuple[Array, Terms]:
+        """The bound (B,), and the terms of the ELBO; its KL with free bits, where that has a closed form."""
+        config, model, label = self.config, self.model, batch.get("label")
+        if config.objective == "elbo":
+            terms = model.apply(params, x, key, label, samples=config.train_samples)
+            kl = free_bits(terms.kl, config.free_bits) if config.free_bits else terms.kl
+            return elbo(terms.log_likelihood, kl, batch["beta"]), terms
+        function, path = BOUNDS[config.objective]
+        noise = jax.random.normal(key, (config.train_samples, len(x), model.latents))
+        weights = log_weights(model, params, x, noise, label, beta=batch["beta"], path=path)
+        return function(weights.log_weights, weights.tap), weights.terms
 
     def task(self, params: chex.ArrayTree, split: Split, key: Array) -> Task:
         """The evaluation of these parameters on a split as it is scored."""
@@ -151,7 +163,7 @@ def make_experiment(config: TrainConfig, mesh: Mesh | None = None) -> Experiment
     require(not config.conditional or dataset.classes > 0, "conditional", True, "False for data without labels")
     levels = 2 if config.binarization == "dynamic" else dataset.levels
     latents = make_latents(config)
-    model = make_vae(
+    model = make_model(
         dataset.image_shape,
         likelihood(
             config.likelihood, levels, parameterization(config.likelihood_parameterization), config.likelihood_std
@@ -162,6 +174,10 @@ def make_experiment(config: TrainConfig, mesh: Mesh | None = None) -> Experiment
         hidden=config.hidden,
         activation=config.activation,
         blocks=config.blocks,
+        upper_latents=config.upper_latents,
+        upper_hidden=config.upper_hidden,
+        inference=config.inference,
+        flow_steps=config.flow_steps,
         init_std=config.init_std,
         raw_min=latents.raw_min,
         preconditioned=config.precondition == "fisher",
@@ -188,12 +204,15 @@ def make_experiment(config: TrainConfig, mesh: Mesh | None = None) -> Experiment
 
 
 def _learning_rate(config: TrainConfig, peak: float, steps: int) -> optax.Schedule:
-    return learning_rate_schedule(peak, steps, warmup_steps=config.warmup_steps, decay=config.learning_rate_decay)
+    return learning_rate_schedule(
+        peak, steps, epochs=config.epochs, warmup_steps=config.warmup_steps, decay=config.learning_rate_decay
+    )
 
 
 def _optimizer(config: TrainConfig, learning_rate: optax.Schedule) -> optax.GradientTransformation:
     """The model's; and where σ is constrained by a Lagrangian, ascent of its multipliers."""
-    descent = make_optimizer(learning_rate, config.clip_norm, optimizer=config.optimizer)
+    adam = Adam(config.adam_b1, config.adam_eps, config.adam_second_moment)
+    descent = make_optimizer(learning_rate, config.clip_norm, optimizer=config.optimizer, adam=adam)
     if config.constraint != "lagrange":
         return descent
     return optax.partition(

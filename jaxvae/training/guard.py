@@ -48,7 +48,7 @@ def explain(experiment: Experiment, params: chex.ArrayTree, batch: Any, key: Arr
     }
     first = next((name for name, x in numbers.items() if not _finite(x)), "none when computed again")
     x = observe(jax.random.split(key)[0], batch["image"], experiment.dataset.levels, experiment.dynamic)
-    q = experiment.model.apply(params, x, batch.get("label"), method="encode")
+    q = experiment.model.apply(params, x, batch.get("label"), method="at_means").posterior
     shares = [f"{float(jnp.mean(mask)):.0%}" for mask in ranges.saturation(q)]
     return (
         f"the first that isn't finite is the {first}; of the latents' σ, {shares[0]} are at their floor, {shares[1]} "

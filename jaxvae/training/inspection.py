@@ -10,7 +10,7 @@ import numpy as np
 from jax import Array
 
 from jaxvae.data import Split, observe
-from jaxvae.models import VAE
+from jaxvae.models import LatentModel
 from jaxvae.training.run import Run
 
 
@@ -22,15 +22,15 @@ class Traversals(NamedTuple):
 
 
 def samples(run: Run, count: int, key: Array) -> np.ndarray:
-    """E[x|z] for z ~ N(0, 1), (count, H, W, C); a conditional model goes through its classes in turn."""
+    """E[x|z] for z ~ p(z), (count, H, W, C); a conditional model goes through its classes in turn."""
     model = run.experiment.model
-    z = jax.random.normal(key, (count, run.experiment.config.latents))
+    z = model.apply(run.params, jax.random.normal(key, (count, model.latents)), method="generate")
     label = jnp.arange(count) % model.classes if model.classes else None
     return np.asarray(_decode(model, run.params, z, label))
 
 
 def reconstructions(run: Run, split: Split) -> tuple[np.ndarray, np.ndarray]:
-    """A split's images as the model sees them, and E[x|z] at their posterior means, both (N, H, W, C)."""
+    """A split's images as the model sees them, and E[x|z] at the means of q(z|x), both (N, H, W, C)."""
     x, label = _seen(run, split)
     return np.asarray(x), np.asarray(_decode(run.experiment.model, run.params, _means(run, x, label), label))
 
@@ -60,9 +60,10 @@ def _seen(run: Run, split: Split) -> tuple[Array, Array | None]:
 
 
 def _means(run: Run, x: Array, label: Array | None) -> Array:
-    return jax.jit(functools.partial(run.experiment.model.apply, method="encode"))(run.params, x, label).mean
+    at_means = jax.jit(functools.partial(run.experiment.model.apply, method="at_means"))
+    return at_means(run.params, x, label).latents[0]
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _decode(model: VAE, params: chex.ArrayTree, z: Array, label: Array | None) -> Array:
+def _decode(model: LatentModel, params: chex.ArrayTree, z: Array, label: Array | None) -> Array:
     return model.apply(params, z, label, method="mean")

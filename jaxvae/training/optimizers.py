@@ -1,31 +1,48 @@
 """Optimizers with warm-up, decay and clipping, and natural gradients, as parts of optax's chains."""
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
+import itertools
+import math
+from typing import NamedTuple
 
 import chex
 import jax
+import jax.numpy as jnp
 import optax
 
 from jaxvae.gaussian import Gaussian
 from jaxvae.natural import natural_gradient
 from jaxvae.transforms import require
 
-OPTIMIZERS: Mapping[str, Callable[[optax.ScalarOrSchedule], optax.GradientTransformation]] = MappingProxyType(
-    {"adam": optax.adam, "sgd": lambda learning_rate: optax.sgd(learning_rate, momentum=0.9)}
-)
-"""Adam (Kingma & Ba 2015), and gradient descent with momentum (Polyak 1964)."""
+OPTIMIZERS = ("adam", "rmsprop", "sgd")
+"""Adam (Kingma & Ba 2015), RMSProp (Tieleman & Hinton 2012), and gradient descent with momentum (Polyak 1964)."""
 
-DECAYS = ("constant", "cosine")
+DECAYS = ("constant", "cosine", "drops", "stages")
 """The learning rate's course after the warm-up."""
 
 
-def learning_rate_schedule(peak: float, steps: int, *, warmup_steps: int = 0, decay: str = "cosine") -> optax.Schedule:
-    """The learning rate by step: linear from 0 to ``peak``, then constant, or along a half cosine to 0.
+def stage_ends(epochs: int) -> list[int]:
+    """After which epochs a stage of 1, 3, 9, … epochs is over: 1, 4, 13, …, below ``epochs``.
+
+    >>> stage_ends(121)
+    [1, 4, 13, 40]
+    """
+    ends = ((3**n - 1) // 2 for n in itertools.count(1))
+    return list(itertools.takewhile(lambda end: end < epochs, ends))
+
+
+def learning_rate_schedule(
+    peak: float, steps: int, *, epochs: int = 1, warmup_steps: int = 0, decay: str = "cosine"
+) -> optax.Schedule:
+    """The learning rate by step: linear from 0 to ``peak``, then as ``decay`` says.
+
+    ``constant``; ``cosine``: half of one, to 0; ``drops``: by 10^(-1/5) at 2/5 and at 7/10 of the steps (pythae's
+    reproductions); ``stages`` of 3^i epochs, i = 0, 1, …, with a tenth of the peak times 10^(1 - i/7), rounded to one
+    digit behind the point (Burda et al. 2016, code).
 
     Args:
         peak: the highest learning rate, above 0.
         steps: of the whole training.
+        epochs: the steps make so many, for ``stages``.
         warmup_steps: fewer than ``steps``.
         decay: a name in ``DECAYS``.
 
@@ -37,27 +54,70 @@ def learning_rate_schedule(peak: float, steps: int, *, warmup_steps: int = 0, de
     require(decay in DECAYS, "learning_rate_decay", decay, " or ".join(DECAYS))
     if decay == "constant":
         after: optax.Schedule = optax.constant_schedule(peak)
-    else:
+    elif decay == "cosine":
         after = optax.cosine_decay_schedule(peak, max(1, steps - warmup_steps))
+    elif decay == "drops":
+        after = optax.piecewise_constant_schedule(peak, {round(share * steps): 10**-0.2 for share in (0.4, 0.7)})
+    else:
+        ends = stage_ends(epochs)
+        rates = [optax.constant_schedule(peak * round(10 ** (1 - i / 7), 1) / 10) for i in range(len(ends) + 1)]
+        after = optax.join_schedules(rates, [end * (steps // epochs) for end in ends])
     if warmup_steps == 0:
         return after
     return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup_steps), after], [warmup_steps])
 
 
+class Adam(NamedTuple):
+    """What may be chosen of Adam.
+
+    Attributes:
+        b1: the decay of the first moment.
+        eps: what is added to the root of the second.
+        second_moment: where that starts: above 0, first steps are small. Divided by 1 - b2^t all the same.
+    """
+
+    b1: float = 0.9
+    eps: float = 1e-8
+    second_moment: float = 0.0
+
+
 def make_optimizer(
-    learning_rate: optax.ScalarOrSchedule, clip_norm: float | None = None, *, optimizer: str = "adam"
+    learning_rate: optax.ScalarOrSchedule,
+    clip_norm: float | None = None,
+    *,
+    optimizer: str = "adam",
+    adam: Adam | None = None,
 ) -> optax.GradientTransformation:
     """An optimizer, behind clipping of the gradient's global norm (Pascanu et al. 2013) where it is given.
 
     Raises:
-        ValueError: for an optimizer that isn't in ``OPTIMIZERS``, or a ``clip_norm`` that isn't above 0.
+        ValueError: for an optimizer that isn't in ``OPTIMIZERS``, a ``clip_norm`` that isn't above 0, or numbers for
+            Adam that aren't allowed.
     """
     require(optimizer in OPTIMIZERS, "optimizer", optimizer, " or ".join(OPTIMIZERS))
-    tx = OPTIMIZERS[optimizer](learning_rate)
+    if optimizer == "adam":
+        tx = optax.chain(_scale_by_adam(adam or Adam()), optax.scale_by_learning_rate(learning_rate))
+    elif optimizer == "rmsprop":
+        tx = optax.rmsprop(learning_rate)
+    else:
+        tx = optax.sgd(learning_rate, momentum=0.9)
     if clip_norm is None:
         return tx
     require(clip_norm > 0, "clip_norm", clip_norm, "above 0")
     return optax.chain(optax.clip_by_global_norm(clip_norm), tx)
+
+
+def _scale_by_adam(adam: Adam) -> optax.GradientTransformation:
+    require(0 <= adam.b1 < 1, "adam_b1", adam.b1, "at least 0 and below 1")
+    require(0 < adam.eps < math.inf, "adam_eps", adam.eps, "above 0")
+    require(0 <= adam.second_moment < math.inf, "adam_second_moment", adam.second_moment, "at least 0")
+    tx = optax.scale_by_adam(b1=adam.b1, eps=adam.eps)
+
+    def init(params: chex.ArrayTree) -> optax.ScaleByAdamState:
+        state = tx.init(params)
+        return state._replace(nu=jax.tree.map(lambda nu: jnp.full_like(nu, adam.second_moment), state.nu))
+
+    return optax.GradientTransformation(init, tx.update)
 
 
 def scale_by_fisher() -> optax.GradientTransformation:

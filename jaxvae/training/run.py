@@ -118,7 +118,7 @@ def train(
                 if record is None:
                     checkpoints.save(int(progress.state.step), progress)
                     return False
-                due = epoch % config.epochs_between_evaluations == 0 or epoch == config.epochs
+                due = config.evaluated_after(epoch)
                 if due:
                     record |= _validation(experiment, progress.state)
                 log.append(record)  # before the checkpoint, so that no epoch that was saved lacks its record
@@ -214,13 +214,17 @@ def prepare_directory(config: TrainConfig, out: Path, resume: bool) -> None:
     write_atomically(path, config.to_json())
 
 
-def load_run(out: Path) -> Run:
+def load_run(out: Path, *, best: bool = True) -> Run:
     """The run in a directory, with the parameters that scored best on the validation split, or else the last ones.
+
+    Args:
+        out: the directory.
+        best: False for the last ones in any case.
 
     Raises:
         ValueError: where there is no run, or no checkpoint yet.
     """
-    experiment, state = _restore(out, best=True)
+    experiment, state = _restore(out, best=best)
     return Run(experiment, int(state.step), state.evaluated)
 
 

@@ -14,6 +14,11 @@ def test_digits_need_nothing():
     assert (len(data.train), len(data.validation), len(data.test)) == (1297, 200, 300)
 
 
+def test_draws_of_the_linear_gaussian_model_need_nothing():
+    data = load("linear-gaussian", data_dir="/nowhere", validation=100)
+    assert (data.name, len(data.train), len(data.validation), len(data.test)) == ("linear-gaussian", 1900, 100, 1000)
+
+
 def test_validation_is_held_out_of_training():
     data = load("digits", validation=97)
     assert (len(data.train), len(data.validation)) == (1200, 97)
@@ -29,7 +34,8 @@ def test_validation_is_held_out_of_training():
     [
         ("minst", "got 'minst'; did you mean mnist"),
         ("fashion-mnist", "did you mean fashion_mnist"),
-        ("qqq", "dataset must be a known name or a path, got 'qqq'; known are digits, mnist, "),
+        ("linear_gaussian", "did you mean linear-gaussian"),
+        ("qqq", "dataset must be a known name or a path, got 'qqq'; known are digits, linear-gaussian, mnist, "),
     ],
 )
 def test_an_unknown_name_gets_a_hint(tmp_path, name, message):
@@ -44,9 +50,10 @@ def test_an_unknown_type_of_file_is_named(tmp_path):
         load(str(tmp_path / "x.mat"))
 
 
-def test_only_known_names_are_prepared(tmp_path):
-    with pytest.raises(ValueError, match=r"dataset must be one of mnist, .*, got 'digits'"):
-        prepare("digits", None, tmp_path)
+@pytest.mark.parametrize("name", ["digits", "linear-gaussian"])
+def test_only_known_names_are_prepared(tmp_path, name):
+    with pytest.raises(ValueError, match=rf"dataset must be one of mnist, .*, got '{name}'"):
+        prepare(name, None, tmp_path)
 
 
 def test_home_is_expanded(tmp_path, monkeypatch):
@@ -62,6 +69,7 @@ def test_names_tell_what_is_prepared(tmp_path, monkeypatch):
     entries = {entry.name: entry for entry in names()}
     assert entries["emnist"].prepared
     assert entries["digits"].prepared
+    assert entries["linear-gaussian"].prepared
     assert not entries["mnist"].prepared
     assert all(entry.note for entry in entries.values())
 
@@ -93,9 +101,9 @@ def test_a_stock_dataset_beyond_the_catalog_is_read_where_it_is_prepared(tmp_pat
     np.testing.assert_array_equal(data.train.images, pixels[data.train.labels])
 
 
-def test_listing_and_digits_load_nothing_heavy(tmp_path):
+def test_listing_and_bundled_data_load_nothing_heavy(tmp_path):
     code = (
-        "import json, sys; from jaxvae.data import load, names; load('digits'); names(sys.argv[1]);"
+        "import json, sys; from jaxvae.data import load, names; [load(e.name) for e in names(sys.argv[1])[:2]];"
         "print(json.dumps([m for m in ('tensorflow_datasets', 'PIL', 'grain', 'requests') if m in sys.modules]))"
     )
     command = [sys.executable, "-W", "error", "-c", code, str(tmp_path)]

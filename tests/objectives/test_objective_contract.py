@@ -13,12 +13,14 @@ from jaxvae import Gaussian, objectives
 from jaxvae.objectives import (
     Decomposition,
     balance,
+    beta_nll,
     beta_tc,
     capacity,
     ciwae,
     decompose,
     dreg,
     elbo,
+    faithful,
     free_bits,
     gaussian_kernel,
     info_vae,
@@ -87,6 +89,8 @@ CASES = {
     "sampled_kl": Case(lambda *x: sampled_kl(Gaussian(*x[:2]), x[2]), JOINT[1:], (0, 0, 1), [(K, B, L)]),
     "elbo": Case(elbo, TERMS, (0, 0), [(B,)]),
     "free_bits": Case(lambda kl: free_bits(jnp.square(kl), 0.5), TERMS[1:], (0,), [(B, L)]),
+    "beta_nll": Case(lambda *x: beta_nll(Gaussian(*x[:2]), x[2], 0.5), ((B, L),) * 3, (0, 0, 0), [(B, L)]),
+    "faithful": Case(lambda *x: faithful(Gaussian(*x[:2]), x[2]), ((B, L),) * 3, (0, 0, 0), [(B, L)]),
     "balance": Case(lambda kl: balance(kl, jnp.array([1.0, 4.0, 16.0])), TERMS[1:], (0,), [(B, L)]),
     "capacity": Case(lambda *x: capacity(*x, 2.0, gamma=10.0), TERMS, (0, 0), [(B,)]),
     "decompose": Case(

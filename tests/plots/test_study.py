@@ -77,6 +77,26 @@ def test_failures_and_what_is_far_above_are_marked_and_dont_set_the_scale() -> N
     assert_keys_legible(figure)
 
 
+def test_of_two_learning_rates_neither_is_above_the_range() -> None:
+    def two(name: str, *y: float) -> plots.Line:
+        return plots.Line(name, np.array([3e-3, 3e-2]), np.array(y), np.full(2, math.nan))
+
+    members = [two("log_std", 23.91, 23.28), two("direct_std", 23.92, math.inf), two("projected_std", 23.92, 26.55)]
+    (panel,) = plots.nll_by_learning_rate({"": members}, two("log_variance", 23.91, 23.29)).axes
+    assert marks(panel, "^") == [(3e-2, COLOURS[2])]
+    assert [label.get_text() for label in panel.get_xticklabels()] == ["0.003", "0.03"]
+
+
+@pytest.mark.parametrize(("count", "named"), [(1, True), (5, True), (6, False)])
+def test_learning_rates_are_named_while_there_is_room(count: int, named: bool) -> None:
+    rates = 1e-3 * np.sqrt(10.0) ** np.arange(count)
+    lines = [plots.Line(name, rates, np.full(count, 23.0), np.full(count, math.nan)) for name in "abc"]
+    figure = plots.nll_by_learning_rate({"one": lines[1:2], "other": lines[2:]}, lines[0])
+    texts = [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    assert (texts == [f"{rate:g}" for rate in rates]) is named
+    assert_keys_legible(figure)
+
+
 def test_panels_share_the_range_and_a_variant_keeps_its_colour() -> None:
     panels = {"a": [line("a1", 24, 23.5, 24)], "b": [line("b1", 26, 25, 27), line("b2", 24, 24, 24)]}
     nll, elbo = plots.nll_by_learning_rate(panels, BASELINE), plots.elbo_by_step(panels, BASELINE)

@@ -13,7 +13,7 @@ def test_verdict_names_the_better_and_the_worse():
         BASE, runs("log_std", spaced(18, 0.1)), runs("abs_std", spaced(23, 0.1)), runs("softplus_std", spaced(20, 0.5))
     )
     assert sentences[0] == "Yes, it matters: 2 of 3 variants differ from log_variance in NLL."
-    assert sentences[1] == "log_variance reaches 20.00 ± 0 nats at learning rate 0.01."
+    assert sentences[1] == "log_variance reaches 20.00 ± 0.00 nats at learning rate 0.01."
     # p = 1 - 0.05 / 6: t = 7.6488, half = t·0.1/√3 = 0.44, and 2.2 for softplus_std
     assert sentences[2] == "Better than log_variance: log_std −2 [−2.4, −1.6] nats."
     assert sentences[3] == "Worse than log_variance: abs_std +3 [+2.6, +3.4] nats."
@@ -60,7 +60,7 @@ def test_verdict_of_one_variant():
     sentences = told(runs("log_variance", (20.0, 21.0)))
     assert sentences[:2] == [
         "It cannot be said whether the choice matters: log_variance is the only variant.",
-        "log_variance reaches 20.50 ± 0.5 nats at learning rate 0.01.",
+        "log_variance reaches 20.50 ± 0.50 nats at learning rate 0.01.",
     ]
     assert not any("Intervals" in s for s in sentences)
 
@@ -122,6 +122,21 @@ def test_verdict_names_the_widest_range_and_those_at_the_grid_s_end():
         "decades; log_variance at least 1.2 decades."
     ) in sentences
     assert "Best at an end of the learning rates tried, perhaps better beyond: log_std and abs_std." in sentences
+
+
+def test_verdict_names_no_widest_range_where_none_is_seen():
+    """By interpolation 0.735, 0.711 and 0.583 decades: the first two are the same to the digit that is told."""
+    grid = {"log_variance": (22.0, 20.0, 24.25), "log_std": (22.0, 20.0, 24.75), "abs_std": (23.0, 20.0, 24.0)}
+
+    def widest(*names):
+        table = (runs(name, (x, x), rate) for name in names for x, rate in zip(grid[name], RATES, strict=True))
+        return [s for s in told(*table) if s.startswith("Within ")]
+
+    most = "Within 1 nat of the best NLL over the widest range of learning rates:"
+    assert widest(*grid) == [f"{most} log_variance and log_std, 0.7 decades."]
+    narrow = {rate: (20.0 + 50 * (rate != 1e-2),) * 2 for rate in RATES}
+    tables = (runs(name, nll, rate) for name in ("log_variance", "log_std") for rate, nll in narrow.items())
+    assert not any(s.startswith("Within ") for s in told(*tables))
 
 
 def test_verdict_speaks_of_each_setting():

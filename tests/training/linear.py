@@ -61,5 +61,5 @@ def params(widen: float = 1.0, shift: float = 0.0, w: np.ndarray = W) -> dict:
 
 def task(split: Split, parameters: dict | None = None, devices: int = 1) -> Task:
     likelihood, layers = FixedGaussian(STD), ((), "tanh")
-    model = VAE(MLPEncoder(*layers), GaussianHead(2), MLPDecoder(SHAPE, (BIAS,), *layers), likelihood)
+    model = VAE(likelihood, 0, MLPEncoder(*layers), GaussianHead(2), MLPDecoder(SHAPE, (BIAS,), *layers))
     return Task(model, parameters or params(), split, 256, mesh(devices))

@@ -11,7 +11,7 @@ import quick
 import jaxvae as jv
 from jaxvae.data import Split
 from jaxvae.likelihoods import Bernoulli, Categorical
-from jaxvae.models import make_vae
+from jaxvae.models import make_model
 from jaxvae.training.evaluate import LogEvidence, Posterior, log_evidence, mean_squared_error, posterior
 
 evaluate = importlib.import_module("jaxvae.training.evaluate")  # whose name in the package is that of a function
@@ -37,7 +37,7 @@ def test_every_image_of_a_split_counts_once(batch_size, devices):
 def test_labels_stay_with_their_images():
     images = linear.images(11).images
     labels = np.arange(11, dtype=np.int32) % 3
-    model = make_vae(linear.SHAPE, Bernoulli(), 2, hidden=(3,), classes=3)
+    model = make_model(linear.SHAPE, Bernoulli(), 2, hidden=(3,), classes=3)
     params = jax.jit(model.init)(quick.key(0), jnp.zeros((1, *linear.SHAPE)), quick.key(0), jnp.zeros(1, jnp.int32))
     task = linear.task(Split(images, labels))._replace(model=model, params=params)
     terms = posterior(task, quick.key(0), batch_size=4)

@@ -43,7 +43,7 @@ def test_constant_after_the_warm_up():
         ({"peak": float("inf")}, "learning_rate must be above 0, got inf"),
         ({"warmup_steps": -1}, "warmup_steps must be from 0 to below the 10 steps, got -1"),
         ({"warmup_steps": 10}, "warmup_steps must be from 0 to below the 10 steps, got 10"),
-        ({"decay": "linear"}, "learning_rate_decay must be constant or cosine, got 'linear'"),
+        ({"decay": "linear"}, "learning_rate_decay must be constant or cosine or drops or stages, got 'linear'"),
     ],
 )
 def test_refused_schedules(options, message):
@@ -140,5 +140,5 @@ def test_descent_with_momentum():
     first, state = tx.update(jnp.array([1.0]), state)
     second, _ = tx.update(jnp.array([2.0]), state)
     np.testing.assert_allclose([first[0], second[0]], [-0.1, -0.1 * (0.9 * 1 + 2)], rtol=1e-6)
-    with pytest.raises(ValueError, match="optimizer must be adam or sgd, got 'adagrad'"):
+    with pytest.raises(ValueError, match="optimizer must be adam or rmsprop or sgd, got 'adagrad'"):
         make_optimizer(0.1, optimizer="adagrad")

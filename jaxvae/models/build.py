@@ -1,0 +1,128 @@
+"""Models by name: what a configuration says, as modules."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import DTypeLike
+
+from jaxvae.likelihoods import Likelihood
+from jaxvae.models.flows import CouplingFlow
+from jaxvae.models.heads import GaussianHead
+from jaxvae.models.hierarchical import BottomUpVAE, TopDownVAE
+from jaxvae.models.latent import LatentModel
+from jaxvae.models.networks import ACTIVATIONS, MLP, ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
+from jaxvae.models.vae import VAE
+from jaxvae.parameterizations import Parameterization, log_variance
+from jaxvae.transforms import require
+
+ARCHITECTURES = ("mlp", "conv")
+"""The encoder and decoder pairs that a configuration may name."""
+
+INFERENCES = ("bottom_up", "top_down")
+"""How the layers of a hierarchy may be inferred."""
+
+
+def make_model(
+    image_shape: tuple[int, int, int],
+    likelihood: Likelihood,
+    latents: int,
+    parameterization: Parameterization = log_variance,
+    *,
+    architecture: str = "mlp",
+    hidden: tuple[int, ...] = (200, 200),
+    activation: str = "tanh",
+    blocks: int = 1,
+    upper_latents: tuple[int, ...] = (),
+    upper_hidden: tuple[int, ...] = (100, 100),
+    inference: str = "top_down",
+    flow_steps: int = 0,
+    init_std: float = 1.0,
+    raw_min: float | None = None,
+    preconditioned: bool = False,
+    classes: int = 0,
+    dtype: DTypeLike = jnp.float32,
+    mean: np.ndarray | None = None,
+) -> LatentModel:
+    """A model of an encoder and its mirror image.
+
+    Args:
+        image_shape: (H, W, C).
+        likelihood: p(x|z).
+        latents: L, of the only layer or the lowest.
+        parameterization: how the encoder's σ arises, and in a hierarchy the prior's.
+        architecture: ``mlp`` or ``conv``.
+        hidden: widths of the dense layers (mlp; none makes both linear), or channels of the stages (conv), from the
+            image inwards.
+        activation: a name in ``ACTIVATIONS``.
+        blocks: residual blocks in a stage; conv only.
+        upper_latents: of the layers above, from below; none for a ``VAE``.
+        upper_hidden: widths of the dense layers between two layers of latents.
+        inference: a name in ``INFERENCES``.
+        flow_steps: of a ``CouplingFlow`` behind the head; none in a hierarchy.
+        init_std: σ of q(z|x) at the start.
+        raw_min: as of ``GaussianHead``.
+        preconditioned: as of ``GaussianHead``.
+        classes: of the labels that condition encoder and decoder; 0 for none.
+        dtype: what encoder and decoder compute in; the head, KL and densities are float32.
+        mean: the data's mean (H, W, C), which the decoder starts at where the likelihood can (Burda et al. 2016, code;
+            on MNIST, 2 nats after 10 epochs); a convolutional one starts at its mean over the image.
+
+    Raises:
+        ValueError: for an unknown name, sizes below 1, an ``init_std`` out of the parameterization's range, or what
+            doesn't go together.
+    """
+    require(architecture in ARCHITECTURES, "architecture", architecture, " or ".join(ARCHITECTURES))
+    require(inference in INFERENCES, "inference", inference, " or ".join(INFERENCES))
+    require(activation in ACTIVATIONS, "activation", activation, "one of " + ", ".join(ACTIVATIONS))
+    require(
+        all(width >= 1 for width in hidden) and (len(hidden) > 0 or architecture == "mlp"),
+        "hidden",
+        hidden,
+        "widths, each at least 1; one or more for conv",
+    )
+    require(latents >= 1, "latents", latents, "at least 1")
+    require(all(count >= 1 for count in upper_latents), "upper_latents", upper_latents, "counts, each at least 1")
+    require(all(width >= 1 for width in upper_hidden), "upper_hidden", upper_hidden, "widths, each at least 1")
+    require(blocks >= 0, "blocks", blocks, "at least 0")
+    require(flow_steps >= 0, "flow_steps", flow_steps, "at least 0")
+    require(flow_steps == 0 or not upper_latents, "flow_steps", flow_steps, "0 with upper_latents")
+    require(flow_steps == 0 or latents >= 2, "flow_steps", flow_steps, "0 for a single latent")
+    require(
+        flow_steps == 0 or len(upper_hidden) > 0, "upper_hidden", upper_hidden, "one or more widths, with flow_steps"
+    )
+    require(classes >= 0, "classes", classes, "at least 0")
+    parameterization.raw_from_std(init_std)  # refuses one out of range
+    shape = (*image_shape[:2], likelihood.output_channels(image_shape[2]))
+    if mean is None:
+        start = likelihood.output_bias(image_shape[2])
+    else:
+        start = likelihood.outputs_at(mean if architecture == "mlp" else np.mean(mean, axis=(0, 1)))
+    bias = tuple(np.ravel(start).tolist())
+    shared = {"activation": activation, "classes": classes, "dtype": dtype}
+    if architecture == "mlp":
+        encoder: nn.Module = MLPEncoder(hidden, **shared)
+        decoder: nn.Module = MLPDecoder(shape, bias, hidden[::-1], **shared)
+    else:
+        encoder = ConvEncoder(hidden, blocks=blocks, **shared)
+        decoder = ConvDecoder(shape, bias, hidden, blocks=blocks, **shared)
+    ends = {"likelihood": likelihood, "classes": classes, "encoder": encoder, "decoder": decoder}
+
+    def head(count: int, std: float) -> GaussianHead:
+        return GaussianHead(count, parameterization, std, raw_min, preconditioned)
+
+    if not upper_latents:
+        flow = CouplingFlow(flow_steps, upper_hidden, activation) if flow_steps else None
+        return VAE(**ends, head=head(latents, init_std), flow=flow)
+    counts = (latents, *upper_latents)
+    kind = {"bottom_up": BottomUpVAE, "top_down": TopDownVAE}[inference]
+
+    def between() -> tuple[nn.Module, ...]:
+        return tuple(MLP(upper_hidden, activation, dtype) for _ in upper_latents)
+
+    return kind(
+        **ends,
+        heads=tuple(head(count, init_std) for count in counts),
+        up=between(),
+        down=between(),
+        priors=tuple(GaussianHead(count, parameterization) for count in counts[:-1]),
+    )

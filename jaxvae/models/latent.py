@@ -1,0 +1,126 @@
+"""What every model with latents promises, whatever its latents are: what training, scoring and drawing build on.
+
+Latents are one array (..., L), the layers of a hierarchy side by side; noise has its shape. K samples, B batch.
+"""
+
+import abc
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxvae.gaussian import Gaussian, log_prob
+from jaxvae.likelihoods import Likelihood
+
+
+class Draws(NamedTuple):
+    """Samples of q(z|x), and what is known of it from them; nats.
+
+    Attributes:
+        latents: (K, B, L).
+        log_posterior: log q(z|x), as its summands (K, B, L).
+        kl: of each latent's q from its p, (B, L): in closed form where there is one, given the samples of the latents
+            that it depends on; log q - log p where there is none.
+        posterior: the Gaussian that each latent was drawn from, (B, L), at the first sample of those it depends on.
+    """
+
+    latents: Array
+    log_posterior: Array
+    kl: Array
+    posterior: Gaussian
+
+
+class Terms(NamedTuple):
+    """What the ELBO is made of: log p(x|z), its mean over samples (B,); KL per latent (B, L); and q(z|x)."""
+
+    log_likelihood: Array
+    kl: Array
+    posterior: Gaussian
+
+
+class LatentModel(nn.Module):
+    """p(z) p(x|z) and q(z|x); labels, where there are any, condition both.
+
+    Attributes:
+        likelihood: p(x|z) of the outputs that latents decode to.
+        classes: of the labels; 0 where they aren't used.
+    """
+
+    likelihood: Likelihood
+    classes: int
+
+    def setup(self) -> None:
+        start = self.likelihood.raw_init
+        if start is not None:
+            self.likelihood_raw = self.param("likelihood_raw", nn.initializers.constant(start), (), jnp.float32)
+
+    @property
+    @abc.abstractmethod
+    def latents(self) -> int:
+        """L, of all layers."""
+
+    @abc.abstractmethod
+    def draw(self, x: Array, noise: Array, label: Array | None = None) -> Draws:
+        """Reparameterized samples of q(z|x).
+
+        Args:
+            x: images (B, H, W, C) in [0, 1].
+            noise: standard normal, (K, B, L); of zeros, each latent is the mean of its q.
+            label: of shape (B,).
+        """
+
+    def at_means(self, x: Array, label: Array | None = None) -> Draws:
+        """``draw`` where each latent is the mean of its q, with K = 1."""
+        return self.draw(x, jnp.zeros((1, len(x), self.latents)), label)
+
+    @abc.abstractmethod
+    def log_posterior(self, x: Array, latents: Array, label: Array | None = None) -> Array:
+        """The summands of log q(z|x) at latents (K, B, L), of their shape."""
+
+    @abc.abstractmethod
+    def log_prior(self, latents: Array) -> Array:
+        """The summands of log p(z) at latents (..., L), of their shape."""
+
+    @abc.abstractmethod
+    def generate(self, noise: Array) -> Array:
+        """Samples of p(z) made of standard normal noise (..., L)."""
+
+    @abc.abstractmethod
+    def decode(self, latents: Array, label: Array | None = None) -> Array:
+        """The likelihood's outputs for latents (..., L)."""
+
+    def log_likelihood(self, x: Array, latents: Array, label: Array | None = None, raw: Array | None = None) -> Array:
+        """log p(x|z) in nats of images (B, H, W, C) under latents (..., B, L): (..., B).
+
+        Args:
+            x: the images.
+            latents: the latents.
+            label: of shape (B,).
+            raw: the likelihood's scalar, in place of the one learned or fitted to the batch.
+        """
+        if label is not None:
+            label = jnp.broadcast_to(label, latents.shape[:-1])
+        log_prob = self.likelihood.log_prob(self.decode(latents, label), x, self._raw() if raw is None else raw)
+        return jnp.sum(log_prob.reshape(*log_prob.shape[:-3], -1), axis=-1)
+
+    def mean(self, latents: Array, label: Array | None = None) -> Array:
+        """E[x|z] in [0, 1] for latents (..., L): (..., H, W, C)."""
+        return self.likelihood.mean(self.decode(latents, label), self._raw())
+
+    def _raw(self) -> Array | None:
+        return None if self.likelihood.raw_init is None else self.likelihood_raw
+
+    def __call__(
+        self, x: Array, key: Array, label: Array | None = None, raw: Array | None = None, samples: int = 1
+    ) -> Terms:
+        """The terms of the ELBO, by so many samples per image; arguments as for ``log_likelihood``."""
+        draws = self.draw(x, jax.random.normal(key, (samples, len(x), self.latents)), label)
+        log_likelihood = jnp.mean(self.log_likelihood(x, draws.latents, label, raw), axis=0)
+        return Terms(log_likelihood, draws.kl, draws.posterior)
+
+
+def standard_log_prob(z: Array) -> Array:
+    """log N(z; 0, 1), elementwise."""
+    return log_prob(Gaussian(jnp.zeros(()), jnp.zeros(())), z)

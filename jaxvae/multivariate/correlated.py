@@ -1,0 +1,156 @@
+"""What Gaussians with correlated elements have in common: the checks, the pytree, sampling, and scores against σ.
+
+Conventions of this folder: the last axis, of L elements, is one event, and all axes before it are batch, broadcast by
+NumPy's rules. Information is in nats. 16-bit inputs are computed in float32; so are noise, KL and densities, and
+only samples return to the inputs' dtype. σ, the part of the covariance that must be positive, arises from ``raw`` as
+in ``Gaussian``; the rest is unconstrained. Matrices are multiplied in full float32 on every device.
+
+The natural parameterizations are refused: with correlated elements η₁ = Σ⁻¹ mean, so that loc·σ², element by element,
+would be the mean of no natural parameter.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any, Self
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike, DTypeLike
+
+from jaxvae import special
+from jaxvae.gaussian import Gaussian
+from jaxvae.parameterizations import Parameterization
+
+product = functools.partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST)
+
+
+def per_event(signature: str) -> Callable[[Callable], Callable]:
+    """``jnp.vectorize`` of a function of one event, whose batch axes broadcast also where their number differs."""
+
+    def decorate(function: Callable) -> Callable:
+        many = jnp.vectorize(function, signature=signature)
+        ranks = [len(axes.split(",")) for axes in signature.split("->")[0].strip("()").split("),(")]
+
+        @functools.wraps(function)
+        def wrapped(*arrays: Array) -> Any:
+            batch = max(x.ndim - rank for x, rank in zip(arrays, ranks, strict=True))
+            return many(*(x.reshape(*[1] * (batch - x.ndim + r), *x.shape) for x, r in zip(arrays, ranks, strict=True)))
+
+        return wrapped
+
+    return decorate
+
+
+diagonal = per_event("(l)->(l,l)")(jnp.diag)
+
+
+class Correlated:
+    """A Gaussian with correlated elements; a dataclass of loc, raw, one more leaf, and the parameterization."""
+
+    loc: Array
+    raw: Array
+    parameterization: Parameterization
+    __dataclass_fields__: dict[str, dataclasses.Field[Any]]
+
+    def __post_init__(self) -> None:
+        dtype = jnp.result_type(*(getattr(self, name) for name in self._leaf_names()))
+        for name in self._leaf_names():
+            x = getattr(self, name)
+            # A Python number takes the others' dtype.
+            own = dtype if isinstance(x, int | float) else jnp.result_type(x)
+            own = own if jnp.issubdtype(own, jnp.floating) else special.compute_dtype(own)
+            object.__setattr__(self, name, jnp.asarray(x, own))
+        p, kind = self.parameterization, type(self).__name__
+        independent = Gaussian(self.loc, self.raw, p)
+        if type(p).mean is not Parameterization.mean:
+            raise ValueError(f"{kind}.parameterization must leave the mean alone, got {p.name or p.formula!r}")
+        if not independent.shape:
+            raise ValueError(f"{kind}.loc or raw must have the event's axis, got shapes () and ()")
+        self._check_event(independent.shape[-1])
+        try:
+            _ = self.shape
+        except ValueError:
+            shapes = ", ".join(f"{name} {getattr(self, name).shape}" for name in self._leaf_names())
+            raise ValueError(f"{kind}'s batch axes must broadcast, got shapes {shapes}") from None
+
+    def _check_event(self, size: int) -> None:
+        """Raises ValueError where the third leaf doesn't fit an event of this size."""
+        raise NotImplementedError
+
+    @classmethod
+    def _leaf_names(cls) -> tuple[str, ...]:
+        return tuple(name for name in cls.__dataclass_fields__ if name != "parameterization")
+
+    def tree_flatten_with_keys(self) -> tuple:
+        leaves = tuple((jax.tree_util.GetAttrKey(name), getattr(self, name)) for name in self._leaf_names())
+        return leaves, self.parameterization
+
+    @classmethod
+    def tree_unflatten(cls, parameterization: Parameterization, leaves: tuple) -> Self:
+        q = object.__new__(cls)  # leaves may be anything here: no checks, no conversion
+        for name, value in zip((*cls._leaf_names(), "parameterization"), (*leaves, parameterization), strict=True):
+            object.__setattr__(q, name, value)
+        return q
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one sample."""
+        raise NotImplementedError
+
+    @property
+    def dtype(self) -> jnp.dtype:
+        """The dtype of a sample."""
+        return jnp.result_type(*(getattr(self, name) for name in self._leaf_names()))
+
+    @property
+    def mean(self) -> Array:
+        """E[x], of the full shape."""
+        return self._widened().loc
+
+    def _widened(self, *others: ArrayLike | DTypeLike) -> Self:
+        """The same, in the dtype to compute in with the others; loc and raw of the full shape."""
+        dtype = special.compute_dtype(self.dtype, *others)
+        loc, raw, *rest = (getattr(self, name).astype(dtype) for name in self._leaf_names())
+        loc, raw = (jnp.broadcast_to(x, self.shape) for x in (loc, raw))
+        return self.tree_unflatten(self.parameterization, (loc, raw, *rest))
+
+    @property
+    def _independent(self) -> Gaussian:
+        """N(loc, σ²) per element."""
+        return Gaussian(self.loc, self.raw, self.parameterization)
+
+
+def require_gaussian(p: object) -> None:
+    """Raises TypeError for what is neither a Gaussian nor None."""
+    if not isinstance(p, Gaussian | None):
+        raise TypeError(f"p must be a Gaussian that q can be compared with, got a {type(p).__name__}")
+
+
+def log_std_ratio(q: Gaussian, p: Gaussian | None) -> Array:
+    """log(σ_q / σ_p), elementwise; without ``p``, log σ_q."""
+    if p is None:
+        return q.log_std
+    if q.parameterization == p.parameterization:
+        return q.parameterization.log_std_ratio(*broadcast(q.raw, p.raw))
+    return jnp.subtract(*broadcast(q.log_std, p.log_std))
+
+
+def half_squares(x: Array, p: Gaussian | None) -> Array:
+    """½ Σ_j (x_ij / σ_i)² of rows ``(..., L, N)``, with the σ of ``p``, or 1."""
+    if p is None:
+        return jnp.sum(x * (x / 2), axis=-1)
+    x, raw = broadcast(x, p.raw[..., None])
+    return jnp.sum(p.parameterization.half_square(x, jnp.zeros_like(x), raw), axis=-1)
+
+
+def inverse_std(q: Gaussian) -> Array:
+    """1/σ, kept finite."""
+    return q.parameterization.mean_slopes(q.loc, q.raw)[0]
+
+
+def broadcast(*arrays: ArrayLike) -> list[Array]:
+    """The arrays, of one shape and in the dtype to compute in."""
+    dtype = special.compute_dtype(*arrays)
+    return jnp.broadcast_arrays(*(jnp.asarray(x, dtype) for x in arrays))

@@ -1,0 +1,210 @@
+"""The Gaussian of a few common causes and each element's own: a low-rank covariance plus a diagonal one.
+
+All follows from W = U/σ: Σ = diag(σ) (I + W Wᵀ) diag(σ), and the capacitance I + WᵀW has the same determinant as
+I + W Wᵀ, and its inverse by Woodbury's identity (1950). Dividing by σ and never by σ², it holds out twice as far.
+"""
+
+import dataclasses
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+from jaxvae import special
+from jaxvae.gaussian import Gaussian, entropy, kl_divergence
+from jaxvae.multivariate.correlated import (
+    Correlated,
+    broadcast,
+    diagonal,
+    half_squares,
+    inverse_std,
+    log_std_ratio,
+    per_event,
+    product,
+    require_gaussian,
+)
+from jaxvae.parameterizations import Parameterization, log_variance
+
+
+@jax.tree_util.register_pytree_with_keys_class
+@dataclasses.dataclass(frozen=True, eq=False)
+class LowRankGaussian(Correlated):
+    """N(loc, diag(σ²) + U Uᵀ), as x = loc + σ ε + U ε' (Ong et al. 2018, arXiv:1701.03208).
+
+    Rezende et al. 2014 (arXiv:1401.4082) give the precision this form. Densities, KL and entropy are per event, summed
+    over the last axis already. With R < L they cost L R² + R³, else L² R + L³.
+
+    Where floating point ends: with κ the condition number of I + WᵀW, W = U/σ with each column longer than 1 brought to
+    1 (for R >= L, of I + W Wᵀ and rows), log_prob, entropy and KL are off by κ rounding errors, and NaN beyond 10⁷ in
+    float32. A small σ alone is no harm, e^-80 as little as 1, nor are columns of any lengths. But for 1 < R < L the
+    smallest R of σ should lie within a factor of about 1000 of each other; take a ``CholeskyGaussian`` else.
+
+    Attributes:
+        loc: the mean, ``(..., L)``.
+        raw: the unconstrained number that the parameterization turns into σ, ``(..., L)``.
+        factor: U, ``(..., L, R)``.
+        parameterization: static; ``log_variance`` if not given.
+
+    Raises:
+        ValueError: where the shapes don't fit, or the parameterization moves the mean.
+        TypeError: where the parameterization isn't one.
+
+    >>> q = LowRankGaussian(jnp.zeros(2), jnp.zeros(2), jnp.ones((2, 1)))
+    >>> q.covariance.tolist()
+    [[2.0, 1.0], [1.0, 2.0]]
+    """
+
+    loc: Array
+    raw: Array
+    factor: Array
+    parameterization: Parameterization = log_variance
+
+    def _check_event(self, size: int) -> None:
+        if self.factor.ndim < 2 or self.factor.shape[-2] != size or not self.factor.shape[-1]:
+            raise ValueError(
+                f"LowRankGaussian.factor must have last axes (L, R) with L = {size} and R > 0, "
+                f"got shape {self.factor.shape}"
+            )
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one sample."""
+        return jnp.broadcast_shapes(self.loc.shape, self.raw.shape, self.factor.shape[:-1])
+
+    @property
+    def covariance(self) -> Array:
+        """diag(σ²) + U Uᵀ, ``(..., L, L)``."""
+        q = self._widened()
+        own = diagonal(q._independent.variance)
+        return jnp.add(*broadcast(own, product("...ir,...jr->...ij", q.factor, q.factor)))
+
+    def sample(self, key: Array, shape: tuple[int, ...] = ()) -> Array:
+        """Reparameterized samples of shape ``(*shape, *q.shape)`` and of q's dtype; R + L normal numbers for each."""
+        numbers = sum(self.factor.shape[-2:])
+        return self.reparameterize(jax.random.normal(key, (*shape, *self.shape[:-1], numbers), self.mean.dtype))
+
+    def reparameterize(self, noise: ArrayLike) -> Array:
+        """z = mean + σ ε + U ε', of noise (ε, ε').
+
+        Args:
+            noise: standard normal numbers, ``(..., L + R)``, that broadcast with q but for that axis.
+
+        Returns:
+            An array of the broadcast shape and of q's dtype, differentiable in ``q`` and ``noise``.
+        """
+        q = self._widened(noise)
+        own, common = jnp.split(jnp.asarray(noise, q.dtype), [q.shape[-1]], axis=-1)
+        mean, std, own, common = broadcast(q.loc, q._independent.std, own, _apply(q.factor, common))
+        return (mean + std * own + common).astype(self.dtype)
+
+    def _whitened(self) -> Array:
+        """W = U/σ, ``(..., L, R)``."""
+        return jnp.multiply(*broadcast(self.factor, inverse_std(self._independent)[..., None]))
+
+    def log_prob(self, x: ArrayLike) -> Array:
+        """log q(x) = -½ (x - mean)ᵀ Σ⁻¹ (x - mean) - Σ_i log σ_i - ½ log det(I + WᵀW) - ½ L log 2π, in nats, per event.
+
+        Args:
+            x: points that broadcast with q, e.g. ``(K, *q.shape)``.
+
+        Returns:
+            An array of the broadcast shape without its last axis, float32 or float64.
+        """
+        q = self._widened(x)
+        w, independent = q._whitened(), q._independent
+        scale, root = _capacitance(w)
+        x, loc, inverse = broadcast(x, q.loc, inverse_std(independent))
+        distance = _half_distance((x - loc) * inverse, w, scale, root)
+        log_volume = jnp.sum(independent.log_std, axis=-1) + _half_log_det(scale, root)
+        return -jnp.add(*broadcast(distance, log_volume)) - q.shape[-1] / 2 * math.log(2 * math.pi)
+
+    def entropy(self) -> Array:
+        """H(q) = Σ_i log σ_i + ½ log det(I + WᵀW) + ½ L log(2πe), in nats, per event."""
+        q = self._widened()
+        return jnp.sum(entropy(q._independent), axis=-1) + _half_log_det(*_capacitance(q._whitened()))
+
+    def kl_divergence(self, p: Gaussian | None = None) -> Array:
+        """KL(q ‖ p) in nats, per event, for a p of independent elements; without ``p``, to the standard normal.
+
+        KL(q ‖ N(0, 1)) = ½ [Σ_i (σ_i² - 1 - log σ_i² + mean_i²) + |U|² - log det(I + WᵀW)]; for p, σ, mean and the
+        rows of U are first taken in units of σ_p, from its mean. Never negative; that of ``Gaussian`` where U is 0, and
+        relatively accurate nearby, but where diag(σ²) + U Uᵀ is by far nearer to p's covariance than diag(σ²).
+
+        Args:
+            p: Gaussians that broadcast with q, in any parameterization.
+
+        Returns:
+            An array of the broadcast shape without its last axis, float32 or float64.
+        """
+        require_gaussian(p)
+        q = self._widened(self.dtype if p is None else p.dtype)
+        w = q._whitened()
+        own, rho = kl_divergence(q._independent, p), log_std_ratio(q._independent, p)
+        own, rho, energy, length = broadcast(own, rho, half_squares(q.factor, p), jnp.sum(jnp.square(w), axis=-1))
+        scale, root = _capacitance(w)
+        volume = _half_log_det(scale, root)
+        w, root = (jnp.broadcast_to(x, (*own.shape[:-1], *x.shape[-2:])) for x in (w, root))
+        # |U|² = tr WᵀW + Σ_i |W_i|² (σ_i² - 1): where both are near 0 the first is compared with the log det.
+        near = (jnp.sum(length, axis=-1) < 0.5) & (jnp.max(jnp.abs(rho), axis=-1) < 0.5)
+        at = near[..., None]
+        close = jnp.sum(jnp.where(at, length, 0) * special.expm1(2 * jnp.where(at, rho, 0)), axis=-1) / 2
+        w, root_near = jnp.where(at[..., None], w, 0), jnp.where(at[..., None], root, 0)
+        far = jnp.subtract(*broadcast(jnp.sum(energy, axis=-1), volume))
+        total = jnp.sum(own, axis=-1) + jnp.where(near, close + _half_excess(w, root_near), far)
+        # 0 where rounding leaves less, with the slope that it would have had.
+        return total + jax.lax.stop_gradient(jnp.maximum(-total, 0))
+
+
+@per_event("(l,r),(r)->(l)")
+def _apply(matrix: Array, x: Array) -> Array:
+    return product("lr,r->l", matrix, x)
+
+
+def _tall(w: Array) -> Array:
+    """Of W and Wᵀ the one that isn't wider than long: both have the same WᵀW but for zeros among its eigenvalues."""
+    return w if w.shape[-1] < w.shape[-2] else jnp.swapaxes(w, -1, -2)
+
+
+@per_event("(l,r)->(n),(n,n)")
+def _capacitance(w: Array) -> tuple[Array, Array]:
+    """s ≥ 1 and a lower triangular B with I + WᵀW = S B Bᵀ S, S = diag(s); for R >= L, of Wᵀ."""
+    # Columns are scaled to 1 first, so that no square overflows; the product is the same for any s: s has no slope.
+    w = _tall(w)
+    s = jax.lax.stop_gradient(jnp.maximum(jnp.max(jnp.abs(w), axis=0), 1))
+    w = w / s[None]
+    return s, jax.lax.linalg.cholesky(jnp.diag(jnp.square(1 / s)) + product("lr,lt->rt", w, w))
+
+
+def _half_log_det(s: Array, root: Array) -> Array:
+    """½ log det(I + WᵀW)."""
+    return jnp.sum(jnp.log(s) + jnp.log(jnp.diagonal(root, axis1=-2, axis2=-1)), axis=-1)
+
+
+@per_event("(l),(l,r),(n),(n,n)->()")
+def _half_distance(z: Array, w: Array, s: Array, root: Array) -> Array:
+    """½ zᵀ(I + W Wᵀ)⁻¹z = ½ min_a |z - Wa|² + |a|², at a = (I + WᵀW)⁻¹Wᵀz.
+
+    A sum of squares: zᵀz - zᵀWa, Woodbury's as it stands, cancels where W is large.
+    """
+    solve = functools.partial(jax.lax.linalg.triangular_solve, root, left_side=True, lower=True)
+    if s.size == z.size:
+        whitened = solve((z / s)[:, None])
+        return jnp.sum(whitened * (whitened / 2))
+    w = w / s[None]
+    a = solve(solve(product("lr,l->r", w, z)[:, None]), transpose_a=True)[:, 0]
+    rest, a = z - product("lr,r->l", w, a), a / s
+    return jnp.sum(rest * (rest / 2)) + jnp.sum(a * (a / 2))
+
+
+@per_event("(l,r),(n,n)->()")
+def _half_excess(w: Array, root: Array) -> Array:
+    """½ (tr WᵀW - log det(I + WᵀW)) by the Cholesky factor B of I + WᵀW: a sum of numbers ≥ 0, exact also near 0.
+
+    A pivot is B_kk² = 1 + δ_k with δ_k = (WᵀW)_kk - Σ_{j<k} B_kj², and the trace the sum of δ_k and of B_kj².
+    """
+    below = jnp.sum(jnp.square(jnp.tril(root, -1)), axis=-1)
+    pivots = jnp.sum(jnp.square(_tall(w)), axis=0) - below
+    return jnp.sum(below - special.log1pmx(pivots)) / 2

@@ -1,0 +1,67 @@
+"""Losses of a regression that predicts its own noise: y ~ q(y|x) = N(mean(x), σ(x)²).
+
+The negative log-likelihood itself is ``-log_prob(q, y)``. Its gradient of the mean is divided by σ², so that points
+that are fitted badly are given a large σ and left alone; the losses here mend that. So do natural parameters
+(Immer et al. 2023), which need no loss of their own: ``-log_prob`` of a ``natural_softplus`` Gaussian.
+
+Elementwise and unreduced, in nats: q of any shape, y broadcasts with it. A loss is their mean over the batch.
+"""
+
+import chex
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+from jaxvae import special
+from jaxvae.gaussian import Gaussian, log_prob
+
+
+def beta_nll(q: Gaussian, y: ArrayLike, beta: ArrayLike) -> Array:
+    """-σ^2β log q(y), the weight without a gradient: the β-NLL (Seitzer et al. 2022, arXiv:2203.09168).
+
+    β = 0 is the NLL; at β = 1 the gradient of the mean is that of the squared error. The paper recommends 0.5. Values
+    for different β, or of different σ, can't be compared.
+
+    Args:
+        q: Gaussians of any shape.
+        y: points that broadcast with q.
+        beta: a scalar in [0, 1]; may be traced.
+
+    Returns:
+        An array of the broadcast shape, float32 or float64.
+
+    >>> q = Gaussian(0.0, jnp.log(4.0))
+    >>> slope = jax.grad(lambda q, beta: beta_nll(q, 1.0, beta))
+    >>> [round(float(slope(q, beta).loc), 6) for beta in (0.0, 0.5, 1.0)]
+    [-0.25, -0.5, -1.0]
+    """
+    chex.assert_rank(beta, 0)
+    nll = -log_prob(q, y)
+    weight = jax.lax.stop_gradient(special.exp(2 * beta * q.log_std))
+    return jnp.broadcast_to(weight, nll.shape) * nll
+
+
+def faithful(q: Gaussian, y: ArrayLike) -> Array:
+    """½ (y - mean)² - log N(y; mean, σ²), the second without a gradient of the mean (Stirn et al. 2023).
+
+    So the mean is learned as if by the squared error alone, and σ by the NLL of what is left (arXiv:2212.09184). To
+    keep this of shared features as well, the caller stops them on their way to σ:
+    ``raw_head(jax.lax.stop_gradient(features))``. Under a natural parameterization the mean moves with raw, which the
+    squared error then moves, too.
+
+    Args:
+        q: Gaussians of any shape.
+        y: points that broadcast with q.
+
+    Returns:
+        An array of the broadcast shape, float32 or float64.
+
+    >>> slope = jax.grad(lambda q: faithful(q, 1.0))(Gaussian(0.0, jnp.log(4.0)))
+    >>> float(slope.loc), round(float(slope.raw), 6)
+    (-1.0, 0.375)
+    """
+    y, mean = jnp.broadcast_arrays(*(jnp.asarray(x, special.compute_dtype(y, q.loc, q.raw)) for x in (y, q.mean)))
+    rest = y - mean
+    centred = Gaussian(jnp.zeros_like(q.loc), q.raw, q.parameterization)
+    return rest * (rest / 2) - log_prob(centred, jax.lax.stop_gradient(rest))

@@ -1,0 +1,138 @@
+"""Running a published table: a run per line and parameterization, and what they make of it."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jaxvae.files import write_atomically
+from jaxvae.study.presets import Preset
+from jaxvae.training import (
+    METRICS,
+    Experiment,
+    TrainConfig,
+    evaluate,
+    load_run,
+    make_experiment,
+    read_metrics,
+    train,
+)
+from jaxvae.training.run import Observer
+
+TABLE = "reproduction.md"
+_SCORE = "evaluation-test.json"
+
+Watch = Callable[[str, Experiment, int], AbstractContextManager[Observer]]
+"""Given a run's name, its experiment and the step it begins with, the context in which it is observed."""
+
+
+class Job(NamedTuple):
+    """A run: its line, its parameterization, its configuration."""
+
+    row: str
+    parameterization: str
+    config: TrainConfig
+
+    @property
+    def name(self) -> str:
+        """Of its directory."""
+        return f"{self.row}-{self.parameterization}"
+
+
+def jobs(
+    preset: Preset,
+    rows: Sequence[str] | None = None,
+    parameterizations: Sequence[str] | None = None,
+    fields: Mapping[str, Any] | None = None,
+) -> list[Job]:
+    """The runs of a preset: all lines and the source's own parameterization, where not told otherwise.
+
+    Raises:
+        ValueError: for a line or a parameterization that isn't one.
+    """
+    return [
+        Job(row, name, preset.config(row, **(fields or {}), parameterization=name))
+        for row in rows or preset.rows
+        for name in parameterizations or (preset.parameterization,)
+    ]
+
+
+def reproduce(
+    preset: Preset, todo: Sequence[Job], out: Path, *, watch: Watch, stop: Callable[[], bool] = lambda: False
+) -> Iterator[str]:
+    """Trains and scores each run that isn't yet, in ``out/NAME``, and answers with a line for each.
+
+    Checkpoints are made at the end of each stage and in between; what was stopped or killed goes on from the last, also
+    on another machine that has the directory. When told to stop, it answers no more.
+
+    Raises:
+        ValueError: for a directory in use by a run of another configuration.
+        NonFiniteError: where a run came to no good.
+    """
+    for job in todo:
+        path = out / job.name
+        if not (path / _SCORE).exists():
+            experiment = make_experiment(job.config)
+            observed = _observed(watch, job.name, experiment)
+            if not train(experiment, path, resume=True, watch=observed, stop=stop):
+                return
+            score = evaluate(load_run(path, best=False), job.config.samples)
+            write_atomically(path / _SCORE, json.dumps(score, indent=1) + "\n")
+        write_atomically(out / TABLE, table(preset, out))
+        yield _line(preset, job, result(path))
+
+
+def _observed(watch: Watch, name: str, experiment: Experiment) -> Callable[[int], AbstractContextManager[Observer]]:
+    return lambda step: watch(name, experiment, step)
+
+
+class Result(NamedTuple):
+    """What a run came to: its score, and the minutes of its training."""
+
+    score: Mapping[str, Any]
+    minutes: float
+
+
+def result(path: Path) -> Result:
+    """That of the run in a directory."""
+    seconds = sum(record["seconds"] for record in read_metrics(path / METRICS))
+    return Result(json.loads((path / _SCORE).read_text()), seconds / 60)
+
+
+def _line(preset: Preset, job: Job, found: Result) -> str:
+    published = preset.rows[job.row].published
+    beside = "" if published is None else f", published {published:.2f}"
+    return (
+        f"{job.name}: NLL {found.score['nll']:.2f} ± {found.score['nll_standard_error']:.2f} "
+        f"({found.score['samples']:,} samples){beside}"
+    )
+
+
+def table(preset: Preset, out: Path) -> str:
+    """All runs of a preset in a directory that are scored, beside what was published, as Markdown."""
+    lines = [
+        f"NLL of the test images in nats, ± s.e. over them. Published: {preset.source}. Other here: {preset.differs}.",
+        "",
+        "| | parameterization | epochs | NLL | published | ELBO | active units | samples | minutes |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for row, published in ((name, row.published) for name, row in preset.rows.items()):
+        for path in sorted(out.glob(f"{row}-*")):
+            if not (path / _SCORE).exists():
+                continue
+            score, minutes = result(path)
+            epochs = read_metrics(path / METRICS)[-1]["epoch"]
+            cells = (
+                row,
+                f"`{path.name.removeprefix(row + '-')}`",
+                f"{epochs:,}",
+                f"{score['nll']:.2f} ± {score['nll_standard_error']:.2f}",
+                "" if published is None else f"{published:.2f}",
+                f"{score['elbo']:.2f}",
+                str(score["active_units"]),
+                f"{score['samples']:,}",
+                f"{minutes:.1f}",
+            )
+            lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,81 @@
+"""From a model and a batch to the bound of log p(x) that a configuration names: where models meet objectives."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+from jaxvae.models import LatentModel, Terms
+from jaxvae.objectives import dreg, iwae, sampled_elbo, tapped
+
+
+class Weights(NamedTuple):
+    """What K samples of q(z|x) weigh, and what the weights are made of.
+
+    Attributes:
+        log_weights: log p(x|z) + β (log p(z) - log q(z|x)), (K, B).
+        tap: for ``dreg``, (K, B).
+        terms: those of the ELBO, from the same samples.
+    """
+
+    log_weights: Array
+    tap: Array
+    terms: Terms
+
+
+class Bound(NamedTuple):
+    """A bound of log-weights and a tap, (K, B) each, to (B,); and whether q's parameters count by way of z only."""
+
+    function: Callable[[Array, Array], Array]
+    path: bool = False
+
+
+BOUNDS: Mapping[str, Bound] = MappingProxyType(
+    {
+        "sampled_elbo": Bound(lambda log_weights, tap: sampled_elbo(log_weights)),
+        "stl": Bound(lambda log_weights, tap: sampled_elbo(log_weights), path=True),
+        "iwae": Bound(lambda log_weights, tap: iwae(log_weights)),
+        "dreg": Bound(dreg, path=True),
+    }
+)
+"""The bounds of log-weights by name: see ``jaxvae.objectives``."""
+
+
+def log_weights(
+    model: LatentModel,
+    params: chex.ArrayTree,
+    x: Array,
+    noise: Array,
+    label: Array | None = None,
+    raw: Array | None = None,
+    *,
+    beta: ArrayLike = 1.0,
+    path: bool = False,
+) -> Weights:
+    """The weights of samples of q(z|x), and what else a step needs to know of them.
+
+    Args:
+        model: any with latents.
+        params: its parameters.
+        x: images (B, H, W, C) in [0, 1].
+        noise: standard normal, (K, B, L).
+        label: of shape (B,).
+        raw: the likelihood's scalar, in place of the one learned or fitted to the batch.
+        beta: of log q - log p; a scalar.
+        path: leave the gradient of q's parameters its path through z only (Roeder et al. 2017).
+    """
+    draws = model.apply(params, x, noise, label, method="draw")
+    latents, tap = tapped(draws.latents) if path else (draws.latents, jnp.zeros(draws.latents.shape[:2]))
+    log_posterior = draws.log_posterior
+    if path:
+        stopped = jax.lax.stop_gradient(params)
+        log_posterior = model.apply(stopped, x, latents, label, method="log_posterior")
+    log_likelihood = model.apply(params, x, latents, label, raw, method="log_likelihood")
+    log_ratio = jnp.sum(log_posterior - model.apply(params, latents, method="log_prior"), axis=-1)
+    terms = Terms(jnp.mean(log_likelihood, axis=0), draws.kl, draws.posterior)
+    return Weights(log_likelihood - beta * log_ratio, tap, terms)

@@ -1,0 +1,118 @@
+"""What every model with latents promises, walked over all kinds of them."""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import kinds
+import numpy as np
+import pytest
+import quick
+
+from jaxvae.models import Draws
+
+every_kind = pytest.mark.parametrize("kind", kinds.OPTIONS)
+SAMPLES = 20_000
+
+
+class Found(NamedTuple):
+    """What a model makes of its images: all in one program, as compiling is what takes time."""
+
+    draws: Draws
+    same: jax.Array  # log q of the draws as given points
+    log_prior: jax.Array
+    log_likelihood: jax.Array  # of the draws, and of what the prior generates
+    of_generated: jax.Array
+    mean: jax.Array
+    at_means: Draws
+    without_noise: Draws
+
+
+@functools.cache
+def found(kind):
+    made, x, label = kinds.model(kind, classes=2), kinds.images(), jnp.array([0, 1, 1])
+
+    @jax.jit
+    def everything(params, noise):
+        def apply(method, *inputs):
+            return made.apply(params, *inputs, method=method)
+
+        draws = apply("draw", x, noise, label)
+        return Found(
+            draws,
+            apply("log_posterior", x, draws.latents, label),
+            apply("log_prior", draws.latents),
+            apply("log_likelihood", x, draws.latents, label),
+            apply("log_likelihood", x, apply("generate", noise), label),
+            apply("mean", draws.latents[0], label),
+            apply("at_means", x, label),
+            apply("draw", x, 0 * noise[:2], label),
+        )
+
+    noise = np.random.default_rng(2).normal(size=(SAMPLES, len(x), made.latents)).astype(np.float32)
+    return jax.device_get(everything(kinds.params(made, label), noise))
+
+
+@every_kind
+def test_shapes(kind):
+    f, shape = found(kind), (SAMPLES, 3, kinds.model(kind).latents)
+    assert f.draws.latents.shape == f.draws.log_posterior.shape == f.log_prior.shape == shape
+    assert f.draws.kl.shape == f.draws.posterior.shape == shape[1:]
+    assert f.log_likelihood.shape == shape[:2]
+    assert f.mean.shape == (3, *kinds.SHAPE)
+
+
+@every_kind
+def test_the_density_of_samples_is_that_of_the_same_points(kind):
+    f = found(kind)
+    # A flow's inverse and a scale's quotients, each rounded once or twice.
+    np.testing.assert_allclose(f.same, f.draws.log_posterior, rtol=1e-4, atol=5e-5)
+
+
+@every_kind
+def test_samples_are_the_means_where_there_is_no_noise(kind):
+    f = found(kind)
+    np.testing.assert_allclose(f.at_means.latents[0], f.without_noise.latents[1], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(f.at_means.posterior.raw, f.without_noise.posterior.raw, rtol=1e-5, atol=1e-6)
+
+
+@every_kind
+def test_the_kl_is_the_mean_of_the_log_ratio(kind):
+    f = found(kind)
+    ratio = f.draws.log_posterior - f.log_prior
+    error = np.std(ratio, axis=0) / np.sqrt(SAMPLES)
+    np.testing.assert_array_less(np.abs(np.mean(ratio, axis=0) - f.draws.kl), 4.5 * error + 1e-6)
+
+
+@every_kind
+def test_the_evidence_is_the_same_from_the_prior_and_from_the_posterior(kind):
+    """p(z), q(z|x), p(x|z) and their samplers all have to fit together for it."""
+    f = found(kind)
+    ratio = np.sum(f.draws.log_posterior - f.log_prior, axis=-1)
+    weights = np.exp(f.of_generated), np.exp(f.log_likelihood - ratio)
+    error = np.hypot(*(np.std(w, axis=0) for w in weights)) / np.sqrt(SAMPLES)
+    np.testing.assert_array_less(np.abs(np.mean(weights[0], axis=0) - np.mean(weights[1], axis=0)), 4.5 * error)
+
+
+@every_kind
+def test_terms_are_means_over_samples_and_every_parameter_has_a_gradient(kind):
+    made, x, key = kinds.model(kind), kinds.images(), quick.key(3)
+    params = kinds.params(made)
+
+    @jax.jit
+    def terms(params):
+        def loss(params):
+            terms = made.apply(params, x, key, samples=5)
+            return jnp.sum(terms.kl) - jnp.sum(terms.log_likelihood), terms
+
+        draws = made.apply(params, x, jax.random.normal(key, (5, len(x), made.latents)), method="draw")
+        scores = made.apply(params, x, draws.latents, method="log_likelihood")
+        return jax.grad(loss, has_aux=True)(params), scores, draws
+
+    (slopes, terms), scores, draws = terms(params)
+    np.testing.assert_allclose(terms.log_likelihood, np.mean(scores, axis=0), rtol=1e-5)
+    np.testing.assert_allclose(terms.kl, draws.kl, rtol=1e-5, atol=1e-6)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(slopes):
+        assert np.isfinite(leaf).all(), path
+        assert np.any(leaf != 0), path
