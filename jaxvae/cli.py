@@ -175,8 +175,9 @@ def _add_compare_options(command: argparse.ArgumentParser) -> None:
 
     command.epilog = (
         "Every field takes one or more values, and all combinations are trained, several at a time on each device; on "
-        "CPUs, each core is made a device. Only --hidden is one network's widths; and --precondition fisher has the "
-        "plain runs beside it. Cells that a table holds already aren't trained again."
+        "CPUs, each core is made a device, before JAX starts. Only --hidden and --upper-hidden are one network's "
+        "widths; and --precondition fisher has the plain runs beside it. Cells that a table holds already aren't "
+        "trained again."
     )
     command.set_defaults(fields={})
     text = "where table, report and figures go (default: a new one in runs); what is there already isn't trained again"
@@ -216,7 +217,7 @@ def _add_fields(command: argparse.ArgumentParser, defaults: Mapping[str, Any], s
     for field in dataclasses.fields(TrainConfig):
         text, choices = field.metadata["help"], field.metadata["choices"]
         text += f": {', '.join(choices)}" if choices else ""
-        text += f" (default: {_shown(defaults[field.name])})" * (defaults[field.name] not in (None, (None,)))
+        text += f" (default: {_shown(defaults[field.name])})" * (defaults[field.name] not in (None, (None,), (), ((),)))
         group.add_argument(
             "--" + field.name.replace("_", "-"),
             action=_Field,

@@ -72,6 +72,7 @@ def train(args: argparse.Namespace) -> int:
 
         from jaxvae import data, training
         from jaxvae.progress import Progress
+        from jaxvae.training.oracle import gap
 
         _join(args)
         config, out = _configuration(args)
@@ -90,6 +91,11 @@ def train(args: argparse.Namespace) -> int:
     if alone:
         run = training.load_run(out)
         _report(run, out, config.samples, "test")
+        if found := gap(run):
+            print(
+                f"maximum likelihood in closed form {found.maximum:.5f} nats per training image, "
+                f"reached {found.reached:.5f}, gap {found.maximum - found.reached:.1e}"
+            )
         _draw(run, out)
     elif first:
         print(f"complete; to score it: jaxvae evaluate {out}")
@@ -236,13 +242,14 @@ def _join(args: argparse.Namespace) -> None:
 def _configuration(args: argparse.Namespace) -> "tuple[TrainConfig, Path]":
     """What the file says, what the flags say on top, and where the run goes."""
     from jaxvae.training import CONFIG, config_from_mapping, read_config
+    from jaxvae.training.config import WANTED
     from jaxvae.transforms import require
 
     require(not args.resume or args.out is not None, "--out", None, "the run's directory, with --resume")
     stored = args.out / CONFIG if args.resume else None
     file = stored if stored is not None and stored.exists() else args.config
-    values = {} if file is None else dataclasses.asdict(read_config(file))
-    config = config_from_mapping(values | args.fields)
+    values = WANTED.get(args.fields.get("dataset"), {}) if file is None else dataclasses.asdict(read_config(file))
+    config = config_from_mapping({**values, **args.fields})
     return config, args.out or _unused(Path("runs") / f"{Path(config.dataset).stem}-{config.parameterization}")
 
 

@@ -113,6 +113,13 @@ def _require_parameterization(x: object) -> None:
         raise TypeError(f"parameterization must be a Parameterization, got {x!r}")
 
 
+def _require_gaussian(*xs: object) -> None:
+    """One of correlated elements has a loc and a raw, too, but they aren't all there is to it."""
+    for x in xs:
+        if not isinstance(x, Gaussian):
+            raise TypeError(f"this is for a Gaussian of independent elements, got a {type(x).__name__}")
+
+
 def _aligned(*arrays: ArrayLike) -> list[Array]:
     """The arrays broadcast to one shape, in the dtype to compute in."""
     dtype = special.compute_dtype(*arrays)
@@ -135,6 +142,7 @@ def reparameterize(q: Gaussian, noise: ArrayLike) -> Array:
     Returns:
         An array of the broadcast shape and of q's dtype, differentiable in ``q`` and ``noise``.
     """
+    _require_gaussian(q)
     mean, std, noise = _aligned(q.mean, q.std, noise)
     return (mean + std * noise).astype(q.dtype)
 
@@ -174,6 +182,7 @@ def kl_divergence(q: Gaussian, p: Gaussian | None = None) -> Array:
     Returns:
         An array of the broadcast shape, float32 or float64.
     """
+    _require_gaussian(q, q if p is None else p)
     if p is None:
         mean, raw = _aligned(q.mean, q.raw)
         return _scale_cost_to_standard(q.parameterization, raw) + mean * (mean / 2)
@@ -233,17 +242,20 @@ def log_prob(q: Gaussian, x: ArrayLike) -> Array:
     Returns:
         An array of the broadcast shape, float32 or float64.
     """
+    _require_gaussian(q)
     x, loc, raw = _aligned(x, q.loc, q.raw)
     return -q.parameterization.half_square(x, loc, raw) - q.parameterization.log_std(raw) - _LOG_2PI / 2
 
 
 def entropy(q: Gaussian) -> Array:
     """H(q) = log σ + ½ log(2πe), in nats, elementwise."""
+    _require_gaussian(q)
     return q.log_std + (1 + _LOG_2PI) / 2
 
 
 def cross_entropy(q: Gaussian, p: Gaussian) -> Array:
     """-E_q[log p] = ½ (σ_q²/σ_p² + (mean_q - mean_p)²/σ_p²) + log σ_p + ½ log 2π, in nats, elementwise."""
+    _require_gaussian(q, p)
     rho, distance = _compare(q, p)
     log_std = _aligned(p.log_std, rho)[0]
     ratio = special.exp(rho)
@@ -311,6 +323,7 @@ def fisher(q: Gaussian) -> Fisher:
     diag(1/σ², 2 gain²) with gain = d log σ / d raw; in the natural parameterization the mean moves with raw,
     and the metric has a cross term.
     """
+    _require_gaussian(q)
     loc, raw = _aligned(q.loc, q.raw)
     by_loc, by_raw = q.parameterization.mean_slopes(loc, raw)
     gain = q.parameterization.log_std_gain(raw)

@@ -14,6 +14,7 @@ from jaxvae.transforms import require
 
 NAME = "linear-gaussian"
 _SIDE, _SCALES, _STD = 4, (2.0, 1.5, 1.2, 1.0), 0.5
+LATENTS = len(_SCALES)
 _TRAIN, _TEST, _TOY = range(3)  # streams of a seed
 
 
@@ -112,7 +113,7 @@ def linear_gaussian(train: int = 2000, test: int = 1000, seed: int = 0) -> Datas
 
     def draw(count: int, stream: int) -> np.ndarray:
         bits = _bits(seed, stream)
-        z, noise = _normal(bits, (count, len(_SCALES))), _normal(bits, (count, _SIDE**2))
+        z, noise = _normal(bits, (count, LATENTS)), _normal(bits, (count, _SIDE**2))
         x = z @ truth.weights.T + truth.mean + _STD * noise
         return x.astype(np.float32).reshape(-1, _SIDE, _SIDE, 1)
 

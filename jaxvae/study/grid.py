@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import shlex
+import typing
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -55,12 +56,16 @@ QUICK: Grid = MappingProxyType(
 """One of under a minute."""
 
 
+WIDTHS = tuple(name for name, hint in typing.get_type_hints(TrainConfig).items() if typing.get_origin(hint) is tuple)
+"""Fields that are several numbers themselves, of which a study has one value."""
+
+
 def extended(grid: Grid, fields: Mapping[str, Any]) -> Grid:
-    """The grid with other values of some fields, each a tuple; ``hidden``, itself one, has a single value.
+    """The grid with other values of some fields, each a tuple; those in ``WIDTHS``, themselves one, have a single value.
 
     A preconditioner is never without the plain run beside it.
     """
-    found = {name: (values,) if name == "hidden" else tuple(values) for name, values in fields.items()}
+    found = {name: (values,) if name in WIDTHS else tuple(values) for name, values in fields.items()}
     if "precondition" in found:
         found["precondition"] = tuple(dict.fromkeys(("none", *found["precondition"])))
     return {**grid, **found}
@@ -75,7 +80,7 @@ def command(grid: Grid) -> str:
     words = ["jaxvae", "compare"]
     for name, values in grid.items():
         if values != DEFAULT.get(name):
-            words += ["--" + name.replace("_", "-"), *map(str, values[0] if name == "hidden" else values)]
+            words += ["--" + name.replace("_", "-"), *map(str, values[0] if name in WIDTHS else values)]
     return shlex.join(words)
 
 
@@ -100,6 +105,7 @@ def configurations(grid: Grid) -> list[TrainConfig]:
         require(not config.streaming, "streaming", True, "false: a study's images stay on its devices")
         fitted = config.likelihood == "gaussian_optimal"
         require(not fitted, "likelihood", config.likelihood, "one whose σ isn't fitted after training")
+        require(not config.upper_latents, "upper_latents", config.upper_latents, "none: a study measures a single head")
         cells[config] = None
     for config, *_ in groups(cells):
         make_latents(config).parameterization.raw_from_std(config.init_std)  # refuses one out of range

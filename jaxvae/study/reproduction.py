@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxvae.files import write_atomically
+from jaxvae.parameterizations import PARAMETERIZATIONS
 from jaxvae.study.presets import Preset
 from jaxvae.training import (
     METRICS,
@@ -117,15 +118,16 @@ def table(preset: Preset, out: Path) -> str:
         "| | parameterization | epochs | NLL | published | ELBO | active units | samples | minutes |",
         "|---|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
-    for row, published in ((name, row.published) for name, row in preset.rows.items()):
-        for path in sorted(out.glob(f"{row}-*")):
+    for row, published in ((row, found.published) for row, found in preset.rows.items()):
+        for name in PARAMETERIZATIONS:
+            path = out / f"{row}-{name}"
             if not (path / _SCORE).exists():
                 continue
             score, minutes = result(path)
             epochs = read_metrics(path / METRICS)[-1]["epoch"]
             cells = (
                 row,
-                f"`{path.name.removeprefix(row + '-')}`",
+                f"`{name}`",
                 f"{epochs:,}",
                 f"{score['nll']:.2f} ± {score['nll_standard_error']:.2f}",
                 "" if published is None else f"{published:.2f}",

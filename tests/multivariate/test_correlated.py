@@ -109,3 +109,22 @@ def test_batch_axes_broadcast_also_where_their_number_differs():
     x, y = np.ones((5, 2), np.float32), np.ones((4, 1, 2, 3), np.float32)
     assert outer(x, y).shape == (4, 5, 3)
     assert outer(x[0], y).shape == (4, 1, 3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda q, g: jv.kl_divergence(q),
+        lambda q, g: jv.kl_divergence(g, q),
+        lambda q, g: jv.log_prob(q, 0.0),
+        lambda q, g: jv.entropy(q),
+        lambda q, g: jv.cross_entropy(g, q),
+        lambda q, g: jv.sample(quick.key(0), q),
+        lambda q, g: jv.jeffreys(q, g),
+        lambda q, g: jv.fisher(q),
+    ],
+)
+def test_functions_of_independent_elements_refuse_it(function, kind):
+    with pytest.raises(TypeError, match=f"Gaussian of independent elements, got a {kind.__name__}"):
+        function(gaussian(kind), jv.Gaussian(0.0, 0.0))

@@ -9,7 +9,7 @@ from jaxvae.gaussian import Gaussian
 from jaxvae.natural import precondition
 from jaxvae.parameterizations import log_variance, natural_exp
 from jaxvae.training import learning_rate_schedule, make_optimizer
-from jaxvae.training.optimizers import scale_by_fisher
+from jaxvae.training.optimizers import Adam, scale_by_fisher, stage_ends
 
 
 def values(schedule, steps):
@@ -142,3 +142,45 @@ def test_descent_with_momentum():
     np.testing.assert_allclose([first[0], second[0]], [-0.1, -0.1 * (0.9 * 1 + 2)], rtol=1e-6)
     with pytest.raises(ValueError, match="optimizer must be adam or rmsprop or sgd, got 'adagrad'"):
         make_optimizer(0.1, optimizer="adagrad")
+
+
+def test_stages_of_the_iwae_paper():
+    assert stage_ends(3280) == [1, 4, 13, 40, 121, 364, 1093]
+    schedule = learning_rate_schedule(1e-3, 2 * 3280, epochs=3280, decay="stages")
+    rates = [1e-4 * round(10 ** (1 - i / 7), 1) for i in range(8)]
+    for rate, start, end in zip(
+        rates, (0, 1, 4, 13, 40, 121, 364, 1093), (1, 4, 13, 40, 121, 364, 1093, 3280), strict=True
+    ):
+        for epoch in (start, end - 1):
+            np.testing.assert_allclose(schedule(2 * epoch + 1), rate, rtol=1e-6)
+
+
+def test_drops():
+    schedule = learning_rate_schedule(1.0, 10, decay="drops")
+    drop = 10**-0.2
+    np.testing.assert_allclose([schedule(step) for step in (3, 4, 6, 7)], [1, drop, drop, drop**2], rtol=1e-6)
+
+
+def test_adam_with_a_second_moment_that_starts_elsewhere():
+    """As the IWAE paper's code has it: gradients' sums over 20 are means with ε and the second moment scaled."""
+    sums = make_optimizer(0.1, adam=Adam(b1=0.99, eps=1e-4, second_moment=1.0))
+    means = make_optimizer(0.1, adam=Adam(b1=0.99, eps=1e-4 / 20, second_moment=1 / 400))
+    states, m, v = [tx.init(jnp.zeros(1)) for tx in (sums, means)], 0.0, 1.0
+    for t, gradient in enumerate((3.0, -1.0, 2.0), 1):
+        m, v = 0.99 * m + 0.01 * gradient, 0.999 * v + 0.001 * gradient**2
+        wanted = -0.1 * m / (1 - 0.99**t) / (np.sqrt(v / (1 - 0.999**t)) + 1e-4)
+        for i, (tx, scale) in enumerate(((sums, 1), (means, 20))):
+            update, states[i] = tx.update(jnp.array([gradient / scale]), states[i])
+            np.testing.assert_allclose(update, [wanted], rtol=2e-5)
+
+
+@pytest.mark.parametrize(("field", "value"), [("b1", 1.0), ("eps", 0.0), ("second_moment", -1.0)])
+def test_numbers_of_adam_that_are_not_allowed(field, value):
+    with pytest.raises(ValueError, match=f"adam_{field} must be .*, got {value}"):
+        make_optimizer(0.1, adam=Adam(**{field: value}))
+
+
+def test_rmsprop():
+    tx = make_optimizer(0.1, optimizer="rmsprop")
+    update, _ = tx.update(jnp.array([2.0]), tx.init(jnp.zeros(1)))
+    np.testing.assert_allclose(update, [-0.1 * 2 / np.sqrt(0.1 * 4)], rtol=1e-5)

@@ -1,0 +1,34 @@
+"""How near a run came to what can't be beaten: for data whose best fit is known in closed form."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxvae.data import synthetic
+from jaxvae.training.evaluate import log_evidence, score_keys
+from jaxvae.training.run import Run
+
+
+class Gap(NamedTuple):
+    """Mean log p(x) of the training images in nats: the maximum in closed form, and the ELBO that a run reached."""
+
+    maximum: float
+    reached: float
+
+
+def gap(run: Run) -> Gap | None:
+    """That of a run on ``linear-gaussian``; None for other data.
+
+    The maximum is that of probabilistic PCA with as many latents (Tipping & Bishop 1999), which a linear VAE with one
+    σ can reach and not exceed (Lucas et al. 2019, arXiv:1911.02469); a nonlinear one may. The ELBO is the mean
+    log-weight of one sample per image, which at the optimum has no noise.
+    """
+    experiment = run.experiment
+    if experiment.dataset.name != synthetic.NAME:
+        return None
+    x = experiment.dataset.train.images.reshape(len(experiment.dataset.train), -1)
+    best = synthetic.probabilistic_pca(x, experiment.model.latents)
+    fit_key, key, _ = score_keys()
+    task = experiment.task(run.params, experiment.dataset.train, fit_key)
+    reached = log_evidence(task, key, samples=1).value
+    return Gap(float(np.mean(best.log_likelihood(x))), float(np.mean(reached, dtype=np.float64)))

@@ -1,0 +1,68 @@
+import json
+from contextlib import nullcontext
+
+import pytest
+
+from jaxvae.study import reproduction
+from jaxvae.study.presets import Preset, Row
+from jaxvae.study.reproduction import jobs, reproduce, table
+from jaxvae.training.run import _Silence
+
+FIELDS = {"latents": 2, "hidden": (4,), "epochs": 4, "batch_size": 80, "samples": 3, "learning_rate_decay": "stages"}
+ROWS = {"vae": Row({}, 30.0), "vae-2": Row({"objective": "iwae", "train_samples": 2}, None)}
+PRESET = Preset("nobody", "nothing", FIELDS, ROWS, "log_std")
+
+
+def quiet(name, experiment, step):
+    return nullcontext(_Silence())
+
+
+def test_jobs_are_lines_by_parameterizations():
+    assert [job.name for job in jobs(PRESET)] == ["vae-log_std", "vae-2-log_std"]
+    chosen = jobs(PRESET, ["vae"], ["softplus_std", "log_variance"], {"samples": 7})
+    assert [(job.name, job.config.samples) for job in chosen] == [("vae-softplus_std", 7), ("vae-log_variance", 7)]
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """A table of two runs, the second of which was stopped in between."""
+    out = tmp_path_factory.mktemp("table")
+    todo = jobs(PRESET)
+    first = list(reproduce(PRESET, todo[:1], out, watch=quiet))
+    asked = iter([False, True])
+    assert list(reproduce(PRESET, todo[1:], out, watch=quiet, stop=lambda: next(asked))) == []
+    assert not (out / todo[1].name / "evaluation-test.json").exists()
+    return out, first + list(reproduce(PRESET, todo[1:], out, watch=quiet))
+
+
+def test_a_table_has_what_was_run_beside_what_was_published(done):
+    out, said = done
+    score = json.loads((out / "vae-log_std" / "evaluation-test.json").read_text())
+    assert said[0].startswith(f"vae-log_std: NLL {score['nll']:.2f} ± ")
+    assert said[0].endswith("(3 samples), published 30.00")
+    assert said[1].endswith("(3 samples)")
+    text = (out / reproduction.TABLE).read_text()
+    lines = [line for line in text.splitlines() if line.startswith("| vae")]
+    assert [line.split(" | ")[:3] for line in lines] == [["| vae", "`log_std`", "4"], ["| vae-2", "`log_std`", "4"]]
+    assert f"{score['nll']:.2f} ± {score['nll_standard_error']:.2f} | 30.00 | " in lines[0]
+    assert text == table(PRESET, out)
+
+
+def test_stages_end_with_a_checkpoint_and_the_last_one_counts(done):
+    out, _ = done
+    assert {path.name for path in (out / "vae-log_std" / "checkpoints").iterdir()} >= {str(4 * (1297 // 80))}
+    assert json.loads((out / "vae-log_std" / "evaluation-test.json").read_text())["step"] == 4 * (1297 // 80)
+
+
+def test_what_is_scored_is_not_trained_again(done, monkeypatch):
+    out, said = done
+    monkeypatch.setattr(reproduction, "train", None)
+    assert list(reproduce(PRESET, jobs(PRESET), out, watch=quiet)) == said
+
+
+def test_a_directory_of_another_configuration_is_refused(done):
+    out, _ = done
+    (out / "vae-log_std" / "evaluation-test.json").rename(out / "kept.json")
+    with pytest.raises(ValueError, match="latents must be 2, as in"):
+        list(reproduce(PRESET, jobs(PRESET, ["vae"], None, {"latents": 3}), out, watch=quiet))
+    (out / "kept.json").rename(out / "vae-log_std" / "evaluation-test.json")
