@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     rows = []
     for name in names:
         rows.append(measured(name))
-        print("{name:24} gap {gap:.1e} nats, {seconds:.0f} s".format(**rows[-1]), flush=True)
+        print("{name:24} gap {gap:.1e} ± {error:.1e} nats, {seconds:.0f} s".format(**rows[-1]), flush=True)
     report = {**harness.facts("linear_gaussian"), "rows": rows}
     out = args.out or harness.RESULTS / "linear_gaussian.json"
     out.write_text(harness.as_json(report))

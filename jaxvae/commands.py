@@ -94,7 +94,7 @@ def train(args: argparse.Namespace) -> int:
         if found := gap(run):
             print(
                 f"maximum likelihood in closed form {found.maximum:.5f} nats per training image, "
-                f"reached {found.reached:.5f}, gap {found.maximum - found.reached:.1e}"
+                f"reached {found.reached:.5f}, gap {found.maximum - found.reached:.1e} ± {found.error:.1e}"
             )
         _draw(run, out)
     elif first:

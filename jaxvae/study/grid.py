@@ -61,7 +61,7 @@ WIDTHS = tuple(name for name, hint in typing.get_type_hints(TrainConfig).items()
 
 
 def extended(grid: Grid, fields: Mapping[str, Any]) -> Grid:
-    """The grid with other values of some fields, each a tuple; those in ``WIDTHS``, themselves one, have a single value.
+    """The grid with other values of some fields, each a tuple; those in ``WIDTHS``, themselves one, have one value.
 
     A preconditioner is never without the plain run beside it.
     """

@@ -10,10 +10,14 @@ from jaxvae.training.run import Run
 
 
 class Gap(NamedTuple):
-    """Mean log p(x) of the training images in nats: the maximum in closed form, and the ELBO that a run reached."""
+    """Mean log p(x) of the training images in nats: the maximum in closed form, and the ELBO that a run reached.
+
+    The ELBO's standard error is that of its difference from the maximum, image by image.
+    """
 
     maximum: float
     reached: float
+    error: float
 
 
 def gap(run: Run) -> Gap | None:
@@ -30,5 +34,7 @@ def gap(run: Run) -> Gap | None:
     best = synthetic.probabilistic_pca(x, experiment.model.latents)
     fit_key, key, _ = score_keys()
     task = experiment.task(run.params, experiment.dataset.train, fit_key)
-    reached = log_evidence(task, key, samples=1).value
-    return Gap(float(np.mean(best.log_likelihood(x))), float(np.mean(reached, dtype=np.float64)))
+    maximum = best.log_likelihood(x)
+    reached = log_evidence(task, key, samples=1).value.astype(np.float64)
+    error = np.std(maximum - reached, ddof=1) / np.sqrt(len(x))
+    return Gap(float(np.mean(maximum)), float(np.mean(reached)), float(error))
