@@ -16,8 +16,9 @@ import pytest
 from matplotlib.image import imread
 
 from benchmarks import kills
-from jaxvae import commands, process, study, training
+from jaxvae import cli, commands, process, study, training
 from jaxvae.cli import main
+from jaxvae.study import presets
 
 TINY = ("--latents", "3", "--hidden", "8", "--epochs", "2", "--batch-size", "80", "--samples", "2")
 PICTURES = {"curves.png", "reconstructions.png", "samples.png", "traversals.png", "std.png", "latents.png"}
@@ -275,3 +276,30 @@ def test_two_processes_train_as_one(tmp_path):
     assert main(["train", *TINY, "--out", "one"]) == 0
     for a, b in zip(*(jax.tree.leaves(training.load_state(Path(name)).params) for name in ("one", "two")), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)  # sums over 8 devices and over 2: float32 rounding
+
+
+def test_reproduce_trains_scores_and_tabulates(capsys, monkeypatch, tmp_path):
+    fields = {"latents": 2, "hidden": (4,), "epochs": 1, "batch_size": 80, "samples": 3}
+    tiny = presets.Preset("nobody", "nothing", fields, {"vae": presets.Row({}, 30.0)}, "log_std")
+    monkeypatch.setattr(presets, "PRESETS", {"tiny": lambda stages: tiny})
+    assert main(["reproduce", "tiny", "--samples", "2"]) == 0
+    out = Path("runs/tiny")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == str(out / "vae-log_std")
+    assert re.fullmatch(r"vae-log_std: NLL \d+\.\d\d ± \d\.\d\d \(2 samples\), published 30\.00", lines[1])
+    assert lines[2] == str(out / "reproduction.md")
+    assert "| vae | `log_std` | 1 |" in (out / "reproduction.md").read_text()
+
+
+def test_reproduce_refuses_in_one_line(capsys):
+    assert "TABLE: invalid choice: 'x'" in refusal(capsys, "reproduce", "x")
+    assert "rows must be one of vae-1, " in refusal(capsys, "reproduce", "iwae-1l", "--rows", "vae-2")
+    assert "stages must be from 1 to 8, got 0" in refusal(capsys, "reproduce", "iwae-1l", "--stages", "0")
+    assert "'log_varianc'" in refusal(capsys, "reproduce", "iwae-1l", "--parameterization", "log_varianc")
+    assert not Path("runs").exists()
+
+
+def test_a_dataset_may_want_other_defaults():
+    args = cli._parser("train").parse_args(["train", "--dataset", "linear-gaussian", "--epochs", "7"])
+    config, _ = commands._configuration(args)
+    assert (config.hidden, config.likelihood, config.epochs) == ((), "gaussian_learned", 7)

@@ -24,10 +24,13 @@ from jaxvae.objectives.importance import iwae, sampled_elbo
 from jaxvae.special import compute_dtype
 
 Latents = TypeVar("Latents", bound=chex.ArrayTree)
+Parameters = TypeVar("Parameters", bound=chex.ArrayTree)
 
 
-def stop_parameters(q: Gaussian) -> Gaussian:
-    """The same Gaussian as a constant: of ``log_prob(stop_parameters(q), z)``, only the path through z is left.
+def stop_parameters(q: Parameters) -> Parameters:
+    """The same Gaussian, or all parameters of a model, as a constant.
+
+    Of ``log_prob(stop_parameters(q), z)`` only the path through z is left.
 
     >>> q = Gaussian(1.0, 0.0)
     >>> jax.grad(lambda q: log_prob(stop_parameters(q), q.mean + 2 * q.std))(q).loc.tolist()

@@ -5,13 +5,12 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 import chex
-import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
 from jaxvae.models import LatentModel, Terms
-from jaxvae.objectives import dreg, iwae, sampled_elbo, tapped
+from jaxvae.objectives import dreg, iwae, sampled_elbo, stop_parameters, tapped
 
 
 class Weights(NamedTuple):
@@ -73,8 +72,7 @@ def log_weights(
     latents, tap = tapped(draws.latents) if path else (draws.latents, jnp.zeros(draws.latents.shape[:2]))
     log_posterior = draws.log_posterior
     if path:
-        stopped = jax.lax.stop_gradient(params)
-        log_posterior = model.apply(stopped, x, latents, label, method="log_posterior")
+        log_posterior = model.apply(stop_parameters(params), x, latents, label, method="log_posterior")
     log_likelihood = model.apply(params, x, latents, label, raw, method="log_likelihood")
     log_ratio = jnp.sum(log_posterior - model.apply(params, latents, method="log_prior"), axis=-1)
     terms = Terms(jnp.mean(log_likelihood, axis=0), draws.kl, draws.posterior)
