@@ -197,8 +197,8 @@ def _add_reproduce_options(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("name", metavar="TABLE", choices=PRESETS, help=", ".join(PRESETS))
     command.add_argument("--out", metavar="DIR", type=Path, help="where the runs go (default: runs/TABLE)")
-    text = f"of the {STAGES} of IWAE's training, of 1, 3, 9, … epochs; each takes three times as long as the one before"
-    _flag(command, "--stages", STAGES, text)
+    text = f"how many of the {STAGES} stages of IWAE's training, of 1, 3, 9, … epochs (default: all)"
+    command.add_argument("--stages", metavar="N", type=int, help=text)
     command.add_argument("--rows", metavar="ROW", nargs="+", help="some of its lines only, such as vae-1 iwae-5")
     text = "names from `jaxvae list` (default: that of the source)"
     command.add_argument("--parameterization", metavar="NAME", nargs="+", help=text)

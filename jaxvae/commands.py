@@ -148,8 +148,14 @@ def reproduce(args: argparse.Namespace) -> int:
         process.use_compilation_cache()
         from jaxvae.progress import Progress
         from jaxvae.study import presets, reproduction
+        from jaxvae.transforms import require
 
-        preset = presets.PRESETS[args.name](args.stages)
+        if args.stages is None:
+            preset = presets.PRESETS[args.name]()
+        else:
+            staged = presets.STAGED
+            require(args.name in staged, "--stages", args.stages, f"given with {', '.join(staged)} only")
+            preset = staged[args.name](args.stages)
         given = {"samples": args.samples, "data_dir": args.data_dir and str(args.data_dir)}
         fields = {name: value for name, value in given.items() if value is not None}
         todo = reproduction.jobs(preset, args.rows, args.parameterization, fields)

@@ -281,7 +281,7 @@ def test_two_processes_train_as_one(tmp_path):
 def test_reproduce_trains_scores_and_tabulates(capsys, monkeypatch, tmp_path):
     fields = {"latents": 2, "hidden": (4,), "epochs": 1, "batch_size": 80, "samples": 3}
     tiny = presets.Preset("nobody", "nothing", fields, {"vae": presets.Row({}, 30.0)}, "log_std")
-    monkeypatch.setattr(presets, "PRESETS", {"tiny": lambda stages: tiny})
+    monkeypatch.setattr(presets, "PRESETS", {"tiny": lambda: tiny})
     assert main(["reproduce", "tiny", "--samples", "2"]) == 0
     out = Path("runs/tiny")
     lines = capsys.readouterr().out.splitlines()
@@ -296,6 +296,9 @@ def test_reproduce_refuses_in_one_line(capsys):
     assert "rows must be one of vae-1, " in refusal(capsys, "reproduce", "iwae-1l", "--rows", "vae-2")
     assert "stages must be from 1 to 8, got 0" in refusal(capsys, "reproduce", "iwae-1l", "--stages", "0")
     assert "'log_varianc'" in refusal(capsys, "reproduce", "iwae-1l", "--parameterization", "log_varianc")
+    assert "--stages must be given with iwae-1l, iwae-2l, dreg only" in refusal(
+        capsys, "reproduce", "jaanli", "--stages", "5"
+    )
     assert not Path("runs").exists()
 
 

@@ -158,9 +158,8 @@ WANTED: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "latents": synthetic.LATENTS,
             "hidden": (),
             "init_std": 0.5,
-            "objective": "stl",
             "batch_size": 400,  # of 2,000: an epoch that sees every image has less noise
-            "epochs": 800,
+            "epochs": 1600,
             "learning_rate": 0.05,
         }
     }

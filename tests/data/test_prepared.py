@@ -15,6 +15,7 @@ import pytest
 
 from jaxvae.data import load, names, prepare, prepared
 from jaxvae.data.catalog import SOURCES
+from jaxvae.data.loading import BUNDLED
 
 MNIST = Path(__file__).parents[3] / "shared" / "data" / "mnist"
 
@@ -93,7 +94,7 @@ def test_any_dataset_of_the_catalog_is_prepared(prepare_made_up, tfds, tmp_path,
     check(data, content)
     assert data.levels == SOURCES[name].levels
     assert isinstance(data.train.images, np.memmap)
-    assert {entry.name for entry in names(tmp_path / "data") if entry.prepared} == {"digits", name}
+    assert {entry.name for entry in names(tmp_path / "data") if entry.prepared} == {*BUNDLED, name}
     # It is a dataset of tensorflow-datasets for others, too, in the same order.
     stored = tfds.builder_from_directory(directory).as_data_source("train")
     assert len(stored) == len(data.train)
