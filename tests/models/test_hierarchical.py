@@ -73,3 +73,20 @@ def test_on_the_way_down_every_layer_sees_the_image():
     x = kinds.images()
     first, second = (kinds.applied(made, "log_posterior")(params, image, latents) for image in (x, 1 - x))
     assert (first != second).all()
+
+
+def test_latents_are_placed_by_their_prior():
+    """decode(u) where p(z_1) = N(b, 2²) is decode(b + 2 u) where it is N(0, 1)."""
+    made = kinds.model("top_down of three", parameterization=jv.log_variance)
+    params = jax.tree.map(np.array, kinds.params(made))
+    assert {name for name in params["params"] if name.startswith("priors")} == {"priors_0", "priors_1"}
+    prior = params["params"]["priors_0"]
+    for part in ("loc", "raw"):
+        prior[part]["kernel"] *= 0
+        prior[part]["bias"] *= 0
+    u = np.random.default_rng(5).normal(size=(4, 5)).astype(np.float32)
+    moved = np.concatenate([0.5 + 2 * u[:, :2], u[:, 2:]], axis=-1)
+    standard = kinds.applied(made, "decode")(params, moved)
+    prior["loc"]["bias"] += np.float32(0.5)
+    prior["raw"]["bias"] += np.float32(np.log(4))
+    np.testing.assert_allclose(kinds.applied(made, "decode")(params, u), standard, rtol=1e-5, atol=1e-6)
