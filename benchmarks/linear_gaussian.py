@@ -2,36 +2,53 @@
 
     python -m benchmarks.linear_gaussian [--quick] [--out FILE]
 
-What ``jaxvae train --dataset linear-gaussian --parameterization NAME`` prints in the end, for every name; with
-``--constraint projection`` where the name by itself allows a σ of 0 or less.
+What ``jaxvae train --dataset linear-gaussian --parameterization NAME`` prints in the end, for every name, all steps in
+one program; with ``--constraint projection`` where the name by itself allows a σ of 0 or less.
 """
 
-import tempfile
 import time
 from collections.abc import Sequence
-from pathlib import Path
+
+import jax
 
 from benchmarks import harness
 from jaxvae import PARAMETERIZATIONS
 from jaxvae.data import synthetic
-from jaxvae.training import config_from_mapping, load_run, make_experiment, train
+from jaxvae.training import Experiment, Run, TrainState, config_from_mapping, make_experiment, train_step
 from jaxvae.training.config import UNCONSTRAINED, WANTED
+from jaxvae.training.devices import one_device
+from jaxvae.training.feeds import resident_batch, shuffle
 from jaxvae.training.oracle import gap
 
 BAR = 1e-3
 """Nats."""
 
 
+def trained(experiment: Experiment) -> TrainState:
+    """After all epochs."""
+    step = train_step(experiment.loss, experiment.tx)
+    images, seed = experiment.dataset.train.images, experiment.config.seed
+
+    def epoch(state: TrainState, number: jax.Array) -> tuple[TrainState, None]:
+        data = {"image": jax.numpy.asarray(images), "order": shuffle(seed, number, len(images))}
+
+        def one(state: TrainState, _: None) -> tuple[TrainState, None]:
+            return step(state, resident_batch(experiment, None, data, state.step))[0], None
+
+        return jax.lax.scan(one, state, None, experiment.steps_per_epoch)
+
+    run = jax.jit(lambda: jax.lax.scan(epoch, experiment.begin(seed), jax.numpy.arange(experiment.config.epochs))[0])
+    return run()
+
+
 def measured(name: str) -> harness.Report:
     """The row of a parameterization."""
     constraint = "projection" if name in UNCONSTRAINED else "none"
     chosen = {"dataset": synthetic.NAME, "parameterization": name, "constraint": constraint}
-    config = config_from_mapping({**WANTED[synthetic.NAME], **chosen})
+    experiment = make_experiment(config_from_mapping({**WANTED[synthetic.NAME], **chosen}), one_device())
     began = time.perf_counter()
-    with tempfile.TemporaryDirectory() as directory:
-        experiment = make_experiment(config)
-        train(experiment, Path(directory))
-        found = gap(load_run(Path(directory)))
+    state = trained(experiment)
+    found = gap(Run(experiment, int(state.step), state.evaluated))
     assert found is not None
     seconds = round(time.perf_counter() - began, 1)
     return {"name": name, **found._asdict(), "gap": found.maximum - found.reached, "seconds": seconds}
@@ -48,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     report = {**harness.facts("linear_gaussian"), "rows": rows}
     out = args.out or harness.RESULTS / "linear_gaussian.json"
     out.write_text(harness.as_json(report))
-    if max(row["gap"] for row in rows) > BAR:
+    if not max(row["gap"] for row in rows) < BAR:
         raise SystemExit(1)
 
 
