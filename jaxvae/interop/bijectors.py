@@ -1,0 +1,76 @@
+"""A bijector of distrax or TensorFlow Probability as a transform."""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxvae.transforms import Interval, Transform, call, require
+
+
+def from_bijector(bijector: Any, range: Interval | None = None) -> "FromBijector":
+    """A transform that is a bijector: ``Parameterization("std", from_bijector(tfb.Softplus()))``.
+
+    It has the digits that the bijector's ``forward`` and ``inverse`` have, and no more: where its value underflows, far
+    out, its log is -inf and the slope NaN, and one made with float32 constants may take float32 alone.
+    ``check_parameterization`` tells. ``Softplus`` and the other transforms of this library have no such places.
+
+    Args:
+        bijector: an elementwise one, of distrax or TFP, made of constants; what it is made of isn't trained.
+        range: the values it can take; found by its values at ±∞ if not given.
+
+    Raises:
+        TypeError: where it has no ``forward`` or no ``inverse``.
+        ValueError: where it isn't elementwise, was made inside ``jit`` of traced arrays, or its range can't be found.
+    """
+    if not all(callable(getattr(bijector, name, None)) for name in ("forward", "inverse")):
+        raise TypeError(f"bijector must have forward and inverse, got {bijector!r}")
+    traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(bijector))
+    require(not traced, "bijector", bijector, "made of constants, outside of jit")
+    for name in ("event_ndims_in", "forward_min_event_ndims"):
+        require(getattr(bijector, name, 0) == 0, f"bijector.{name}", getattr(bijector, name, 0), "0: elementwise")
+    return FromBijector(bijector, _range(bijector) if range is None else range)
+
+
+def _range(bijector: Any) -> Interval:
+    with jax.ensure_compile_time_eval():
+        low, high = sorted(float(bijector.forward(jnp.asarray(end))) for end in (-math.inf, math.inf))
+    found = low < high  # not where either is NaN
+    require(found, "range", None, f"given for {_name(bijector)}, whose values at ±∞ are {low:g} and {high:g}")
+    return Interval(low, high)
+
+
+def _name(bijector: Any) -> str:
+    return str(getattr(bijector, "name", type(bijector).__name__))
+
+
+class FromBijector(Transform):
+    """See ``from_bijector``. Equal are those of one and the same bijector."""
+
+    def __init__(self, bijector: Any, range: Interval) -> None:
+        self.bijector = bijector
+        self._range = range
+
+    @property
+    def range(self) -> Interval:
+        return self._range
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, FromBijector) and other.bijector is self.bijector and other.range == self.range
+
+    def __hash__(self) -> int:
+        return hash((id(self.bijector), self.range))
+
+    def __repr__(self) -> str:
+        return f"from_bijector({_name(self.bijector)})"
+
+    def formula(self, r: str = "r") -> str:
+        return call(_name(self.bijector), r)
+
+    def forward(self, raw: Array) -> Array:
+        return jnp.asarray(self.bijector.forward(raw))
+
+    def inverse(self, value: Array) -> Array:
+        return jnp.asarray(self.bijector.inverse(value))

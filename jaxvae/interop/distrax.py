@@ -1,0 +1,97 @@
+"""A Gaussian as a distrax distribution, and back.
+
+It is a ``distrax.Normal``, so that what takes one takes it, and whatever is registered for one, finds it.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+from jaxvae.gaussian import Gaussian, convert, entropy, kl_divergence, log_prob, sample
+from jaxvae.interop.optional import load
+from jaxvae.interop.reading import broadcast, expressed, gaussian_of, refusal
+from jaxvae.parameterizations import Parameterization, log_std, log_variance
+
+distrax: Any = load("distrax", "distrax")
+tfd: Any = load("tensorflow_probability.substrates.jax.distributions", "tfp-nightly")
+
+
+class DistraxGaussian(distrax.Normal):
+    """A ``jaxvae.Gaussian``, its methods computed by jaxvae.
+
+    Attributes:
+        gaussian: what it is made of.
+    """
+
+    def __init__(self, gaussian: Gaussian) -> None:
+        self.gaussian = gaussian
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        return self.gaussian.shape
+
+    @property
+    def loc(self) -> Array:
+        """The mean."""
+        return self.gaussian.mean
+
+    @property
+    def scale(self) -> Array:
+        """σ."""
+        return self.gaussian.std
+
+    def _sample_n(self, key: Array, n: int) -> Array:
+        return sample(key, self.gaussian, (n,))
+
+    def _sample_n_and_log_prob(self, key: Array, n: int) -> tuple[Array, Array]:
+        z = self._sample_n(key, n)
+        return z, self.log_prob(z)
+
+    def log_prob(self, value: ArrayLike) -> Array:
+        return log_prob(self.gaussian, value)
+
+    def _standardize(self, value: ArrayLike) -> Array:
+        x, mean, std = jnp.broadcast_arrays(value, self.loc, self.scale)
+        return (x - mean) / std
+
+    def entropy(self) -> Array:
+        return entropy(self.gaussian)
+
+    def variance(self) -> Array:
+        return self.gaussian.variance
+
+    def __getitem__(self, index: Any) -> "DistraxGaussian":
+        q = broadcast(self.gaussian, self.batch_shape)
+        return DistraxGaussian(jax.tree.map(lambda x: x[index], q))
+
+
+def _kl(a: Any, b: Any, *_: Any, **__: Any) -> Array:
+    return kl_divergence(gaussian_of(a), gaussian_of(b))
+
+
+tfd.RegisterKL(DistraxGaussian, DistraxGaussian)(_kl)
+for _other in (distrax.Normal, tfd.Normal):
+    tfd.RegisterKL(DistraxGaussian, _other)(_kl)
+    tfd.RegisterKL(_other, DistraxGaussian)(_kl)
+
+
+def to_distrax(q: Gaussian) -> DistraxGaussian:
+    """See ``jaxvae.to_distrax``."""
+    return DistraxGaussian(q)
+
+
+def from_distrax(distribution: Any, parameterization: Parameterization | None) -> Gaussian:
+    """See ``jaxvae.from_distrax``."""
+    while isinstance(distribution, distrax.Independent):
+        distribution = distribution.distribution
+    if isinstance(distribution, distrax.MultivariateNormalDiag):
+        distribution = distrax.Normal(distribution.loc, distribution.scale_diag)
+    if isinstance(distribution, distrax.LogStddevNormal):
+        q = Gaussian(distribution.loc, distribution.log_scale, log_std)
+        return convert(q, parameterization or log_variance)
+    if not isinstance(distribution, distrax.Normal):
+        raise refusal("from_distrax", "a Normal, a MultivariateNormalDiag, or an Independent of these", distribution)
+    return expressed(distribution, parameterization)

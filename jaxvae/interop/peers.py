@@ -1,0 +1,103 @@
+"""To the distributions of other libraries and back, each loaded when it is first asked for."""
+
+import importlib
+from types import ModuleType
+from typing import Any
+
+from jaxvae.gaussian import Gaussian
+from jaxvae.parameterizations import Parameterization
+
+
+def to_distrax(q: Gaussian) -> Any:
+    """A ``distrax.Normal`` whose samples, densities, entropy and KL are this library's.
+
+    Its batch shape is q's; ``distrax.Independent`` sums over events. The KL to and from any other normal of distrax or
+    TensorFlow Probability is exact, too. A pytree whose leaves are those of q.
+
+    Raises:
+        ImportError: without distrax.
+
+    >>> import jax.numpy as jnp
+    >>> to_distrax(Gaussian(jnp.zeros((4, 3)), jnp.zeros(3))).sample(seed=0, sample_shape=5).shape
+    (5, 4, 3)
+    """
+    return _adapter("distrax").to_distrax(q)
+
+
+def from_distrax(distribution: Any, parameterization: Parameterization | None = None) -> Gaussian:
+    """The Gaussian of a distrax distribution.
+
+    Args:
+        distribution: one from ``to_distrax``, a ``Normal``, ``LogStddevNormal``, ``MultivariateNormalDiag``, or an
+            ``Independent`` of these, whose event axes become ordinary ones.
+        parameterization: that of the result; if not given, that of a distribution from ``to_distrax``, else
+            ``log_variance``.
+
+    Raises:
+        ImportError: without distrax.
+        TypeError: for another distribution.
+        ValueError: outside ``jit`` where σ is out of the parameterization's range; inside ``jit``, raw is NaN there.
+    """
+    return _adapter("distrax").from_distrax(distribution, parameterization)
+
+
+def to_numpyro(q: Gaussian) -> Any:
+    """A NumPyro distribution whose samples, densities, entropy and KL are this library's.
+
+    For ``numpyro.sample`` in models and guides; ``.to_event(1)`` sums over events. NumPyro's ``kl_divergence`` is exact
+    between two of these, and to and from a ``Normal``. A pytree whose leaves are those of q.
+
+    Raises:
+        ImportError: without NumPyro.
+
+    >>> import jax.numpy as jnp
+    >>> to_numpyro(Gaussian(jnp.zeros((4, 3)), jnp.zeros(3))).to_event(1).log_prob(jnp.zeros(3)).shape
+    (4,)
+    """
+    return _adapter("numpyro").to_numpyro(q)
+
+
+def from_numpyro(distribution: Any, parameterization: Parameterization | None = None) -> Gaussian:
+    """The Gaussian of a NumPyro distribution.
+
+    Args:
+        distribution: one from ``to_numpyro`` or a ``Normal``, perhaps expanded (``expand``) or with its axes declared
+            an event (``to_event``), which become ordinary ones.
+        parameterization: as for ``from_distrax``.
+
+    Raises:
+        ImportError: without NumPyro.
+        TypeError, ValueError: as ``from_distrax``.
+    """
+    return _adapter("numpyro").from_numpyro(distribution, parameterization)
+
+
+def to_tfp(q: Gaussian) -> Any:
+    """A ``Normal`` of TensorFlow Probability on JAX whose samples, densities, entropy and KL are this library's.
+
+    Its batch shape is q's; ``tfd.Independent`` sums over events. The KL to and from any other normal of TFP or distrax
+    is exact, too. A pytree whose leaves are those of q.
+
+    Raises:
+        ImportError: without TensorFlow Probability.
+    """
+    return _adapter("tfp").to_tfp(q)
+
+
+def from_tfp(distribution: Any, parameterization: Parameterization | None = None) -> Gaussian:
+    """The Gaussian of a distribution of TensorFlow Probability on JAX.
+
+    Args:
+        distribution: one from ``to_tfp``, a ``Normal``, ``MultivariateNormalDiag``, or an ``Independent`` of these,
+            whose event axes become ordinary ones.
+        parameterization: as for ``from_distrax``.
+
+    Raises:
+        ImportError: without TensorFlow Probability.
+        TypeError, ValueError: as ``from_distrax``.
+    """
+    return _adapter("tfp").from_tfp(distribution, parameterization)
+
+
+def _adapter(peer: str) -> ModuleType:
+    return importlib.import_module(f"jaxvae.interop.{peer}")

@@ -1,0 +1,92 @@
+"""Weights in the safetensors format, for other programs to read.
+
+Names are paths like ``params/encoder/Dense_0/kernel``. A key's own "~" and "/" are written "~0" and "~1", as in a JSON
+pointer (RFC 6901): Haiku's module names have both.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxvae._version import __version__
+from jaxvae.files import write_atomically
+from jaxvae.interop.optional import load
+
+_DTYPES = {"bool", "bfloat16", "float16", "float32", "float64", "complex64"} | {
+    f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)
+}
+"""Those that come back as they went."""
+
+
+def save_safetensors(
+    params: Mapping[str, Any], path: str | os.PathLike, metadata: Mapping[str, str] | None = None
+) -> None:
+    """Writes nested dicts of arrays to a file, which is whole, or as it was, whatever happens.
+
+    Args:
+        params: dicts of dicts of arrays, keyed by strings.
+        path: the file.
+        metadata: texts to go with them, such as the name of the parameterization, beside ``format`` (``flax``: arrays
+            for JAX) and ``jaxvae`` (the version).
+
+    Raises:
+        ImportError: without safetensors.
+        TypeError: where a key isn't a string, or a leaf isn't an array of a dtype that the format has.
+        ValueError: for an empty dict, which has no place in the file.
+    """
+    library = load("safetensors.numpy", "safetensors")
+    header = {"format": "flax", "jaxvae": __version__, **(metadata or {})}
+    write_atomically(Path(path), library.save(dict(_flat(params)), header))
+
+
+def _flat(params: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, np.ndarray]]:
+    if not params:
+        raise ValueError(f"params must have no empty dict, got one at {prefix!r}")
+    for key, value in params.items():
+        if not isinstance(key, str):
+            raise TypeError(f"params must have strings for keys, got {key!r} at {prefix!r}")
+        name = prefix + key.replace("~", "~0").replace("/", "~1")
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{name}/")
+            continue
+        array = isinstance(value, jax.Array | np.ndarray)
+        dtype = value.dtype.name if array else type(value).__name__
+        if not array or dtype not in _DTYPES:
+            raise TypeError(f"params must be arrays of {', '.join(sorted(_DTYPES))}, got {dtype} at {name!r}")
+        yield name, np.asarray(value, order="C")  # the library would write any other order as if it were C
+
+
+def load_safetensors(path: str | os.PathLike) -> dict[str, Any]:
+    """The nested dicts of arrays in a file, from ``save_safetensors`` or of another origin.
+
+    The arrays are NumPy's, so that float64 stays what it is; ``jax.device_put`` places them all.
+
+    Raises:
+        ImportError: without safetensors.
+        FileNotFoundError: without the file.
+        ValueError: where it isn't such a file, or one name is a path to another.
+    """
+    library = load("safetensors", "safetensors")
+    try:
+        with library.safe_open(path, framework="np") as file:
+            flat = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except library.SafetensorError as broken:
+        raise ValueError(f"{path} must be a safetensors file, got: {broken}") from None
+    return _nested(flat)
+
+
+def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for name, value in sorted(flat.items()):  # a path comes before what it leads to
+        *parents, last = (key.replace("~1", "/").replace("~0", "~") for key in name.split("/"))
+        branch = tree
+        for key in parents:
+            branch = branch.setdefault(key, {})
+            if not isinstance(branch, dict):
+                raise ValueError(f"names must not be paths to one another, got one that leads to {name!r}")
+        branch[last] = value
+    return tree

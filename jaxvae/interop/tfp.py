@@ -1,0 +1,125 @@
+"""A Gaussian as a distribution of TensorFlow Probability on JAX, and back.
+
+It is a ``tfd.Normal``, so that what takes one takes it, and whatever is registered for one, finds it.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxvae.gaussian import Gaussian, entropy, kl_divergence, log_prob, sample
+from jaxvae.interop.optional import load
+from jaxvae.interop.reading import broadcast, expressed, gaussian_of, refusal
+from jaxvae.parameterizations import Parameterization
+
+tfd: Any = load("tensorflow_probability.substrates.jax.distributions", "tfp-nightly")
+
+
+class TFPGaussian(tfd.Normal):
+    """A ``jaxvae.Gaussian``, its methods computed by jaxvae.
+
+    TFP rebuilds it from its arguments, whose leaves may then be anything: so nothing is asked of them before use.
+
+    Attributes:
+        gaussian: what it is made of.
+    """
+
+    def __init__(
+        self,
+        gaussian: Gaussian,
+        validate_args: bool = False,
+        allow_nan_stats: bool = True,
+        name: str = "Gaussian",
+    ) -> None:
+        parameters = dict(locals())
+        self.gaussian = gaussian
+        super(tfd.Normal, self).__init__(
+            dtype=None,
+            reparameterization_type=tfd.FULLY_REPARAMETERIZED,
+            validate_args=validate_args,
+            allow_nan_stats=allow_nan_stats,
+            parameters=parameters,
+            name=name,
+        )
+
+    @classmethod
+    def _parameter_properties(cls, dtype: Any, num_classes: Any = None) -> dict[str, Any]:
+        return {}
+
+    def _parameter_control_dependencies(self, is_init: bool) -> list:
+        return []
+
+    @property
+    def dtype(self) -> jnp.dtype:
+        return self.gaussian.dtype
+
+    @property
+    def loc(self) -> Array:
+        """The mean."""
+        return self.gaussian.mean
+
+    @property
+    def scale(self) -> Array:
+        """σ."""
+        return self.gaussian.std
+
+    def _batch_shape(self) -> Any:
+        return self.gaussian.shape
+
+    def _batch_shape_tensor(self, **_: Any) -> Any:
+        return self.gaussian.shape
+
+    def __getitem__(self, index: Any) -> "TFPGaussian":
+        q = broadcast(self.gaussian, self.gaussian.shape)
+        return self.copy(gaussian=jax.tree.map(lambda x: x[index], q))
+
+    def _sample_n(self, n: int, seed: Any = None) -> Array:
+        return sample(seed, self.gaussian, (n,))
+
+    def _log_prob(self, x: Array) -> Array:
+        return log_prob(self.gaussian, x)
+
+    def _entropy(self) -> Array:
+        return entropy(self.gaussian)
+
+    def _mean(self) -> Array:
+        return self.gaussian.mean
+
+    _mode = _mean
+
+    def _stddev(self) -> Array:
+        return self.gaussian.std
+
+    def _variance(self) -> Array:
+        return self.gaussian.variance
+
+    def _z(self, x: Array, scale: Array | None = None) -> Array:
+        x, mean, std = jnp.broadcast_arrays(x, self.loc, self.scale if scale is None else scale)
+        return (x - mean) / std
+
+
+def _kl(a: Any, b: Any, *_: Any, **__: Any) -> Array:
+    return kl_divergence(gaussian_of(a), gaussian_of(b))
+
+
+tfd.RegisterKL(TFPGaussian, TFPGaussian)(_kl)
+tfd.RegisterKL(TFPGaussian, tfd.Normal)(_kl)
+tfd.RegisterKL(tfd.Normal, TFPGaussian)(_kl)
+
+
+def to_tfp(q: Gaussian) -> TFPGaussian:
+    """See ``jaxvae.to_tfp``."""
+    return TFPGaussian(q)
+
+
+def from_tfp(distribution: Any, parameterization: Parameterization | None) -> Gaussian:
+    """See ``jaxvae.from_tfp``."""
+    while isinstance(distribution, tfd.Independent):
+        distribution = distribution.distribution
+    if isinstance(distribution, tfd.MultivariateNormalDiag):
+        distribution = tfd.Normal(distribution.mean(), distribution.stddev())
+    if not isinstance(distribution, tfd.Normal):
+        raise refusal("from_tfp", "a Normal, a MultivariateNormalDiag, or an Independent of these", distribution)
+    return expressed(distribution, parameterization)
