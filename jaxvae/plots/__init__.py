@@ -4,6 +4,7 @@ Figures are plain ``matplotlib.figure.Figure`` objects, drawn without pyplot: th
 is left behind. matplotlib is imported nowhere else. Information is in nats.
 """
 
+from jaxvae.plots.diagnosis import diagnosis as diagnosis
 from jaxvae.plots.explain import explain as explain
 from jaxvae.plots.history import curves as curves
 from jaxvae.plots.maps import Field as Field

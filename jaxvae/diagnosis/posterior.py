@@ -1,0 +1,301 @@
+"""What ails a posterior: latents that are collapsed, deaf, at a bound, or out of a dtype's range; and what to change.
+
+For the host: results are NumPy's, and nothing here is to be traced. Each criterion has its threshold here, each state
+its words in ``states``. N examples, L latents; information is in nats.
+"""
+
+import dataclasses
+import math
+import textwrap
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike, DTypeLike
+
+from jaxvae.chains import Chain
+from jaxvae.diagnosis.states import STATES, Finding, finding
+from jaxvae.gaussian import Gaussian, kl_divergence, require_gaussian
+from jaxvae.parameterizations import Parameterization
+from jaxvae.transforms import ExpLinear, HalfBounded, Sigmoid, Softplus, number, require
+
+IDLE = 0.01
+"""Nats, and variance of the posterior mean over the data, below which a latent does nothing (Burda et al. 2016)."""
+
+COSTLY = 0.1
+"""The KL from which a latent that tells less than ``IDLE`` is worth a word."""
+
+DEAF = 0.01
+"""The |d log σ / d raw| below which σ is saturated. A step of Adam moves raw by about the learning rate (Kingma & Ba
+2015, section 2.1): at 1e-3, to change σ by the factor e takes 1 / (1e-3 · 0.01) = 100,000 steps; of log_variance 2,000.
+"""
+
+STEEP = 100.0
+"""The slope of the KL by mean or raw, in nats, above which it is steep: log_variance's is at most ½ for σ below 1."""
+
+NEAR_END = 0.01
+"""How near log σ is to an end of its range where σ counts as at that end: 1 %."""
+
+DIGITS = 100.0
+"""The KL, in ε of the dtype, below which the usual -½ (1 + log σ² - mean² - σ²) is off by 1 % or more: it adds numbers
+near 1, each off by up to ε/2."""
+
+PRESENT = 0.01
+"""The share of examples from which a latent is said to be in a state; errors count from the first one on."""
+
+QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
+"""Over examples, of log σ and gain."""
+
+DTYPES = ("float16", "bfloat16", "float32", "float64")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Diagnosis:
+    """What was found of a posterior; as text, its findings.
+
+    Attributes:
+        parameterization: how σ arises.
+        dtype: for which over- and underflow are judged.
+        examples: N.
+        kl: each latent's mean KL, (L,).
+        information: at most what each latent tells of the examples: the mean KL of q from the Gaussian that has the
+            mean and variance of q's mixture over examples, (L,).
+        mean_variance: the variance of each latent's posterior mean over examples, (L,).
+        log_std: its ``QUANTILES``, (5, L).
+        gain: those of |d log σ / d raw|, (5, L).
+        shares: by state, of the examples in which a latent is in it, (L,).
+        findings: the gravest first.
+    """
+
+    parameterization: Parameterization
+    dtype: str
+    examples: int
+    kl: np.ndarray
+    information: np.ndarray
+    mean_variance: np.ndarray
+    log_std: np.ndarray
+    gain: np.ndarray
+    shares: Mapping[str, np.ndarray]
+    findings: tuple[Finding, ...]
+
+    @property
+    def healthy(self) -> bool:
+        """Whether there is nothing but notes."""
+        return all(finding.level == "note" for finding in self.findings)
+
+    @property
+    def states(self) -> tuple[tuple[str, ...], ...]:
+        """Each latent's, the gravest first; L of them."""
+        return tuple(tuple(f.name for f in self.findings if latent in f.latents) for latent in range(len(self.kl)))
+
+    def with_findings(self, more: Iterable[Finding]) -> "Diagnosis":
+        """The same with more of them."""
+        order = list(STATES)
+        return dataclasses.replace(
+            self, findings=tuple(sorted((*self.findings, *more), key=lambda f: order.index(f.name)))
+        )
+
+    def table(self) -> str:
+        """A line per latent, by falling KL: KL, information, quantiles of log σ, median gain, states."""
+        lines = [f"{'':>5} {'KL':>9} {'tells':>9} {'log σ 5%':>9} {'50%':>9} {'95%':>9} {'gain':>9}  states"]
+        for i in np.argsort(-self.kl, kind="stable"):
+            numbers = (self.kl[i], self.information[i], *self.log_std[1:4, i], self.gain[2, i])
+            states = ", ".join(self.states[i]) or "healthy"
+            lines.append(f"{f'z{i}':>5} " + " ".join(f"{x:9.3g}" for x in numbers) + f"  {states}")
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON; None for what isn't finite."""
+        rows = {"kl": self.kl, "information": self.information, "mean_variance": self.mean_variance}
+        rows |= {"log_std": self.log_std.T, "gain": self.gain.T}
+        return {
+            "parameterization": self.parameterization.name or self.parameterization.formula,
+            "dtype": self.dtype,
+            "examples": self.examples,
+            "healthy": self.healthy,
+            "findings": [finding._asdict() for finding in self.findings],
+            "quantiles": list(QUANTILES),
+            **{name: _plain(row.tolist()) for name, row in rows.items()},
+            "shares": {name: share.tolist() for name, share in self.shares.items() if share.any()},
+        }
+
+    def __str__(self) -> str:
+        title = (
+            f"{self.parameterization.name or self.parameterization.formula} in {self.dtype}, {len(self.kl)} latents, "
+            f"{self.examples:,} examples: KL {self.kl.sum():.4g} nats"
+        )
+        return "\n".join([title, *map(self._paragraph, self.findings)] + ["healthy"] * self.healthy)
+
+    def _paragraph(self, finding: Finding) -> str:
+        where = _named(finding.latents, len(self.kl)) if finding.latents else "the run"
+        head = f"{finding.level:8} {finding.name}: {where}, {_percent(finding.share)}"
+        body = [f"{finding.explanation}.", f"→ {finding.advice}."]
+        indent = " " * 9
+        return "\n".join(
+            textwrap.fill(text, 100, initial_indent=first, subsequent_indent=indent + "  ")
+            for text, first in ((head, ""), *((line, indent) for line in body))
+        )
+
+
+def diagnose(q: Gaussian, *, kl: ArrayLike | None = None, dtype: DTypeLike | None = None) -> Diagnosis:
+    """Which latents of a posterior are ill, how, and what to change.
+
+    Collapse and constancy are judged from two examples on.
+
+    Args:
+        q: of shape (..., L); all axes but the last are examples.
+        kl: of q's shape; if not given, that to N(0, 1).
+        dtype: in which a formula written by hand would compute; raw's, if not given.
+
+    Raises:
+        TypeError: for anything but a Gaussian.
+        ValueError: for one without elements, a KL of another shape, or a dtype that isn't of floating point.
+
+    >>> q = Gaussian(jnp.zeros((8, 2)), jnp.float32([[0.0, -95.0]] * 8))
+    >>> [(f.name, f.latents) for f in diagnose(q).findings if f.level != "note"]
+    [('underflow', (1,)), ('constant', (1,))]
+    """
+    require_gaussian(q=q)
+    require(math.prod(q.shape) > 0, "q.shape", q.shape, "of one element or more")
+    judged = _name(q.raw.dtype if dtype is None else dtype)
+    require(judged in DTYPES, "dtype", judged, "one of " + ", ".join(DTYPES))
+    p, given = q.parameterization, None if kl is None else jnp.asarray(kl)
+    shape = q.shape if given is None else given.shape
+    require(shape == q.shape, "kl.shape", shape, f"{q.shape}, as of q")
+    columns = (-1, q.shape[-1] if q.shape else 1)
+    x = _Elements(*(np.asarray(column, np.float64).reshape(columns) for column in _elements(q, given)))
+
+    masks = _masks(x, p, jnp.finfo(judged))
+    usable = ~(masks["not finite"] | masks["σ not positive"])
+    mean_kl, mean_variance = _over(np.mean, usable, x.kl), _over(np.var, usable, x.mean)
+    information = _over(_information, usable, x.mean, x.log_std)
+    collapsed = (len(x.raw) > 1) & (mean_kl < IDLE) & (mean_variance < IDLE)
+    masks |= {
+        "negative KL": mean_kl < -4 * _over(np.std, usable, x.kl) / math.sqrt(len(x.kl)),
+        "posterior collapse" if collapsed.all() else "collapsed": collapsed,
+        "constant": (len(x.raw) > 1) & (mean_kl > COSTLY) & (information < IDLE),
+    }
+    shares = {name: np.atleast_2d(mask).mean(axis=0) for name, mask in masks.items()}
+
+    low, high, _ = p.std_range
+    words = {"formula": p.formula, "dtype": judged, "low": number(low), "high": number(high)}
+    found = []
+    for name, share in shares.items():
+        latents = np.flatnonzero(share > 0 if STATES[name].level == "error" else share >= PRESENT).tolist()
+        if latents:
+            found.append(finding(name, latents, float(share.mean()), **words))
+    log_std, gain = (_over(_quantiles, usable, column) for column in (x.log_std, np.abs(x.gain)))
+    parts = (mean_kl, information, mean_variance, log_std, gain, MappingProxyType(shares))
+    empty = Diagnosis(p, judged, len(x.raw), *parts, ())
+    return empty.with_findings(found)
+
+
+def _name(dtype: DTypeLike) -> str:
+    try:
+        return jnp.dtype(dtype).name
+    except TypeError:
+        return str(dtype)
+
+
+class _Elements(NamedTuple):
+    """(N, L) each, in float64."""
+
+    loc: np.ndarray
+    raw: np.ndarray
+    mean: np.ndarray
+    log_std: np.ndarray
+    gain: np.ndarray
+    kl: np.ndarray
+
+
+@jax.jit
+def _elements(q: Gaussian, kl: Array | None) -> list[Array]:
+    found = (q.loc, q.raw, q.mean, q.log_std, q.parameterization.log_std_gain(q.raw))
+    return jnp.broadcast_arrays(*found, kl_divergence(q) if kl is None else kl)
+
+
+def _masks(x: _Elements, p: Parameterization, limits: Any) -> dict[str, np.ndarray]:
+    """By state, which elements are in it, (N, L); a comparison with NaN is False."""
+    finite = np.isfinite(x.loc) & np.isfinite(x.raw)
+    positive = finite & (x.log_std > -math.inf)
+    low, high, _ = p.std_range
+    log_largest, eps = math.log(float(limits.max)), float(limits.eps)
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        log_mean = np.log(np.abs(x.mean))
+        slope = np.maximum(np.abs(np.expm1(2 * x.log_std) * x.gain), np.abs(x.mean))
+        found = {
+            "infinite KL": ~np.isfinite(x.kl),
+            "gradient not finite": ~np.isfinite(x.gain),
+            "zero gradient": x.gain == 0,
+            "saturated": (x.gain != 0) & (np.abs(x.gain) < DEAF),
+            "at the floor": x.log_std < (math.log(low) + NEAR_END if low > 0 else -math.inf),
+            "at the ceiling": x.log_std > (math.log(high) - NEAR_END if high < math.inf else math.inf),
+            "steep": slope > STEEP,
+            "overflow": 2 * np.maximum(x.log_std, log_mean) > log_largest,
+            "underflow": 2 * x.log_std < math.log(float(limits.smallest_normal)),
+            "exp overflow": _exponent(p, x.raw) > log_largest,
+            "noise lost": x.log_std < math.log(eps) + log_mean,
+            "lost digits": (x.kl > 0) & (x.kl < DIGITS * eps),
+        }
+    sound = {name: positive & mask for name, mask in found.items()}
+    return {"not finite": ~finite, "σ not positive": finite & ~positive, **sound}
+
+
+def _exponent(p: Parameterization, raw: np.ndarray) -> np.ndarray:
+    """x of the exp(x) in transforms that contain one and don't grow like it; -inf in others."""
+    clips, core = (p.transform.clips, p.transform.transform) if isinstance(p.transform, Chain) else ((), p.transform)
+    if not isinstance(core, Softplus | ExpLinear | Sigmoid | HalfBounded):
+        return np.full_like(raw, -math.inf)
+    x: ArrayLike = raw
+    for clip in clips:
+        x = clip.forward(jnp.asarray(x))
+    exponent = np.asarray(x, np.float64)
+    if isinstance(core, Softplus | ExpLinear):
+        return getattr(core, "beta", 1) * exponent
+    return np.abs(exponent)  # a sigmoid's exp(-x), and the branches of a HalfBounded
+
+
+def _information(mean: np.ndarray, log_std: np.ndarray) -> float:
+    """½ log(Var[mean] + E[σ²]) - E[log σ], the information that a Gaussian mixture's first two moments allow it.
+
+    A Gaussian has the highest entropy of its variance, so that this bounds I(x; z) under q from above.
+    """
+    top = np.max(log_std)
+    within = np.log(np.mean(np.exp(2 * (log_std - top)))) + 2 * top
+    with np.errstate(divide="ignore"):
+        return float(np.logaddexp(np.log(np.var(mean)), within) / 2 - np.mean(log_std))
+
+
+def _quantiles(x: np.ndarray) -> np.ndarray:
+    return np.asarray(np.quantile(x, QUANTILES, method="nearest"))
+
+
+def _over(f: Callable[..., Any], usable: np.ndarray, *columns: np.ndarray) -> np.ndarray:
+    """A statistic over each latent's usable examples, along the last axis; NaN where there are none."""
+    none = np.full(1, math.nan)
+    with np.errstate(invalid="ignore"):
+        rows = [f(*(x[mask, i] if mask.any() else none for x in columns)) for i, mask in enumerate(usable.T)]
+    return np.stack(rows, axis=-1)
+
+
+def _named(latents: tuple[int, ...], count: int) -> str:
+    """Such as z0, z3-z5."""
+    if len(latents) == count:
+        return "every latent"
+    breaks = np.flatnonzero(np.diff(latents) > 1) + 1
+    runs = [(int(run[0]), int(run[-1])) for run in np.split(np.asarray(latents), breaks)]
+    return ", ".join(f"z{a}" if a == b else f"z{a}-z{b}" for a, b in runs)
+
+
+def _percent(share: float) -> str:
+    return "below 0.1 %" if share < 1e-3 else f"{100 * share:.3g} %"
+
+
+def _plain(x: Any) -> Any:
+    if isinstance(x, list):
+        return [_plain(y) for y in x]
+    return x if math.isfinite(x) else None
