@@ -1,0 +1,107 @@
+"""What the site shows and no file in docs/ holds: the results, the notebooks, the command line, the registry.
+
+Each is made from its one source when the site is built, so that none can be out of date.
+"""
+
+import contextlib
+import io
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+BENCHMARKS = ROOT / "benchmarks"
+REPORT = "results/compare-mnist/report.md"
+REGISTRY = "<!-- registry -->"
+COLAB = "https://colab.research.google.com/github/jaxvae/jaxvae/blob/main/notebooks/"
+
+
+def on_files(files: Any, config: Any) -> Any:
+    """Adds the pages that are made, and the pictures that they show."""
+    from mkdocs.structure.files import File
+
+    pages = {"results.md": results(), "notebooks.md": notebooks(), "reference/cli.md": command_line()}
+    pages[REPORT] = (BENCHMARKS / REPORT).read_text()
+    for name, content in pages.items():
+        files.append(File.generated(config, name, content=content))
+    for path in sorted((BENCHMARKS / "results").rglob("*.png")):
+        name = path.relative_to(BENCHMARKS).as_posix()
+        files.append(File.generated(config, name, abs_src_path=str(path)))
+    return files
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Puts the registry where a page asks for it."""
+    return markdown.replace(REGISTRY, registry()) if REGISTRY in markdown else markdown
+
+
+def results() -> str:
+    """benchmarks/RESULTS.md, its links as seen from the site's root."""
+    return (BENCHMARKS / "RESULTS.md").read_text().replace("](../docs/", "](")
+
+
+def notebooks() -> str:
+    """A list of the notebooks: title, first paragraph, links."""
+    lines = ["# Notebooks", "", "Each runs from top to bottom on a CPU, and is stored with its outputs.", ""]
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        first = "".join(json.loads(path.read_text())["cells"][0]["source"])
+        title, *paragraphs = (part for part in re.split(r"\n\s*\n", first) if not part.startswith("[!["))
+        source = f"https://github.com/jaxvae/jaxvae/blob/main/notebooks/{path.name}"
+        lines += [f"## {title.lstrip('# ')}", "", *paragraphs[:1], ""]
+        lines += [f"[Open in Colab]({COLAB}{path.name}) · [read on GitHub]({source})", ""]
+    return "\n".join(lines)
+
+
+def command_line() -> str:
+    """What every command answers to --help."""
+    lines = ["# The command line", "", "What `--help` says of each command.", "", *_fenced(help_of())]
+    for words in commands():
+        lines += ["", f"## jaxvae {' '.join(words)}", "", *_fenced(help_of(*words))]
+    return "\n".join(lines) + "\n"
+
+
+def commands() -> list[tuple[str, ...]]:
+    """All commands, and commands of commands, as the help names them."""
+    found = []
+    for name in _listed(help_of()):
+        nested = _listed(help_of(name))
+        found += [(name, other) for other in nested] or [(name,)]
+    return found
+
+
+def _listed(text: str) -> list[str]:
+    """The commands under the heading "commands:"."""
+    _, _, block = text.partition("\ncommands:\n")
+    return re.findall(r"^    ([a-z]\S*)", block.split("\n\n")[0], re.MULTILINE)
+
+
+def help_of(*words: str) -> str:
+    """The help of one command, 100 columns wide."""
+    from jaxvae.cli import main
+
+    out, before = io.StringIO(), os.environ.get("COLUMNS")
+    os.environ["COLUMNS"] = "100"
+    try:
+        with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
+            main([*words, "--help"])
+    finally:
+        if before is None:
+            del os.environ["COLUMNS"]
+        else:
+            os.environ["COLUMNS"] = before
+    return out.getvalue()
+
+
+def registry() -> str:
+    """Every named parameterization, as `jaxvae list` shows it."""
+    from jaxvae.parameterizations import PARAMETERIZATIONS
+
+    rows = [f"| `{n}` | `{p.formula}` | {p.std_range} | {p.source} |" for n, p in PARAMETERIZATIONS.items()]
+    rows = [row.replace("|r|", r"\|r\|") for row in rows]
+    return "\n".join(["| name | formula in the raw number r | range of σ | source |", "|---|---|---|---|", *rows])
+
+
+def _fenced(text: str) -> list[str]:
+    return ["```text", text.rstrip(), "```"]

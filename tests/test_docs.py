@@ -1,0 +1,152 @@
+"""The documentation's code runs, its commands parse, and what it says of the package is what the package has."""
+
+import ast
+import dataclasses
+import doctest
+import importlib.util
+import re
+import shlex
+from pathlib import Path
+from types import ModuleType
+
+import jax
+import pytest
+
+import jaxvae as jv
+from jaxvae import cli, contract
+from jaxvae.training import config_from_mapping
+from jaxvae.training.config import TrainConfig
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted((ROOT / "docs").rglob("*.md"))
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(page: Path, *languages: str) -> list[str]:
+    return [code for language, code in BLOCK.findall(page.read_text()) if language in languages]
+
+
+def hooks() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("hooks", ROOT / "docs" / "hooks.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def run(page: Path) -> None:
+    """Executes a page's Python blocks in one namespace; those with prompts are doctests."""
+    names: dict[str, object] = {}
+    for number, code in enumerate(blocks(page, "python")):
+        where = f"{page.name}[{number}]"
+        if not code.startswith(">>>"):
+            exec(compile(code, where, "exec"), names)
+            continue
+        test = doctest.DocTestParser().get_doctest(code, names, where, str(page), 0)
+        seen: list[str] = []
+        runner = doctest.DocTestRunner(verbose=False)
+        runner.run(test, out=seen.append, clear_globs=False)
+        assert runner.failures == 0, "".join(seen)
+        names = test.globs
+
+
+WITH_CODE = [page for page in PAGES if blocks(page, "python")]
+
+
+@pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.stem)
+def test_code_runs(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # All checks take half a minute.
+    monkeypatch.setattr(contract, "_CHECKS", {"monotone": contract._CHECKS["monotone"]})
+    with jax.default_prng_impl("unsafe_rbg"):  # compiles faster; no page shows random numbers
+        run(page)
+
+
+def test_code_can_fail(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("```python\nx = 1\n```\ntext\n```python\n>>> x\n2\n```\n")
+    with pytest.raises(AssertionError, match="Expected:"):
+        run(page)
+
+
+def test_no_other_name_hides_python() -> None:
+    for page in PAGES:
+        assert not blocks(page, "py", "pycon", "python3"), f"{page}: not executed"
+
+
+def invocations() -> list[str]:
+    """Every call of `jaxvae` in a shell block, whatever stands before it; backslashes join lines."""
+    found = set()
+    for page in PAGES:
+        for code in blocks(page, "sh", "bash"):
+            code = re.sub(r"\$\w+", "0", code.replace("\\\n", " "))
+            for line in re.findall(r"(?<![/\w])jaxvae [a-z][^&\n#]*", code):
+                found.add((line.rstrip('"') if line.count('"') % 2 else line).strip())
+    return sorted(found)
+
+
+@pytest.mark.parametrize("line", invocations())
+def test_command_parses(line: str) -> None:
+    words = [word for word in shlex.split(line)[1:] if word != "--help"]
+    args = cli._parser(words[0]).parse_args(words)
+    if words[0] == "train":
+        config_from_mapping(args.fields)
+    for name, values in getattr(args, "fields", {}).items() if words[0] == "compare" else ():
+        for value in values if name not in ("hidden", "upper_hidden", "upper_latents") else (values,):
+            dataclasses.replace(TrainConfig(), **{name: value})
+
+
+def test_commands_are_found() -> None:
+    assert len(invocations()) > 20
+
+
+def test_command_line_page_has_every_command_and_field() -> None:
+    page = hooks().command_line()
+    for name in ("list", "train", "compare", "evaluate", "data prepare"):
+        assert f"## jaxvae {name}\n" in page
+    _, _, after = page.partition("## jaxvae train\n")
+    train, _, rest = after.partition("\n## ")
+    compare = rest.partition("jaxvae compare\n")[2].partition("\n## ")[0]
+    for field in dataclasses.fields(TrainConfig):
+        flag = "--" + field.name.replace("_", "-")
+        assert flag in train.split(), flag
+        assert flag in compare.split(), flag
+
+
+def test_registry_page_has_every_name() -> None:
+    assert "<!-- registry -->" in (ROOT / "docs/reference/parameterizations.md").read_text()
+    rows = hooks().registry().splitlines()[2:]
+    assert [row.split("`")[1] for row in rows] == list(jv.PARAMETERIZATIONS)
+    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {5}
+
+
+def test_notebooks_page_has_every_notebook() -> None:
+    page = hooks().notebooks()
+    for path in (ROOT / "notebooks").glob("*.ipynb"):
+        assert f"main/notebooks/{path.name})" in page
+
+
+def test_results_link_to_what_the_site_has() -> None:
+    made = {"ranges.md", "results/compare-mnist/report.md"}
+    for link in re.findall(r"\]\(([^)#]+)[^)]*\)", hooks().results()):
+        assert link in made or link.startswith("https://") or (ROOT / "benchmarks" / link).suffix == ".png", link
+
+
+def public_modules() -> set[str]:
+    """The modules that an ``__init__`` takes public names from."""
+    found = set()
+    for path in (ROOT / "jaxvae").rglob("__init__.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and not (ROOT / f"{node.module.replace('.', '/')}").is_dir():
+                found.add(node.module)
+    return found - {"jaxvae._version"}
+
+
+def test_reference_covers_every_public_module() -> None:
+    pages = "\n".join(page.read_text() for page in (ROOT / "docs/reference").glob("*.md"))
+    shown = re.findall(r"^::: (\S+)$", pages, re.MULTILINE)
+    assert len(shown) == len(set(shown))
+    assert public_modules() <= set(shown)
+
+
+def test_citation_has_the_version() -> None:
+    citation = (ROOT / "CITATION.cff").read_text()
+    assert re.search(r"^version: (\S+)$", citation, re.MULTILINE)[1] == jv.__version__
