@@ -2,6 +2,6 @@
 
 import sys
 
-from jaxvae.cli import main
+from jaxvae.cli import run
 
-sys.exit(main())
+sys.exit(run())

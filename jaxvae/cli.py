@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from jaxvae import commands
+from jaxvae import commands, process
 from jaxvae._version import __version__
 
 
@@ -22,6 +22,12 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise ValueError(f"{message} (see `{self.prog} --help`)")
+
+
+def run() -> int:
+    """``main``, of a process that does nothing else."""
+    process.speak_in_lines()
+    return main()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -95,6 +101,9 @@ def _parser(chosen: str) -> argparse.ArgumentParser:
     _flag(command, "--latents", 10, "how many, those with the highest KL")
     _flag(command, "--steps", 9, "values of each")
     _flag(command, "--reach", 3.0, "from minus to plus this many σ of the prior")
+
+    command = _add_run_command(add, "diagnose", commands.diagnose, "say what ails a run's latents, and what to change")
+    _flag(command, "--split", "test", "test or validation")
 
     text = "list and prepare datasets"
     nested = add.add_parser("data", help=text, description=text, allow_abbrev=False)

@@ -210,6 +210,20 @@ def traverse(args: argparse.Namespace) -> int:
     return 0
 
 
+def diagnose(args: argparse.Namespace) -> int:
+    """``jaxvae diagnose``."""
+    process.use_compilation_cache()
+    from jaxvae import plots
+    from jaxvae.training import checkup
+
+    found = checkup.examine(args.path, args.split)
+    print(found, flush=True)
+    content = json.dumps({"split": args.split, **found.to_dict()}, indent=1, allow_nan=False)
+    write_atomically(args.path / "diagnosis.json", content + "\n")
+    _save(plots.diagnosis(found), args.path / "diagnosis.png")
+    return 0
+
+
 def data_list(args: argparse.Namespace) -> int:
     """``jaxvae data list``."""
     from jaxvae import data
@@ -280,7 +294,6 @@ def _report(run: "Run", out: Path, samples: int, split: str) -> None:
     from jaxvae import training
 
     result = training.evaluate(run, samples, split)
-    write_atomically(out / f"evaluation-{split}.json", json.dumps(result, indent=1) + "\n")
     bits = f", {result['bits_per_dimension']:.4f} bits/dim" if "bits_per_dimension" in result else ""
     print(
         f"{split} ELBO {result['elbo']:.3f} nats per image "
@@ -290,6 +303,7 @@ def _report(run: "Run", out: Path, samples: int, split: str) -> None:
         f"({samples:,} importance samples, their error {result['nll_monte_carlo_error']:.3f}{bits})",
         flush=True,
     )
+    write_atomically(out / f"evaluation-{split}.json", json.dumps(result, indent=1) + "\n")
 
 
 def _draw(run: "Run", out: Path) -> None:

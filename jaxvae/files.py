@@ -1,14 +1,61 @@
-"""Files that are whole, whatever happens."""
+"""Files that are whole, whatever happens, and directories that one process writes."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
+
+LOCK = ".lock"
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
     """All of the content, or the file as it was."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
+    with naming(path):
+        try:
+            partial.write_bytes(content.encode() if isinstance(content, str) else content)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """An error of the operating system names this file, which a full disk's doesn't by itself."""
     try:
-        partial.write_bytes(content.encode() if isinstance(content, str) else content)
-        partial.replace(path)
+        yield
+    except OSError as error:
+        error.filename = str(path)
+        raise
+
+
+@contextlib.contextmanager
+def only_writer(directory: Path) -> Iterator[None]:
+    """Keeps other writers out of a directory, which is made if need be; a process that dies lets go of it.
+
+    Raises:
+        ValueError: where another process writes to it, or this one can't.
+    """
+    import filelock  # 0.1 s, which commands that write nothing needn't spend
+
+    lock = filelock.FileLock(directory / LOCK)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise ValueError(
+            f"out must be a directory that no other process writes to, got {str(directory)!r}, which one does"
+        ) from None
+    except OSError as error:
+        raise ValueError(
+            f"out must be a directory to write to, got {str(directory)!r} ({error.strerror or error})"
+        ) from error
+    try:
+        yield
     finally:
-        partial.unlink(missing_ok=True)
+        lock.release()
+
+
+def entries(directory: Path) -> set[str]:
+    """The names of what is in a directory that may be missing, but for its lock."""
+    return {path.name for path in directory.iterdir()} - {LOCK} if directory.exists() else set()

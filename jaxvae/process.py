@@ -1,9 +1,11 @@
 """What a command needs of its process: signals, a cache of compiled programs, a device per core."""
 
 import contextlib
+import logging
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +27,23 @@ def signals() -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def speak_in_lines() -> None:
+    """Each warning of this library becomes a line on stderr; for good.
+
+    What orbax logs of an error that it raises, and what its tasks that are cut short by one raise themselves, where
+    nobody catches it, is not shown.
+    """
+    from absl import logging as orbax_logging
+
+    orbax_logging.set_verbosity(orbax_logging.FATAL)
+    sys.unraisablehook = lambda unraisable: None
+    warnings.filterwarnings("ignore", "Error .* persistent compilation cache")  # which can be done without
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("jaxvae: warning: %(message)s"))
+    logger = logging.getLogger("jaxvae")
+    logger.handlers, logger.propagate = [handler], False
 
 
 def use_compilation_cache() -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from jaxvae.files import write_atomically
+from jaxvae.files import LOCK, entries, only_writer, write_atomically
 
 
 def test_writing_is_all_or_nothing(tmp_path):
@@ -20,10 +20,30 @@ def test_a_write_that_fails_leaves_the_file(tmp_path, monkeypatch):
 
     def full(self, content):
         self.touch()
-        raise OSError("No space left on device")
+        raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(type(path), "write_bytes", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(OSError, match=r"No space left on device: '.*/x.json'"):
         write_atomically(path, "new")
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_a_directory_has_one_writer_at_a_time(tmp_path):
+    folder = tmp_path / "a" / "b"
+    assert entries(folder) == set()
+    with only_writer(folder):
+        assert entries(folder) == set()
+        with pytest.raises(ValueError, match=r"no other process writes to, got '.*/a/b'"), only_writer(folder):
+            pass
+    with only_writer(folder):
+        (folder / "x").touch()
+    assert entries(folder) == {"x"}
+    assert (folder / LOCK).exists()
+
+
+def test_what_cannot_be_a_directory_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    message = r"out must be a directory to write to, got '.*/file/x' \(Not a directory\)"
+    with pytest.raises(ValueError, match=message), only_writer(tmp_path / "file" / "x"):
+        pass

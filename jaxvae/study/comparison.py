@@ -11,10 +11,10 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
-from jaxvae.files import write_atomically
+from jaxvae.files import entries, only_writer, write_atomically
 from jaxvae.study.description import describe
 from jaxvae.study.grid import Grid, configurations, groups
-from jaxvae.study.results import RESULTS, cell, merge, plain, read_results, variant, write_results
+from jaxvae.study.results import RESULTS, Record, cell, merge, plain, read_results, variant, write_results
 from jaxvae.study.sweep import Sweep, cell_mesh
 from jaxvae.study.width import measured_width
 from jaxvae.training import TrainConfig, make_experiment
@@ -51,11 +51,22 @@ def compare(
         ValueError: for a grid that isn't allowed, data that are missing or don't fit, or a directory in use by
             something else; before anything is written.
     """
-    records = read_results(out / RESULTS)
+    _check_data(_waiting(grid, read_results(out / RESULTS)))
+    _require_own(out)
+    with only_writer(out):
+        return _compare(grid, out, watch, stop)
+
+
+def _waiting(grid: Grid, records: Sequence[Record]) -> list[list[TrainConfig]]:
+    """The groups of cells that a table lacks."""
     known = {cell(record["config"]) for record in records}
-    waiting = groups(config for config in configurations(grid) if cell(plain(config)) not in known)
-    _check_data(waiting)
+    return groups(config for config in configurations(grid) if cell(plain(config)) not in known)
+
+
+def _compare(grid: Grid, out: Path, watch: Callable[[str, float], None], stop: Callable[[], bool]) -> bool:
     _prepare(out, grid)
+    records = read_results(out / RESULTS)
+    waiting = _waiting(grid, records)
     costs = [len(group) * group[0].epochs for group in waiting]
     done = 0
     for group, cost, sweep in zip(waiting, costs, _compiled_ahead(waiting, out), strict=True):
@@ -126,18 +137,23 @@ def merge_studies(sources: Sequence[Path], out: Path) -> None:
     for source in sources:
         require((source / RESULTS).exists(), "merge", str(source), f"a study's directory, with a {RESULTS}")
     tables = [read_results(source / RESULTS) for source in sources]
-    _prepare(out, None)
-    write_results(out / RESULTS, merge([read_results(out / RESULTS), *tables]))
+    _require_own(out)
+    with only_writer(out):
+        _prepare(out, None)
+        write_results(out / RESULTS, merge([read_results(out / RESULTS), *tables]))
+
+
+def _require_own(out: Path) -> None:
+    """Raises where a directory is in use by something else."""
+    require(not out.exists() or out.is_dir(), "out", str(out), "a directory")
+    free = is_study(out) or not entries(out)
+    require(free, "out", str(out), "a new or empty directory, or that of a study")
 
 
 def _prepare(out: Path, grid: Grid | None) -> None:
-    """Makes a study's directory, or notes in it what is asked for now."""
-    require(not out.exists() or out.is_dir(), "out", str(out), "a directory")
-    known = is_study(out)
-    free = known or not out.exists() or not any(out.iterdir())
-    require(free, "out", str(out), "a new or empty directory, or that of a study")
-    out.mkdir(parents=True, exist_ok=True)
-    study = _read_study(out) if known else {"widths": {}}
+    """Begins a study in a directory, or notes there what is asked for now."""
+    _require_own(out)
+    study = _read_study(out) if is_study(out) else {"widths": {}}
     _write_study(out, {**study, "grid": grid and dict(grid)})
 
 

@@ -1,5 +1,8 @@
 """Checkpoints of a run, written atomically in the background by orbax: the last ones and the best."""
 
+import hashlib
+import json
+import logging
 import math
 import sys
 from collections.abc import Mapping
@@ -10,13 +13,19 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_managers
 
+from jaxvae.files import write_atomically
 from jaxvae.transforms import require
 
-FORMAT = 1
+FORMAT = 2
 """Of what a checkpoint holds; raised when that changes."""
 
+DAMAGED = "damaged"
+"""Where damaged checkpoints are put, beside the others' directory."""
+
+_DIGESTS = "digests.json"
 _UNSCORED = -sys.float_info.max  # below all others, and a number in JSON
 
 
@@ -24,15 +33,23 @@ class Checkpoints:
     """The checkpoints in a directory, by step.
 
     Kept are the last two, and, where they are scored, the best one. A save that was killed leaves nothing that is
-    read.
+    read. Each holds the SHA-256 of its files: what isn't as it was written is put aside, with a warning, so that a run
+    goes on from the one before; or refused, where they are only read.
 
     Args:
         directory: made if need be, unless only read.
+        config: the run's configuration as JSON has it; checkpoints of another one are refused.
         scored: whether each save comes with a score.
         writable: False to read only.
+
+    Raises:
+        ValueError: for a checkpoint of another format; for a damaged one, unless writable.
     """
 
-    def __init__(self, directory: Path, *, scored: bool, writable: bool = True) -> None:
+    def __init__(self, directory: Path, config: Mapping[str, Any], *, scored: bool, writable: bool = True) -> None:
+        self._directory, self._config, self._scored = directory.absolute(), dict(config), scored
+        self._saving = -1
+        self._check(writable)
         policies: list[checkpoint_managers.PreservationPolicy] = [checkpoint_managers.LatestN(2)]
         if scored:
             policies.append(checkpoint_managers.BestN(get_metric_fn=_score, n=1))
@@ -40,9 +57,9 @@ class Checkpoints:
             preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
             best_fn=_score if scored else None,
             create=writable,
+            async_options=ocp.options.AsyncOptions(post_finalization_callback=self._add_digests),
         )
-        self._scored = scored
-        self._manager = ocp.CheckpointManager(directory.absolute(), options=options, item_names=("state", "format"))
+        self._manager = ocp.CheckpointManager(self._directory, options=options, item_names=("state", "format"))
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -72,8 +89,11 @@ class Checkpoints:
         """
         if step == self.last:
             return
+        self._manager.wait_until_finished()
+        self._saving = step
         own = jax.tree.map(jnp.copy, state)  # the state itself is about to be donated
-        items = ocp.args.Composite(state=ocp.args.StandardSave(own), format=ocp.args.JsonSave({"format": FORMAT}))
+        about = {"format": FORMAT, "config": self._config}
+        items = ocp.args.Composite(state=ocp.args.StandardSave(own), format=ocp.args.JsonSave(about))
         metrics = {"score": _UNSCORED if score is None else score} if self._scored else None
         self._manager.save(step, args=items, metrics=metrics)
 
@@ -85,14 +105,70 @@ class Checkpoints:
             like: shapes, dtypes and shardings, in a state's structure.
 
         Raises:
-            ValueError: for a checkpoint of another format.
+            ValueError: for a checkpoint of another configuration.
         """
         items = ocp.args.Composite(format=ocp.args.JsonRestore())
-        found = self._manager.restore(step, args=items)["format"]["format"]
-        require(found == FORMAT, "checkpoint format", found, f"{FORMAT} ({self._manager.directory / str(step)})")
+        for name, value in self._manager.restore(step, args=items)["format"]["config"].items():
+            found = self._config.get(name)
+            require(found == value, name, found, f"{value!r}, as in {self._directory / str(step)}")
         items = ocp.args.Composite(state=ocp.args.StandardRestore(like))
         return self._manager.restore(step, args=items)["state"]
+
+    def _check(self, writable: bool) -> None:
+        """Looks at all checkpoints, before anyone else does."""
+        if jax.process_index() == 0 and self._directory.exists():
+            for path in self._directory.iterdir():
+                if path.name.isdigit() and (reason := _damage(path)):
+                    message = f"checkpoint must be as it was written, got {str(path)!r}: {reason}"
+                    if not writable:
+                        raise ValueError(f"{message}; with --resume, the run goes on from the one before")
+                    logging.getLogger("jaxvae").warning("%s; put aside", message)
+                    _put_aside(path, self._directory.with_name(DAMAGED))
+        multihost_utils.sync_global_devices("checkpoints are checked")
+
+    def _add_digests(self) -> None:
+        """Called when all is written, just before the checkpoint appears under its name."""
+        if jax.process_index() == 0:
+            (path,) = self._directory.glob(f"{self._saving}.*tmp*")
+            write_atomically(path / _DIGESTS, json.dumps(_digests(path), indent=1) + "\n")
 
 
 def _score(metrics: Mapping[str, float]) -> float:
     return metrics["score"] if math.isfinite(metrics["score"]) else _UNSCORED
+
+
+def _digests(checkpoint: Path) -> dict[str, str]:
+    """SHA-256 by name, of all files in a checkpoint's folders; those beside them are orbax' notes on its writing."""
+    found = {}
+    for path in sorted(checkpoint.glob("*/**/*")):
+        if path.is_file():
+            with path.open("rb") as file:
+                found[str(path.relative_to(checkpoint))] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
+
+
+def _damage(checkpoint: Path) -> str | None:
+    """What is wrong with a checkpoint, if anything; raises for one of another format."""
+    wanted, found = _json(checkpoint / _DIGESTS), _digests(checkpoint)
+    about = _json(checkpoint / "format" / "metadata")
+    if isinstance(about, dict) and wanted in (None, found):  # older formats have no digests
+        require(about.get("format") == FORMAT, "checkpoint format", about.get("format"), f"{FORMAT} ({checkpoint})")
+    if wanted == found:
+        return None
+    wanted = wanted if isinstance(wanted, dict) else {}
+    differing = {name for name in {*wanted, *found} if wanted.get(name) != found.get(name)}
+    return f"{min(differing) if wanted else _DIGESTS} is damaged"
+
+
+def _json(path: Path) -> Any:
+    """What a file says, or None where it can't be read."""
+    try:
+        return json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def _put_aside(path: Path, aside: Path) -> None:
+    aside.mkdir(exist_ok=True)
+    taken = sum(1 for other in aside.iterdir() if other.name.split("-")[0] == path.name)
+    path.replace(aside / (f"{path.name}-{taken + 1}" if taken else path.name))

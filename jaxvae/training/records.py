@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import json
+import logging
 import math
 import platform
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from typing import Any
 import jax
 
 from jaxvae._version import __version__
-from jaxvae.files import write_atomically
+from jaxvae.files import naming, write_atomically
 
 CONFIG, VERSIONS, METRICS = "config.json", "versions.json", "metrics.jsonl"
 CHECKPOINTS = "checkpoints"
@@ -33,11 +34,20 @@ def versions() -> dict[str, str]:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The records of a ``metrics.jsonl``, one per epoch; a last line that was cut off is left out."""
-    if not path.exists():
-        return []
-    whole = path.read_text().split("\n")[:-1]
-    return [json.loads(line) for line in whole]
+    """The records of a ``metrics.jsonl``, one per epoch; a last line that was cut off is left out.
+
+    Raises:
+        ValueError: for a line that isn't a record.
+    """
+    whole = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+    records = []
+    for number, line in enumerate(whole, 1):
+        try:
+            record = json.loads(line)
+            records.append({**record, "epoch": int(record["epoch"])})
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(f"{path}, line {number}, must be an epoch's record, got {line[:40]!r}") from error
+    return records
 
 
 class MetricsLog:
@@ -50,18 +60,21 @@ class MetricsLog:
     """
 
     def __init__(self, path: Path, epoch: int, tensorboard: Path | None = None) -> None:
-        self.records = [record for record in read_metrics(path) if record["epoch"] <= epoch]
-        write_atomically(path, "".join(_line(record) for record in self.records))
-        self._file = path.open("a")
+        records = [record for record in read_metrics(path) if record["epoch"] <= epoch]
+        missing = {*range(1, epoch + 1)} - {record["epoch"] for record in records}
+        if missing:
+            logging.getLogger("jaxvae").warning("%s lacks %d of the first %d epochs", path, len(missing), epoch)
+        write_atomically(path, "".join(_line(record) for record in records))
+        self._path, self._file = path, path.open("a")
         self._writer = None
         if tensorboard is not None:
             self._writer = _summary_writer(tensorboard)
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Writes one epoch's record."""
-        self.records.append(dict(record))
-        self._file.write(_line(record))
-        self._file.flush()
+        with naming(self._path):
+            self._file.write(_line(record))
+            self._file.flush()
         if self._writer is not None:
             for name, value in record.items():
                 self._writer.add_scalar(name, value, record["step"])
@@ -72,7 +85,8 @@ class MetricsLog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        with naming(self._path):
+            self._file.close()
         if self._writer is not None:
             self._writer.close()
 

@@ -4,8 +4,8 @@ import dataclasses
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -16,7 +16,7 @@ import numpy as np
 from jax import Array
 from jax.experimental import multihost_utils
 
-from jaxvae.files import write_atomically
+from jaxvae.files import entries, only_writer, write_atomically
 from jaxvae.likelihoods import Bernoulli
 from jaxvae.training import guard, records
 from jaxvae.training.checkpoint import Checkpoints
@@ -93,7 +93,7 @@ def train(
         resume: whether to go on from the last checkpoint, if there is one.
         tensorboard: whether to write TensorBoard's event files, too.
         watch: given the step to begin with, the context in which training is observed.
-        stop: asked now and then; once it answers True, the run is saved and ended.
+        stop: asked now and then; once it answers True, in any process, the run is saved and ended.
 
     Returns:
         Whether training is complete; False when it was stopped.
@@ -102,11 +102,8 @@ def train(
         ValueError: for a directory in use, or that of a run with another configuration.
         NonFiniteError: where ``config.max_skipped`` updates in a row weren't finite.
     """
-    config = experiment.config
-    if jax.process_index() == 0:
-        prepare_directory(config, out, resume)
-    multihost_utils.sync_global_devices("the directory is there")
-    with Checkpoints(out / records.CHECKPOINTS, scored="validation" in experiment.scored) as checkpoints:
+    config, stop = experiment.config, _agreed(stop)
+    with _prepared(config, out, resume), _checkpoints(experiment, out) as checkpoints:
         progress = _begin(experiment, checkpoints)
         begun = int(progress.state.step)
         epoch = begun // experiment.steps_per_epoch
@@ -131,6 +128,13 @@ def train(
     return True
 
 
+def _agreed(stop: Callable[[], bool]) -> Callable[[], bool]:
+    """Whether any of several processes wants to stop; a signal may reach them at different steps, or one of them."""
+    if jax.process_count() == 1:
+        return stop
+    return lambda: bool(np.any(multihost_utils.process_allgather(np.asarray(stop()))))
+
+
 def _log(out: Path, epoch: int, tensorboard: bool) -> AbstractContextManager[records.MetricsLog | _Silence]:
     """The run's log; the first of several processes alone writes it."""
     if jax.process_index():
@@ -138,10 +142,16 @@ def _log(out: Path, epoch: int, tensorboard: bool) -> AbstractContextManager[rec
     return records.MetricsLog(out / records.METRICS, epoch, out / "tensorboard" if tensorboard else None)
 
 
+def _checkpoints(experiment: Experiment, out: Path, *, writable: bool = True) -> Checkpoints:
+    config, scored = json.loads(experiment.config.to_json()), "validation" in experiment.scored
+    return Checkpoints(out / records.CHECKPOINTS, config, scored=scored, writable=writable)
+
+
 def _begin(experiment: Experiment, checkpoints: Checkpoints) -> Progress:
     """From the last checkpoint, or from the beginning."""
     if checkpoints.last is not None:
-        return checkpoints.restore(checkpoints.last, _abstract(experiment))
+        progress: Progress = checkpoints.restore(checkpoints.last, _abstract(experiment))
+        return progress
     return jax.jit(lambda: _initial(experiment), out_shardings=replicated(experiment.mesh))()
 
 
@@ -194,24 +204,38 @@ def _validation(experiment: Experiment, state: TrainState) -> dict[str, float]:
     return {f"validation_{name}": value for name, value in encode(run, "validation").summary().items()}
 
 
-def prepare_directory(config: TrainConfig, out: Path, resume: bool) -> None:
-    """Makes a run's directory with its configuration, or checks that it is there to be resumed.
+@contextmanager
+def _prepared(config: TrainConfig, out: Path, resume: bool) -> Iterator[None]:
+    """Keeps other writers out of a run's directory, which is made with its configuration, or checked.
+
+    Of several processes, the first does it for all.
 
     Raises:
-        ValueError: for a directory in use, or one with another configuration.
+        ValueError: for a directory in use, or one with another configuration; before anything is written.
     """
+    with ExitStack() as stack:
+        if jax.process_index() == 0:
+            _require_own(config, out, resume)
+            stack.enter_context(only_writer(out))
+            if _require_own(config, out, resume):  # again, now that nobody else writes
+                write_atomically(out / records.VERSIONS, json.dumps(records.versions(), indent=1) + "\n")
+                write_atomically(out / records.CONFIG, config.to_json())
+        multihost_utils.sync_global_devices("the directory is there")
+        yield
+
+
+def _require_own(config: TrainConfig, out: Path, resume: bool) -> bool:
+    """Whether a run begins in this directory, rather than goes on there; raises where neither is allowed."""
     path = out / records.CONFIG
     if resume and path.exists():
         found = dataclasses.asdict(read_config(path))
         for name, value in dataclasses.asdict(config).items():
             require(found[name] == value, name, value, f"{found[name]!r}, as in {path}")
-        return
+        return False
     require(not out.exists() or out.is_dir(), "out", str(out), "a directory")
-    others = [entry.name for entry in out.iterdir() if entry.name != records.VERSIONS] if out.exists() else []
-    require(not others, "out", str(out), "a new or empty directory; or, to resume, that of a run")
-    out.mkdir(parents=True, exist_ok=True)
-    write_atomically(out / records.VERSIONS, json.dumps(records.versions(), indent=1) + "\n")
-    write_atomically(path, config.to_json())
+    free = entries(out) <= {records.VERSIONS}
+    require(free, "out", str(out), "a new or empty directory; or, to resume, that of a run")
+    return True
 
 
 def load_run(out: Path, *, best: bool = True) -> Run:
@@ -236,8 +260,7 @@ def load_state(out: Path) -> TrainState:
 def _restore(out: Path, best: bool) -> tuple[Experiment, TrainState]:
     require((out / records.CONFIG).exists(), "run", str(out), f"a directory with a {records.CONFIG}")
     experiment = make_experiment(read_config(out / records.CONFIG))
-    scored = "validation" in experiment.scored
-    with Checkpoints(out / records.CHECKPOINTS, scored=scored, writable=False) as checkpoints:
+    with _checkpoints(experiment, out, writable=False) as checkpoints:
         step = checkpoints.best if best else checkpoints.last
         require(step is not None, "run", str(out), "a run with a checkpoint")
         assert step is not None

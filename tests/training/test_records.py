@@ -30,10 +30,25 @@ def test_epochs_after_the_checkpoint_are_dropped_on_resuming(tmp_path):
         file.write('{"epoch": 4, "el')  # cut off by a kill
     assert [r["epoch"] for r in records.read_metrics(path)] == [1, 2, 3]
     with records.MetricsLog(path, 2) as log:
-        assert [r["epoch"] for r in log.records] == [1, 2]
+        assert [r["epoch"] for r in records.read_metrics(path)] == [1, 2]
         log.append(record(3, again=1.0))
     assert records.read_metrics(path)[-1] == record(3, again=1.0)
     assert len(path.read_text().splitlines()) == 3
+
+
+def test_lost_epochs_are_said_to_be(tmp_path, caplog):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(json.dumps(record(1)) + "\n" + json.dumps(record(4)) + "\n")
+    with records.MetricsLog(path, 4):
+        assert f"{path} lacks 2 of the first 4 epochs" in caplog.text
+
+
+@pytest.mark.parametrize("line", ["", "{", "[]", '{"step": 3}', '{"epoch": "many"}', "\ud800"])
+def test_what_is_no_record_is_refused(tmp_path, line):
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(json.dumps(record(1)).encode() + b"\n" + line.encode(errors="surrogatepass") + b"\n")
+    with pytest.raises(ValueError, match=r"metrics.jsonl, line 2, must be an epoch's record, got"):
+        records.read_metrics(path)
 
 
 def test_what_is_not_finite_is_null(tmp_path):

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from jaxvae import training
+from jaxvae.files import entries
 from jaxvae.training import TrainConfig, config_from_mapping, make_experiment
+from jaxvae.training.devices import data_mesh, one_device
 from jaxvae.training.run import load_state
 
 TINY = {"latents": 2, "hidden": (8,), "epochs": 4, "evaluate_every": 2, "batch_size": 80}
@@ -61,7 +63,7 @@ def alone(tmp_path_factory):
 
 
 def test_a_run_leaves_its_files(alone):
-    assert {p.name for p in alone.iterdir()} == {"config.json", "versions.json", "metrics.jsonl", "checkpoints"}
+    assert entries(alone) == {"config.json", "versions.json", "metrics.jsonl", "checkpoints"}
     assert training.read_config(alone / "config.json") == config_from_mapping(TINY)
     records = training.read_metrics(alone / "metrics.jsonl")
     assert [r["epoch"] for r in records] == [1, 2, 3, 4]
@@ -196,3 +198,18 @@ def test_a_config_in_a_file_is_a_run(alone, tmp_path):
     assert isinstance(config, TrainConfig)
     training.train(make_experiment(config), tmp_path / "again")
     assert final(tmp_path / "again") == final(alone)
+
+
+def test_a_run_moves_between_one_device_and_eight(alone, tmp_path):
+    config = config_from_mapping(TINY)
+    meshes = {"eight": data_mesh(config.batch_size), "one": one_device()}
+    assert meshes["eight"].size == 8
+    for name, then in (("eight", "one"), ("one", "eight")):
+        watcher = Watcher(32)
+        begun = make_experiment(config, meshes[name])
+        assert not training.train(begun, tmp_path / name, watch=lambda s, w=watcher: nullcontext(w), stop=watcher.stop)
+        assert training.train(make_experiment(config, meshes[then]), tmp_path / name, resume=True)
+        for found, wanted in zip(timeless(tmp_path / name), timeless(alone), strict=True):
+            assert found == pytest.approx(wanted, rel=1e-4)
+        for a, b in zip(*(jax.tree.leaves(load_state(out).params) for out in (tmp_path / name, alone)), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)  # 64 steps, whose sums are in another order

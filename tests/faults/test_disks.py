@@ -1,0 +1,73 @@
+"""Disks that are full, directories that can't be written, clocks that go backwards, two writers."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from benchmarks import kills
+from jaxvae.cli import main
+from jaxvae.files import entries, only_writer
+
+FLAGS = ("--latents", "2", "--hidden", "8", "--epochs", "2", "--batch-size", "80", "--samples", "1")
+
+
+SMALL_FILES = ("sh", "-c", 'ulimit -f 16 && exec "$@"', "sh")  # of 512 bytes: how a quota or a full disk looks
+
+
+def refusal(*argv: str, wrapper: tuple[str, ...] = ()) -> str:
+    """What a command that is refused says, which is to be one line."""
+    command = [*wrapper, sys.executable, "-m", "jaxvae", *argv]
+    environment = {**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
+    end = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert end.returncode == 2, end.stderr
+    lines = [line for line in end.stderr.splitlines() if not line.startswith("epoch ")]
+    assert len(lines) == 1, end.stderr
+    assert lines[0].startswith("jaxvae: error: ")
+    return lines[0]
+
+
+def test_a_full_disk_is_said_and_the_run_goes_on_once_there_is_room(tmp_path):
+    message = refusal("train", *FLAGS, "--out", "run", wrapper=SMALL_FILES)
+    assert "run/checkpoints/" in message
+    assert "File too large" in message
+    for out in ("alone", "run"):
+        assert main(["train", *FLAGS, "--resume", "--out", out]) == 0
+    assert kills.result("train", Path("run")) == kills.result("train", Path("alone"))
+
+
+def test_a_directory_that_cannot_be_written_is_said(tmp_path):
+    Path("closed").mkdir(mode=0o555)
+    wrapper = ()
+    if os.geteuid() == 0:  # who may write everywhere, unless it can't
+        if not shutil.which("setpriv"):
+            pytest.skip("root may write everywhere, and there is no setpriv to stop it")
+        wrapper = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
+    message = refusal("train", *FLAGS, "--out", "closed/run", wrapper=wrapper)
+    assert message == "jaxvae: error: out must be a directory to write to, got 'closed/run' (Permission denied)"
+
+
+def test_a_clock_that_goes_backwards_changes_nothing(monkeypatch, tmp_path):
+    assert main(["train", *FLAGS, "--out", "alone"]) == 0
+    now = iter(range(2_000_000_000, 0, -3600))
+    monkeypatch.setattr(time, "time", lambda: float(next(now)))
+    assert main(["train", *FLAGS, "--epochs", "2", "--out", "run"]) == 0
+    for path in Path("run/checkpoints").iterdir():
+        os.utime(path, (4e9, 4e9))
+    shutil.rmtree("run/checkpoints/32")  # as if killed before the end
+    assert main(["train", "--resume", "--out", "run"]) == 0
+    assert kills.result("train", Path("run")) == kills.result("train", Path("alone"))
+
+
+@pytest.mark.parametrize("command", ["train", "compare"])
+def test_a_second_writer_is_kept_out(command, capsys, tmp_path):
+    with only_writer(Path("run")):
+        assert main([command, *FLAGS, "--out", "run"]) == 2
+    assert capsys.readouterr().err == (
+        "jaxvae: error: out must be a directory that no other process writes to, got 'run', which one does\n"
+    )
+    assert entries(Path("run")) == set()
