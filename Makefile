@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: compare test lint types pytest docs build clean
+.PHONY: compare test lint types pytest test-all docs build clean
 
 compare: $(VENV)/.installed  ## The study on what the package brings along: every parameterization, handwritten digits.
 	$(BIN)/jaxvae compare
@@ -19,8 +19,12 @@ types: $(VENV)/.installed-test
 pytest: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -n auto jaxvae tests
 
-docs: $(VENV)/.installed-test  ## Rewrites the generated pages.
+test-all: $(VENV)/.installed-test  ## The tests under every supported Python and JAX; SKIP_MISSING=1 goes without Pythons not on PATH.
+	$(BIN)/tox $(if $(SKIP_MISSING),--skip-missing-interpreters true)
+
+docs: $(VENV)/.installed-docs  ## Rewrites the generated pages, and builds the site in site/.
 	$(BIN)/python -m benchmarks.ranges
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 build: $(VENV)/.installed-test  ## sdist and wheel.
 	$(BIN)/python -m build
@@ -35,5 +39,10 @@ $(VENV)/.installed-test: setup.cfg setup.py
 	$(BIN)/python -m pip install --quiet --editable ".[test]"
 	touch $@ $(VENV)/.installed
 
+$(VENV)/.installed-docs: setup.cfg setup.py
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable ".[docs]"
+	touch $@ $(VENV)/.installed
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info runs explained
+	rm -rf $(VENV) .venv-all build dist site *.egg-info runs explained

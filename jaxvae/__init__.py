@@ -21,6 +21,7 @@ from jaxvae.chains import SoftClip as SoftClip
 from jaxvae.chains import TanhClip as TanhClip
 from jaxvae.contract import Report as Report
 from jaxvae.contract import check_parameterization as check_parameterization
+from jaxvae.diagnosis import diagnose as diagnose
 from jaxvae.gaussian import Fisher as Fisher
 from jaxvae.gaussian import Gaussian as Gaussian
 from jaxvae.gaussian import convert as convert
@@ -37,6 +38,18 @@ from jaxvae.gaussian import product as product
 from jaxvae.gaussian import reparameterize as reparameterize
 from jaxvae.gaussian import sample as sample
 from jaxvae.gaussian import wasserstein2 as wasserstein2
+from jaxvae.interop import convert_head as convert_head
+from jaxvae.interop import convert_head_params as convert_head_params
+from jaxvae.interop import from_bijector as from_bijector
+from jaxvae.interop import from_distrax as from_distrax
+from jaxvae.interop import from_moments as from_moments
+from jaxvae.interop import from_numpyro as from_numpyro
+from jaxvae.interop import from_tfp as from_tfp
+from jaxvae.interop import load_safetensors as load_safetensors
+from jaxvae.interop import save_safetensors as save_safetensors
+from jaxvae.interop import to_distrax as to_distrax
+from jaxvae.interop import to_numpyro as to_numpyro
+from jaxvae.interop import to_tfp as to_tfp
 from jaxvae.multivariate import CholeskyGaussian as CholeskyGaussian
 from jaxvae.multivariate import LowRankGaussian as LowRankGaussian
 from jaxvae.natural import natural_gradient as natural_gradient
