@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: compare test lint types pytest test-all docs build clean
+.PHONY: compare test lint types pytest test-all nightly docs build clean
 
 compare: $(VENV)/.installed  ## The study on what the package brings along: every parameterization, handwritten digits.
 	$(BIN)/jaxvae compare
@@ -22,12 +22,27 @@ pytest: $(VENV)/.installed-test
 test-all: $(VENV)/.installed-test  ## The tests under every supported Python and JAX; SKIP_MISSING=1 goes without Pythons not on PATH.
 	$(BIN)/tox $(if $(SKIP_MISSING),--skip-missing-interpreters true)
 
+nightly: $(VENV)/.installed-test  ## What takes hours: numbers under stress, a million steps, kills, damage, bad input.
+	$(BIN)/python -m benchmarks.stress
+	$(BIN)/python -m benchmarks.endurance
+	$(BIN)/python -m benchmarks.kills train --kills 150 --epochs 60
+	$(BIN)/python -m benchmarks.kills compare --kills 50 --epochs 3
+	$(BIN)/python -m benchmarks.corruptions
+	$(BIN)/python -m benchmarks.fuzz
+
 docs: $(VENV)/.installed-docs  ## Rewrites the generated pages, and builds the site in site/.
 	$(BIN)/python -m benchmarks.ranges
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-build: $(VENV)/.installed-test  ## sdist and wheel.
+build: $(VENV)/.installed-test  ## sdist and wheel; each is installed by itself, and tried.
+	rm -rf build dist
 	$(BIN)/python -m build
+	for package in dist/*; do \
+		rm -rf build/smoke && $(PYTHON) -m venv build/smoke && \
+		build/smoke/bin/pip install --quiet $$package && \
+		build/smoke/bin/jaxvae train --epochs 2 --out build/smoke/run && \
+		build/smoke/bin/jaxvae diagnose build/smoke/run || exit 1; \
+	done
 
 $(VENV)/.installed: setup.cfg setup.py
 	$(PYTHON) -m venv $(VENV)

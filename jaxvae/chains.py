@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxvae import special
+from jaxvae.arguments import make_floats
 from jaxvae.transforms import Abs, Interval, Square, Transform, number, require, scaled
 
 
@@ -46,6 +47,7 @@ class Affine(Clip):
     range = Interval(-math.inf, math.inf)
 
     def __post_init__(self) -> None:
+        make_floats(self)
         require(0 < self.scale < math.inf, "Affine.scale", self.scale, "positive and finite")
         require(math.isfinite(self.shift), "Affine.shift", self.shift, "finite")
 
@@ -68,6 +70,7 @@ class HardClip(Clip):
     high: float = math.inf
 
     def __post_init__(self) -> None:
+        make_floats(self)
         require(self.low < self.high, "HardClip.low", self.low, f"below high = {self.high!r}")
 
     @property
@@ -93,6 +96,7 @@ class TanhClip(Clip):
     bound: float = 5.0
 
     def __post_init__(self) -> None:
+        make_floats(self)
         require(0 < self.bound < math.inf, "TanhClip.bound", self.bound, "positive and finite")
 
     @property
@@ -121,6 +125,7 @@ class SoftClip(Clip):
     high: float = math.inf
 
     def __post_init__(self) -> None:
+        make_floats(self)
         require(self.low < self.high, "SoftClip.low", self.low, f"below high = {self.high!r}")
 
     @property
@@ -167,6 +172,7 @@ class Floor:
     low: float
 
     def __post_init__(self) -> None:
+        make_floats(self)
         require(0 < self.low < math.inf, "Floor.low", self.low, "positive and finite")
 
     def log_forward(self, log_g: Array) -> Array:

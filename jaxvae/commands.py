@@ -66,6 +66,7 @@ def explain(args: argparse.Namespace) -> int:
 
 def train(args: argparse.Namespace) -> int:
     """``jaxvae train``."""
+    _join(args)  # before signals are noted: JAX would take SIGTERM for itself
     with process.signals() as stopped:
         process.use_compilation_cache()
         import jax
@@ -74,7 +75,6 @@ def train(args: argparse.Namespace) -> int:
         from jaxvae.progress import Progress
         from jaxvae.training.oracle import gap
 
-        _join(args)
         config, out = _configuration(args)
         experiment = training.make_experiment(config)
         alone, first = jax.process_count() == 1, jax.process_index() == 0
@@ -86,7 +86,8 @@ def train(args: argparse.Namespace) -> int:
             experiment, out, resume=args.resume, tensorboard=args.tensorboard, stop=lambda: bool(stopped), **watch
         )
     if not complete:
-        print(f"stopped and saved; to go on: jaxvae train --resume --out {out}")
+        if first:
+            print(f"stopped and saved; to go on: jaxvae train --resume --out {out}")
         return STOPPED
     if alone:
         run = training.load_run(out)

@@ -18,6 +18,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxvae import special
+from jaxvae.arguments import require_broadcast, require_real, require_sizes, shown
 from jaxvae.parameterizations import Parameterization, log_variance
 
 _LOG_2PI = math.log(2 * math.pi)
@@ -47,9 +48,10 @@ class Gaussian:
     parameterization: Parameterization = log_variance
 
     def __post_init__(self) -> None:
-        _require_parameterization(self.parameterization)
+        require_parameterization(self.parameterization)
         for name in ("loc", "raw"):
             x = getattr(self, name)
+            require_real(**{f"Gaussian.{name}": x})
             # A Python number takes the other's dtype.
             dtype = jnp.result_type(self.loc, self.raw) if isinstance(x, int | float) else jnp.result_type(x)
             dtype = dtype if jnp.issubdtype(dtype, jnp.floating) else special.compute_dtype(dtype)
@@ -108,16 +110,27 @@ class Gaussian:
         return self.parameterization.precision(_full_raw(self))
 
 
-def _require_parameterization(x: object) -> None:
+def require_parameterization(x: object) -> None:
+    """Raises TypeError for what isn't one."""
     if not isinstance(x, Parameterization):
-        raise TypeError(f"parameterization must be a Parameterization, got {x!r}")
+        raise TypeError(f"parameterization must be a Parameterization, got {shown(x)}")
 
 
-def _require_gaussian(*xs: object) -> None:
-    """One of correlated elements has a loc and a raw, too, but they aren't all there is to it."""
-    for x in xs:
+def require_gaussian(**xs: object) -> None:
+    """Raises TypeError for what isn't one; the shapes of several must broadcast.
+
+    One of correlated elements has a loc and a raw, too, but they aren't all there is to it.
+    """
+    for name, x in xs.items():
         if not isinstance(x, Gaussian):
-            raise TypeError(f"this is for a Gaussian of independent elements, got a {type(x).__name__}")
+            raise TypeError(f"{name} must be a Gaussian of independent elements, got a {type(x).__name__}")
+    require_broadcast(**{name: x.shape for name, x in xs.items() if isinstance(x, Gaussian)})
+
+
+def _require_points(q: Gaussian, **points: ArrayLike) -> None:
+    require_gaussian(q=q)
+    require_real(**points)
+    require_broadcast(q=q.shape, **{name: jnp.shape(x) for name, x in points.items()})
 
 
 def _aligned(*arrays: ArrayLike) -> list[Array]:
@@ -142,7 +155,7 @@ def reparameterize(q: Gaussian, noise: ArrayLike) -> Array:
     Returns:
         An array of the broadcast shape and of q's dtype, differentiable in ``q`` and ``noise``.
     """
-    _require_gaussian(q)
+    _require_points(q, noise=noise)
     mean, std, noise = _aligned(q.mean, q.std, noise)
     return (mean + std * noise).astype(q.dtype)
 
@@ -163,6 +176,8 @@ def sample(key: Array, q: Gaussian, shape: tuple[int, ...] = ()) -> Array:
     >>> sample(jax.random.key(0), Gaussian(jnp.zeros((2, 3)), jnp.zeros(3)), shape=(5,)).shape
     (5, 2, 3)
     """
+    require_gaussian(q=q)
+    require_sizes(shape=shape)
     dtype = special.compute_dtype(q.loc, q.raw)
     return reparameterize(q, jax.random.normal(key, (*shape, *q.shape), dtype))
 
@@ -182,7 +197,7 @@ def kl_divergence(q: Gaussian, p: Gaussian | None = None) -> Array:
     Returns:
         An array of the broadcast shape, float32 or float64.
     """
-    _require_gaussian(q, q if p is None else p)
+    require_gaussian(q=q, p=q if p is None else p)
     if p is None:
         mean, raw = _aligned(q.mean, q.raw)
         return _scale_cost_to_standard(q.parameterization, raw) + mean * (mean / 2)
@@ -242,20 +257,27 @@ def log_prob(q: Gaussian, x: ArrayLike) -> Array:
     Returns:
         An array of the broadcast shape, float32 or float64.
     """
-    _require_gaussian(q)
+    _require_points(q, x=x)
     x, loc, raw = _aligned(x, q.loc, q.raw)
     return -q.parameterization.half_square(x, loc, raw) - q.parameterization.log_std(raw) - _LOG_2PI / 2
 
 
+def standard_log_prob(z: ArrayLike) -> Array:
+    """log N(z; 0, 1) = -½ z² - ½ log 2π, in nats, elementwise."""
+    require_real(z=z)
+    (z,) = _aligned(z)
+    return -z * (z / 2) - _LOG_2PI / 2
+
+
 def entropy(q: Gaussian) -> Array:
     """H(q) = log σ + ½ log(2πe), in nats, elementwise."""
-    _require_gaussian(q)
+    require_gaussian(q=q)
     return q.log_std + (1 + _LOG_2PI) / 2
 
 
 def cross_entropy(q: Gaussian, p: Gaussian) -> Array:
     """-E_q[log p] = ½ (σ_q²/σ_p² + (mean_q - mean_p)²/σ_p²) + log σ_p + ½ log 2π, in nats, elementwise."""
-    _require_gaussian(q, p)
+    require_gaussian(q=q, p=p)
     rho, distance = _compare(q, p)
     log_std = _aligned(p.log_std, rho)[0]
     ratio = special.exp(rho)
@@ -303,6 +325,7 @@ def wasserstein2(q: Gaussian, p: Gaussian) -> Array:
     Over event axes, the distance of the diagonal Gaussians is the root of the sum of squares; as a loss take the
     sum of squares itself, which has a gradient where q = p.
     """
+    require_gaussian(q=q, p=p)
     rho, _ = _compare(q, p)
     largest = float(np.finfo(rho.dtype).max)
     std_q, std_p, mean_q, mean_p = _aligned(jnp.minimum(q.std, largest), jnp.minimum(p.std, largest), q.mean, p.mean)
@@ -323,7 +346,7 @@ def fisher(q: Gaussian) -> Fisher:
     diag(1/σ², 2 gain²) with gain = d log σ / d raw; in the natural parameterization the mean moves with raw,
     and the metric has a cross term.
     """
-    _require_gaussian(q)
+    require_gaussian(q=q)
     loc, raw = _aligned(q.loc, q.raw)
     by_loc, by_raw = q.parameterization.mean_slopes(loc, raw)
     gain = q.parameterization.log_std_gain(raw)
@@ -332,6 +355,7 @@ def fisher(q: Gaussian) -> Fisher:
 
 def natural_parameters(q: Gaussian) -> tuple[Array, Array]:
     """(η₁, η₂) = (mean/σ², -1/(2σ²)), elementwise."""
+    require_gaussian(q=q)
     loc, raw = _aligned(q.loc, q.raw)
     inverse = 1 / q.std
     return q.parameterization.precision_weighted_mean(loc, raw), -inverse * (inverse / 2)
@@ -339,6 +363,7 @@ def natural_parameters(q: Gaussian) -> tuple[Array, Array]:
 
 def expectation_parameters(q: Gaussian) -> tuple[Array, Array]:
     """(E[x], E[x²]) = (mean, mean² + σ²), elementwise."""
+    require_gaussian(q=q)
     mean = q.mean
     return mean, jnp.square(mean) + q.variance
 
@@ -352,7 +377,9 @@ def from_natural_parameters(
         ValueError: outside ``jit`` where η₂ is not negative, or σ out of the parameterization's range; inside
             ``jit`` the result is NaN there.
     """
-    dtype = Gaussian(jnp.asarray(eta1), jnp.asarray(eta2)).dtype
+    require_real(eta1=eta1, eta2=eta2)
+    require_broadcast(eta1=jnp.shape(eta1), eta2=jnp.shape(eta2))
+    dtype = Gaussian(eta1, eta2).dtype  # type: ignore[arg-type]
     eta1, eta2 = _aligned(eta1, eta2)
     try:
         if not jnp.all(eta2 < 0):
@@ -363,7 +390,7 @@ def from_natural_parameters(
 
 
 def _from_moments(mean: Array, log_std: Array, parameterization: Parameterization, dtype: jnp.dtype) -> Gaussian:
-    _require_parameterization(parameterization)
+    require_parameterization(parameterization)
     raw = parameterization.raw_from_log_std(log_std)
     return Gaussian(parameterization.loc_from_mean(mean, raw).astype(dtype), raw.astype(dtype), parameterization)
 
@@ -374,6 +401,8 @@ def convert(q: Gaussian, parameterization: Parameterization) -> Gaussian:
     Raises:
         ValueError: outside ``jit`` where q's σ is out of the new range; inside ``jit``, raw is NaN there.
     """
+    require_gaussian(q=q)
+    require_parameterization(parameterization)
     if parameterization == q.parameterization:
         return q
     return _from_moments(q.mean, q.log_std, parameterization, q.dtype)
@@ -393,10 +422,13 @@ def product(*factors: Gaussian, parameterization: Parameterization | None = None
     """
     if not factors:
         raise ValueError("product needs at least one Gaussian, got none")
+    require_gaussian(**{f"factors[{i}]": factor for i, factor in enumerate(factors)})
     log_precisions = jnp.stack(_aligned(*(-2 * f.log_std for f in factors)))  # (factors, ...)
     means = jnp.stack(_aligned(*(f.mean for f in factors)))
     # About the first mean, so that equal means stay equal and their slopes don't cancel.
     mean = means[0] + jnp.sum(jax.nn.softmax(log_precisions, axis=0) * (means - means[:1]), axis=0)
     log_std = -jax.nn.logsumexp(log_precisions, axis=0) / 2
     dtype = jnp.result_type(*(f.dtype for f in factors))
-    return _from_moments(mean, log_std, parameterization or factors[0].parameterization, dtype)
+    return _from_moments(
+        mean, log_std, factors[0].parameterization if parameterization is None else parameterization, dtype
+    )

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxvae import special
-from jaxvae.gaussian import Gaussian
+from jaxvae.gaussian import Gaussian, require_gaussian
 
 
 def natural_gradient(q: Gaussian, gradient: Gaussian) -> Gaussian:
@@ -38,6 +38,7 @@ def natural_gradient(q: Gaussian, gradient: Gaussian) -> Gaussian:
     >>> natural_gradient(q, Gaussian(jnp.ones(2), jnp.ones(2))).raw.tolist()  # gain ½
     [2.0, 2.0]
     """
+    require_gaussian(q=q, gradient=gradient)
     leaves = (q.loc, q.raw, gradient.loc, gradient.raw)
     shapes = [x.shape for x in leaves]
     if len(set(shapes)) > 1:
@@ -73,6 +74,7 @@ def precondition(q: Gaussian) -> Gaussian:
     >>> float(jax.grad(lambda raw: precondition(Gaussian(0.0, raw)).raw)(0.0))
     2.0
     """
+    require_gaussian(q=q)
     loc, raw = (jnp.broadcast_to(x, q.shape) for x in (q.loc, q.raw))
     return _precondition(Gaussian(loc, raw, q.parameterization))
 

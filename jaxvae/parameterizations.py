@@ -23,6 +23,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxvae import special
+from jaxvae.arguments import require_broadcast, require_real
 from jaxvae.chains import Affine, Chain, Clip, Floor, HardClip, SoftClip, TanhClip
 from jaxvae.transforms import (
     Abs,
@@ -50,8 +51,10 @@ _ABSTRACT = {name: vars(Transform)[name] for name in ("forward", "inverse", "ran
 """What a transform has to give itself."""
 
 
-def _computed(raw: ArrayLike) -> Array:
-    return jnp.asarray(raw, special.compute_dtype(raw))
+def _computed(**argument: ArrayLike) -> Array:
+    require_real(**argument)
+    (x,) = argument.values()
+    return jnp.asarray(x, special.compute_dtype(x))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,9 +80,8 @@ class Parameterization:
     source: str = dataclasses.field(default="", compare=False)
 
     def __post_init__(self) -> None:
-        require(
-            self.quantity in QUANTITIES, "Parameterization.quantity", self.quantity, " or ".join(map(repr, QUANTITIES))
-        )
+        known = isinstance(self.quantity, str) and self.quantity in QUANTITIES
+        require(known, "Parameterization.quantity", self.quantity, " or ".join(map(repr, QUANTITIES)))
         needed = (
             "forward",
             "log_forward",
@@ -115,45 +117,49 @@ class Parameterization:
 
     def log_std(self, raw: ArrayLike) -> Array:
         """log σ, right also where σ itself under- or overflows."""
-        return self.exponent * self.transform.log_forward(_computed(raw))
+        return self.exponent * self.transform.log_forward(_computed(raw=raw))
 
     def std(self, raw: ArrayLike) -> Array:
         """σ."""
-        return self.transform.power(_computed(raw), self.exponent)
+        return self.transform.power(_computed(raw=raw), self.exponent)
 
     def variance(self, raw: ArrayLike) -> Array:
         """σ²."""
-        return self.transform.power(_computed(raw), 2 * self.exponent)
+        return self.transform.power(_computed(raw=raw), 2 * self.exponent)
 
     def precision(self, raw: ArrayLike) -> Array:
         """1/σ²."""
-        return self.transform.power(_computed(raw), -2 * self.exponent)
+        return self.transform.power(_computed(raw=raw), -2 * self.exponent)
 
     def log_std_gain(self, raw: ArrayLike) -> Array:
         """d log σ / d raw."""
-        return self.exponent * self.transform.log_gain(_computed(raw))
+        return self.exponent * self.transform.log_gain(_computed(raw=raw))
 
     def log_std_ratio(self, raw_q: ArrayLike, raw_p: ArrayLike) -> Array:
         """log(σ_q / σ_p) of two raws, to full relative accuracy where they are near; exactly 0 where equal."""
-        return _log_std_ratio(self, _computed(raw_q), _computed(raw_p))
+        raw_q, raw_p = _computed(raw_q=raw_q), _computed(raw_p=raw_p)
+        require_broadcast(raw_q=raw_q.shape, raw_p=raw_p.shape)
+        return _log_std_ratio(self, raw_q, raw_p)
 
     def mean(self, loc: ArrayLike, raw: ArrayLike) -> Array:
         """The mean; but for the natural parameterization, this is loc."""
         del raw
-        return _computed(loc)
+        return _computed(loc=loc)
 
     def loc_from_mean(self, mean: ArrayLike, raw: ArrayLike) -> Array:
         """The loc whose mean is ``mean``."""
         del raw
-        return _computed(mean)
+        return _computed(mean=mean)
 
     def half_square(self, x: ArrayLike, loc: ArrayLike, raw: ArrayLike) -> Array:
         """½ ((x - mean) / σ)²: 0 for x = mean at any raw, and inf only where the true value overflows."""
-        return _half_square(self, _computed(x), _computed(loc), _computed(raw))
+        x, loc, raw = _computed(x=x), _computed(loc=loc), _computed(raw=raw)
+        require_broadcast(x=x.shape, loc=loc.shape, raw=raw.shape)
+        return _half_square(self, x, loc, raw)
 
     def mean_slopes(self, loc: ArrayLike, raw: ArrayLike) -> tuple[Array, Array]:
         """(d mean / d loc, d mean / d raw) in units of σ, kept finite."""
-        inverse = _finite(self.transform.power(_computed(raw), -self.exponent))
+        inverse = _finite(self.transform.power(_computed(raw=raw), -self.exponent))
         return inverse, jnp.zeros_like(inverse)
 
     def _standardized(self, x: Array, loc: Array, raw: Array) -> Array:
@@ -167,7 +173,7 @@ class Parameterization:
 
     def precision_weighted_mean(self, loc: ArrayLike, raw: ArrayLike) -> Array:
         """The mean over σ², the first natural parameter; 0 where the mean is 0, at any raw."""
-        inverse = _finite(self.transform.power(_computed(raw), -self.exponent))
+        inverse = _finite(self.transform.power(_computed(raw=raw), -self.exponent))
         return self.mean(loc, raw) * inverse * inverse
 
     def raw_from_std(self, std: ArrayLike) -> Array:
@@ -176,7 +182,7 @@ class Parameterization:
         Raises:
             ValueError: outside ``jit`` for a std out of ``std_range``; inside, the result is NaN.
         """
-        std = _computed(std)
+        std = _computed(std=std)
         quantity = power(std, 1 / self.exponent)
         usable = (quantity >= float(np.finfo(std.dtype).tiny)) & (quantity < jnp.inf)
         direct = self.transform.inverse(jnp.where(usable, quantity, 1))
@@ -185,7 +191,7 @@ class Parameterization:
 
     def raw_from_log_std(self, log_std: ArrayLike) -> Array:
         """The raw whose log standard deviation is ``log_std``; raises like ``raw_from_std``."""
-        log_std = _computed(log_std)
+        log_std = _computed(log_std=log_std)
         raw = self.transform.log_inverse(log_std / self.exponent)
         interval = self.std_range.map(lambda x: math.log(x) if x > 0 else -math.inf)
         return self._within_range(raw, log_std, "log_std", interval)
@@ -269,18 +275,18 @@ class NaturalParameterization(Parameterization):
 
     def mean(self, loc: ArrayLike, raw: ArrayLike) -> Array:
         """loc σ², kept finite, so that equal means differ by 0 at any raw."""
-        return _natural_mean(self, _computed(loc), _computed(raw))
+        return _natural_mean(self, _computed(loc=loc), _computed(raw=raw))
 
     def loc_from_mean(self, mean: ArrayLike, raw: ArrayLike) -> Array:
-        return _computed(mean) * self.precision(raw)
+        return _computed(mean=mean) * self.precision(raw)
 
     def precision_weighted_mean(self, loc: ArrayLike, raw: ArrayLike) -> Array:
         del raw
-        return _computed(loc)
+        return _computed(loc=loc)
 
     def mean_slopes(self, loc: ArrayLike, raw: ArrayLike) -> tuple[Array, Array]:
         std = _finite(self.std(raw))
-        return std, _finite(2 * _computed(loc) * std * self.log_std_gain(raw))
+        return std, _finite(2 * _computed(loc=loc) * std * self.log_std_gain(raw))
 
     def _standardized(self, x: Array, loc: Array, raw: Array) -> Array:
         # Where the mean had to be kept finite, z = x / σ - loc σ is -loc σ.
@@ -344,7 +350,7 @@ def parameterization(name: str) -> Parameterization:
     allowed = "one of " + (
         f"those listed by `jaxvae list`; nearest: {', '.join(near)}" if near else ", ".join(PARAMETERIZATIONS)
     )
-    require(name in PARAMETERIZATIONS, "parameterization", name, allowed)
+    require(isinstance(name, str) and name in PARAMETERIZATIONS, "parameterization", name, allowed)
     return PARAMETERIZATIONS[name]
 
 

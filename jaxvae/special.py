@@ -13,6 +13,7 @@ Conventions of this file:
 """
 
 import functools
+import inspect
 import math
 from collections.abc import Callable, Sequence
 
@@ -21,6 +22,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
+
+from jaxvae.arguments import require_real
 
 Elementwise = Callable[[ArrayLike], Array]
 
@@ -36,10 +39,13 @@ def compute_dtype(*operands: ArrayLike | DTypeLike) -> np.dtype:
 
 def _public(function: Callable[[Array], Array]) -> Elementwise:
     """Computes 16-bit (and integer) inputs in float32; rounds the result to the input's dtype."""
+    (name,) = inspect.signature(function).parameters
 
     @functools.wraps(function)
     def wrapped(x: ArrayLike) -> Array:
-        x = jnp.asarray(x)
+        require_real(**{name: x})
+        # A Python integer may be too large for one of JAX's.
+        x = jnp.asarray(x, compute_dtype(x)) if isinstance(x, int) else jnp.asarray(x)
         dtype = x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else compute_dtype(x)
         return function(x.astype(compute_dtype(x))).astype(dtype)
 
@@ -335,6 +341,7 @@ def log_mean_exp(x: ArrayLike, axis: int | tuple[int, ...] | None = None) -> Arr
 
     Of log-weights, the importance-weighted bound (Burda et al. 2016, eq. 8).
     """
+    require_real(x=x)
     x = jnp.asarray(x)
     total = jax.nn.logsumexp(x.astype(compute_dtype(x)), axis=axis)
     mean = total - math.log(max(x.size // max(total.size, 1), 1))

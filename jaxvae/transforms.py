@@ -21,6 +21,7 @@ import numpy as np
 from jax import Array
 
 from jaxvae import special
+from jaxvae.arguments import make_floats, shown
 
 _GAUSS_LEGENDRE = np.polynomial.legendre.leggauss(4)
 """Nodes in (-1, 1) and weights."""
@@ -65,7 +66,7 @@ def call(function: str, argument: str) -> str:
 def require(condition: bool, field: str, value: object, allowed: str) -> None:
     """Raises ValueError naming a field, its value and what it may be."""
     if not condition:
-        raise ValueError(f"{field} must be {allowed}, got {value!r}")
+        raise ValueError(f"{field} must be {allowed}, got {shown(value)}")
 
 
 class Transform:
@@ -197,6 +198,7 @@ class Softplus(Transform):
     range = Interval(0, math.inf)
 
     def __post_init__(self) -> None:
+        make_floats(self)
         require(0 < self.beta < math.inf, "Softplus.beta", self.beta, "positive and finite")
 
     def formula(self, r: str = "r") -> str:
@@ -212,14 +214,20 @@ class Softplus(Transform):
         return self.beta * special.sigmoid_over_softplus(self.beta * raw)
 
     def _log_value(self, raw: Array) -> Array:
-        # Near g = 1, about its root c: softplus(x) - softplus(c) = log1p(sigmoid(c) expm1(x - c)).
-        x, root = self.beta * raw, math.log(math.expm1(self.beta)) if self.beta < 700 else self.beta
+        # Near g = 1 by way of g - 1 = r - 1 + softplus(-x) / beta, whose terms cancel only about the root c;
+        # there softplus(x) - softplus(c) = log1p(sigmoid(c) expm1(x - c)).
+        x = self.beta * raw
         near = jnp.abs(self.forward(raw) - 1) < 0.5
-        coarse = float(np.asarray(root, x.dtype))
-        rest = root - coarse  # XLA would add it to the other constant
-        grown = special.expm1(jnp.where(near, x - coarse, 0)) * math.exp(-rest) + math.expm1(-rest)
-        away = special.log1p(grown * -math.expm1(-self.beta)) / self.beta
-        return jnp.where(near, special.log1p(away), special.log_softplus(x) - math.log(self.beta))
+        away = (raw - 1) + special.softplus(-x) / self.beta
+        if self.beta < 40:  # else softplus(-x) is nothing beside a digit of r
+            root = math.log(math.expm1(self.beta))
+            coarse = float(np.asarray(root, x.dtype))
+            rest = root - coarse  # XLA would add it to the other constant
+            close = jnp.abs(x - coarse) < 1
+            grown = special.expm1(jnp.where(close, x - coarse, 0)) * math.exp(-rest) + math.expm1(-rest)
+            away = jnp.where(close, special.log1p(grown * -math.expm1(-self.beta)) / self.beta, away)
+        far = special.log_softplus(x) - math.log(self.beta)
+        return jnp.where(near, special.log1p(jnp.where(near, away, 0)), far)
 
     def inverse(self, value: Array) -> Array:
         return special.softplus_inverse(self.beta * value) / self.beta
@@ -282,6 +290,7 @@ class Sigmoid(Transform):
     high: float = 1.0
 
     def __post_init__(self) -> None:
+        make_floats(self)
         require(0 <= self.low < math.inf, "Sigmoid.low", self.low, "at least 0 and finite")
         require(self.low < self.high < math.inf, "Sigmoid.high", self.high, f"above low = {self.low!r} and finite")
 
@@ -337,6 +346,7 @@ class HalfBounded(Transform):
     high: float = 1.0
 
     def __post_init__(self) -> None:
+        make_floats(self)
         require(0 < self.high < math.inf, "HalfBounded.high", self.high, "positive and finite")
 
     @property

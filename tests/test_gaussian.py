@@ -12,6 +12,7 @@ from jax.sharding import PartitionSpec
 
 import jaxvae as jv
 from jaxvae import special
+from jaxvae.gaussian import standard_log_prob
 
 NAMES = sorted(jv.PARAMETERIZATIONS)
 POSITIVE_RAW_ONLY = ("direct_std", "direct_variance", "square_std", "abs_std")
@@ -163,6 +164,12 @@ def test_log_prob_matches_the_oracle(name):
                 mpmath.mpf(float(np.float32(x))), oracles.mean(name, 0.5, at), oracles.log_std(name, at)
             )
             np.testing.assert_allclose(jv.log_prob(jv.Gaussian(0.5, raw, p), x), float(want), rtol=3e-6)
+
+
+def test_standard_log_prob_is_the_log_prob_of_a_standard_normal():
+    z = np.linspace(-40, 40, 81, dtype=np.float32)
+    want = jv.log_prob(jv.Gaussian(0.0, np.float32(0)), z)
+    np.testing.assert_allclose(standard_log_prob(z), want, rtol=2.5e-7)  # 2 ulp
 
 
 @pytest.mark.parametrize("name", NAMES)

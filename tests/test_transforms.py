@@ -140,3 +140,17 @@ def test_texts():
     assert call("f", "(a)·(b)") == "f((a)·(b))"
     assert call("f", "(a + b)") == "f(a + b)"
     assert jv.Sigmoid(0.1, 2.1).formula("x") == "0.1 + 2·sigmoid(x)"
+
+
+@pytest.mark.parametrize("beta", [0.1, 3.0, 30.0, 50.0, 200.0, 1e16])
+def test_steep_softplus_keeps_the_digits_of_its_log(beta):
+    raw = np.concatenate([np.linspace(0.3, 2, 41), 1 + np.linspace(-2e-3, 2e-3, 5)]).astype(np.float32)
+    found = jax.jit(jv.Softplus(beta).log_forward)(raw)
+    with mpmath.workdps(50):
+        b = mpmath.mpf(beta)
+        # softplus(x) = x + log(1 + e^-x), of which mpmath has no overflow.
+        wanted = [mpmath.log((b * r + mpmath.log1p(mpmath.exp(-b * r))) / b) for r in map(mpmath.mpf, raw.tolist())]
+        # A few ulp; about the root 2 eps, and further off those of the two logs whose difference it is.
+        rounding = [abs(x) * 16 + 4 + 4 * abs(mpmath.log(b)) * (abs(x) > 0.35) for x in wanted]
+    error = np.abs(np.asarray(found, float) - np.array([float(x) for x in wanted]))
+    assert np.all(error <= np.array([float(x) for x in rounding]) * 2.0**-24)

@@ -6,6 +6,7 @@ or ``train_images``, ``test_images`` and perhaps ``validation_images``, each per
 Nothing is ever unpickled, and .npy files are mapped into memory, not read, where nothing has to be converted.
 """
 
+import contextlib
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -60,7 +61,9 @@ def read_fields(path: Path) -> dict[str, np.ndarray]:
     if path.suffix == ".npy":
         return {"images": _read(path)}
     fields = {file.stem: _read(file) for file in sorted(path.glob("*.npy"))} if path.is_dir() else _read_all(path)
-    fields = {_ALIASES.get(name, name): x for name, x in fields.items()}
+    given = [_ALIASES.get(name, name) for name in fields]
+    require(len(set(given)) == len(given), f"{path}: fields", sorted(given), "given once each")
+    fields = dict(zip(given, fields.values(), strict=True))
     unsplit = "images" in fields
     allowed = FIELDS[:2] if unsplit else FIELDS[2:]
     for name in fields:
@@ -72,29 +75,36 @@ def read_fields(path: Path) -> dict[str, np.ndarray]:
 
 
 def _read(path: Path) -> np.ndarray:
-    try:
-        array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: no such file") from None
-    except (ValueError, EOFError) as error:
-        raise ValueError(f"{path} must be a .npy file of numbers, got {_reason(error)}") from None
-    return array
+    with _reading(path, ".npy"):
+        return np.lib.format.open_memmap(path, mode="r")  # np.load would take an archive, too
 
 
 def _read_all(path: Path) -> dict[str, np.ndarray]:
-    try:
+    with _reading(path, ".npz"):
         with zipfile.ZipFile(path):  # else np.load might give a lone array
             arrays = np.load(path, allow_pickle=False)
         with arrays:
-            return {name: arrays[name] for name in arrays.files}
+            require(len(set(arrays.files)) == len(arrays.files), "members", arrays.files, "there once each")
+            fields = {name: arrays[name] for name in arrays.files}
+        for name, x in fields.items():
+            require(isinstance(x, np.ndarray), name, type(x).__name__, "an array")  # of another member, bytes
+    return fields
+
+
+@contextlib.contextmanager
+def _reading(path: Path, kind: str) -> Iterator[None]:
+    try:
+        yield
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such file") from None
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} must be a .npz file of numbers, got {_reason(error)}") from None
+    except OSError:
+        raise
+    except Exception as error:  # zip, zlib, the header's parser: each has its own for a file that is broken
+        raise ValueError(f"{path} must be a {kind} file of numbers, got {_reason(error)}") from None
 
 
 def _reason(error: Exception) -> str:
-    text = str(error).replace("\n", " ")
+    text = " ".join(str(error).split()) or type(error).__name__
     return "Python objects" if "bject" in text else f"what can't be read ({text})"
 
 
@@ -131,13 +141,13 @@ def _pixels(images: dict[str, np.ndarray], path: Path) -> tuple[dict[str, np.nda
     constant, high, whole, bytes_ = True, 0.0, True, True
     for prefix, _, x in _chunks(images):
         field = f"{path}: {prefix}images"
-        if dtype.kind == "f":
-            if not np.isfinite(x).all():
-                raise ValueError(f"{field} must be finite, got {_not_finite(images[prefix])}")
-            whole = whole and bool(np.all(x == np.rint(x)))
-            bytes_ = bytes_ and _are_bytes(x)
+        if dtype.kind == "f" and not np.isfinite(x).all():
+            raise ValueError(f"{field} must be finite, got {_not_finite(images[prefix])}")
         for value in (x.min(), x.max()):
             require(0 <= value <= 255, field, value.item(), "in [0, 1], or whole numbers in 0..255")
+        if dtype.kind == "f":
+            whole = whole and bool(np.all(x == np.rint(x)))
+            bytes_ = bytes_ and _are_bytes(x)
         constant = constant and bool(np.all(x == first))
         high = max(high, float(x.max()))
         if dtype == np.uint8 and not constant and high > 1:

@@ -7,6 +7,12 @@ import numpy as np
 from jaxvae.transforms import require
 
 
+def require_levels(levels: int | None, field: str = "levels") -> None:
+    """Raises ValueError where these are no grey levels of uint8 images, nor None, for float ones."""
+    known = levels is None or (isinstance(levels, int) and 2 <= levels <= 256)
+    require(known, field, levels, "2 to 256, or None")
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Split:
     """Images with their labels.
@@ -25,6 +31,9 @@ class Split:
 
     def __post_init__(self) -> None:
         images, labels = self.images, self.labels
+        for name, x in {"images": images, "labels": labels}.items():
+            if not isinstance(x, np.ndarray) and not (name == "labels" and x is None):
+                raise TypeError(f"Split.{name} must be a NumPy array, got a {type(x).__name__}")
         require(images.ndim == 4 and images.size > 0, "Split.images.shape", images.shape, "(N, H, W, C), not empty")
         require(images.dtype in (np.uint8, np.float32), "Split.images.dtype", str(images.dtype), "uint8 or float32")
         if labels is not None:
@@ -63,7 +72,7 @@ class Dataset:
     classes: int
 
     def __post_init__(self) -> None:
-        require(self.levels is None or 2 <= self.levels <= 256, "Dataset.levels", self.levels, "2 to 256, or None")
+        require_levels(self.levels, "Dataset.levels")
         dtype = np.dtype(np.float32 if self.levels is None else np.uint8)
         for name, split in self.splits.items():
             images = split.images
@@ -99,7 +108,12 @@ def hold_out(dataset: Dataset, count: int) -> Dataset:
         ValueError: where count is negative, or would leave no training images.
     """
     total = len(dataset.train)
-    require(0 <= count < total, "validation", count, f"at least 0 and less than the {total} training images")
+    require(
+        isinstance(count, int) and 0 <= count < total,
+        "validation",
+        count,
+        f"at least 0 and less than the {total} training images",
+    )
     images, labels = dataset.train.images, dataset.train.labels
 
     def part(rows: slice) -> Split:

@@ -1,12 +1,19 @@
 """Your own data as image files in folders: subfolders are classes, or the splits."""
 
+import contextlib
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from jaxvae.data.arrays import SPLITS, split
 from jaxvae.data.dataset import Dataset, assemble
 from jaxvae.transforms import require
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".pgm", ".ppm", ".tif", ".tiff")
 """What counts as an image; other files are passed over."""
@@ -63,29 +70,35 @@ def _files(root: Path, classes: list[str]) -> list[tuple[Path, int]]:
     return files
 
 
-def _read(files: list[Path], path: Path) -> np.ndarray:
-    """All images as one array (N, H, W, C)."""
+@contextlib.contextmanager
+def _opened(file: Path) -> Iterator["Image.Image"]:
     from PIL import Image
 
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(file) as image:
+                yield image
+    except Exception as error:  # each format's reader has its own for a file that is broken
+        text = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"{file} must be an image, got {text}") from None
+
+
+def _read(files: list[Path], path: Path) -> np.ndarray:
+    """All images as one array (N, H, W, C)."""
     sizes = []
     grey = True
     for file in files:  # headers only
-        try:
-            with Image.open(file) as image:
-                sizes.append(image.size)
-                mode = image.mode
-        except OSError as error:
-            raise ValueError(f"{file} must be an image, got {error}".replace("\n", " ")) from None
+        with _opened(file) as image:
+            sizes.append(image.size)
+            mode = image.mode
         require(not mode.startswith(("I", "F")), f"{file}: mode", mode, "8 bits per channel")
         require(sizes[-1] == sizes[0], f"{file}: width and height", sizes[-1], f"{sizes[0]}, as of {files[0]}")
         grey = grey and mode in _GREY
     width, height = sizes[0]
     images = np.empty((len(files), height, width, 1 if grey else 3), np.uint8)
     for i, file in enumerate(files):
-        try:
-            with Image.open(file) as image:
-                images[i] = np.asarray(image.convert("L" if grey else "RGB")).reshape(images.shape[1:])
-        except OSError as error:
-            raise ValueError(f"{file} must be an image, got {error}".replace("\n", " ")) from None
+        with _opened(file) as image:
+            images[i] = np.asarray(image.convert("L" if grey else "RGB")).reshape(images.shape[1:])
     require(images.min() < images.max(), f"{path}: images", int(images.flat[0]), "not the same in all pixels")
     return images

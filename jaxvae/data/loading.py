@@ -49,7 +49,8 @@ def load(name: str, data_dir: str | Path | None = None, validation: int | None =
     >>> load("digits").train.images.shape
     (1297, 8, 8, 1)
     """
-    dataset = _load(name, _directory(data_dir))
+    require(isinstance(name, str | Path), "dataset", name, "a known name or a path")
+    dataset = _load(str(name), _directory(data_dir))
     return dataset if validation is None else hold_out(dataset, validation)
 
 
@@ -58,7 +59,7 @@ def _load(name: str, data_dir: Path) -> Dataset:
         return BUNDLED[name].make()
     if name in SOURCES:
         return prepared.read(name, prepared.prepare(name, None, data_dir))
-    path = Path(name).expanduser()
+    path = _expanded(name, "dataset")
     if path.is_dir():
         return arrays.load_arrays(path) if any(path.glob("*.npy")) else folders.load_folder(path)
     if path.suffix in (".npy", ".npz"):
@@ -88,8 +89,8 @@ def prepare(name: str, source: str | Path | None = None, data_dir: str | Path | 
         ValueError: for an unknown name, or where a file is not the published one.
         FileNotFoundError: where files are missing, or can't be downloaded.
     """
-    require(name in SOURCES, "dataset", name, f"one of {', '.join(SOURCES)}")
-    return prepared.prepare(name, None if source is None else Path(source).expanduser(), _directory(data_dir))
+    require(isinstance(name, str) and name in SOURCES, "dataset", name, f"one of {', '.join(SOURCES)}")
+    return prepared.prepare(name, None if source is None else _expanded(source, "source"), _directory(data_dir))
 
 
 class Entry(NamedTuple):
@@ -112,4 +113,11 @@ def names(data_dir: str | Path | None = None) -> list[Entry]:
 
 
 def _directory(data_dir: str | Path | None) -> Path:
-    return prepared.default_data_dir() if data_dir is None else Path(data_dir).expanduser()
+    return prepared.default_data_dir() if data_dir is None else _expanded(data_dir, "data_dir")
+
+
+def _expanded(path: str | Path, field: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise ValueError(f"{field} must be a path whose home is known, got {str(path)!r}") from None

@@ -4,13 +4,16 @@ A pixel value v of a dataset with L grey levels stands for p = v / (L - 1). It i
 or, drawn anew each time, as 1 with probability p (Salakhutdinov & Murray 2008; Burda et al. 2016).
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
-from jaxvae.data.dataset import Dataset, Split
+from jaxvae.arguments import require_real
+from jaxvae.data.dataset import Dataset, Split, require_levels
 from jaxvae.transforms import require
 
 METHODS = ("none", "dynamic", "threshold", "fixed")
@@ -36,8 +39,8 @@ def binarize(dataset: Dataset, method: str, seed: int) -> Dataset:
     Raises:
         ValueError: for an unknown method, or a seed outside 0..2^64-1.
     """
-    require(method in METHODS, "binarize", method, " or ".join(map(repr, METHODS)))
-    require(0 <= seed < 2**64, "seed", seed, "at least 0 and below 2**64")
+    require(isinstance(method, str) and method in METHODS, "binarize", method, " or ".join(map(repr, METHODS)))
+    require(isinstance(seed, int) and 0 <= seed < 2**64, "seed", seed, "at least 0 and below 2**64")
     if method in ("none", "dynamic"):
         return dataset
 
@@ -84,10 +87,13 @@ def observe(key: Array, images: ArrayLike, levels: int | None, dynamic: bool, dt
 
     Raises:
         TypeError: where dtype of images and levels contradict each other.
+        ValueError: for levels that aren't 2 to 256.
 
     >>> observe(jax.random.key(0), np.array([[0, 8, 16]], np.uint8), 17, dynamic=False).tolist()
     [[0.0, 0.5, 1.0]]
     """
+    require_real(images=images)
+    require_levels(levels)
     images = jnp.asarray(images)
     if jnp.issubdtype(images.dtype, jnp.floating) != (levels is None):
         raise TypeError(f"images must be {'float' if levels is None else 'integer'} for levels={levels}")
@@ -99,8 +105,8 @@ def observe(key: Array, images: ArrayLike, levels: int | None, dynamic: bool, dt
     if not dynamic or levels == 2:  # drawing from 0 and 1 changes nothing
         return probabilities.astype(dtype)
     # Rows of pixels: the batch axis is kept apart, so that its sharding reaches the random words.
-    rows = probabilities.reshape(images.shape[0] if images.ndim else 1, -1)
+    rows = probabilities.reshape(images.shape[0] if images.ndim else 1, math.prod(images.shape[1:]))
     words = jax.random.bits(key, (rows.shape[0], -(-rows.shape[1] // 2)), jnp.uint32)
-    halves = jax.lax.bitcast_convert_type(words, jnp.uint16).reshape(rows.shape[0], -1)[:, : rows.shape[1]]
-    uniform = (halves.astype(jnp.float32) + 0.5) / 2**16  # exact: 17 bits
+    halves = jax.lax.bitcast_convert_type(words, jnp.uint16).reshape(rows.shape[0], 2 * words.shape[1])
+    uniform = (halves[:, : rows.shape[1]].astype(jnp.float32) + 0.5) / 2**16  # exact: 17 bits
     return (uniform < rows).astype(dtype).reshape(images.shape)

@@ -34,7 +34,7 @@ def find(name: str, data_dir: Path) -> Path | None:
     """The folder of a dataset's newest prepared version, if there is one."""
     config = SOURCES[name].config if name in SOURCES else ""
     versions = [file.parent for file in (data_dir / name / config).glob("*/dataset_info.json")]
-    numbered = [d for d in versions if all(part.isdigit() for part in d.name.split("."))]
+    numbered = [d for d in versions if all(part.isdecimal() for part in d.name.split("."))]
     return max(numbered, key=lambda d: [int(part) for part in d.name.split(".")], default=None)
 
 

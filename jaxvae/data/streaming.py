@@ -35,6 +35,9 @@ def stream(
         ValueError: for numbers out of range.
         ModuleNotFoundError: without grain.
     """
+    given = {"batch_size": batch_size, "seed": seed, "start": start}
+    for name, value in {**given, "process_index": process_index, "process_count": process_count}.items():
+        require(isinstance(value, int), name, value, "an integer")
     require(1 <= batch_size <= len(split), "batch_size", batch_size, f"1 to the {len(split)} images of the split")
     require(0 <= seed < 2**32, "seed", seed, "at least 0 and below 2**32")
     require(start >= 0, "start", start, "at least 0")

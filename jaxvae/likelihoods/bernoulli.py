@@ -15,6 +15,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxvae import special
+from jaxvae.arguments import require_real
 from jaxvae.likelihoods.family import Likelihood
 
 _BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510, 43867 / 798, -174611 / 330)
@@ -54,6 +55,7 @@ class Bernoulli(Likelihood):
 
     def outputs_at(self, mean: ArrayLike) -> np.ndarray:
         """The logits of the mean, which is kept off 0 and 1 by a thousandth."""
+        require_real(mean=mean)
         mean = np.clip(np.asarray(mean, np.float64), 1e-3, 1 - 1e-3)
         return np.log(mean / (1 - mean)).astype(np.float32)
 

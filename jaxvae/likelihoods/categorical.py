@@ -16,6 +16,7 @@ from jaxvae.transforms import require
 def require_levels(levels: object) -> None:
     """Raises ValueError where ``levels`` is no number of grey levels, as for data without any."""
     require(isinstance(levels, int) and levels >= 2, "levels", levels, "the data's number of grey levels, at least 2")
+    require(isinstance(levels, int) and levels <= 2**16, "levels", levels, "at most 2¹⁶")
 
 
 def level_of(x: Array, levels: int) -> Array:
@@ -47,10 +48,13 @@ class Categorical(Likelihood):
         return (0.0,) * self.levels
 
     def _log_prob(self, parts: Array, x: Array, raw: ArrayLike | None) -> Array:
-        level = level_of(x, self.levels).astype(jnp.int32)[..., None]
+        level = level_of(x, self.levels)
+        known = (level >= 0) & (level < self.levels)  # else NaN, as x is
+        level = jnp.where(known, level, 0).astype(jnp.int32)[..., None]
         top = jax.lax.stop_gradient(jnp.max(parts, axis=-1, keepdims=True))
         chosen = jnp.take_along_axis(parts, level, axis=-1) - top
-        return (chosen - jnp.log(jnp.sum(jnp.exp(parts - top), axis=-1, keepdims=True)))[..., 0]
+        log_mass = chosen - jnp.log(jnp.sum(jnp.exp(parts - top), axis=-1, keepdims=True))
+        return jnp.where(known, log_mass[..., 0], jnp.nan)
 
     def _mean(self, parts: Array, raw: ArrayLike | None) -> Array:
         values = value_of(jnp.arange(self.levels), self.levels, parts.dtype)

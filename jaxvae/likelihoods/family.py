@@ -21,6 +21,8 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxvae import special
+from jaxvae.arguments import require_broadcast, require_numbers, require_real
+from jaxvae.gaussian import require_parameterization
 from jaxvae.parameterizations import Parameterization
 from jaxvae.transforms import require
 
@@ -38,6 +40,13 @@ def start(parameterization: Parameterization, std: float, mean: float = 0.5) -> 
     with jax.ensure_compile_time_eval():
         raw = float(parameterization.raw_from_std(std))
         return float(parameterization.loc_from_mean(mean, raw)), raw
+
+
+def require_scale(parameterization: Parameterization, std: float) -> None:
+    """Raises where these are no parameterization and no number (TypeError), or σ is out of range (ValueError)."""
+    require_parameterization(parameterization)
+    require_numbers(std=std)
+    start(parameterization, std)
 
 
 class Likelihood:
@@ -61,15 +70,17 @@ class Likelihood:
 
     def output_channels(self, channels: int) -> int:
         """The decoder's output channels, C k, for data of C channels."""
-        return len(self.neutral) * channels
+        return len(self.neutral) * _checked(channels)
 
     def output_bias(self, channels: int) -> np.ndarray:
         """The neutral outputs, (C k,): as the last layer's bias, every parameterization starts as the same function."""
-        return np.tile(np.asarray(self.neutral, np.float32), channels)
+        return np.tile(np.asarray(self.neutral, np.float32), _checked(channels))
 
     def outputs_at(self, mean: ArrayLike) -> np.ndarray:
         """Outputs (..., C k) to start from for data of this mean (..., C): neutral ones, unless a kind knows better."""
+        require_real(mean=mean)
         shape = np.shape(mean)
+        require(len(shape) > 0, "mean.shape", shape, "(..., C)")
         return np.broadcast_to(self.output_bias(shape[-1]), (*shape[:-1], self.output_channels(shape[-1])))
 
     def log_prob(self, outputs: ArrayLike, x: ArrayLike, raw: ArrayLike | None = None) -> Array:
@@ -86,9 +97,11 @@ class Likelihood:
         Raises:
             ValueError: where the shapes don't fit, or ``raw`` is needed and not given.
         """
+        require_real(x=x)
         parts, x = self._parts(outputs), jnp.asarray(x)
         channels = parts.shape[-2]
         require(x.shape[-1:] == (channels,), "x.shape", x.shape, f"(..., {channels}), the outputs' channels")
+        require_broadcast(outputs=parts.shape[:-2], x=x.shape[:-1])
         shape, dtype = jnp.broadcast_shapes(parts.shape[:-1], x.shape), special.compute_dtype(parts, x)
         parts = jnp.broadcast_to(parts, (*shape, parts.shape[-1])).astype(dtype)
         x = jnp.broadcast_to(x, shape).astype(dtype)
@@ -107,6 +120,7 @@ class Likelihood:
 
     def _parts(self, outputs: ArrayLike) -> Array:
         """Outputs (..., C k) as (..., C, k), in the dtype to compute in."""
+        require_real(outputs=outputs)
         outputs, parts = jnp.asarray(outputs, special.compute_dtype(outputs)), len(self.neutral)
         fits = outputs.ndim > 0 and outputs.shape[-1] % parts == 0
         require(fits, "outputs.shape", outputs.shape, f"(..., {parts} C) for C channels")
@@ -123,3 +137,8 @@ class Likelihood:
     def _sample(self, key: Array, parts: Array, raw: ArrayLike | None) -> Array:
         """``sample`` from parts (..., k)."""
         raise NotImplementedError
+
+
+def _checked(channels: int) -> int:
+    require(isinstance(channels, int) and 1 <= channels < 2**31, "channels", channels, "from 1 to 2³¹ - 1")
+    return channels

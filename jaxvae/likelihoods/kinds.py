@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Protocol
 
+from jaxvae.arguments import require_numbers
+from jaxvae.gaussian import require_parameterization
 from jaxvae.likelihoods.bernoulli import Bernoulli, ContinuousBernoulli
 from jaxvae.likelihoods.categorical import Categorical, require_levels
 from jaxvae.likelihoods.family import START_STD, Likelihood
@@ -57,5 +59,7 @@ def likelihood(
     Raises:
         ValueError: for an unknown name, a σ out of the parameterization's range, or data without the levels needed.
     """
-    require(name in LIKELIHOODS, "likelihood", name, "one of " + ", ".join(LIKELIHOODS))
+    require(isinstance(name, str) and name in LIKELIHOODS, "likelihood", name, "one of " + ", ".join(LIKELIHOODS))
+    require_parameterization(parameterization)
+    require_numbers(std=std)
     return LIKELIHOODS[name](levels, parameterization, std)

@@ -18,7 +18,7 @@ from jax.typing import ArrayLike
 
 from jaxvae import special
 from jaxvae.likelihoods.categorical import level_of, require_levels, value_of
-from jaxvae.likelihoods.family import START_STD, Likelihood, start
+from jaxvae.likelihoods.family import START_STD, Likelihood, require_scale, start
 from jaxvae.parameterizations import Parameterization, log_variance
 from jaxvae.transforms import require
 
@@ -89,7 +89,7 @@ class DiscretizedLogistic(Likelihood):
 
     def __post_init__(self) -> None:
         require_levels(self.levels)
-        start(self.parameterization, self.std)
+        require_scale(self.parameterization, self.std)
 
     @property
     def neutral(self) -> Sequence[float]:
@@ -126,8 +126,10 @@ class DiscretizedLogisticMixture(Likelihood):
 
     def __post_init__(self) -> None:
         require_levels(self.levels)
-        require(self.components >= 1, "DiscretizedLogisticMixture.components", self.components, "at least 1")
-        start(self.parameterization, self.std)
+        known, field = isinstance(self.components, int), "DiscretizedLogisticMixture.components"
+        require(known and self.components >= 1, field, self.components, "at least 1")
+        require(self.components <= 1000, field, self.components, "at most 1,000")
+        require_scale(self.parameterization, self.std)
 
     @property
     def neutral(self) -> Sequence[float]:

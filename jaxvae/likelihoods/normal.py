@@ -6,12 +6,14 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
 from jaxvae import gaussian, special
-from jaxvae.gaussian import Gaussian
-from jaxvae.likelihoods.family import START_STD, Likelihood, start
+from jaxvae.arguments import require_numbers, require_real, require_shapes
+from jaxvae.gaussian import Gaussian, require_parameterization
+from jaxvae.likelihoods.family import START_STD, Likelihood, require_scale, start
 from jaxvae.parameterizations import Parameterization, direct_std, log_variance
 from jaxvae.transforms import require
 
@@ -47,7 +49,9 @@ class FixedGaussian(GaussianLikelihood):
     std: float = START_STD
 
     def __post_init__(self) -> None:
-        require(0 < self.std < math.inf, "FixedGaussian.std", self.std, "positive and finite")
+        require_numbers(std=self.std)
+        least, most = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
+        require(least <= self.std <= most, "FixedGaussian.std", self.std, "positive and finite")
 
     @property
     def neutral(self) -> Sequence[float]:
@@ -70,7 +74,7 @@ class LearnedGaussian(GaussianLikelihood):
     std: float = START_STD
 
     def __post_init__(self) -> None:
-        start(self.parameterization, self.std)
+        require_scale(self.parameterization, self.std)
 
     @property
     def raw_init(self) -> float:
@@ -97,7 +101,7 @@ class PixelGaussian(GaussianLikelihood):
     std: float = START_STD
 
     def __post_init__(self) -> None:
-        start(self.parameterization, self.std)
+        require_scale(self.parameterization, self.std)
 
     @property
     def neutral(self) -> Sequence[float]:
@@ -121,12 +125,16 @@ class OptimalGaussian(GaussianLikelihood):
 
     parameterization: Parameterization = log_variance
 
+    def __post_init__(self) -> None:
+        require_parameterization(self.parameterization)
+
     @property
     def neutral(self) -> Sequence[float]:
         return (0.5,)
 
     def fit(self, mean_squared_error: ArrayLike) -> Array:
         """The raw whose σ is the root of this error, or the nearest in range and above ``SMALLEST_STD``."""
+        require_real(mean_squared_error=mean_squared_error)
         error = jnp.asarray(mean_squared_error, special.compute_dtype(mean_squared_error))
         low, high, _ = self.parameterization.std_range
         std = jnp.sqrt(jnp.maximum(error, SMALLEST_STD**2))
@@ -149,4 +157,5 @@ class OptimalGaussian(GaussianLikelihood):
 def _given(raw: ArrayLike | None) -> Array:
     if raw is None:
         raise ValueError("raw must be the number that σ arises from, got None")
+    require_shapes("()", raw=raw)
     return jnp.asarray(raw)

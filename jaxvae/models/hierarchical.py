@@ -10,9 +10,9 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
-from jaxvae.gaussian import Gaussian, kl_divergence, log_prob, reparameterize
+from jaxvae.gaussian import Gaussian, kl_divergence, log_prob, reparameterize, standard_log_prob
 from jaxvae.models.heads import GaussianHead
-from jaxvae.models.latent import Draws, LatentModel, standard_log_prob
+from jaxvae.models.latent import Draws, LatentModel
 
 
 class _Hierarchy(LatentModel):

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxvae.gaussian import Gaussian, log_prob
+from jaxvae.gaussian import Gaussian
 from jaxvae.likelihoods import Likelihood
 
 
@@ -119,8 +119,3 @@ class LatentModel(nn.Module):
         draws = self.draw(x, jax.random.normal(key, (samples, len(x), self.latents)), label)
         log_likelihood = jnp.mean(self.log_likelihood(x, draws.latents, label, raw), axis=0)
         return Terms(log_likelihood, draws.kl, draws.posterior)
-
-
-def standard_log_prob(z: Array) -> Array:
-    """log N(z; 0, 1), elementwise."""
-    return log_prob(Gaussian(jnp.zeros(()), jnp.zeros(())), z)

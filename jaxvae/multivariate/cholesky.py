@@ -9,6 +9,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxvae import special
+from jaxvae.arguments import require_real, require_sizes
 from jaxvae.gaussian import Gaussian, entropy, kl_divergence, log_prob
 from jaxvae.multivariate.correlated import (
     Correlated,
@@ -87,6 +88,7 @@ class CholeskyGaussian(Correlated):
 
     def sample(self, key: Array, shape: tuple[int, ...] = ()) -> Array:
         """Reparameterized samples z = mean + T ε, ε ~ N(0, 1), of shape ``(*shape, *q.shape)`` and of q's dtype."""
+        require_sizes(shape=shape)
         return self.reparameterize(jax.random.normal(key, (*shape, *self.shape), self.mean.dtype))
 
     def reparameterize(self, noise: ArrayLike) -> Array:
@@ -98,6 +100,7 @@ class CholeskyGaussian(Correlated):
         Returns:
             An array of the broadcast shape and of q's dtype, differentiable in ``q`` and ``noise``.
         """
+        self._require_noise(noise, self.shape[-1])
         q = self._widened(noise)
         mean, moved = broadcast(q.loc, _apply(q.scale_tril, jnp.asarray(noise, q.dtype)))
         return (mean + moved).astype(self.dtype)
@@ -113,6 +116,8 @@ class CholeskyGaussian(Correlated):
         Returns:
             An array of the broadcast shape, float32 or float64; its sum over the last axis is log q(x).
         """
+        require_real(x=x)
+        self._require_fits(x=jnp.shape(x))
         q = self._widened(x)
         distance = jnp.subtract(*broadcast(x, q.loc))
         around = Gaussian(jnp.zeros_like(q.loc), q.raw, q.parameterization)
@@ -142,9 +147,11 @@ class CholeskyGaussian(Correlated):
         Returns:
             An array of the broadcast shape, float32 or float64.
         """
-        q = self._widened(self.dtype if p is None else p.dtype)
         if not isinstance(p, CholeskyGaussian):
             require_gaussian(p)
+        self._require_fits(p=() if p is None else p.shape)
+        q = self._widened(self.dtype if p is None else p.dtype)
+        if not isinstance(p, CholeskyGaussian):
             return jnp.add(*broadcast(kl_divergence(q._independent, p), half_squares(q._strict(), p)))
         # T_p (M - diag ratio) = T_q - T_p diag(ratio) has a diagonal of 0; the ratio is 1 + expm1(log ratio).
         p = p._widened(self.dtype)

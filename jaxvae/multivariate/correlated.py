@@ -20,8 +20,10 @@ from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
 from jaxvae import special
+from jaxvae.arguments import require_broadcast, require_real
 from jaxvae.gaussian import Gaussian
 from jaxvae.parameterizations import Parameterization
+from jaxvae.transforms import require
 
 product = functools.partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST)
 
@@ -55,6 +57,7 @@ class Correlated:
     __dataclass_fields__: dict[str, dataclasses.Field[Any]]
 
     def __post_init__(self) -> None:
+        require_real(**{f"{type(self).__name__}.{name}": getattr(self, name) for name in self._leaf_names()})
         dtype = jnp.result_type(*(getattr(self, name) for name in self._leaf_names()))
         for name in self._leaf_names():
             x = getattr(self, name)
@@ -115,6 +118,19 @@ class Correlated:
         loc, raw, *rest = (getattr(self, name).astype(dtype) for name in self._leaf_names())
         loc, raw = (jnp.broadcast_to(x, self.shape) for x in (loc, raw))
         return self.tree_unflatten(self.parameterization, (loc, raw, *rest))
+
+    def _require_noise(self, noise: ArrayLike, numbers: int) -> None:
+        require_real(noise=noise)
+        shape = jnp.shape(noise)
+        require(shape[-1:] == (numbers,), "noise.shape", shape, f"(..., {numbers})")
+        require_broadcast(q=self.shape[:-1], noise=shape[:-1])
+
+    def _require_fits(self, **shapes: tuple[int, ...]) -> None:
+        """Raises ValueError where shapes don't broadcast with q's, or have a longer event."""
+        require_broadcast(q=self.shape, **shapes)
+        for name, shape in shapes.items():
+            fits = shape[-1:] in ((), (1,), self.shape[-1:])
+            require(fits, f"{name}.shape", shape, f"one that broadcasts to (..., {self.shape[-1]})")
 
     @property
     def _independent(self) -> Gaussian:

@@ -14,6 +14,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxvae import special
+from jaxvae.arguments import require_real, require_sizes
 from jaxvae.gaussian import Gaussian, entropy, kl_divergence
 from jaxvae.multivariate.correlated import (
     Correlated,
@@ -83,6 +84,7 @@ class LowRankGaussian(Correlated):
 
     def sample(self, key: Array, shape: tuple[int, ...] = ()) -> Array:
         """Reparameterized samples of shape ``(*shape, *q.shape)`` and of q's dtype; R + L normal numbers for each."""
+        require_sizes(shape=shape)
         numbers = sum(self.factor.shape[-2:])
         return self.reparameterize(jax.random.normal(key, (*shape, *self.shape[:-1], numbers), self.mean.dtype))
 
@@ -95,6 +97,7 @@ class LowRankGaussian(Correlated):
         Returns:
             An array of the broadcast shape and of q's dtype, differentiable in ``q`` and ``noise``.
         """
+        self._require_noise(noise, sum(self.factor.shape[-2:]))
         q = self._widened(noise)
         own, common = jnp.split(jnp.asarray(noise, q.dtype), [q.shape[-1]], axis=-1)
         mean, std, own, common = broadcast(q.loc, q._independent.std, own, _apply(q.factor, common))
@@ -113,6 +116,8 @@ class LowRankGaussian(Correlated):
         Returns:
             An array of the broadcast shape without its last axis, float32 or float64.
         """
+        require_real(x=x)
+        self._require_fits(x=jnp.shape(x))
         q = self._widened(x)
         w, independent = q._whitened(), q._independent
         scale, root = _capacitance(w)
@@ -140,6 +145,7 @@ class LowRankGaussian(Correlated):
             An array of the broadcast shape without its last axis, float32 or float64.
         """
         require_gaussian(p)
+        self._require_fits(p=() if p is None else p.shape)
         q = self._widened(self.dtype if p is None else p.dtype)
         w = q._whitened()
         own, rho = kl_divergence(q._independent, p), log_std_ratio(q._independent, p)
@@ -148,7 +154,7 @@ class LowRankGaussian(Correlated):
         volume = _half_log_det(scale, root)
         w, root = (jnp.broadcast_to(x, (*own.shape[:-1], *x.shape[-2:])) for x in (w, root))
         # |U|² = tr WᵀW + Σ_i |W_i|² (σ_i² - 1): where both are near 0 the first is compared with the log det.
-        near = (jnp.sum(length, axis=-1) < 0.5) & (jnp.max(jnp.abs(rho), axis=-1) < 0.5)
+        near = (jnp.sum(length, axis=-1) < 0.5) & (jnp.max(jnp.abs(rho), axis=-1, initial=0) < 0.5)
         at = near[..., None]
         close = jnp.sum(jnp.where(at, length, 0) * special.expm1(2 * jnp.where(at, rho, 0)), axis=-1) / 2
         w, root_near = jnp.where(at[..., None], w, 0), jnp.where(at[..., None], root, 0)

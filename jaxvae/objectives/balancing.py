@@ -1,10 +1,11 @@
 """One KL per group of latents in a hierarchy, weighed so that none of them is left unused."""
 
-import chex
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
+
+from jaxvae.arguments import require_shapes
 
 _OFFSET = 0.01
 """Nats, as in NVAE's code, so that a group of no KL keeps a weight."""
@@ -27,8 +28,7 @@ def balance(kl: Array, sizes: ArrayLike) -> Array:
     >>> print(balance(jnp.array([[2.99, 0.99]]), jnp.array([1.0, 1.0])))  # γ = (1.5, 0.5)
     [[4.485 0.495]]
     """
-    sizes = jnp.asarray(sizes, kl.dtype)
-    chex.assert_rank([kl, sizes], [2, 1])
-    chex.assert_equal_shape_suffix([kl, sizes], 1)
+    require_shapes("(B, G), (G)", kl=kl, sizes=sizes)
+    sizes = jnp.asarray(sizes, jnp.result_type(kl, 1.0))
     spent = (jnp.mean(jnp.abs(kl), axis=0) + _OFFSET) / sizes
     return kl * jax.lax.stop_gradient(spent / jnp.mean(spent))[None]

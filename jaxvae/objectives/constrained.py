@@ -21,10 +21,12 @@ from typing import NamedTuple
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import Array
 from jax.typing import ArrayLike
 
+from jaxvae.arguments import require_real, require_shapes
 from jaxvae.transforms import require
 
 
@@ -42,8 +44,10 @@ def lagrangian(loss: Array, constraints: Array, multipliers: Array) -> Array:
     >>> float(lagrangian(jnp.array(3.0), jnp.array([0.5, -1.0]), jnp.array([2.0, 0.0])))
     4.0
     """
-    chex.assert_rank(loss, 0)
-    chex.assert_equal_shape([constraints, multipliers])
+    require_shapes("()", loss=loss)
+    require_real(constraints=constraints, multipliers=multipliers)
+    shape = np.shape(constraints)
+    require(np.shape(multipliers) == shape, "multipliers.shape", np.shape(multipliers), f"constraints', {shape}")
     return loss + jnp.sum(multipliers * constraints)
 
 
@@ -63,8 +67,8 @@ def lower_bound_violation(x: Array, bound: ArrayLike) -> Array:
     >>> lower_bound_violation(jnp.array([[0.5, 2.0], [1.0, 3.0]]), 1.0).tolist()
     [0.5, -1.0]
     """
-    chex.assert_rank([x, bound], [2, 0])
-    return jnp.max(bound - x, axis=0)
+    require_shapes("(B > 0, L), ()", x=x, bound=bound)
+    return jnp.max(jnp.asarray(bound, jnp.result_type(x, 1.0)) - x, axis=0)
 
 
 def reconstruction_constraint(distortion: Array, tolerance: ArrayLike) -> Array:
@@ -83,7 +87,7 @@ def reconstruction_constraint(distortion: Array, tolerance: ArrayLike) -> Array:
     >>> float(reconstruction_constraint(jnp.array([1.0, 4.0]), 2.0))
     0.5
     """
-    chex.assert_rank([distortion, tolerance], [1, 0])
+    require_shapes("(B > 0), ()", distortion=distortion, tolerance=tolerance)
     return jnp.mean(distortion) - tolerance
 
 
@@ -93,6 +97,7 @@ def dual_ascent(rate: float) -> optax.GradientTransformation:
     Raises:
         ValueError: for a rate that isn't above 0.
     """
+    require_shapes("()", rate=rate)
     require(0 < rate < float("inf"), "rate", rate, "above 0")
     return optax.chain(optax.scale(rate), optax.keep_params_nonnegative())
 
@@ -119,6 +124,7 @@ def geco(rate: float, decay: float = 0.99, low: float = 1e-6, high: float = 1e6)
     Raises:
         ValueError: for a value that isn't allowed.
     """
+    require_shapes("(), (), (), ()", rate=rate, decay=decay, low=low, high=high)
     require(0 < rate < float("inf"), "rate", rate, "above 0")
     require(0 <= decay < 1, "decay", decay, "in [0, 1)")
     require(0 < low < float("inf"), "low", low, "above 0")

@@ -5,13 +5,14 @@ Shapes: B batch, L latents; nats. Results are per example (B,); a loss is minus 
 
 from typing import NamedTuple
 
-import chex
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxvae.gaussian import Gaussian, log_prob
+from jaxvae.arguments import require_shapes
+from jaxvae.gaussian import Gaussian, log_prob, require_gaussian, standard_log_prob
 from jaxvae.special import log_mean_exp
+from jaxvae.transforms import require
 
 
 def capacity(log_likelihood: Array, kl: Array, target: ArrayLike, gamma: ArrayLike) -> Array:
@@ -31,8 +32,7 @@ def capacity(log_likelihood: Array, kl: Array, target: ArrayLike, gamma: ArrayLi
     >>> capacity(jnp.array([-80.0, -80.0]), jnp.array([[3.0, 1.0], [9.0, 1.0]]), 5.0, gamma=10.0).tolist()
     [-90.0, -130.0]
     """
-    chex.assert_rank([log_likelihood, kl, target, gamma], [1, 2, 0, 0])
-    chex.assert_equal_shape_prefix([log_likelihood, kl], 1)
+    require_shapes("(B), (B, L), (), ()", log_likelihood=log_likelihood, kl=kl, target=target, gamma=gamma)
     return log_likelihood - gamma * jnp.abs(jnp.sum(kl, axis=-1) - target)
 
 
@@ -57,14 +57,15 @@ def decompose(q: Gaussian, z: Array, size: ArrayLike) -> Decomposition:
         z: one sample per example, (B, L).
         size: N, of the data set; a scalar, at least B.
     """
-    chex.assert_rank([z, size], [2, 0])
-    chex.assert_equal_shape([q, z])
+    require_gaussian(q=q)
+    require_shapes("(B, L), ()", z=z, size=size)
+    require(q.shape == z.shape, "q.shape", q.shape, f"z's, {z.shape}")
     pairs = log_prob(q, z[:, None])  # (B, B, L): of each sample under each posterior
     own = jnp.sum(log_prob(q, z), axis=-1)
     joint = log_mean_exp(jnp.sum(pairs, axis=-1), axis=1) - jnp.log(size)
     marginals = log_mean_exp(pairs, axis=1) - jnp.log(size)  # (B, L)
-    prior = log_prob(Gaussian(jnp.zeros(()), jnp.zeros(())), z)
-    return Decomposition(own - joint, joint - jnp.sum(marginals, axis=-1), marginals - prior)
+    total = joint - jnp.sum(marginals, axis=-1)
+    return Decomposition(own - joint, total, marginals - standard_log_prob(z))
 
 
 def beta_tc(
@@ -85,6 +86,7 @@ def beta_tc(
         An array of shape (B,).
     """
     information, correlation, kl = parts
-    chex.assert_rank([log_likelihood, kl, beta, alpha, gamma], [1, 2, 0, 0, 0])
-    chex.assert_equal_shape([log_likelihood, information, correlation])
+    shared = {"log_likelihood": log_likelihood, "mutual_information": information, "total_correlation": correlation}
+    weights = {"beta": beta, "alpha": alpha, "gamma": gamma}
+    require_shapes("(B), (B), (B), (B, L), (), (), ()", **shared, dimensionwise_kl=kl, **weights)
     return log_likelihood - alpha * information - beta * correlation - gamma * jnp.sum(kl, axis=-1)

@@ -4,10 +4,11 @@ Shapes: ``log_likelihood`` (B,), summed over the event's axes; ``kl`` (B, L), on
 example and unreduced; a loss is minus their mean over the batch.
 """
 
-import chex
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
+
+from jaxvae.arguments import require_shapes
 
 
 def elbo(log_likelihood: Array, kl: Array, beta: ArrayLike = 1.0) -> Array:
@@ -24,8 +25,7 @@ def elbo(log_likelihood: Array, kl: Array, beta: ArrayLike = 1.0) -> Array:
     >>> elbo(jnp.array([-80.0]), jnp.array([[3.0, 1.0]]), beta=0.5).tolist()
     [-82.0]
     """
-    chex.assert_rank([log_likelihood, kl, beta], [1, 2, 0])
-    chex.assert_equal_shape_prefix([log_likelihood, kl], 1)
+    require_shapes("(B), (B, L), ()", log_likelihood=log_likelihood, kl=kl, beta=beta)
     return log_likelihood - beta * jnp.sum(kl, axis=-1)
 
 
@@ -44,5 +44,5 @@ def free_bits(kl: Array, floor: ArrayLike) -> Array:
     >>> free_bits(jnp.array([[0.5, 0.0], [1.5, 0.1]]), 0.25).tolist()
     [[0.5, 0.25], [1.5, 0.25]]
     """
-    chex.assert_rank([kl, floor], [2, 0])
+    require_shapes("(B, L), ()", kl=kl, floor=floor)
     return jnp.where(jnp.mean(kl, axis=0, keepdims=True) < floor, floor, kl)  # a NaN stays one

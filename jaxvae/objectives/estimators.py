@@ -17,11 +17,14 @@ from typing import TypeVar
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
-from jaxvae.gaussian import Gaussian, log_prob
+from jaxvae.arguments import require_real, require_shapes
+from jaxvae.gaussian import Gaussian, log_prob, standard_log_prob
 from jaxvae.objectives.importance import iwae, sampled_elbo
 from jaxvae.special import compute_dtype
+from jaxvae.transforms import require
 
 Latents = TypeVar("Latents", bound=chex.ArrayTree)
 Parameters = TypeVar("Parameters", bound=chex.ArrayTree)
@@ -52,9 +55,10 @@ def sampled_kl(q: Gaussian, z: Array, p: Gaussian | None = None) -> Array:
         p: Gaussians that broadcast with q.
 
     Returns:
-        An array of z's shape, float32 or float64.
+        An array of the broadcast shape, float32 or float64.
     """
-    return log_prob(q, z) - log_prob(Gaussian(jnp.zeros(()), jnp.zeros(())) if p is None else p, z)
+    log_prior = standard_log_prob(z) if p is None else log_prob(p, z)
+    return jnp.subtract(*jnp.broadcast_arrays(log_prob(q, z), log_prior))
 
 
 def path_log_weights(log_joint: Array, q: Gaussian, z: Array) -> Array:
@@ -68,9 +72,10 @@ def path_log_weights(log_joint: Array, q: Gaussian, z: Array) -> Array:
     Returns:
         Log-weights of shape (K, B).
     """
-    chex.assert_rank([log_joint, z], [2, 3])
-    chex.assert_equal_shape_prefix([log_joint, z], 2)
-    return log_joint - jnp.sum(log_prob(stop_parameters(q), z), axis=-1)
+    require_shapes("(K > 0, B), (K, B, L)", log_joint=log_joint, z=z)
+    log_posterior = jnp.sum(log_prob(stop_parameters(q), z), axis=-1)
+    require(log_posterior.shape == log_joint.shape, "q.shape", q.shape, f"one that broadcasts to z's, {z.shape}")
+    return log_joint - log_posterior
 
 
 def stl(log_joint: Array, q: Gaussian, z: Array) -> Array:
@@ -105,7 +110,11 @@ def tapped(z: Latents) -> tuple[Latents, Array]:
     Reverse mode only: ``jax.jvp`` through it raises TypeError.
     """
     leaves = jax.tree.leaves(z)
-    chex.assert_equal_shape_prefix(leaves, 2)
+    require(len(leaves) > 0, "z", z, "an array, or a tree of arrays")
+    for leaf in leaves:
+        require_real(z=leaf)
+        first = np.shape(leaves[0])[:2]
+        require(np.shape(leaf)[:2] == first and len(first) == 2, "z.shape", np.shape(leaf), "(K, B, ...), as all of z")
     return _tapped(z, jnp.zeros(leaves[0].shape[:2], compute_dtype(*leaves)))
 
 
@@ -131,7 +140,6 @@ def _tapped_backward(_: None, cotangents: tuple[Latents, Array]) -> tuple[Latent
 _tapped.defvjp(_tapped_forward, _tapped_backward)
 
 
-@jax.custom_vjp
 def dreg(log_weights: Array, tap: Array) -> Array:
     """IWAE with the doubly reparameterized gradient (Tucker et al. 2019, arXiv:1810.04152).
 
@@ -160,13 +168,18 @@ def dreg(log_weights: Array, tap: Array) -> Array:
     >>> float(jax.grad(bound)(jnp.zeros((1, 1)))[0, 0])  # q is the posterior
     0.0
     """
-    chex.assert_rank(log_weights, 2)
-    chex.assert_equal_shape([log_weights, tap])
+    require_shapes("(K > 0, B), (K, B)", log_weights=log_weights, tap=tap)
+    return _dreg(log_weights, tap)
+
+
+@jax.custom_vjp
+def _dreg(log_weights: Array, tap: Array) -> Array:
+    del tap
     return iwae(log_weights)
 
 
 def _dreg_forward(log_weights: Array, tap: Array) -> tuple[Array, tuple[Array, Array]]:
-    return dreg(log_weights, tap), (jax.nn.softmax(log_weights, axis=0), tap)
+    return _dreg(log_weights, tap), (jax.nn.softmax(log_weights, axis=0), tap)
 
 
 def _dreg_backward(residuals: tuple[Array, Array], cotangent: Array) -> tuple[Array, Array]:
@@ -174,4 +187,4 @@ def _dreg_backward(residuals: tuple[Array, Array], cotangent: Array) -> tuple[Ar
     return weight * cotangent[None], (weight - 1).astype(tap.dtype)
 
 
-dreg.defvjp(_dreg_forward, _dreg_backward)
+_dreg.defvjp(_dreg_forward, _dreg_backward)

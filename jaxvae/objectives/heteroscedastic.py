@@ -7,14 +7,14 @@ that are fitted badly are given a large σ and left alone; the losses here mend 
 Elementwise and unreduced, in nats: q of any shape, y broadcasts with it. A loss is their mean over the batch.
 """
 
-import chex
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
 from jaxvae import special
-from jaxvae.gaussian import Gaussian, log_prob
+from jaxvae.arguments import require_broadcast, require_real, require_shapes
+from jaxvae.gaussian import Gaussian, log_prob, require_gaussian
 
 
 def beta_nll(q: Gaussian, y: ArrayLike, beta: ArrayLike) -> Array:
@@ -36,7 +36,7 @@ def beta_nll(q: Gaussian, y: ArrayLike, beta: ArrayLike) -> Array:
     >>> [round(float(slope(q, beta).loc), 6) for beta in (0.0, 0.5, 1.0)]
     [-0.25, -0.5, -1.0]
     """
-    chex.assert_rank(beta, 0)
+    require_shapes("()", beta=beta)
     nll = -log_prob(q, y)
     weight = jax.lax.stop_gradient(special.exp(2 * beta * q.log_std))
     return jnp.broadcast_to(weight, nll.shape) * nll
@@ -61,6 +61,9 @@ def faithful(q: Gaussian, y: ArrayLike) -> Array:
     >>> float(slope.loc), round(float(slope.raw), 6)
     (-1.0, 0.375)
     """
+    require_gaussian(q=q)
+    require_real(y=y)
+    require_broadcast(q=q.shape, y=jnp.shape(y))
     y, mean = jnp.broadcast_arrays(*(jnp.asarray(x, special.compute_dtype(y, q.loc, q.raw)) for x in (y, q.mean)))
     rest = y - mean
     centred = Gaussian(jnp.zeros_like(q.loc), q.raw, q.parameterization)

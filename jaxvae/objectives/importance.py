@@ -9,15 +9,18 @@ import itertools
 import math
 from typing import NamedTuple
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from jaxvae.arguments import require_shapes
 from jaxvae.special import expm1mx, log1p, log_mean_exp
 from jaxvae.transforms import require
+
+_MOST = 10**7
+"""Numbers that the jackknife's subsets may hold."""
 
 
 def sampled_elbo(log_weights: Array) -> Array:
@@ -29,7 +32,7 @@ def sampled_elbo(log_weights: Array) -> Array:
     Returns:
         An array of shape (B,).
     """
-    chex.assert_rank(log_weights, 2)
+    require_shapes("(K > 0, B)", log_weights=log_weights)
     return jnp.mean(log_weights, axis=0)
 
 
@@ -45,7 +48,7 @@ def iwae(log_weights: Array) -> Array:
     >>> print(jnp.exp(iwae(jnp.log(jnp.array([[1.0], [3.0]])))))
     [2.]
     """
-    chex.assert_rank(log_weights, 2)
+    require_shapes("(K > 0, B)", log_weights=log_weights)
     return log_mean_exp(log_weights, axis=0)
 
 
@@ -60,7 +63,7 @@ def miwae(log_weights: Array) -> Array:
     Returns:
         An array of shape (B,).
     """
-    chex.assert_rank(log_weights, 3)
+    require_shapes("(M > 0, K > 0, B)", log_weights=log_weights)
     return jnp.mean(log_mean_exp(log_weights, axis=1), axis=0)
 
 
@@ -74,9 +77,10 @@ def ciwae(log_weights: Array, beta: ArrayLike) -> Array:
     Returns:
         An array of shape (B,).
     """
-    chex.assert_rank([log_weights, beta], [2, 0])
-    elbo = jnp.where(beta == 0, 0.0, beta * sampled_elbo(log_weights))  # a weight of 0 makes it -inf
-    return elbo + (1 - beta) * iwae(log_weights)
+    require_shapes("(K > 0, B), ()", log_weights=log_weights, beta=beta)
+    # Weights of 0 may make either -inf, which must not meet a 0.
+    elbo = jnp.where(beta == 0, 0.0, beta * sampled_elbo(log_weights))
+    return elbo + jnp.where(beta == 1, 0.0, (1 - beta) * iwae(log_weights))
 
 
 class PartialBounds(NamedTuple):
@@ -99,7 +103,7 @@ def piwae(log_weights: Array) -> PartialBounds:
     Args:
         log_weights: (M, K, B).
     """
-    chex.assert_rank(log_weights, 3)
+    require_shapes("(M > 0, K > 0, B)", log_weights=log_weights)
     return PartialBounds(log_mean_exp(log_weights, axis=(0, 1)), miwae(log_weights))
 
 
@@ -119,8 +123,8 @@ def renyi(log_weights: Array, alpha: ArrayLike) -> Array:
     Returns:
         An array of shape (B,).
     """
-    chex.assert_rank([log_weights, alpha], [2, 0])
-    rest = jnp.asarray(1 - alpha, log_weights.dtype)
+    require_shapes("(K > 0, B), ()", log_weights=log_weights, alpha=alpha)
+    rest = jnp.asarray(1 - alpha, jnp.result_type(log_weights, 1.0))
     divisor = jnp.where(rest == 0, 1, rest)
     mean = sampled_elbo(log_weights)
     d = rest * (log_weights - mean[None])
@@ -140,7 +144,7 @@ def jackknife(log_weights: Array, order: int) -> Array:
 
     Args:
         log_weights: (K, B).
-        order: m, at least 0 and below K; static.
+        order: m, at least 0 and below K, with K C(K, m) at most 10⁷; static.
 
     Returns:
         An array of shape (B,).
@@ -148,9 +152,12 @@ def jackknife(log_weights: Array, order: int) -> Array:
     Raises:
         ValueError: for an order that isn't allowed.
     """
-    chex.assert_rank(log_weights, 2)
+    require_shapes("(K > 0, B)", log_weights=log_weights)
     samples = log_weights.shape[0]
-    require(0 <= order < samples, "order", order, f"at least 0 and below the {samples} samples")
+    allowed = isinstance(order, int) and 0 <= order < samples
+    require(allowed, "order", order, f"at least 0 and below the {samples} samples")
+    numbers = samples * math.comb(samples, order)
+    require(numbers <= _MOST, "order", order, f"one that takes at most {_MOST:,} numbers of {samples} samples")
     # As Σ c = 1, a shift comes out again; without it, the c would multiply the rounding of the log-weights' size.
     top = jax.lax.stop_gradient(jnp.max(log_weights, axis=0))
     shift = jnp.where(jnp.isfinite(top), top, 0)

@@ -4,15 +4,17 @@ Kernels are functions of the squared distance r², with a scale C. Between two d
 2 L on average, which makes 2 L a good C.
 """
 
+import math
 from collections.abc import Callable
 
-import chex
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from jaxvae.arguments import require_shapes
 from jaxvae.objectives.elbo import elbo
-from jaxvae.special import exp
+from jaxvae.special import compute_dtype, exp
+from jaxvae.transforms import require
 
 Kernel = Callable[[Array], Array]
 
@@ -23,6 +25,7 @@ def gaussian_kernel(scale: float) -> Kernel:
     >>> float(gaussian_kernel(2.0)(jnp.array(0.0)))
     1.0
     """
+    _require_scale(scale)
     return lambda square: exp(-square / scale)
 
 
@@ -32,7 +35,13 @@ def inverse_multiquadratic(scale: float) -> Kernel:
     >>> float(inverse_multiquadratic(2.0)(jnp.array(2.0)))
     0.5
     """
+    _require_scale(scale)
     return lambda square: scale / (scale + square)
+
+
+def _require_scale(scale: float) -> None:
+    require_shapes("()", scale=scale)
+    require(0 < scale < math.inf, "scale", scale, "above 0")
 
 
 def mmd(x: Array, y: Array, kernel: Kernel) -> Array:
@@ -46,15 +55,15 @@ def mmd(x: Array, y: Array, kernel: Kernel) -> Array:
         kernel: of the squared distance.
 
     Returns:
-        A scalar.
+        A scalar, float32 or float64.
 
     Raises:
         ValueError: for fewer than 2 draws.
     """
-    chex.assert_rank([x, y], [2, 2])
-    chex.assert_equal_shape_suffix([x, y], 1)
+    require_shapes("(B, L), (P, L)", x=x, y=y)
     if min(len(x), len(y)) < 2:
         raise ValueError(f"mmd needs at least 2 draws of each, got {len(x)} and {len(y)}")
+    x, y = (jnp.asarray(draws, compute_dtype(x, y)) for draws in (x, y))
     return _within(x, kernel) + _within(y, kernel) - 2 * jnp.mean(kernel(_squares(x, y)))
 
 
@@ -65,7 +74,7 @@ def _squares(x: Array, y: Array) -> Array:
 def _within(x: Array, kernel: Kernel) -> Array:
     count = len(x)
     others = ~jnp.eye(count, dtype=bool)
-    return jnp.sum(jnp.where(others, kernel(_squares(x, x)), 0)) / (count * (count - 1))
+    return jnp.sum(jnp.where(others, kernel(_squares(x, x)), 0)) / float(count * (count - 1))
 
 
 def info_vae(log_likelihood: Array, kl: Array, divergence: Array, alpha: ArrayLike, weight: ArrayLike) -> Array:
@@ -83,5 +92,5 @@ def info_vae(log_likelihood: Array, kl: Array, divergence: Array, alpha: ArrayLi
     Returns:
         An array of shape (B,).
     """
-    chex.assert_rank([divergence, alpha, weight], 0)
+    require_shapes("(), (), ()", divergence=divergence, alpha=alpha, weight=weight)
     return elbo(log_likelihood, kl, 1 - alpha) - (alpha + weight - 1) * divergence

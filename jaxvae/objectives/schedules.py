@@ -1,10 +1,12 @@
 """β over the steps of training, as optax schedules."""
 
+import math
 from collections.abc import Mapping
 from types import MappingProxyType
 
 import optax
 
+from jaxvae.arguments import require_numbers
 from jaxvae.transforms import require
 
 SCHEDULES: Mapping[str, str] = MappingProxyType(
@@ -24,7 +26,7 @@ def beta_schedule(name: str, beta: float, steps: int, cycles: int = 4, ramp: flo
         name: ``constant``; ``linear``: 0 to β over the fraction ``ramp`` of the steps, then constant;
             ``cyclical``: the same, in each of ``cycles`` equal parts (Fu et al. 2019, arXiv:1903.10145, eq. 6).
         beta: its final value, at least 0.
-        steps: of the whole training.
+        steps: of the whole training, at least 0.
         cycles: at least 1.
         ramp: in (0, 1].
 
@@ -34,8 +36,10 @@ def beta_schedule(name: str, beta: float, steps: int, cycles: int = 4, ramp: flo
     >>> [float(beta_schedule("linear", 2.0, steps=8)(step)) for step in (0, 2, 4, 8)]
     [0.0, 1.0, 2.0, 2.0]
     """
-    require(name in SCHEDULES, "beta_schedule", name, "one of " + ", ".join(SCHEDULES))
+    require_numbers(beta=beta, steps=steps, beta_cycles=cycles, beta_ramp=ramp)
+    require(isinstance(name, str) and name in SCHEDULES, "beta_schedule", name, "one of " + ", ".join(SCHEDULES))
     require(0 <= beta < float("inf"), "beta", beta, "a number of at least 0")
+    require(0 <= steps < math.inf, "steps", steps, "at least 0")
     require(cycles >= 1, "beta_cycles", cycles, "at least 1")
     require(0 < ramp <= 1, "beta_ramp", ramp, "in (0, 1]")
     if name == "constant":

@@ -174,8 +174,9 @@ def _width(out: Path, config: TrainConfig, alone: Mesh, mesh: Mesh, most: int) -
 
     Results depend on it in their last digits, so that a study keeps it.
     """
-    shapes = (config.dataset, config.architecture, config.hidden, config.latents, config.batch_size, config.dtype)
-    name = " ".join(str(x) for x in (mesh.size, "x", jax.devices()[0].device_kind, *shapes))
+    data = (config.dataset, config.batch_size, config.dtype, config.train_samples)
+    layers = (config.architecture, config.hidden, config.latents, config.upper_latents, config.flow_steps)
+    name = " ".join(str(x) for x in (mesh.size, "x", jax.devices()[0].device_kind, *data, *layers))
     study = _read_study(out)
     if name not in study["widths"]:
         study["widths"][name] = measured_width(make_experiment(config, alone), mesh, most)

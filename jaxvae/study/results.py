@@ -73,7 +73,7 @@ def read_results(path: Path) -> list[Record]:
         try:
             record = json.loads(line)
             records.append({**record, "config": plain(config_from_mapping(record["config"]))})
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise ValueError(
                 f"{path}, line {number}, must be a record of a study, got {line[:40]!r} ({error})"
             ) from error

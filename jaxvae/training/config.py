@@ -2,8 +2,10 @@
 
 import dataclasses
 import difflib
+import functools
 import json
 import math
+import sys
 import types
 import typing
 from collections.abc import Mapping
@@ -29,6 +31,16 @@ OBJECTIVES = ("elbo", *BOUNDS)
 
 UNCONSTRAINED = ("direct_std", "direct_variance")
 """The parameterizations that a constraint can be put on."""
+
+
+_MOST = 2**31 - 1  # of int32, in which JAX counts
+_COUNTS = {
+    **dict.fromkeys(("validation", "warmup_steps"), (0, _MOST)),
+    **dict.fromkeys(("blocks", "flow_steps"), (0, 1000)),
+    **dict.fromkeys(("latents", "upper_latents", "hidden", "upper_hidden", "epochs", "batch_size"), (1, _MOST)),
+    **dict.fromkeys(("max_skipped", "samples", "train_samples", "beta_cycles", "evaluate_every"), (1, _MOST)),
+}
+"""The least and the most that a field may be."""
 
 
 def _option(default: Any, text: str, *choices: str) -> Any:
@@ -107,6 +119,8 @@ class TrainConfig:
     streaming: bool = _option(False, "read batches from disk by grain, for data that don't fit on the device")
 
     def __post_init__(self) -> None:
+        for name, hint in _hints().items():
+            object.__setattr__(self, name, _of_type(hint, name, getattr(self, name)))
         for field in dataclasses.fields(self):
             value, choices = getattr(self, field.name), field.metadata["choices"]
             if choices:
@@ -121,11 +135,13 @@ class TrainConfig:
         )
         require(0 < self.multiplier_rate < math.inf, "multiplier_rate", self.multiplier_rate, "above 0")
         require(0 < self.learning_rate < math.inf, "learning_rate", self.learning_rate, "above 0")
-        for name in ("latents", "epochs", "batch_size", "max_skipped", "samples", "train_samples", "beta_cycles"):
-            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        require(
-            self.evaluate_every is None or self.evaluate_every >= 1, "evaluate_every", self.evaluate_every, "at least 1"
-        )
+        for name, (least, most) in _COUNTS.items():
+            value = getattr(self, name)
+            for count in value if isinstance(value, tuple) else (value,):
+                require(count is None or count >= least, name, value, f"at least {least}")
+                require(count is None or count <= most, name, value, f"at most {most:,}")
+        require(0 < self.init_std < math.inf, "init_std", self.init_std, "above 0")
+        require(0 <= self.beta < math.inf, "beta", self.beta, "a number of at least 0")
         require(0 <= self.free_bits < math.inf, "free_bits", self.free_bits, "a number of at least 0")
         require(self.free_bits == 0 or self.objective == "elbo", "free_bits", self.free_bits, "0 but for elbo")
         require(0 < self.likelihood_std < math.inf, "likelihood_std", self.likelihood_std, "above 0")
@@ -173,13 +189,17 @@ def config_from_mapping(values: Mapping[str, Any]) -> TrainConfig:
     Raises:
         ValueError: for a name that isn't a field, or a value that isn't of its type or range.
     """
-    hints = typing.get_type_hints(TrainConfig)
-    checked = {}
-    for name, value in values.items():
-        near = difflib.get_close_matches(name, hints, n=3)
-        require(name in hints, "config", name, f"a field of TrainConfig{'; nearest: ' * bool(near)}{', '.join(near)}")
-        checked[name] = _of_type(hints[name], name, value)
-    return TrainConfig(**checked)
+    require(isinstance(values, Mapping), "config", values, "an object of TrainConfig's fields")
+    for name in values:
+        near = difflib.get_close_matches(str(name), _hints(), n=3)
+        known = isinstance(name, str) and name in _hints()
+        require(known, "config", name, f"a field of TrainConfig{'; nearest: ' * bool(near)}{', '.join(near)}")
+    return TrainConfig(**values)
+
+
+@functools.cache
+def _hints() -> Mapping[str, Any]:
+    return MappingProxyType(typing.get_type_hints(TrainConfig))
 
 
 def read_config(path: Path) -> TrainConfig:
@@ -189,14 +209,22 @@ def read_config(path: Path) -> TrainConfig:
         ValueError: for a file that can't be read, isn't a JSON object, or holds what isn't allowed.
     """
     try:
-        values = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+        values = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_once_each)
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"config must be a readable JSON file, got {str(path)!r} ({error})") from error
     require(isinstance(values, dict), "config", str(path), "a JSON object of TrainConfig's fields")
     try:
         return config_from_mapping(values)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """JSON's parser keeps the last of several values of one name."""
+    names = [name for name, _ in pairs]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    require(not twice, "config", twice, "without a name twice")
+    return dict(pairs)
 
 
 def _of_type(hint: Any, name: str, value: Any) -> Any:
@@ -206,9 +234,8 @@ def _of_type(hint: Any, name: str, value: Any) -> Any:
     if typing.get_origin(hint) is tuple:
         require(isinstance(value, list | tuple), name, value, "a list of integers")
         return tuple(_of_type(int, name, item) for item in value)
-    if hint is float and type(value) is int:
+    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        require(abs(value) <= sys.float_info.max, name, value, "a finite number")
         return float(value)
     require(type(value) is hint, name, value, f"of type {hint.__name__}")
-    if hint is float:
-        require(math.isfinite(value), name, value, "a finite number")
     return value

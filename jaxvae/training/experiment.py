@@ -188,6 +188,7 @@ def make_experiment(config: TrainConfig, mesh: Mesh | None = None) -> Experiment
     scored = _as_scored(dataset, config.binarization, 1)
     del scored["train"]
     steps = config.epochs * (len(dataset.train) // config.batch_size)
+    require(steps < 2**31, "epochs", config.epochs, f"few enough for fewer than 2³¹ steps, not {steps:,}")
     learning_rate = _learning_rate(config, config.learning_rate, steps)
     return Experiment(
         config,

@@ -46,7 +46,7 @@ def wait_for_a_checkpoint(process: subprocess.Popen) -> None:
 def test_two_processes_train_as_one_and_go_on_after_a_signal_and_a_kill(tmp_path):
     first, second = start()
     wait_for_a_checkpoint(first)
-    second.send_signal(signal.SIGINT)  # to one of them only
+    second.send_signal(signal.SIGTERM)  # to one of them only
     ends = [process.communicate(timeout=240) for process in (first, second)]
     assert [process.returncode for process in (first, second)] == [commands.STOPPED] * 2, ends
     saved = max(steps())

@@ -25,7 +25,7 @@ def images(count: int = 3) -> jax.Array:
 
 
 def model(kind: str, **options: object) -> LatentModel:
-    fields = {"parameterization": jv.softplus_std, "init_std": 0.7, "hidden": (4,), "upper_hidden": (3,)}
+    fields = {"parameterization": jv.log_variance, "init_std": 0.7, "hidden": (4,), "upper_hidden": (3,)}
     return make_model(SHAPE, Bernoulli(), 2, **{**fields, **OPTIONS[kind], **options})
 
 

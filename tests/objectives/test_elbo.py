@@ -49,12 +49,12 @@ def test_tiling_the_batch_keeps_the_loss_and_doubling_the_latents_doubles_the_kl
 def test_wrong_shapes_are_refused():
     log_likelihood, kl = terms()
     for arguments in ((log_likelihood, kl[:, 0]), (log_likelihood[:, None], kl), (log_likelihood, kl, np.ones(6))):
-        with pytest.raises(AssertionError, match="rank"):
+        with pytest.raises(ValueError, match="shape"):
             elbo(*arguments)
-    with pytest.raises(AssertionError, match="prefix"):
+    with pytest.raises(ValueError, match="shape"):
         elbo(log_likelihood[1:], kl)
     for arguments in ((kl[0], 0.1), (kl, np.ones(3))):
-        with pytest.raises(AssertionError, match="rank"):
+        with pytest.raises(ValueError, match="shape"):
             free_bits(*arguments)
 
 

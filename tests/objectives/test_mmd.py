@@ -63,7 +63,7 @@ def test_refused_shapes():
     x = np.ones((3, 2), np.float32)
     with pytest.raises(ValueError, match=r"^mmd needs at least 2 draws of each, got 3 and 1$"):
         mmd(x, x[:1], gaussian_kernel(4.0))
-    with pytest.raises(AssertionError, match="suffix"):
+    with pytest.raises(ValueError, match="shape"):
         mmd(x, x[:, :1], gaussian_kernel(4.0))
-    with pytest.raises(AssertionError, match="rank"):
+    with pytest.raises(ValueError, match="shape"):
         info_vae(np.ones(3, np.float32), x, x[0], 0.5, 1.0)

@@ -1,0 +1,153 @@
+"""What an array that is passed to a function has to be: real numbers, of a shape that fits.
+
+All of it is static, and so is checked at trace time and free at run time. Messages name the argument.
+"""
+
+import dataclasses
+import math
+import numbers
+import re
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+_REAL = (np.floating, np.integer, np.bool_)
+_ARRAYS = (jax.Array, np.ndarray, np.generic)
+_LONGEST = 1000
+_LARGEST = int(np.finfo(np.float64).max)
+
+
+def shown(value: object) -> str:
+    """A value's ``repr`` in one line that isn't too long.
+
+    >>> shown(np.eye(2))
+    'array([[1., 0.], [0., 1.]])'
+    """
+    try:
+        text = re.sub(r"\s*\n\s*", " ", repr(value))
+    except ValueError:  # of an integer of more than 4,300 digits
+        return f"one of type {type(value).__name__}"
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + "…"
+
+
+def require_real(**arrays: ArrayLike) -> None:
+    """Raises where an argument isn't an array of real numbers, or one number.
+
+    Complex numbers would lose their imaginary part, and masked arrays their mask, without a word.
+
+    Raises:
+        TypeError: for anything else.
+        ValueError: for a Python integer that no float can hold.
+
+    >>> require_real(x=1j)
+    Traceback (most recent call last):
+    TypeError: x must be an array of real numbers, got a complex
+    """
+    for name, x in arrays.items():
+        if isinstance(x, int) and not -_LARGEST <= x <= _LARGEST:
+            raise ValueError(f"{name} must be within the range of floats, got an integer of {x.bit_length()} bits")
+        if not _is_real(x):
+            kind = f"dtype {x.dtype}" if isinstance(x, _ARRAYS) else f"a {type(x).__name__}"
+            raise TypeError(f"{name} must be an array of real numbers, got {kind}")
+
+
+def _is_real(x: object) -> bool:
+    if isinstance(x, np.ma.MaskedArray):
+        return False
+    if not isinstance(x, _ARRAYS):
+        return isinstance(x, int | float) or hasattr(x, "__jax_array__")
+    if not any(jnp.issubdtype(x.dtype, kind) for kind in _REAL):
+        return False
+    return isinstance(x, jax.Array) or (x.dtype.isnative and x.dtype != np.longdouble)  # those that JAX has
+
+
+def require_broadcast(**shapes: tuple[int, ...]) -> None:
+    """Raises ValueError where shapes don't broadcast by NumPy's rules.
+
+    >>> require_broadcast(q=(2, 3), x=(4,))
+    Traceback (most recent call last):
+    ValueError: shapes must broadcast, got q (2, 3), x (4,)
+    """
+    try:
+        jnp.broadcast_shapes(*shapes.values())
+    except ValueError:
+        found = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+        raise ValueError(f"shapes must broadcast, got {found}") from None
+
+
+def require_shapes(axes: str, **arrays: ArrayLike) -> None:
+    """Raises where arrays of real numbers don't have these axes.
+
+    Args:
+        axes: of each array, as a docstring has them; the same letter is the same size, and ``K > 0`` isn't empty.
+        arrays: by their argument's names.
+
+    Raises:
+        TypeError: for what isn't an array of real numbers.
+        ValueError: for another shape.
+
+    >>> require_shapes("(B), (B, L)", log_likelihood=np.zeros(3), kl=np.zeros((2, 5)))
+    Traceback (most recent call last):
+    ValueError: kl must be of shape (B, L) with B = 3, got (2, 5)
+    """
+    require_real(**arrays)
+    sizes: dict[str, int] = {}
+    for wanted, (name, x) in zip(re.findall(r"\(.*?\)", axes), arrays.items(), strict=True):
+        letters, shape = re.findall(r"([A-Z])( > 0)?", wanted), np.shape(x)
+        known = ", ".join(f"{letter} = {sizes[letter]}" for letter, _ in letters if letter in sizes)
+        fits = len(letters) == len(shape) and all(
+            sizes.setdefault(letter, n) == n and (n or not some)
+            for (letter, some), n in zip(letters, shape, strict=True)
+        )
+        if not fits:
+            raise ValueError(f"{name} must be of shape {wanted}{f' with {known}' if known else ''}, got {shape}")
+
+
+def require_numbers(**values: object) -> None:
+    """Raises where a value isn't one real number of Python's or NumPy's, and so hashable and static.
+
+    Raises:
+        TypeError: for anything else.
+        ValueError: for an integer that no float can hold.
+
+    >>> require_numbers(**{"Softplus.beta": "1"})
+    Traceback (most recent call last):
+    TypeError: Softplus.beta must be a number, got '1'
+    """
+    for name, x in values.items():
+        if not isinstance(x, numbers.Real):
+            raise TypeError(f"{name} must be a number, got {shown(x)}")
+        require_real(**{name: x})  # type: ignore[arg-type]
+
+
+def make_floats(x: Any) -> None:
+    """Makes every field of a frozen dataclass a float, as its last step of ``__init__``.
+
+    Raises:
+        TypeError: for a field that isn't a real number.
+        ValueError: for one that is finite, but not in float32.
+    """
+    largest = float(np.finfo(np.float32).max)
+    for field in dataclasses.fields(x):
+        value, name = getattr(x, field.name), f"{type(x).__name__}.{field.name}"
+        require_numbers(**{name: value})
+        if largest < abs(float(value)) < math.inf:
+            raise ValueError(f"{name} must be within the range of float32, got {shown(value)}")
+        object.__setattr__(x, field.name, float(value))
+
+
+def require_sizes(**shapes: object) -> None:
+    """Raises TypeError where a shape isn't a tuple or list of integers, ValueError where one is negative.
+
+    >>> require_sizes(shape=5)
+    Traceback (most recent call last):
+    TypeError: shape must be a tuple of sizes, got 5
+    """
+    for name, shape in shapes.items():
+        if not isinstance(shape, tuple | list) or not all(isinstance(n, int | np.integer) for n in shape):
+            raise TypeError(f"{name} must be a tuple of sizes, got {shown(shape)}")
+        if any(n < 0 for n in shape):
+            raise ValueError(f"{name} must be a tuple of sizes of at least 0, got {shown(shape)}")
