@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from jax.errors import JaxRuntimeError
+
 from jaxvae import commands, process
 from jaxvae._version import __version__
 
@@ -50,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("jaxvae: interrupted", file=sys.stderr)
         return commands.STOPPED
-    except (ValueError, OSError, ArithmeticError, ImportError) as error:
+    except (ValueError, OSError, ArithmeticError, ImportError, MemoryError, JaxRuntimeError) as error:
         print("jaxvae: error:", " ".join(str(error).split()), file=sys.stderr)
         return 2
     return status

@@ -160,8 +160,13 @@ def _prepare(out: Path, grid: Grid | None) -> None:
 def _read_study(out: Path) -> dict[str, Any]:
     try:
         found = json.loads((out / STUDY).read_text())
-        return {name: found[name] for name in ("grid", "widths")}
-    except (ValueError, TypeError, KeyError) as error:
+        grid, widths = found["grid"], found["widths"]
+        lists = grid is None or all(isinstance(values, list) for values in grid.values())
+        require(
+            lists and isinstance(widths, dict), "grid and widths", (grid, widths), "objects, of lists and of numbers"
+        )
+        return {"grid": grid, "widths": widths}
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(f"{out / STUDY} must be a study's, got {error!r}") from error
 
 

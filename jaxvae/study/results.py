@@ -15,6 +15,7 @@ import numpy as np
 
 from jaxvae.files import write_atomically
 from jaxvae.training import TrainConfig, config_from_mapping
+from jaxvae.transforms import require
 
 RESULTS = "results.jsonl"
 
@@ -23,6 +24,18 @@ STD_EDGES = np.linspace(-6, 2, 65)
 
 Record = Mapping[str, Any]
 """What is known of one cell; numbers that aren't finite are None."""
+
+_NUMBERS = (
+    *("elbo", "log_likelihood", "kl", "nll", "nll_standard_error", "nll_monte_carlo_error"),
+    *("active_units", "steps", "skipped", "seconds"),
+)
+_PARTS = {
+    "curve": ("step", "elbo"),
+    "gradient_norm": ("head", "network"),
+    "saturation": ("floor", "ceiling", "dead"),
+    "versions": (),
+}
+_OTHERS = ("first_skipped", "cause", "gradient_snr", "std_histogram")
 
 _COMPARED = ("parameterization", "constraint", "learning_rate", "seed")
 
@@ -72,12 +85,24 @@ def read_results(path: Path) -> list[Record]:
     for number, line in enumerate(whole, 1):
         try:
             record = json.loads(line)
-            records.append({**record, "config": plain(config_from_mapping(record["config"]))})
+            config = plain(config_from_mapping(record["config"]))
+            _require_whole(record)
+            records.append({**record, "config": config})
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise ValueError(
                 f"{path}, line {number}, must be a record of a study, got {line[:40]!r} ({error})"
             ) from error
     return merge([records])
+
+
+def _require_whole(record: Record) -> None:
+    for name in (*_NUMBERS, *_PARTS, *_OTHERS):
+        require(name in record, "record", sorted(record), f"one with {name}")
+    for name in _NUMBERS:
+        require(isinstance(record[name], int | float | None), name, record[name], "a number or null")
+    for name, parts in _PARTS.items():
+        found = record[name]
+        require(isinstance(found, dict) and {*parts} <= {*found}, name, found, f"an object with {', '.join(parts)}")
 
 
 def write_results(path: Path, records: Iterable[Record]) -> None:

@@ -165,6 +165,7 @@ COMMAND_OF = {
     "run/config.json": ["evaluate", "run"],
     "again/config.json": ["train", "--resume", "--out", "again"],
     "study/study.json": ["compare", "--out", "study"],
+    "table/results.jsonl": ["compare", "--merge", "table", "--out", "merged"],
     "set/images.npy": ["train", "--dataset", "set/images.npy"],
 }
 ORIGINALS = {"study/study.json": STUDY.encode()}

@@ -100,7 +100,18 @@ def test_a_directory_in_use_is_refused(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["letters.txt"]
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"grid": 1}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[]",
+        '{"grid": 1}',
+        '{"widths": {}, "grid": 3}',
+        '{"widths": [], "grid": {}}',
+        '{"widths": {}, "grid": {"a": 5}}',
+        "[" * 100000,
+    ],
+)
 def test_a_broken_study_is_refused(tmp_path, text):
     (tmp_path / STUDY).write_text(text)
     with pytest.raises(ValueError, match=r"study[.]json must be a study's, got"):

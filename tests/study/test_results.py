@@ -1,13 +1,16 @@
 import json
 
 import pytest
+import synthetic
 
 from jaxvae.study.results import merge, plain, read_results, settings, variant, write_results
 from jaxvae.training import TrainConfig
 
 
 def record(nll=1.0, **fields):
-    return {"config": plain(TrainConfig(**fields)), "nll": nll, "curve": {"elbo": [nll, 2.0]}}
+    whole = synthetic.record("log_variance", 0, 1e-3, 0, False, {})
+    curve = {"step": [1, 2], "elbo": [nll, 2.0]}
+    return {**whole, "config": plain(TrainConfig(**fields)), "nll": nll, "curve": curve}
 
 
 def test_a_table_is_read_as_it_was_written(tmp_path):
@@ -42,10 +45,13 @@ def test_a_record_of_an_older_version_has_defaults_for_newer_fields(tmp_path):
     ("line", "what"),
     [
         ("nonsense", "Expecting value"),
-        ("[1]", "not a mapping"),
+        ("[1]", "list indices"),
         ('{"nll": 1}', "config"),
         ('{"config": {"sede": 1}}', "nearest: seed"),
         ('{"config": {"latents": 0}}', "latents must be at least 1"),
+        ('{"config": {"latents": 3}}', "one with elbo"),
+        (json.dumps({**record(), "nll": "many"}), "nll must be a number or null"),
+        (json.dumps({**record(), "curve": [1]}), "curve must be an object with step, elbo"),
     ],
 )
 def test_a_line_that_is_no_record_is_refused(tmp_path, line, what):
