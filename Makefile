@@ -17,7 +17,7 @@ types: $(VENV)/.installed-test
 	$(BIN)/mypy
 
 pytest: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -n auto jaxvae tests
+	$(BIN)/python -m pytest -n auto --dist loadfile jaxvae tests
 
 test-all: $(VENV)/.installed-test  ## The tests under every supported Python and JAX; SKIP_MISSING=1 goes without Pythons not on PATH.
 	$(BIN)/tox $(if $(SKIP_MISSING),--skip-missing-interpreters true)

@@ -24,7 +24,10 @@ from typing import Any
 RESULTS = Path(__file__).parent / "results"
 FLAGS = {
     "train": "--resume --evaluate-every 5 --batch-size 80 --samples 1",
-    "compare": "--parameterization log_variance softplus_std sigmoid_std --constraint none --seed 0 1 --samples 10",
+    "compare": (
+        "--parameterization log_variance log_std sigmoid_std --constraint none --learning-rate 0.001 0.01 --seed 0 1 "
+        "--latents 4 --hidden 16 --samples 10"
+    ),
 }
 PARTIAL = {"train": "checkpoints/*tmp*", "compare": ".results.jsonl.*"}
 SLOW_DISK = """
