@@ -10,9 +10,9 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxvae.gaussian import Gaussian, convert, entropy, kl_divergence, log_prob, sample
+from jaxvae.gaussian import Gaussian, convert, entropy, log_prob, sample
 from jaxvae.interop.optional import load
-from jaxvae.interop.reading import broadcast, expressed, gaussian_of, refusal
+from jaxvae.interop.reading import broadcast, expressed, kl, refusal
 from jaxvae.parameterizations import Parameterization, log_std, log_variance
 
 distrax: Any = load("distrax", "distrax")
@@ -68,14 +68,10 @@ class DistraxGaussian(distrax.Normal):
         return DistraxGaussian(jax.tree.map(lambda x: x[index], q))
 
 
-def _kl(a: Any, b: Any, *_: Any, **__: Any) -> Array:
-    return kl_divergence(gaussian_of(a), gaussian_of(b))
-
-
-tfd.RegisterKL(DistraxGaussian, DistraxGaussian)(_kl)
+tfd.RegisterKL(DistraxGaussian, DistraxGaussian)(kl)
 for _other in (distrax.Normal, tfd.Normal):
-    tfd.RegisterKL(DistraxGaussian, _other)(_kl)
-    tfd.RegisterKL(_other, DistraxGaussian)(_kl)
+    tfd.RegisterKL(DistraxGaussian, _other)(kl)
+    tfd.RegisterKL(_other, DistraxGaussian)(kl)
 
 
 def to_distrax(q: Gaussian) -> DistraxGaussian:

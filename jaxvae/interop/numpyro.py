@@ -8,9 +8,9 @@ from typing import Any
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxvae.gaussian import Gaussian, entropy, kl_divergence, log_prob, sample
+from jaxvae.gaussian import Gaussian, entropy, log_prob, sample
 from jaxvae.interop.optional import load
-from jaxvae.interop.reading import broadcast, expressed, gaussian_of, refusal
+from jaxvae.interop.reading import broadcast, expressed, kl, refusal
 from jaxvae.parameterizations import Parameterization, log_variance
 
 dist: Any = load("numpyro.distributions", "numpyro")
@@ -80,12 +80,8 @@ class NumPyroGaussian(dist.Distribution):
         return dist.Normal(self.gaussian.mean, self.gaussian.std, validate_args=False)
 
 
-def _kl(p: Any, q: Any) -> Array:
-    return kl_divergence(gaussian_of(p), gaussian_of(q))
-
-
 for _pair in ((NumPyroGaussian, NumPyroGaussian), (NumPyroGaussian, dist.Normal), (dist.Normal, NumPyroGaussian)):
-    dist.kl_divergence.register(*_pair)(_kl)
+    dist.kl_divergence.register(*_pair)(kl)
 
 
 def to_numpyro(q: Gaussian) -> NumPyroGaussian:

@@ -3,8 +3,9 @@
 from typing import Any
 
 import jax.numpy as jnp
+from jax import Array
 
-from jaxvae.gaussian import Gaussian, convert
+from jaxvae.gaussian import Gaussian, convert, kl_divergence
 from jaxvae.parameterizations import Parameterization, direct_std, log_variance
 
 
@@ -12,6 +13,11 @@ def gaussian_of(normal: Any) -> Gaussian:
     """The Gaussian inside one of ours; of another's normal, its ``loc`` and ``scale`` as they are."""
     own = _own(normal)
     return Gaussian(normal.loc, normal.scale, direct_std) if own is None else own
+
+
+def kl(a: Any, b: Any, *_: Any, **__: Any) -> Array:
+    """KL(a ‖ b) of normals of which one is ours; called by the peers' registries, with what else they pass."""
+    return kl_divergence(gaussian_of(a), gaussian_of(b))
 
 
 def expressed(normal: Any, parameterization: Parameterization | None) -> Gaussian:

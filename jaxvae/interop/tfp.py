@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxvae.gaussian import Gaussian, entropy, kl_divergence, log_prob, sample
+from jaxvae.gaussian import Gaussian, entropy, log_prob, sample
 from jaxvae.interop.optional import load
-from jaxvae.interop.reading import broadcast, expressed, gaussian_of, refusal
+from jaxvae.interop.reading import broadcast, expressed, kl, refusal
 from jaxvae.parameterizations import Parameterization
 
 tfd: Any = load("tensorflow_probability.substrates.jax.distributions", "tfp-nightly")
@@ -100,13 +100,9 @@ class TFPGaussian(tfd.Normal):
         return (x - mean) / std
 
 
-def _kl(a: Any, b: Any, *_: Any, **__: Any) -> Array:
-    return kl_divergence(gaussian_of(a), gaussian_of(b))
-
-
-tfd.RegisterKL(TFPGaussian, TFPGaussian)(_kl)
-tfd.RegisterKL(TFPGaussian, tfd.Normal)(_kl)
-tfd.RegisterKL(tfd.Normal, TFPGaussian)(_kl)
+tfd.RegisterKL(TFPGaussian, TFPGaussian)(kl)
+tfd.RegisterKL(TFPGaussian, tfd.Normal)(kl)
+tfd.RegisterKL(tfd.Normal, TFPGaussian)(kl)
 
 
 def to_tfp(q: Gaussian) -> TFPGaussian:

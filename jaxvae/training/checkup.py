@@ -1,20 +1,14 @@
 """What ails a run: its posterior's diagnosis, and what only the course of its training shows."""
 
-import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import chex
-import jax
 import numpy as np
-from jax import Array
 
-from jaxvae.data import Split, observe
 from jaxvae.diagnosis import Diagnosis, Finding, diagnose, finding
 from jaxvae.diagnosis.posterior import IDLE
-from jaxvae.gaussian import Gaussian
-from jaxvae.models import LatentModel
+from jaxvae.training.evaluate import Task, gaussians, score_keys
 from jaxvae.training.records import CHECKPOINTS, CONFIG, METRICS, read_metrics
 from jaxvae.training.run import load_run
 from jaxvae.transforms import require
@@ -24,8 +18,6 @@ LOST = 0.05
 
 EXPLODED = 100.0
 """Times the median epoch's mean gradient norm."""
-
-_BATCH = 200
 
 
 def examine(out: Path, split: str = "test") -> Diagnosis:
@@ -45,36 +37,12 @@ def examine(out: Path, split: str = "test") -> Diagnosis:
         require(_has_checkpoint(out), "run", str(out), f"one with a checkpoint; {_end(records)}")
     experiment, _, params = load_run(out, best=False)
     require(split in experiment.scored, "split", split, " or ".join(experiment.scored))
-    q, kl = posterior_terms(experiment.model, experiment.levels, params, experiment.scored[split])
+    task = Task(experiment.model, params, experiment.scored[split], experiment.levels, experiment.mesh)
+    q, kl = gaussians(task, score_keys()[1])
     # Only a KL that is sampled has negative terms: of such, the mean is what can be told.
     kl = np.broadcast_to(np.maximum(kl.mean(axis=0), 0), kl.shape) if (kl < 0).any() else kl
     found = diagnose(q, kl=kl, dtype=experiment.config.dtype)
     return found.with_findings(course(records, experiment.config.epochs, experiment.model.latents))
-
-
-def posterior_terms(
-    model: LatentModel, levels: int | None, params: chex.ArrayTree, split: Split
-) -> tuple[Gaussian, np.ndarray]:
-    """The Gaussian that each latent of each image is drawn from, and its KL, both (N, L) and on the host."""
-    size = min(_BATCH, len(split))
-    parts = []
-    for start in range(0, len(split), size):
-        rows = np.minimum(np.arange(start, start + size), len(split) - 1)
-        batch = {"image": split.images[rows]}
-        if model.classes:
-            assert split.labels is not None
-            batch["label"] = split.labels[rows]
-        parts.append(_batch_terms(model, levels, params, batch, jax.random.fold_in(jax.random.key(0), start)))
-    return jax.tree.map(lambda *leaves: np.concatenate(leaves)[: len(split)], *parts)
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _batch_terms(
-    model: LatentModel, levels: int | None, params: chex.ArrayTree, batch: dict[str, Array], key: Array
-) -> tuple[Gaussian, Array]:
-    x = observe(key, batch["image"], levels, dynamic=False)
-    terms = model.apply(params, x, key, batch.get("label"))
-    return terms.posterior, terms.kl
 
 
 def course(records: Sequence[Mapping[str, Any]], epochs: int, latents: int) -> list[Finding]:

@@ -17,6 +17,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from jaxvae.data import Split, observe
+from jaxvae.gaussian import Gaussian
 from jaxvae.models import LatentModel
 from jaxvae.special import expm1
 from jaxvae.training.bounds import log_weights
@@ -101,6 +102,16 @@ def posterior(task: Task, key: Array, batch_size: int = 200) -> Posterior:
     return Posterior(*_joined(parts, len(task.split)))
 
 
+def gaussians(task: Task, key: Array, batch_size: int = 200) -> tuple[Gaussian, np.ndarray]:
+    """What each latent of each image is drawn from, with raw as it is, and its KL; both (N, L)."""
+    parts = [
+        _batch_gaussians(task.model, task.levels, task.params, batch, jax.random.fold_in(key, i))
+        for i, batch in enumerate(_batches(task, batch_size))
+    ]
+    loc, raw, kl = _joined([(q.loc, q.raw, kl) for q, kl in parts], len(task.split))
+    return Gaussian(jnp.asarray(loc), jnp.asarray(raw), parts[0][0].parameterization), kl
+
+
 def log_evidence(task: Task, key: Array, samples: int, batch_size: int = 200) -> LogEvidence:
     """log p(x) ≥ E log 1/K Σ p(x, z_k)/q(z_k|x), z_k ~ q(z|x), for every image (Burda et al. 2016, eq. 8).
 
@@ -180,6 +191,15 @@ def batch_posterior(
     x = observe(key, batch["image"], levels, dynamic=False)
     log_likelihood, kl, q = model.apply(params, x, key, batch.get("label"), raw)
     return Posterior(log_likelihood, kl, q.mean, q.std)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _batch_gaussians(
+    model: LatentModel, levels: int | None, params: chex.ArrayTree, batch: dict[str, Array], key: Array
+) -> tuple[Gaussian, Array]:
+    x = observe(key, batch["image"], levels, dynamic=False)
+    terms = model.apply(params, x, key, batch.get("label"))
+    return terms.posterior, terms.kl
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

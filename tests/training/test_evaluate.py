@@ -12,9 +12,20 @@ import jaxvae as jv
 from jaxvae.data import Split
 from jaxvae.likelihoods import Bernoulli, Categorical
 from jaxvae.models import make_model
-from jaxvae.training.evaluate import LogEvidence, Posterior, log_evidence, mean_squared_error, posterior
+from jaxvae.training.evaluate import LogEvidence, Posterior, gaussians, log_evidence, mean_squared_error, posterior
 
 evaluate = importlib.import_module("jaxvae.training.evaluate")  # whose name in the package is that of a function
+
+
+def test_the_gaussians_of_every_image_of_a_split_count_once():
+    split = linear.images(2 * 200 + 19)
+    q, kl = gaussians(linear.task(split), quick.key(0))
+    mean, variance = linear.posterior_mean(linear.pixels(split)), linear.VARIANCE
+    # About ten float32 roundings of numbers that are at most ten times as large as the results' scale.
+    close = {"rtol": 1e-5, "atol": 1e-5}
+    np.testing.assert_allclose(q.mean, mean, **close)
+    np.testing.assert_allclose(q.std, np.broadcast_to(np.sqrt(variance), mean.shape), **close)
+    np.testing.assert_allclose(kl, (variance - 1 - np.log(variance) + mean**2) / 2, **close)
 
 
 @pytest.mark.parametrize(("batch_size", "devices"), [(200, 1), (4, 1), (200, 8), (16, 8)])
