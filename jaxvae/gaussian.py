@@ -139,6 +139,13 @@ def _aligned(*arrays: ArrayLike) -> list[Array]:
     return jnp.broadcast_arrays(*(jnp.asarray(x, dtype) for x in arrays))
 
 
+def _ranked(*arrays: ArrayLike) -> list[Array]:
+    """The arrays with as many axes each, in the dtype to compute in: what is shared is computed once."""
+    dtype = special.compute_dtype(*arrays)
+    rank = max(map(jnp.ndim, arrays))
+    return [jnp.asarray(x, dtype).reshape((1,) * (rank - jnp.ndim(x)) + jnp.shape(x)) for x in arrays]
+
+
 def _full_raw(q: Gaussian) -> Array:
     return _aligned(q.raw, q.loc)[0]
 
@@ -199,7 +206,7 @@ def kl_divergence(q: Gaussian, p: Gaussian | None = None) -> Array:
     """
     require_gaussian(q=q, p=q if p is None else p)
     if p is None:
-        mean, raw = _aligned(q.mean, q.raw)
+        mean, raw = _ranked(q.mean, q.raw)
         return _scale_cost_to_standard(q.parameterization, raw) + mean * (mean / 2)
     rho, distance = _compare(q, p)
     return _scale_cost(rho) + distance
@@ -258,7 +265,7 @@ def log_prob(q: Gaussian, x: ArrayLike) -> Array:
         An array of the broadcast shape, float32 or float64.
     """
     _require_points(q, x=x)
-    x, loc, raw = _aligned(x, q.loc, q.raw)
+    x, loc, raw = _ranked(x, q.loc, q.raw)
     return -q.parameterization.half_square(x, loc, raw) - q.parameterization.log_std(raw) - _LOG_2PI / 2
 
 

@@ -38,6 +38,7 @@ def speak_in_lines() -> None:
     from absl import logging as orbax_logging
 
     orbax_logging.set_verbosity(orbax_logging.FATAL)
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     sys.unraisablehook = lambda unraisable: None
     warnings.filterwarnings("ignore", "Error .* persistent compilation cache")  # which can be done without
     handler = logging.StreamHandler()

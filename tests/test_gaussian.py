@@ -174,18 +174,21 @@ def test_standard_log_prob_is_the_log_prob_of_a_standard_normal():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_fisher_is_the_hessian_of_kl(name):
+    """By central differences of the gradient: off by h² ~ 1e-10, and by rounding eps/h ~ 2e-11, of numbers near 1."""
+    p, h = jv.PARAMETERIZATIONS[name], 1e-5
     with jax.enable_x64(True):
-        for loc, raw in ((0.3, 0.7), (-1.2, 1.9)):
-            q = jv.Gaussian(loc, raw, jv.PARAMETERIZATIONS[name])
+        at = jnp.asarray([[0.3, 0.7], [-1.2, 1.9]])
+        q = jv.Gaussian(at[:, 0], at[:, 1], p)
 
-            def kl(theta, q=q):
-                return jv.kl_divergence(q, jv.Gaussian(theta[0], theta[1], q.parameterization))
+        def kl(theta):
+            return jv.kl_divergence(q, jv.Gaussian(theta[:, 0], theta[:, 1], p)).sum()
 
-            hessian = jax.hessian(kl)(jnp.asarray([loc, raw]))
-            metric = jv.fisher(q)
-            np.testing.assert_allclose(
-                [[metric.loc, metric.cross], [metric.cross, metric.raw]], hessian, rtol=1e-9, atol=1e-12
-            )
+        gradient = jax.jit(jax.grad(kl))
+        steps = h * jnp.eye(2)
+        hessian = [(gradient(at + step[None]) - gradient(at - step[None])) / (2 * h) for step in steps]
+        metric = jv.fisher(q)
+        for row, wanted in zip(hessian, ((metric.loc, metric.cross), (metric.cross, metric.raw)), strict=True):
+            np.testing.assert_allclose(row, jnp.stack(wanted, axis=-1), rtol=1e-8, atol=1e-9)
 
 
 def test_natural_parameters_round_trip():
@@ -411,12 +414,13 @@ def loss(q, key):
     return (jv.kl_divergence(q) + jv.log_prob(q, jv.sample(key, q))).sum()
 
 
-@pytest.mark.parametrize("name", ["log_variance", "softplus_std", "nvae_log_std", "natural_softplus"])
+@pytest.mark.parametrize("name", ["log_variance", "softplus_std", "natural_exp"])
 def test_under_every_transformation(name):
     p = jv.PARAMETERIZATIONS[name]
     q = jv.Gaussian(jnp.linspace(-1, 1, 24).reshape(8, 3), jnp.linspace(-2, 2, 24).reshape(8, 3), p)
     keys = jax.random.split(jax.random.key(0), 8)
-    one_by_one = [jax.grad(loss)(jax.tree.map(lambda x, i=i: x[i], q), keys[i]) for i in range(8)]
+    slope = jax.jit(jax.grad(loss))
+    one_by_one = [slope(jax.tree.map(lambda x, i=i: x[i], q), keys[i]) for i in range(8)]
     want = jax.tree.map(lambda *x: jnp.stack(x), *one_by_one)
 
     batched = jax.jit(jax.vmap(jax.grad(loss)))(q, keys)
@@ -457,13 +461,15 @@ def draws():
 
 def test_a_learned_noise_finds_the_true_one():
     # diffusers#5731: a trainable decoder log-variance; here by Newton's method on the mean log-likelihood.
-    x = 0.37 * draws()
+    x = jnp.asarray(0.37 * draws())
     for p in (jv.log_variance, jv.softplus_std, jv.log_precision):
 
-        def nll(raw, p=p):
-            return -jv.log_prob(jv.Gaussian(0.0, raw, p), x).mean()
+        @jax.jit
+        def newton(raw, x, p=p):
+            slope = jax.grad(lambda raw: -jv.log_prob(jv.Gaussian(0.0, raw, p), x).mean())(raw)
+            return raw - slope / jv.fisher(jv.Gaussian(0.0, raw, p)).raw
 
         raw = jnp.asarray(0.0)
         for _ in range(60):
-            raw = raw - jax.grad(nll)(raw) / jv.fisher(jv.Gaussian(0.0, raw, p)).raw
+            raw = newton(raw, x)
         assert abs(float(p.std(raw)) / 0.37 - 1) < 0.02

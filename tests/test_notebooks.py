@@ -32,6 +32,7 @@ def test_runs_from_top_to_bottom(path: Path, tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    monkeypatch.setenv("XLA_FLAGS", "")  # one device, as on Colab
     notebook = nbformat.read(path, as_version=4)
     client = NotebookClient(
         notebook, kernel_name="running", timeout=SECONDS, resources={"metadata": {"path": str(tmp_path)}}

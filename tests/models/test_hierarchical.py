@@ -41,7 +41,7 @@ def test_a_posterior_that_is_the_prior_has_none():
 
 def test_the_chain_down_is_that_of_its_conditionals():
     """Two layers of one latent each: log p(z_1, z_2) = log N(z_2; 0, 1) + log N(z_1; m(z_2), s(z_2))."""
-    made = kinds.model("bottom_up", upper_latents=(1,), upper_hidden=())
+    made = kinds.model("bottom_up", parameterization=jv.softplus_std, upper_latents=(1,), upper_hidden=())
     params = kinds.params(made)
     prior = params["params"]["priors_0"]
     z = np.random.default_rng(3).normal(size=(6, 3)).astype(np.float32)  # z_1 of two, z_2 of one
