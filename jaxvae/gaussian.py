@@ -143,7 +143,7 @@ def _ranked(*arrays: ArrayLike) -> list[Array]:
     """The arrays with as many axes each, in the dtype to compute in: what is shared is computed once."""
     dtype = special.compute_dtype(*arrays)
     rank = max(map(jnp.ndim, arrays))
-    return [jnp.asarray(x, dtype).reshape((1,) * (rank - jnp.ndim(x)) + jnp.shape(x)) for x in arrays]
+    return [jnp.expand_dims(jnp.asarray(x, dtype), tuple(range(rank - jnp.ndim(x)))) for x in arrays]
 
 
 def _full_raw(q: Gaussian) -> Array:
