@@ -1,5 +1,6 @@
 """Where a step's first number that isn't finite arose, and what to say when that has brought training to a halt."""
 
+import functools
 from typing import Any
 
 import chex
@@ -9,6 +10,7 @@ from jax import Array
 
 from jaxvae import ranges
 from jaxvae.data import observe
+from jaxvae.gaussian import Gaussian
 from jaxvae.models import Terms
 from jaxvae.training.experiment import Experiment
 
@@ -37,7 +39,7 @@ def explain(experiment: Experiment, params: chex.ArrayTree, batch: Any, key: Arr
     Returns:
         One line.
     """
-    (loss, metrics), grads = jax.value_and_grad(experiment.loss, has_aux=True)(params, batch, key)
+    (loss, metrics), grads = jax.jit(jax.value_and_grad(experiment.loss, has_aux=True))(params, batch, key)
     # In the order in which they come about.
     numbers = {
         "parameters": params,
@@ -47,13 +49,17 @@ def explain(experiment: Experiment, params: chex.ArrayTree, batch: Any, key: Arr
         **{f"gradient of {jax.tree_util.keystr(path)}": g for path, g in jax.tree_util.tree_leaves_with_path(grads)},
     }
     first = next((name for name, x in numbers.items() if not _finite(x)), "none when computed again")
-    x = observe(jax.random.split(key)[0], batch["image"], experiment.dataset.levels, experiment.dynamic)
-    q = experiment.model.apply(params, x, batch.get("label"), method="at_means").posterior
+    q = jax.jit(functools.partial(_posterior, experiment))(params, batch, key)
     shares = [f"{float(jnp.mean(mask)):.0%}" for mask in ranges.saturation(q)]
     return (
         f"the first that isn't finite is the {first}; of the latents' σ, {shares[0]} are at their floor, {shares[1]} "
         f"at their ceiling, {shares[2]} have a dead gradient (parameterization {experiment.config.parameterization})"
     )
+
+
+def _posterior(experiment: Experiment, params: chex.ArrayTree, batch: Any, key: Array) -> Gaussian:
+    x = observe(jax.random.split(key)[0], batch["image"], experiment.dataset.levels, experiment.dynamic)
+    return experiment.model.apply(params, x, batch.get("label"), method="at_means").posterior
 
 
 def _finite(tree: Any) -> bool:
