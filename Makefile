@@ -19,7 +19,7 @@ types: $(VENV)/.installed-test
 pytest: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -n auto --dist loadfile jaxvae tests
 
-test-all: $(VENV)/.installed-test  ## The tests under every supported Python and JAX; SKIP_MISSING=1 goes without Pythons not on PATH.
+test-all: $(VENV)/.installed-versions  ## The tests under every supported Python and JAX; SKIP_MISSING=1 goes without Pythons not on PATH.
 	$(BIN)/tox $(if $(SKIP_MISSING),--skip-missing-interpreters true)
 
 nightly: $(VENV)/.installed-test  ## What takes hours: numbers under stress, a million steps, kills, damage, bad input.
@@ -61,3 +61,8 @@ $(VENV)/.installed-docs: setup.cfg setup.py
 
 clean:
 	rm -rf $(VENV) .venv-all build dist site *.egg-info runs explained
+
+$(VENV)/.installed-versions: setup.cfg setup.py
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable ".[versions]"
+	touch $@ $(VENV)/.installed

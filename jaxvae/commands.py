@@ -80,7 +80,8 @@ def train(args: argparse.Namespace) -> int:
         alone, first = jax.process_count() == 1, jax.process_index() == 0
         watch = {}
         if first:
-            print(f"{data.describe(experiment.dataset)}\n{out}", flush=True)
+            begun = " holds no run yet: begun" if args.resume and not (out / training.CONFIG).exists() else ""
+            print(f"{data.describe(experiment.dataset)}\n{out}{begun}", flush=True)
             watch = {"watch": lambda step: Progress(config.epochs, experiment.steps_per_epoch, step)}
         complete = training.train(
             experiment, out, resume=args.resume, tensorboard=args.tensorboard, stop=lambda: bool(stopped), **watch

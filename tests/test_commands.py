@@ -108,7 +108,8 @@ def test_diagnose_names_what_is_broken_and_draws_it(capsys):
 
 
 def test_its_own_config_trains_the_same_run_again(run, tmp_path, capsys):
-    assert main(["train", "--config", str(run / "config.json"), "--out", str(tmp_path / "again")]) == 0
+    assert main(["train", "--config", str(run / "config.json"), "--resume", "--out", str(tmp_path / "again")]) == 0
+    assert "again holds no run yet: begun" in capsys.readouterr().out
     states = [training.load_state(out) for out in (run, tmp_path / "again")]
     leaves = [jax.tree.leaves(state.params) for state in states]
     assert all(np.array_equal(a, b) for a, b in zip(*leaves, strict=True))
@@ -124,7 +125,7 @@ def test_conditional_bfloat16_conv_on_own_images(tmp_path, capsys):
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (120, 6, 5, 3), np.uint8)
     np.savez(tmp_path / "mine.npz", images=images, labels=np.arange(120) % 4)
-    flags = ["--dataset", "mine.npz", "--architecture", "conv", "--hidden", "4", "4", "--latents", "2", "--conditional"]
+    flags = ["--dataset", "mine.npz", "--architecture", "conv", "--hidden", "4", "--latents", "2", "--conditional"]
     flags += ["--dtype", "bfloat16", "--binarization", "none", "--likelihood", "discretized_logistic", "--epochs", "1"]
     assert main(["train", *flags, "--batch-size", "16", "--samples", "2", "--out", "own"]) == 0
     out = capsys.readouterr().out

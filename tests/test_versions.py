@@ -6,7 +6,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 EXTRAS = ("grain", "tensorboard", "test")
-UNUSED = ("mypy", "ruff", "tox")  # by the tests
+UNUSED = ("mypy", "ruff")  # by the tests
 
 
 def setup() -> configparser.ConfigParser:
