@@ -68,7 +68,7 @@ def _load(name: str, data_dir: Path) -> Dataset:
         return prepared.read(name, directory)
     if path.exists():
         raise ValueError(f"{path} must be a .npy or .npz file or a folder, got a file of type {path.suffix!r}")
-    raise ValueError(f"dataset must be a known name or a path, got {name!r}; {_hint(name)}")
+    raise ValueError(f"dataset must be a known name or a path that exists, got {name!r}; {_hint(name)}")
 
 
 def _hint(name: str) -> str:
