@@ -11,7 +11,7 @@ from nbclient import NotebookClient
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 COLAB = "https://colab.research.google.com/github/jaxvae/jaxvae/blob/main/notebooks/"
-SECONDS = 400
+SECONDS = 600
 MAX_BYTES = 1_000_000
 
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
