@@ -104,3 +104,8 @@ def test_back_from_ones_own():
 def test_what_has_no_way_back():
     with pytest.raises(TypeError, match=r"from_tfp takes a Normal, .* got a Laplace"):
         jv.from_tfp(tfd.Laplace(0.0, 1.0))
+
+
+def test_its_distribution_function_is_that_of_a_normal():
+    q, x = jv.Gaussian(np.float32([0.5, -1.0]), np.float32([-2.0, 0.6])), np.float32([0.4, 2.0])
+    close(jv.to_tfp(q).cdf(x), tfd.Normal(q.mean, q.std).cdf(x))
