@@ -59,10 +59,10 @@ $(VENV)/.installed-docs: setup.cfg setup.py
 	$(BIN)/python -m pip install --quiet --editable ".[docs]"
 	touch $@ $(VENV)/.installed
 
-clean:
-	rm -rf $(VENV) .venv-all build dist site *.egg-info runs explained
-
 $(VENV)/.installed-versions: setup.cfg setup.py
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --editable ".[versions]"
 	touch $@ $(VENV)/.installed
+
+clean:
+	rm -rf $(VENV) .venv-all build dist site *.egg-info runs explained

@@ -125,7 +125,7 @@ def test_conditional_bfloat16_conv_on_own_images(tmp_path, capsys):
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (120, 6, 5, 3), np.uint8)
     np.savez(tmp_path / "mine.npz", images=images, labels=np.arange(120) % 4)
-    flags = ["--dataset", "mine.npz", "--architecture", "conv", "--hidden", "4", "--latents", "2", "--conditional"]
+    flags = ["--dataset", "mine.npz", "--architecture", "conv", "--hidden", "4", "4", "--latents", "2", "--conditional"]
     flags += ["--dtype", "bfloat16", "--binarization", "none", "--likelihood", "discretized_logistic", "--epochs", "1"]
     assert main(["train", *flags, "--batch-size", "16", "--samples", "2", "--out", "own"]) == 0
     out = capsys.readouterr().out

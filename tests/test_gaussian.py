@@ -414,7 +414,7 @@ def loss(q, key):
     return (jv.kl_divergence(q) + jv.log_prob(q, jv.sample(key, q))).sum()
 
 
-@pytest.mark.parametrize("name", ["log_variance", "softplus_std", "natural_exp"])
+@pytest.mark.parametrize("name", ["log_variance", "softplus_std", "nvae_log_std", "natural_softplus"])
 def test_under_every_transformation(name):
     p = jv.PARAMETERIZATIONS[name]
     q = jv.Gaussian(jnp.linspace(-1, 1, 24).reshape(8, 3), jnp.linspace(-2, 2, 24).reshape(8, 3), p)

@@ -35,7 +35,7 @@ def test_validation_is_held_out_of_training():
         ("minst", "got 'minst'; did you mean mnist"),
         ("fashion-mnist", "did you mean fashion_mnist"),
         ("linear_gaussian", "did you mean linear-gaussian"),
-        ("qqq", "dataset must be a known name or a path that exists, got 'qqq'; known are digits, linear-gaussian, "),
+        ("qqq", "must be a known name or a path that exists, got 'qqq'; known are digits, linear-gaussian, mnist, "),
     ],
 )
 def test_an_unknown_name_gets_a_hint(tmp_path, name, message):

@@ -40,3 +40,9 @@ def test_a_damaged_configuration_is_refused(run):
 def test_lost_metrics_are_said_to_be(run):
     ends = run.uses(file(run, "metrics", "jsonl"), "gone", random.Random(0))
     assert ends == {"evaluate": "as undamaged", "train --resume": "as undamaged"}
+
+
+def test_a_truncated_table_is_trained_anew(tmp_path):
+    whole = tmp_path / "whole"
+    assert corruptions.command("compare", *corruptions.STUDY.split(), "--out", str(whole)).status == 0
+    assert corruptions.study_table(tmp_path, "cut", random.Random(0), whole) == "as undamaged"
