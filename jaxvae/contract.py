@@ -194,10 +194,13 @@ def _finite(p: Parameterization) -> None:
         "log_prob": lambda loc, r: log_prob(Gaussian(loc, r, p), 1.0),
         "entropy": lambda loc, r: entropy(Gaussian(loc, r, p)),
     }
-    for name, function in functions.items():
-        evaluate = jax.jit(jax.vmap(jax.value_and_grad(function, (0, 1))))
-        for loc in (0.0, 1e-4, -1e3):
-            value, slopes = evaluate(jnp.full_like(raw, loc), raw)
+
+    @jax.jit
+    def evaluate(loc: Array, r: Array) -> dict[str, tuple[Array, tuple[Array, Array]]]:
+        return {name: jax.vmap(jax.value_and_grad(f, (0, 1)))(loc, r) for name, f in functions.items()}
+
+    for loc in (0.0, 1e-4, -1e3):
+        for name, (value, slopes) in evaluate(jnp.full_like(raw, loc), raw).items():
             for what, seen in (("value", value), ("d/dloc", slopes[0]), ("d/draw", slopes[1])):
                 _require_all(~jnp.isnan(seen), raw, seen, f"a number: {what} of {name} with loc {loc:g}")
             if name.startswith("KL"):

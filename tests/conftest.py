@@ -10,13 +10,15 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
 # On few cores their collectives wait for one another for ever, unless each has a thread.
 os.environ.setdefault("NPROC", "64")
-# What many tests compile is compiled once. Two processes can't safely write one cache at a time, so each has its own.
-_CACHE = tempfile.mkdtemp(prefix="jaxvae-tests-")
-atexit.register(shutil.rmtree, _CACHE, ignore_errors=True)
+# What many tests compile is compiled once, for all of pytest-xdist's processes. One that reads a program while another
+# writes it compiles its own, and says so; setup.cfg lets that pass.
+if "JAXVAE_TESTS_CACHE" not in os.environ:
+    os.environ["JAXVAE_TESTS_CACHE"] = tempfile.mkdtemp(prefix="jaxvae-tests-")
+    atexit.register(shutil.rmtree, os.environ["JAXVAE_TESTS_CACHE"], ignore_errors=True)
 os.environ |= {
-    "JAX_COMPILATION_CACHE_DIR": _CACHE,
-    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
-    "XDG_CACHE_HOME": _CACHE,
+    "JAX_COMPILATION_CACHE_DIR": os.environ["JAXVAE_TESTS_CACHE"],
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    "XDG_CACHE_HOME": os.environ["JAXVAE_TESTS_CACHE"],
 }
 
 import jax  # noqa: E402
