@@ -21,6 +21,6 @@ os.environ |= {
     "XDG_CACHE_HOME": os.environ["JAXVAE_TESTS_CACHE"],
 }
 
-import jax  # noqa: E402
+import jax
 
 jax.config.update("jax_numpy_rank_promotion", "raise")

@@ -41,15 +41,15 @@ def test_kl_to_the_standard_normal_is_exact(name):
     raw = raws_for_kl(name)
     kl = jax.jit(lambda loc, r: jv.kl_divergence(jv.Gaussian(loc, r, jv.PARAMETERIZATIONS[name])))
     gradient = jax.jit(jax.vmap(jax.grad(kl, (0, 1))))
-    for loc in LOCS:
+    for loc in np.float32(LOCS):
+
+        def true(r, loc=loc):
+            return oracles.kl_standard(name, float(loc), r), *oracles.kl_standard_gradient(name, float(loc), r)
+
         locs = np.full_like(raw, loc)
         got = np.stack([kl(locs, raw), *gradient(locs, raw)], axis=-1).astype(np.float64)
         assert np.all(got[:, 0] >= 0)
         for r, values in zip(raw, got, strict=True):
-
-            def true(r, loc=float(np.float32(loc))):
-                return oracles.kl_standard(name, loc, r), *oracles.kl_standard_gradient(name, loc, r)
-
             exact, moved = true(float(r)), None
             for i, value in enumerate(values):
                 if abs(exact[i]) > LARGEST:

@@ -18,16 +18,22 @@ _FACTOR = 4  # from one width to the next that is tried
 _STEPS = 16  # in one call
 _SECONDS = 0.6  # of calls that are timed
 _GAIN = 0.95  # of the narrower program's time per cell, what a wider one's may be
+_FEW = 2000  # steps of all cells on a device, too few to make up for the compilation of two programs
 
 
 def measured_width(experiment: Experiment, mesh: Mesh, most: int) -> int:
     """The first of 2, 8, 32, … up to ``most`` that four times as many in lockstep don't beat by 5 % per cell.
+
+    Where there is little to train, it is 2, unmeasured.
 
     Args:
         experiment: what each cell trains.
         mesh: from ``cell_mesh``.
         most: the number of cells on a device.
     """
+    steps = experiment.config.epochs * experiment.steps_per_epoch
+    if most <= 2 or most * steps < _FEW:
+        return min(2, most)
     state = jax.jit(experiment.begin)(jnp.uint32(0))
     best, fastest = most, math.inf
     for width in (min(2 * _FACTOR**n, most) for n in itertools.count()):

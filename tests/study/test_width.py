@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 from types import SimpleNamespace
 
@@ -23,13 +24,23 @@ def experiment():
         ({2: 2.0, 8: 7.7}, 8, 2),  # by less than 5 %
         ({2: 2.0, 8: 4.0, 32: 17.0}, 100, 8),
         ({2: 2.0, 5: 2.0}, 5, 5),
-        ({1: 1.0}, 1, 1),
+        ({}, 2, 2),  # no other
+        ({}, 1, 1),
     ],
 )
 def test_it_grows_as_long_as_that_pays(experiment, monkeypatch, seconds, most, expected):
     monkeypatch.setattr(width, "_seconds_per_step", lambda experiment, mesh, state, width: seconds.pop(width))
     assert width.measured_width(experiment, cell_mesh(), most) == expected
     assert not seconds  # no more were tried
+
+
+def test_little_work_is_not_measured(experiment, monkeypatch):
+    monkeypatch.setattr(width, "_seconds_per_step", None)
+    # 1,297 images in batches of 8 are 162 steps an epoch.
+    short = make_experiment(dataclasses.replace(experiment.config, epochs=1), experiment.mesh)
+    assert width.measured_width(short, cell_mesh(), 8) == 2
+    with pytest.raises(TypeError):
+        width.measured_width(short, cell_mesh(), 13)
 
 
 def test_a_step_is_timed_by_the_shortest_call(experiment, monkeypatch):
