@@ -91,8 +91,7 @@ def test_at_most_a_line_per_second_and_always_the_last(clock: Clock) -> None:
 
 def test_lines_are_plain_ascii_even_if_colours_are_forced(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setenv("TTY_INTERACTIVE", "0")
-    console = Console(file=StringIO())
+    console = Console(file=StringIO(), force_interactive=False)
     with Progress(2, 10, console=console) as progress:
         progress.epoch({"epoch": 1, **RECORD})
         progress.message("saved [bold]best[/bold]")

@@ -124,7 +124,7 @@ def constant(path):
         (odd_size, "zebra.png: width and height must be (5, 6), as of PATH/000.png, got (4, 6)"),
         (not_an_image, "b.png must be an image, got cannot identify image file"),
         (cut_short, "001.png must be an image, got "),
-        (sixteen_bits, "a.png: mode must be 8 bits per channel, got 'I;16'"),
+        (sixteen_bits, "a.png: mode must be 8 bits per channel, got 'I"),  # what follows is Pillow's affair
         (no_test, "PATH: subfolders must be train, test and perhaps validation; no ['test'], got ['train']"),
         (loose_and_classes, "PATH must be either images or one subfolder per class, not both, got '000.png'"),
         (empty_split, "PATH/test must be a folder of images (.png, "),
