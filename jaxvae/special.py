@@ -38,8 +38,12 @@ def compute_dtype(*operands: ArrayLike | DTypeLike) -> np.dtype:
 
 
 def _public(function: Callable[[Array], Array]) -> Elementwise:
-    """Computes 16-bit (and integer) inputs in float32; rounds the result to the input's dtype."""
+    """Computes 16-bit (and integer) inputs in float32; rounds the result to the input's dtype.
+
+    Jitted, so that a program that calls it, or differentiates it, many times traces it once.
+    """
     (name,) = inspect.signature(function).parameters
+    compiled = jax.jit(function)
 
     @functools.wraps(function)
     def wrapped(x: ArrayLike) -> Array:
@@ -47,7 +51,7 @@ def _public(function: Callable[[Array], Array]) -> Elementwise:
         # A Python integer may be too large for one of JAX's.
         x = jnp.asarray(x, compute_dtype(x)) if isinstance(x, int) else jnp.asarray(x)
         dtype = x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else compute_dtype(x)
-        return function(x.astype(compute_dtype(x))).astype(dtype)
+        return compiled(x.astype(compute_dtype(x))).astype(dtype)
 
     return wrapped
 
