@@ -16,8 +16,14 @@ lint: $(VENV)/.installed-test
 types: $(VENV)/.installed-test
 	$(BIN)/mypy
 
+PYTEST = $(BIN)/python -m pytest -n auto --dist loadfile
+# What runs, commands and pictures do does not depend on LLVM's optimization, which is a third of their tests' time.
+# Digits do; and test-all optimizes everything.
+RUNS = $(addprefix tests/,benchmarks data diagnosis faults fuzz plots study training test_cli.py test_commands.py)
+
 pytest: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -n auto --dist loadfile jaxvae tests
+	$(PYTEST) jaxvae tests $(RUNS:%=--ignore=%)
+	XLA_FLAGS=--xla_backend_optimization_level=0 $(PYTEST) $(RUNS)
 
 test-all: $(VENV)/.installed-versions  ## The tests under every supported Python and JAX; SKIP_MISSING=1 goes without Pythons not on PATH.
 	$(BIN)/tox $(if $(SKIP_MISSING),--skip-missing-interpreters true)

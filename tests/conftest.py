@@ -5,9 +5,11 @@ import os
 import shutil
 import tempfile
 
+import one_device
+
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Eight simulated devices, for the tests that shard; set before JAX starts.
-os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + f" {one_device.EIGHT}"
 # On few cores their collectives wait for one another for ever, unless each has a thread.
 os.environ.setdefault("NPROC", "64")
 # What many tests compile is compiled once, for all of pytest-xdist's processes. One that reads a program while another

@@ -1,7 +1,6 @@
 """The commands on a tiny run of the digits: what they write and print; signals and processes where these matter."""
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import one_device
 import pytest
 from matplotlib.image import imread
 
@@ -48,10 +48,6 @@ def refusal(capsys, *argv: str) -> str:
     assert err.count("\n") == 1
     assert "Traceback" not in err
     return err
-
-
-def subprocess_environment() -> dict[str, str]:
-    return {**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
 
 
 def test_train_leaves_config_metrics_checkpoints_score_and_pictures(run):
@@ -195,7 +191,7 @@ def test_a_signal_saves_and_ends_and_the_run_goes_on(tmp_path, capsys, number):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=subprocess_environment(),
+        env=one_device.environment(),
     )
     while not (tmp_path / "run" / "metrics.jsonl").exists() or not (tmp_path / "run/metrics.jsonl").read_text():
         assert process.poll() is None, process.communicate()

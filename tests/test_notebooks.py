@@ -8,6 +8,7 @@ import nbformat
 import pytest
 from ipykernel.kernelspec import write_kernel_spec
 from nbclient import NotebookClient
+from one_device import environment
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 COLAB = "https://colab.research.google.com/github/jaxvae/jaxvae/blob/main/notebooks/"
@@ -31,8 +32,8 @@ def test_runs_from_top_to_bottom(path: Path, tmp_path: Path, monkeypatch: pytest
     write_kernel_spec(tmp_path / "kernels" / "running")
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
-    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
-    monkeypatch.setenv("XLA_FLAGS", "")  # one device, as on Colab
+    for name, value in environment().items():  # of one device, as on Colab
+        monkeypatch.setenv(name, value)
     notebook = nbformat.read(path, as_version=4)
     client = NotebookClient(
         notebook, kernel_name="running", timeout=SECONDS, resources={"metadata": {"path": str(tmp_path)}}

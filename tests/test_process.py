@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+from one_device import environment
 
 from jaxvae import process
 
@@ -20,10 +21,9 @@ def test_a_first_signal_is_noted_and_a_second_ends(capsys):
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def told(code, **environment):
-    given = {**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu", **environment}
+def told(code, **more):
     run = [sys.executable, "-c", f"import jax\nfrom jaxvae import process\n{code}"]
-    return subprocess.run(run, env=given, check=True, capture_output=True, text=True).stdout.strip()
+    return subprocess.run(run, env=environment(**more), check=True, capture_output=True, text=True).stdout.strip()
 
 
 def test_every_core_is_a_device():

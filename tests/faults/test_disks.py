@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from one_device import environment
 
 from benchmarks import kills
 from jaxvae.cli import main
@@ -22,8 +23,7 @@ SMALL_FILES = ("sh", "-c", 'ulimit -f 16 && exec "$@"', "sh")  # of 512 bytes: h
 def refusal(*argv: str, wrapper: tuple[str, ...] = ()) -> str:
     """What a command that is refused says, which is to be one line."""
     command = [*wrapper, sys.executable, "-m", "jaxvae", *argv]
-    environment = {**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
-    end = subprocess.run(command, capture_output=True, text=True, env=environment)
+    end = subprocess.run(command, capture_output=True, text=True, env=environment())
     assert end.returncode == 2, end.stderr
     lines = [line for line in end.stderr.splitlines() if not line.startswith("epoch ")]
     assert len(lines) == 1, end.stderr

@@ -1,6 +1,5 @@
 """Two processes that train as one, of which one is killed."""
 
-import os
 import signal
 import socket
 import subprocess
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from one_device import environment
 
 from jaxvae import commands, training
 from jaxvae.cli import main
@@ -24,9 +24,10 @@ def start(*more: str) -> list[subprocess.Popen]:
         port = free.getsockname()[1]
     several = ["--distributed", "--coordinator", f"localhost:{port}", "--processes", "2", "--process"]
     command = [sys.executable, "-m", "jaxvae", "train", *FLAGS, "--out", "two", *more, *several]
-    environment = {**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
     return [
-        subprocess.Popen([*command, str(i)], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [*command, str(i)], env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
         for i in range(2)
     ]
 

@@ -1,13 +1,13 @@
 """SIGKILL, at a random moment and in the midst of a write; ``benchmarks.kills`` does it hundreds of times."""
 
-import os
+from one_device import environment
 
 from benchmarks import kills
 
 
 def test_killed_and_resumed_a_run_ends_as_if_never_killed(monkeypatch):
-    for name, value in {"XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}.items():
-        monkeypatch.setitem(os.environ, name, value)
+    for name, value in environment().items():
+        monkeypatch.setenv(name, value)
     row = kills.survive("train", kills=2, epochs=20)
     assert row["kills"] == 2
     assert row["in_a_write"] == 1

@@ -1,0 +1,10 @@
+"""The environment of a test's own process: of one device, as a user's has."""
+
+import os
+
+EIGHT = "--xla_force_host_platform_device_count=8"
+
+
+def environment(**more: str) -> dict[str, str]:
+    """This process', with more, but without the eight simulated devices."""
+    return {**os.environ, "XLA_FLAGS": os.environ["XLA_FLAGS"].replace(EIGHT, ""), "JAX_PLATFORMS": "cpu", **more}
