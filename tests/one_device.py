@@ -7,4 +7,9 @@ EIGHT = "--xla_force_host_platform_device_count=8"
 
 def environment(**more: str) -> dict[str, str]:
     """This process', with more, but without the eight simulated devices."""
-    return {**os.environ, "XLA_FLAGS": os.environ["XLA_FLAGS"].replace(EIGHT, ""), "JAX_PLATFORMS": "cpu", **more}
+    return {
+        **os.environ,
+        "XLA_FLAGS": os.environ["XLA_FLAGS"].replace(EIGHT, "").strip(),
+        "JAX_PLATFORMS": "cpu",
+        **more,
+    }
