@@ -19,11 +19,12 @@ types: $(VENV)/.installed-test
 PYTEST = $(BIN)/python -m pytest -n auto --dist loadfile
 # What runs, commands and pictures do does not depend on LLVM's optimization, which is a third of their tests' time.
 # Digits do; and test-all optimizes everything.
-RUNS = $(addprefix tests/,benchmarks data diagnosis faults fuzz plots study training test_cli.py test_commands.py)
+RUNS = $(addprefix tests/,data diagnosis faults plots study training test_cli.py test_commands.py)
+DIGITS = $(filter-out $(RUNS) tests/conftest.py,$(wildcard tests/*))
 
 pytest: $(VENV)/.installed-test
 	$(PYTEST) jaxvae tests $(RUNS:%=--ignore=%)
-	XLA_FLAGS=--xla_backend_optimization_level=0 $(PYTEST) $(RUNS)
+	XLA_FLAGS=--xla_backend_optimization_level=0 $(PYTEST) tests $(DIGITS:%=--ignore=%)
 
 test-all: $(VENV)/.installed-versions  ## The tests under every supported Python and JAX; SKIP_MISSING=1 goes without Pythons not on PATH.
 	$(BIN)/tox $(if $(SKIP_MISSING),--skip-missing-interpreters true)
