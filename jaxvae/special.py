@@ -68,18 +68,23 @@ def _exp(x: Array) -> Array:
     return jnp.where(high, math.e * y, y)
 
 
+def _cancels(t: Array) -> Array:
+    """Where e^t - 1 or e^t - 1 - t is so much less than e^t that it loses digits by its formula."""
+    return (t >= -1) & (t <= 2)
+
+
 @jax.custom_jvp
 def _expm1mx(t: Array) -> Array:
     # Where the three terms cancel: t^2 sum_k t^k / (k + 2)! (Taylor, to the last ulp).
-    near = jnp.abs(t) <= 1
-    terms = 10 if t.dtype == jnp.float32 else 18
+    near = _cancels(t)
+    terms = 13 if t.dtype == jnp.float32 else 22
     series = jnp.square(t) * _polynomial([1 / math.factorial(k + 2) for k in range(terms)], jnp.where(near, t, 0))
     return jnp.where(near, series, (_exp(t) - 1) - jnp.minimum(t, float(np.finfo(t.dtype).max)))
 
 
 @jax.custom_jvp
 def _expm1(t: Array) -> Array:
-    return jnp.where(jnp.abs(t) <= 1, t + _expm1mx(t), _exp(t) - 1)
+    return jnp.where(_cancels(t), t + _expm1mx(t), _exp(t) - 1)
 
 
 _exp.defjvps(lambda dx, ans, x: ans * dx)
@@ -155,11 +160,15 @@ def log1pmx(u: Array) -> Array:
 
 @jax.custom_jvp
 def _sigmoid(x: Array) -> Array:
-    return jax.nn.sigmoid(x)
+    e = jnp.exp(-jnp.abs(x))
+    return jnp.where(x < 0, e, 1) / (1 + e)
 
 
-# 1 - sigmoid(x) = sigmoid(-x), without the subtraction.
-_sigmoid.defjvps(lambda dx, ans, x: ans * _sigmoid(-x) * dx)
+@jax.custom_jvp
+def _sigmoid_slope(x: Array) -> Array:
+    # sigmoid(x) sigmoid(-x), of which both tails are e^-|x|.
+    e = jnp.exp(-jnp.abs(x))
+    return e / (1 + e * (2 + e))
 
 
 @_public
@@ -170,19 +179,21 @@ def sigmoid(x: Array) -> Array:
 
 @jax.custom_jvp
 def _tanh(x: Array) -> Array:
-    # tanh(x) = 1 - 2 sigmoid(-2x), and with t = expm1(-2x), where that cancels, -t / (2 + t).
+    # tanh(x) = 1 - 2 sigmoid(-2x), and with t = expm1(2x), where that cancels, t / (2 + t).
     y = jnp.abs(x)
-    t = _expm1(-2 * y)
-    return jnp.sign(x) * jnp.where(y > 1, 1 - 2 * _sigmoid(-2 * y), -t / (2 + t))
+    t = _expm1(2 * jnp.minimum(y, 1))
+    return jnp.sign(x) * jnp.where(y > 1, 1 - 2 * _sigmoid(-2 * y), t / (2 + t))
 
 
 @jax.custom_jvp
 def _sech2(x: Array) -> Array:
     # 1 - tanh(x)^2 = 4 sigmoid(2x) sigmoid(-2x), which tends to (2 e^-|x|)^2, where e^-2|x| itself underflows.
     tail = jnp.square(2 * jnp.exp(-jnp.abs(x)))
-    return jnp.where(jnp.abs(x) > 20, tail, 4 * _sigmoid(2 * x) * _sigmoid(-2 * x))
+    return jnp.where(jnp.abs(x) > -_TAIL, tail, 4 * _sigmoid_slope(2 * x))
 
 
+_sigmoid.defjvps(lambda dx, ans, x: _sigmoid_slope(x) * dx)
+_sigmoid_slope.defjvps(lambda dx, ans, x: -ans * _tanh(x / 2) * dx)
 _tanh.defjvps(lambda dx, ans, x: _sech2(x) * dx)
 _sech2.defjvps(lambda dx, ans, x: -2 * ans * _tanh(x) * dx)
 
@@ -222,8 +233,8 @@ def _log_softplus(x: Array) -> Array:
 
 @jax.custom_jvp
 def _sigmoid_over_softplus(x: Array) -> Array:
-    tail, e = x < _TAIL, jnp.exp(-jnp.abs(x))
-    return jnp.where(tail | (x > 0), 1, e) / jnp.where(tail, 1, (1 + e) * _softplus(x))
+    tail, e, p = x < _TAIL, jnp.exp(-jnp.abs(x)), _softplus(x)
+    return jnp.where(tail | (x > 0), 1, e) / jnp.where(tail, 1, p + e * p)
 
 
 def _sigmoid_over_softplus_slope(x: Array) -> Array:
@@ -304,9 +315,8 @@ def hypot2(x: Array) -> Array:
 
 @jax.custom_jvp
 def _squareplus(x: Array) -> Array:
-    # (x + h)(h - x) = 4: for x < 0 the quotient avoids the cancellation in x + h.
-    h = hypot2(x)
-    return jnp.where(x > 0, jnp.abs(x) / 2 + h / 2, 2 / (h + jnp.abs(x)))
+    # (x + sqrt(x^2 + 4)) / 2 = x + 2 / (x + sqrt(x^2 + 4)); the quotient of -x is what is left for x < 0.
+    return jnp.maximum(x, 0) + 2 / (hypot2(x) + jnp.abs(x))
 
 
 @jax.custom_jvp
