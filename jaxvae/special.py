@@ -115,12 +115,13 @@ def expm1(t: Array) -> Array:
 
 def _log1p_terms(u: Array) -> tuple[Array, Array]:
     """Whether u is near 0, and log(1 + u) - u there."""
-    # With r = u / (2 + u): log(1 + u) = 2 atanh(r) and 2r - u = -r u.
+    # With r = u / (2 + u): log(1 + u) = 2 atanh(r) and 2r - u = -r u = (r - 1) u^2 / 2.
     near = (u >= -0.6) & (u <= 1)
     v = jnp.where(near, u, 0)
     r = v / (2 + v)
     terms = 9 if u.dtype == jnp.float32 else 21
-    series = r * (2 * r**2 * _polynomial([1 / (2 * k + 3) for k in range(terms)], r**2) - v)
+    half = jnp.square(v) / 2
+    series = r * (half + 2 * r**2 * _polynomial([1 / (2 * k + 3) for k in range(terms)], r**2)) - half
     return near, series
 
 
@@ -187,8 +188,8 @@ def _tanh(x: Array) -> Array:
 
 @jax.custom_jvp
 def _sech2(x: Array) -> Array:
-    # 1 - tanh(x)^2 = 4 sigmoid(2x) sigmoid(-2x), which tends to (2 e^-|x|)^2, where e^-2|x| itself underflows.
-    tail = jnp.square(2 * jnp.exp(-jnp.abs(x)))
+    # 1 - tanh(x)^2 = 4 sigmoid(2x) sigmoid(-2x), which tends to 4 e^-2|x|, where e^-2|x| itself underflows.
+    tail = 4 * math.exp(-4) * jnp.exp(4 - 2 * jnp.abs(x))
     return jnp.where(jnp.abs(x) > -_TAIL, tail, 4 * _sigmoid_slope(2 * x))
 
 
