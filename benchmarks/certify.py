@@ -1,13 +1,13 @@
 """Certifies ``jaxvae.special`` over every finite float32, bfloat16 and float16.
 
-    python -m benchmarks.certify [--functions NAME ...] [--stride N] [--out benchmarks/results/certify.json]
+    python -m benchmarks.certify [--functions NAME ...] [--stride N] [--out FILE.json]
 
 For each unary function and its derivative, every input inside the domain that is not subnormal is evaluated in
 the dtype, by a program of its own (in one with the comparison, XLA may leave the rounding to 16 bits out), and
 compared with the function in float64, which the tests hold against mpmath to 8 ulp of float64. The worst error is given in ulp of the true result, where that is a normal number;
 near a root that is not at 0 the absolute error is given instead. A NaN, or a limit missed where the true result
 over- or underflows, counts as an infinite error. One float32 function and its derivative take a few minutes on
-two cores.
+two cores, and less than ten seconds on an H100.
 """
 
 import argparse
@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from benchmarks import harness
 from jaxvae import special
 
 DOMAIN_START = {"log1p": -1.0, "log1pmx": -1.0, "log1mexp": 0.0, "softplus_inverse": 0.0}
@@ -36,6 +37,8 @@ FUNCTIONS = (
 ORDERS = ("value", "derivative")
 BAR = 4.0
 """ulp, in float32; the 16-bit types are rounded once, to half an ulp and a little."""
+ACCELERATOR_BAR = 4.5
+"""The same where there are accelerators, as XLA's quotients and roots are off by up to 2 ulp on a GPU."""
 SIXTEEN_BIT_BAR = 0.51
 ABSOLUTE_BAR = 2.0
 """in units of the dtype's eps, near a root."""
@@ -111,6 +114,7 @@ def certify(name: str, order: str, dtype: str, stride: int = 1) -> dict:
     ulps, at, *_ = max(found, key=lambda row: row[0])
     *_, absolute, root_at = max(found, key=lambda row: row[2])
     value = functools.partial(_value_of, dtype)
+    bar = BAR if jax.default_backend() == "cpu" else ACCELERATOR_BAR
     return {
         "function": name,
         "order": order,
@@ -120,7 +124,7 @@ def certify(name: str, order: str, dtype: str, stride: int = 1) -> dict:
         "at": value(at),
         "worst_eps_near_root": absolute if name in ROOTS and order == "value" else None,
         "root_at": value(root_at) if name in ROOTS and order == "value" else None,
-        "passed": ulps <= (BAR if dtype == "float32" else SIXTEEN_BIT_BAR) and absolute <= ABSOLUTE_BAR,
+        "passed": ulps <= (bar if dtype == "float32" else SIXTEEN_BIT_BAR) and absolute <= ABSOLUTE_BAR,
         "seconds": round(time.perf_counter() - started, 1),
     }
 
@@ -157,7 +161,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--functions", nargs="*", default=FUNCTIONS, choices=FUNCTIONS, metavar="NAME")
     parser.add_argument("--stride", type=int, default=1, help="take every N-th float32 (1: all of them)")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/certify.json"))
+    parser.add_argument("--out", type=Path, help="default: benchmarks/results/certify-DEVICE.json")
     options = parser.parse_args()
     rows = []
     for name in options.functions:
@@ -165,9 +169,10 @@ def main() -> None:
             for dtype in ("bfloat16", "float16", "float32"):
                 rows.append(certify(name, order, dtype, options.stride if dtype == "float32" else 1))
                 print({key: x for key, x in rows[-1].items() if x is not None}, flush=True)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
     where = {"jax": jax.__version__, "device": jax.devices()[0].device_kind, "machine": platform.machine()}
-    options.out.write_text(json.dumps({**where, "rows": rows}, indent=1) + "\n")
+    out = options.out or harness.RESULTS / f"certify-{harness.slug(where['device'])}.json"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps({**where, "rows": rows}, indent=1) + "\n")
     print(table(rows))
     if not all(row["passed"] for row in rows):
         raise SystemExit("a bar was missed")

@@ -45,8 +45,9 @@ def test_certify_writes_its_table(monkeypatch, tmp_path, capsys):
     assert "| exp | derivative |" in capsys.readouterr().out
 
 
-def test_the_certificate_is_complete_and_passed():
-    rows = json.loads((ROOT / "benchmarks/results/certify.json").read_text())["rows"]
+@pytest.mark.parametrize("device", ["cpu", "nvidia-h100-80gb-hbm3"])
+def test_the_certificate_is_complete_and_passed(device):
+    rows = json.loads((ROOT / f"benchmarks/results/certify-{device}.json").read_text())["rows"]
     assert len(rows) == len(certify.FUNCTIONS) * len(certify.ORDERS) * 3
     assert all(row["passed"] for row in rows)
     assert all(row["inputs"] == 2 ** (32 if row["dtype"] == "float32" else 16) for row in rows)
