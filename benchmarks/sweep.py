@@ -9,8 +9,8 @@ A cell trains the digits' VAE (64-128-8 and back, batches of 128, 10 steps in an
 - in turn: one program, too, that trains a cell at a time, on one device with all its threads; round by round beside
   the sweep of the same cells. Of more than 64 the first 64 are trained, and the others taken to need as long each.
 - a process each: Python starts, imports, compiles, trains one cell and ends; as many at once as there are cores. Once
-  with an empty and once with a filled cache of compiled programs. Measured over two cells per core: it is the same for
-  any number.
+  with an empty and once with a filled cache of compiled programs. Measured over one cell for each core, as it is the
+  same for any number.
 
 All train the same cells by the same functions to the same test ELBO, or else the script fails. Sweep and turns are
 compiled beforehand, medians over rounds. What this takes, the measuring of the width, and the start of a process
@@ -284,7 +284,7 @@ def main() -> None:
     counts, epochs, rounds, width = (2,), 1, 1, 1
     if not options.quick:
         counts, epochs, rounds, width = sorted(options.cells), options.epochs, options.rounds, None
-    apiece = processes(epochs, about["cores"], 2 if options.quick else 2 * about["cores"])
+    apiece = processes(epochs, about["cores"], 2 if options.quick else about["cores"])
     rows = measure(counts, epochs, rounds, apiece[0]["seconds_each"]["start"], width)
     harness.publish("sweep", {**about, "rows": rows + apiece}, tables, draw, options.out)
 

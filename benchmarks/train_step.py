@@ -1,6 +1,7 @@
 """How fast a VAE trains: this library, the JAX step that one would write by hand, and PyTorch, side by side.
 
-    python -m benchmarks.train_step [--data FILE.npy] [--models NAME ...] [--rounds N] [--quick] [--out FILE.json]
+    python -m benchmarks.train_step [--data FILE.npy] [--models NAME ...] [--contestants NAME ...] [--rounds N]
+                                    [--quick] [--out FILE.json]
 
 Three models, ``benchmarks.contestants.MODELS``: that of Flax's VAE example, the one-layer one of the IWAE paper, whose
 batches of 20 are so small that calls count, and a residual convolutional one.
@@ -158,6 +159,7 @@ def measure(rows: Sequence[Row], images: Path, rounds: int, scratch: Path) -> li
         folder = scratch / str(i)
         folder.mkdir()
         contestants.append(Contestant(row, images, folder))
+        print(f"{row.model}, {row.name}: {contestants[-1].seconds_to_first_step:.1f} s to the first step", flush=True)
     for contestant in contestants:
         contestant.run(contestant.row.steps - 1)
     for _ in range(rounds):
@@ -282,20 +284,19 @@ def read_images(path: Path | None, count: int) -> np.ndarray:
     return images[0].reshape(-1, 28, 28)[:count]
 
 
-def rows_for(models: Sequence[str], count: int, quick: bool) -> list[Row]:
-    """Who runs with which model, and for how long: at most an epoch on a CPU, or 5,000 steps on a GPU."""
+def rows_for(model: str, names: Sequence[str], count: int, quick: bool) -> list[Row]:
+    """Who of these runs with a model, and for how long: at most an epoch on a CPU, or 5,000 steps on a GPU."""
+    batch_size, conv = MODELS[model].batch_size, MODELS[model].architecture == "conv"
+    epoch = count // batch_size
     rows = []
-    for model in models:
-        batch_size, conv = MODELS[model].batch_size, MODELS[model].architecture == "conv"
-        epoch = count // batch_size
-        for name in CONTESTANTS:
-            if name in OF_FIRST_MODEL and model != FIRST:
-                continue
-            if name == "jaxvae, fused" and conv and jax.default_backend() == "cpu":
-                continue
-            steps = min(epoch, CONV_STEPS if conv else 1000)
-            on_gpu = epoch if conv else max(epoch, 5000 // epoch * epoch)
-            rows.append(Row(name, model, batch_size, 1 if quick else steps, 0 if quick else on_gpu))
+    for name in names:
+        if name in OF_FIRST_MODEL and model != FIRST:
+            continue
+        if name == "jaxvae, fused" and conv and jax.default_backend() == "cpu":
+            continue
+        steps = min(epoch, CONV_STEPS if conv else 1000)
+        on_gpu = epoch if conv else max(epoch, 5000 // epoch * epoch)
+        rows.append(Row(name, model, batch_size, 1 if quick else steps, 0 if quick else on_gpu))
     return rows
 
 
@@ -305,6 +306,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="a .npy or .npz file of uint8 images (N, 28, 28); else random ones")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--models", nargs="+", default=list(MODELS), choices=MODELS)
+    parser.add_argument("--contestants", nargs="+", default=list(CONTESTANTS), choices=CONTESTANTS, metavar="NAME")
     options = parser.parse_args()
     os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # the contestants need the memory
     about = harness.facts("train_step")
@@ -316,7 +318,7 @@ def main() -> None:
         for model in options.models:  # one at a time, as all that run hold memory
             scratch = Path(folder) / model
             scratch.mkdir()
-            rows = rows_for([model], len(images), options.quick)
+            rows = rows_for(model, options.contestants, len(images), options.quick)
             contestants = measure(rows, Path(folder) / "images.npy", rounds, scratch)
             entries += results(contestants)
             for contestant in contestants:
