@@ -15,9 +15,9 @@ from benchmarks import harness
 from jaxvae import PARAMETERIZATIONS
 from jaxvae.data import synthetic
 from jaxvae.training import Experiment, Run, TrainState, config_from_mapping, make_experiment, train_step
+from jaxvae.training.batches import resident_batch, shuffle
 from jaxvae.training.config import UNCONSTRAINED, WANTED
 from jaxvae.training.devices import one_device
-from jaxvae.training.feeds import resident_batch, shuffle
 from jaxvae.training.oracle import gap
 
 BAR = 1e-3

@@ -35,8 +35,8 @@ from jax.sharding import Mesh
 from benchmarks import harness, projection
 from benchmarks.projection import Cost
 from jaxvae.training import TrainConfig, TrainState, make_experiment, train_step
+from jaxvae.training.batches import resident_batch, shuffle
 from jaxvae.training.devices import one_device, put, replicated, shared_out
-from jaxvae.training.feeds import resident_batch, shuffle
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

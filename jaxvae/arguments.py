@@ -33,6 +33,12 @@ def shown(value: object) -> str:
     return text if len(text) <= _LONGEST else text[:_LONGEST] + "…"
 
 
+def require(condition: bool, field: str, value: object, allowed: str) -> None:
+    """Raises ValueError naming a field, its value and what it may be."""
+    if not condition:
+        raise ValueError(f"{field} must be {allowed}, got {shown(value)}")
+
+
 def require_real(**arrays: ArrayLike) -> None:
     """Raises where an argument isn't an array of real numbers, or one number.
 

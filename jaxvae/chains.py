@@ -13,8 +13,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxvae import special
-from jaxvae.arguments import make_floats
-from jaxvae.transforms import Abs, Interval, Square, Transform, number, require, scaled
+from jaxvae.arguments import make_floats, require
+from jaxvae.transforms import Abs, Interval, Square, Transform, number, scaled
 
 
 class Clip:

@@ -110,8 +110,8 @@ def compare(args: argparse.Namespace) -> int:
     with process.signals() as stopped:
         process.use_compilation_cache()
         from jaxvae import study
+        from jaxvae.arguments import require
         from jaxvae.progress import ShareProgress
-        from jaxvae.transforms import require
 
         grid = None
         if args.merge:
@@ -148,9 +148,9 @@ def reproduce(args: argparse.Namespace) -> int:
     """``jaxvae reproduce``."""
     with process.signals() as stopped:
         process.use_compilation_cache()
+        from jaxvae.arguments import require
         from jaxvae.progress import Progress
         from jaxvae.study import presets, reproduction
-        from jaxvae.transforms import require
 
         if args.stages is None:
             preset = presets.PRESETS[args.name]()
@@ -250,7 +250,7 @@ def _join(args: argparse.Namespace) -> None:
     """Makes this process one of several, where asked."""
     import jax
 
-    from jaxvae.transforms import require
+    from jaxvae.arguments import require
 
     given = {"coordinator_address": args.coordinator, "num_processes": args.processes, "process_id": args.process}
     found = {name: value for name, value in given.items() if value is not None}
@@ -263,9 +263,9 @@ def _join(args: argparse.Namespace) -> None:
 
 def _configuration(args: argparse.Namespace) -> "tuple[TrainConfig, Path]":
     """What the file says, what the flags say on top, and where the run goes."""
+    from jaxvae.arguments import require
     from jaxvae.training import CONFIG, config_from_mapping, read_config
     from jaxvae.training.config import WANTED
-    from jaxvae.transforms import require
 
     require(not args.resume or args.out is not None, "--out", None, "the run's directory, with --resume")
     stored = args.out / CONFIG if args.resume else None

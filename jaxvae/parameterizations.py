@@ -23,7 +23,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxvae import special
-from jaxvae.arguments import require_broadcast, require_real
+from jaxvae.arguments import require, require_broadcast, require_real
 from jaxvae.chains import Affine, Chain, Clip, Floor, HardClip, SoftClip, TanhClip
 from jaxvae.transforms import (
     Abs,
@@ -38,7 +38,6 @@ from jaxvae.transforms import (
     Squareplus,
     Transform,
     power,
-    require,
 )
 
 QUANTITIES: Mapping[str, tuple[float, str]] = MappingProxyType(

@@ -7,7 +7,7 @@ from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from jaxvae.transforms import require
+from jaxvae.arguments import require
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

@@ -21,7 +21,7 @@ import numpy as np
 from jax import Array
 
 from jaxvae import special
-from jaxvae.arguments import make_floats, shown
+from jaxvae.arguments import make_floats, require
 
 _GAUSS_LEGENDRE = np.polynomial.legendre.leggauss(4)
 """Nodes in (-1, 1) and weights."""
@@ -61,12 +61,6 @@ def call(function: str, argument: str) -> str:
     depths = itertools.accumulate({"(": 1, ")": -1}.get(c, 0) for c in argument)
     enclosed = argument.startswith("(") and list(depths).index(0) == len(argument) - 1
     return f"{function}({argument[1:-1] if enclosed else argument})"
-
-
-def require(condition: bool, field: str, value: object, allowed: str) -> None:
-    """Raises ValueError naming a field, its value and what it may be."""
-    if not condition:
-        raise ValueError(f"{field} must be {allowed}, got {shown(value)}")
 
 
 class Transform:

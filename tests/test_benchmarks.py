@@ -10,9 +10,9 @@ import pytest
 
 from benchmarks import certify, ranges
 from jaxvae import special
+from jaxvae.study.report.answers import verdict
 from jaxvae.study.results import read_results
 from jaxvae.study.statistics import analyze
-from jaxvae.study.verdict import verdict
 
 ROOT = Path(__file__).parents[1]
 

@@ -12,9 +12,9 @@ from jaxvae.models import make_model
 from jaxvae.objectives import beta_schedule
 from jaxvae.training import TrainConfig, init_state, learning_rate_schedule, make_optimizer, make_train_step
 from jaxvae.training import train_step as pure_step
+from jaxvae.training.batches import ResidentFeed
 from jaxvae.training.devices import data_mesh, replicated
 from jaxvae.training.experiment import Experiment
-from jaxvae.training.feeds import ResidentFeed
 from jaxvae.training.step import zero_sums
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxvae.arguments import require
 from jaxvae.data.dataset import Dataset, assemble
-from jaxvae.transforms import require
 
 SPLITS = ("train", "validation", "test")
 FIELDS = (

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from jaxvae.transforms import require
+from jaxvae.arguments import require
 
 
 def require_levels(levels: int | None, field: str = "levels") -> None:

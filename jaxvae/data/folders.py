@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from jaxvae.arguments import require
 from jaxvae.data.arrays import SPLITS, split
 from jaxvae.data.dataset import Dataset, assemble
-from jaxvae.transforms import require
 
 if TYPE_CHECKING:
     from PIL import Image

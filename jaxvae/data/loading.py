@@ -6,10 +6,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
+from jaxvae.arguments import require
 from jaxvae.data import arrays, digits, folders, prepared, synthetic
 from jaxvae.data.catalog import SOURCES
 from jaxvae.data.dataset import Dataset, hold_out
-from jaxvae.transforms import require
 
 
 class Bundled(NamedTuple):

@@ -12,9 +12,8 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
-from jaxvae.arguments import require_real
+from jaxvae.arguments import require, require_real
 from jaxvae.data.dataset import Dataset, Split, require_levels
-from jaxvae.transforms import require
 
 METHODS = ("none", "dynamic", "threshold", "fixed")
 """The ways to binarize."""

@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
+from jaxvae.arguments import require
 from jaxvae.data import arrays
 from jaxvae.data.catalog import SOURCES
 from jaxvae.data.dataset import Dataset, assemble
-from jaxvae.transforms import require
 
 _CACHE = "arrays"
 

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from jaxvae.transforms import require
+from jaxvae.arguments import require
 
 Example = tuple[int | str, dict[str, Any]]
 """A key, which the order in a prepared dataset hangs on, and the features by name."""

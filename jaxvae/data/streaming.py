@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from jaxvae.arguments import require
 from jaxvae.data.dataset import Split
-from jaxvae.transforms import require
 
 _THREADS = 4
 _AHEAD = 16

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxvae.arguments import require
 from jaxvae.data.dataset import Dataset, assemble
-from jaxvae.transforms import require
 
 NAME = "linear-gaussian"
 _SIDE, _SCALES, _STD = 4, (2.0, 1.5, 1.2, 1.0), 0.5

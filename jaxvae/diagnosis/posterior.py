@@ -17,11 +17,12 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
+from jaxvae.arguments import require
 from jaxvae.chains import Chain
 from jaxvae.diagnosis.states import STATES, Finding, finding
 from jaxvae.gaussian import Gaussian, kl_divergence, require_gaussian
 from jaxvae.parameterizations import Parameterization
-from jaxvae.transforms import ExpLinear, HalfBounded, Sigmoid, Softplus, number, require
+from jaxvae.transforms import ExpLinear, HalfBounded, Sigmoid, Softplus, number
 
 IDLE = 0.01
 """Nats, and variance of the posterior mean over the data, below which a latent does nothing (Burda et al. 2016)."""

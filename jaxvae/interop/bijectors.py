@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxvae.transforms import Interval, Transform, call, require
+from jaxvae.arguments import require
+from jaxvae.transforms import Interval, Transform, call
 
 
 def from_bijector(bijector: Any, range: Interval | None = None) -> "FromBijector":

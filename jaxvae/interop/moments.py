@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxvae.arguments import require
 from jaxvae.gaussian import Gaussian
 from jaxvae.parameterizations import Parameterization, diffusers_log_variance
-from jaxvae.transforms import require
 
 
 def from_moments(moments: Any, axis: int = -1, parameterization: Parameterization = diffusers_log_variance) -> Gaussian:

@@ -9,8 +9,8 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from jaxvae.arguments import require
 from jaxvae.likelihoods.family import Likelihood
-from jaxvae.transforms import require
 
 
 def require_levels(levels: object) -> None:

@@ -21,10 +21,9 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxvae import special
-from jaxvae.arguments import require_broadcast, require_numbers, require_real
+from jaxvae.arguments import require, require_broadcast, require_numbers, require_real
 from jaxvae.gaussian import require_parameterization
 from jaxvae.parameterizations import Parameterization
-from jaxvae.transforms import require
 
 START_STD = 0.3
 """σ at the start if not told otherwise: that of MNIST's pixels, and in the range of every registered name."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Protocol
 
-from jaxvae.arguments import require_numbers
+from jaxvae.arguments import require, require_numbers
 from jaxvae.gaussian import require_parameterization
 from jaxvae.likelihoods.bernoulli import Bernoulli, ContinuousBernoulli
 from jaxvae.likelihoods.categorical import Categorical, require_levels
@@ -12,7 +12,6 @@ from jaxvae.likelihoods.family import START_STD, Likelihood
 from jaxvae.likelihoods.logistic import DiscretizedLogistic, DiscretizedLogisticMixture
 from jaxvae.likelihoods.normal import FixedGaussian, LearnedGaussian, OptimalGaussian, PixelGaussian
 from jaxvae.parameterizations import Parameterization, log_variance
-from jaxvae.transforms import require
 
 
 class Build(Protocol):

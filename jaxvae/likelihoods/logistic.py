@@ -17,10 +17,10 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxvae import special
+from jaxvae.arguments import require
 from jaxvae.likelihoods.categorical import level_of, require_levels, value_of
 from jaxvae.likelihoods.family import START_STD, Likelihood, require_scale, start
 from jaxvae.parameterizations import Parameterization, log_variance
-from jaxvae.transforms import require
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))

@@ -11,11 +11,10 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxvae import gaussian, special
-from jaxvae.arguments import require_numbers, require_real, require_shapes
+from jaxvae.arguments import require, require_numbers, require_real, require_shapes
 from jaxvae.gaussian import Gaussian, require_parameterization
 from jaxvae.likelihoods.family import START_STD, Likelihood, require_scale, start
 from jaxvae.parameterizations import Parameterization, direct_std, log_variance
-from jaxvae.transforms import require
 
 SMALLEST_STD = math.exp(-6)
 """Where the best σ stops, 0.6 of 256 grey levels: the bound of σ-VAE's code, there a soft one."""

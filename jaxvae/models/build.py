@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
 
+from jaxvae.arguments import require
 from jaxvae.likelihoods import Likelihood
 from jaxvae.models.flows import CouplingFlow
 from jaxvae.models.heads import GaussianHead
@@ -13,7 +14,6 @@ from jaxvae.models.latent import LatentModel
 from jaxvae.models.networks import ACTIVATIONS, MLP, ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
 from jaxvae.models.vae import VAE
 from jaxvae.parameterizations import Parameterization, log_variance
-from jaxvae.transforms import require
 
 ARCHITECTURES = ("mlp", "conv")
 """The encoder and decoder pairs that a configuration may name."""

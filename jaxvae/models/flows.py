@@ -12,10 +12,10 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
+from jaxvae.arguments import require
 from jaxvae.gaussian import Gaussian, reparameterize
 from jaxvae.models.networks import ACTIVATIONS, MLP
 from jaxvae.parameterizations import Parameterization, squareplus_std
-from jaxvae.transforms import require
 
 
 def _standardize(q: Gaussian, x: Array) -> Array:

@@ -20,10 +20,9 @@ from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
 from jaxvae import special
-from jaxvae.arguments import require_broadcast, require_real
+from jaxvae.arguments import require, require_broadcast, require_real
 from jaxvae.gaussian import Gaussian
 from jaxvae.parameterizations import Parameterization
-from jaxvae.transforms import require
 
 product = functools.partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST)
 

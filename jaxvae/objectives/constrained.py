@@ -26,8 +26,7 @@ import optax
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxvae.arguments import require_real, require_shapes
-from jaxvae.transforms import require
+from jaxvae.arguments import require, require_real, require_shapes
 
 
 def lagrangian(loss: Array, constraints: Array, multipliers: Array) -> Array:

@@ -9,10 +9,9 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxvae.arguments import require_shapes
+from jaxvae.arguments import require, require_shapes
 from jaxvae.gaussian import Gaussian, log_prob, require_gaussian, standard_log_prob
 from jaxvae.special import log_mean_exp
-from jaxvae.transforms import require
 
 
 def capacity(log_likelihood: Array, kl: Array, target: ArrayLike, gamma: ArrayLike) -> Array:

@@ -20,11 +20,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxvae.arguments import require_real, require_shapes
+from jaxvae.arguments import require, require_real, require_shapes
 from jaxvae.gaussian import Gaussian, log_prob, standard_log_prob
 from jaxvae.objectives.importance import iwae, sampled_elbo
 from jaxvae.special import compute_dtype
-from jaxvae.transforms import require
 
 Latents = TypeVar("Latents", bound=chex.ArrayTree)
 Parameters = TypeVar("Parameters", bound=chex.ArrayTree)

@@ -15,9 +15,8 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxvae.arguments import require_shapes
+from jaxvae.arguments import require, require_shapes
 from jaxvae.special import expm1mx, log1p, log_mean_exp
-from jaxvae.transforms import require
 
 _MOST = 10**7
 """Numbers that the jackknife's subsets may hold."""

@@ -6,8 +6,7 @@ from types import MappingProxyType
 
 import optax
 
-from jaxvae.arguments import require_numbers
-from jaxvae.transforms import require
+from jaxvae.arguments import require, require_numbers
 
 SCHEDULES: Mapping[str, str] = MappingProxyType(
     {

@@ -4,8 +4,7 @@ Figures are plain ``matplotlib.figure.Figure`` objects, drawn without pyplot: th
 is left behind. matplotlib is imported nowhere else. Information is in nats.
 """
 
-from jaxvae.plots.diagnosis import diagnosis as diagnosis
-from jaxvae.plots.explain import explain as explain
+from jaxvae.plots.findings import diagnosis as diagnosis
 from jaxvae.plots.history import curves as curves
 from jaxvae.plots.maps import Field as Field
 from jaxvae.plots.maps import Skipped as Skipped
@@ -17,6 +16,7 @@ from jaxvae.plots.mosaics import reconstructions as reconstructions
 from jaxvae.plots.mosaics import traversals as traversals
 from jaxvae.plots.posteriors import latent_map as latent_map
 from jaxvae.plots.posteriors import std_histograms as std_histograms
+from jaxvae.plots.shapes import explain as explain
 from jaxvae.plots.study import Histogram as Histogram
 from jaxvae.plots.study import Line as Line
 from jaxvae.plots.study import Norms as Norms

@@ -10,8 +10,8 @@ from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
+from jaxvae.arguments import require
 from jaxvae.plots.style import COLOURS, GREY, quiet, roomy
-from jaxvae.transforms import require
 
 _WIDTH, _SIZE = 8.6, 8.0
 _NOTHING = "#E4E4E4"

@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from jaxvae.arguments import require
 from jaxvae.plots.style import COLOURS, GREY, GRID, quiet, roomy
-from jaxvae.transforms import require
 
 _TRAINING, _VALIDATION = COLOURS[:2]
 # By place in the layout: title, the key of training, the key of validation.

@@ -11,9 +11,9 @@ from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
+from jaxvae.arguments import require
 from jaxvae.plots.study import SIZE, WIDTH, embolden
 from jaxvae.plots.style import COLOURS, GREY, quiet, roomy
-from jaxvae.transforms import require
 
 _NOTHING = "#F4F4F4"
 

@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.textpath import TextPath
 from numpy.typing import ArrayLike
 
+from jaxvae.arguments import require
 from jaxvae.plots.style import COLOURS, GREY, quiet
-from jaxvae.transforms import require
 
 _DPI = 100
 _FONT, _TITLE = 10.5, 14  # points

@@ -12,8 +12,8 @@ from matplotlib.patches import Circle
 from matplotlib.ticker import LogLocator, NullLocator
 from numpy.typing import ArrayLike
 
+from jaxvae.arguments import require
 from jaxvae.plots.style import COLOURS, GREY, GRID, lighter, quiet, roomy
-from jaxvae.transforms import require
 
 _CLASSES = (*COLOURS, "#882255", "#999933", "#8C8C8C")
 _ELLIPSES = 200

@@ -16,8 +16,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 from matplotlib.transforms import ScaledTranslation
 
+from jaxvae.arguments import require
 from jaxvae.plots.style import COLOURS, GREY, GRID, lighter, quiet, roomy
-from jaxvae.transforms import require
 
 WIDTH = 7.2
 SIZE = 9.5

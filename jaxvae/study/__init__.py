@@ -9,6 +9,6 @@ from jaxvae.study.grid import QUICK as QUICK
 from jaxvae.study.grid import command as command
 from jaxvae.study.grid import configurations as configurations
 from jaxvae.study.grid import extended as extended
-from jaxvae.study.report import write_report as write_report
+from jaxvae.study.report.writing import write_report as write_report
 from jaxvae.study.results import RESULTS as RESULTS
 from jaxvae.study.results import read_results as read_results

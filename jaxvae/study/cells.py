@@ -20,9 +20,9 @@ from jax import Array
 from jaxvae.data import Split, observe
 from jaxvae.ranges import saturation
 from jaxvae.study.results import STD_EDGES
-from jaxvae.training import Experiment, TrainConfig, TrainState, guard, train_step
-from jaxvae.training.evaluate import ACTIVE, batch_posterior, batch_weights, evidence, samples_at_a_time, score_keys
-from jaxvae.training.feeds import resident_batch, shuffle
+from jaxvae.training import Experiment, TrainConfig, TrainState, nonfinite, train_step
+from jaxvae.training.batches import resident_batch, shuffle
+from jaxvae.training.scoring import ACTIVE, batch_posterior, batch_weights, evidence, samples_at_a_time, score_keys
 from jaxvae.training.step import Metrics
 
 _BATCH = 200  # test images at a time, as in ``training.evaluate``
@@ -192,7 +192,7 @@ def _histogram(log_std: Array, counts: Array) -> Array:
 
 def _loss(experiment: Experiment, params: chex.ArrayTree, batch: Any, key: Array) -> tuple[Array, Metrics]:
     loss, terms = experiment.objective(params, batch, key)
-    return loss, {"cause": guard.cause(terms)}
+    return loss, {"cause": nonfinite.cause(terms)}
 
 
 def _measure(grads: Any) -> Metrics:

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
+from jaxvae.arguments import require
 from jaxvae.files import entries, only_writer, write_atomically
 from jaxvae.study.description import describe
 from jaxvae.study.grid import Grid, configurations, groups
@@ -19,7 +20,6 @@ from jaxvae.study.sweep import Sweep, cell_mesh
 from jaxvae.study.width import measured_width
 from jaxvae.training import TrainConfig, make_experiment
 from jaxvae.training.devices import one_device
-from jaxvae.transforms import require
 
 STUDY = "study.json"
 

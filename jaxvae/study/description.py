@@ -10,9 +10,9 @@ import numpy as np
 from jaxvae.study.cells import Scores, Segment
 from jaxvae.study.results import Record, plain
 from jaxvae.study.sweep import Trained
-from jaxvae.training import TrainConfig, guard
-from jaxvae.training.evaluate import LogEvidence
-from jaxvae.training.records import versions
+from jaxvae.training import TrainConfig, nonfinite
+from jaxvae.training.directory import versions
+from jaxvae.training.scoring import LogEvidence
 
 _DIGITS = 7  # of what float32 holds
 
@@ -55,7 +55,7 @@ def _describe(config: TrainConfig, found: tuple[Segment, Scores], counts: np.nda
         "curve": {"step": list(range(every, total + 1, every)), "elbo": [_rounded(x) for x in segments.elbo]},
         "skipped": len(skipped) / total,
         "first_skipped": int(skipped[0]) if len(skipped) else None,
-        "cause": guard.CAUSES[steps.cause[skipped[0]] - 1] if len(skipped) else None,
+        "cause": nonfinite.CAUSES[steps.cause[skipped[0]] - 1] if len(skipped) else None,
         "gradient_norm": {"head": _spread(steps.head), "network": _spread(steps.network)},
         "gradient_snr": [_rounded(x) for x in snr],
         "std_histogram": [int(x) for x in scores.std_histogram],

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from jaxvae.arguments import require
 from jaxvae.training import TrainConfig, config_from_mapping
 from jaxvae.training.config import UNCONSTRAINED
 from jaxvae.training.latents import make_latents
-from jaxvae.transforms import require
 
 Grid = Mapping[str, tuple[Any, ...]]
 """For each field of ``TrainConfig`` its values; those not named have the default."""

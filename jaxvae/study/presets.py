@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from jaxvae.arguments import require
 from jaxvae.training import TrainConfig, config_from_mapping
-from jaxvae.transforms import require
 
 STAGES = 8
 """Of the IWAE paper's training: 3,280 epochs."""

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from jaxvae.arguments import require
 from jaxvae.files import write_atomically
 from jaxvae.training import TrainConfig, config_from_mapping
-from jaxvae.transforms import require
 
 RESULTS = "results.jsonl"
 

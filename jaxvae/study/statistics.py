@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import stdtrit
 
+from jaxvae.arguments import require
 from jaxvae.parameterizations import PARAMETERIZATIONS
 from jaxvae.study.results import Record, settings, variant
-from jaxvae.transforms import require
 
 LEVEL = 0.95
 """The intervals' coverage."""

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxvae.plots import percent
-from jaxvae.study.figures import describe, first_cause, signed
+from jaxvae.study.report.figures import describe, first_cause, signed
 from jaxvae.study.results import Record
 from jaxvae.study.statistics import LEVEL, TOLERANCE, Comparison, Outcome, Width, steps_to
 

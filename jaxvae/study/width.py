@@ -12,7 +12,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxvae.study.cells import make_data
 from jaxvae.study.sweep import AXIS
 from jaxvae.training import Experiment, TrainState, train_step
-from jaxvae.training.feeds import resident_batch
+from jaxvae.training.batches import resident_batch
 
 _FACTOR = 4  # from one width to the next that is tried
 _STEPS = 16  # in one call

@@ -16,8 +16,8 @@ import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_managers
 
+from jaxvae.arguments import require
 from jaxvae.files import write_atomically
-from jaxvae.transforms import require
 
 FORMAT = 2
 """Of what a checkpoint holds; raised when that changes."""

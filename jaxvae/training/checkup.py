@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from jaxvae.arguments import require
 from jaxvae.diagnosis import Diagnosis, Finding, diagnose, finding
 from jaxvae.diagnosis.posterior import IDLE
-from jaxvae.training.evaluate import Task, gaussians, score_keys
-from jaxvae.training.records import CHECKPOINTS, CONFIG, METRICS, read_metrics
+from jaxvae.training.directory import CHECKPOINTS, CONFIG, METRICS, read_metrics
 from jaxvae.training.run import load_run
-from jaxvae.transforms import require
+from jaxvae.training.scoring import Task, gaussians, score_keys
 
 LOST = 0.05
 """The share of what an ELBO had gained that it may lose again."""

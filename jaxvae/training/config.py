@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from jaxvae import data
+from jaxvae.arguments import require
 from jaxvae.data import synthetic
 from jaxvae.likelihoods import LIKELIHOODS
 from jaxvae.models import ACTIVATIONS, ARCHITECTURES, INFERENCES
@@ -21,7 +22,6 @@ from jaxvae.objectives import SCHEDULES
 from jaxvae.parameterizations import parameterization
 from jaxvae.training.bounds import BOUNDS
 from jaxvae.training.optimizers import DECAYS, OPTIMIZERS, stage_ends
-from jaxvae.transforms import require
 
 DTYPES = ("float32", "bfloat16", "float16")
 MATCHES = ("init", "gain")

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from jaxvae.transforms import require
+from jaxvae.arguments import require
 
 AXIS = "data"
 

@@ -13,6 +13,7 @@ from jax import Array
 from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
+from jaxvae.arguments import require
 from jaxvae.data import Dataset, Split, binarize, load, observe
 from jaxvae.likelihoods import OptimalGaussian, likelihood
 from jaxvae.models import LatentModel, Terms, make_model
@@ -21,11 +22,10 @@ from jaxvae.parameterizations import parameterization
 from jaxvae.training.bounds import BOUNDS, log_weights
 from jaxvae.training.config import TrainConfig
 from jaxvae.training.devices import data_mesh
-from jaxvae.training.evaluate import Task, mean_squared_error
 from jaxvae.training.latents import make_latents
 from jaxvae.training.optimizers import Adam, learning_rate_schedule, make_optimizer
+from jaxvae.training.scoring import Task, mean_squared_error
 from jaxvae.training.step import Metrics, TrainState, init_state
-from jaxvae.transforms import require
 
 _MULTIPLIERS = "multipliers"
 _FIT_IMAGES = 10_000  # training images for what is fitted to data, not learned

@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxvae.arguments import require
 from jaxvae.gaussian import Gaussian
 from jaxvae.natural import natural_gradient
-from jaxvae.transforms import require
 
 OPTIMIZERS = ("adam", "rmsprop", "sgd")
 """Adam (Kingma & Ba 2015), RMSProp (Tieleman & Hinton 2012), and gradient descent with momentum (Polyak 1964)."""

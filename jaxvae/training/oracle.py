@@ -6,8 +6,8 @@ import jax
 import numpy as np
 
 from jaxvae.data import synthetic
-from jaxvae.training.evaluate import log_evidence, score_keys
 from jaxvae.training.run import Run
+from jaxvae.training.scoring import log_evidence, score_keys
 
 _SAMPLES = 32
 

@@ -16,17 +16,17 @@ import numpy as np
 from jax import Array
 from jax.experimental import multihost_utils
 
+from jaxvae.arguments import require
 from jaxvae.files import entries, only_writer, write_atomically
 from jaxvae.likelihoods import Bernoulli
-from jaxvae.training import guard, records
+from jaxvae.training import directory, nonfinite
+from jaxvae.training.batches import Feed, ResidentFeed, StreamingFeed
 from jaxvae.training.checkpoint import Checkpoints
 from jaxvae.training.config import TrainConfig, read_config
 from jaxvae.training.devices import replicated
-from jaxvae.training.evaluate import Posterior, Task, log_evidence, posterior, score_keys
 from jaxvae.training.experiment import Experiment, make_experiment
-from jaxvae.training.feeds import Feed, ResidentFeed, StreamingFeed
+from jaxvae.training.scoring import Posterior, Task, log_evidence, posterior, score_keys
 from jaxvae.training.step import Sums, TrainState, train_step, zero_sums
-from jaxvae.transforms import require
 
 _SEGMENT = 64  # steps between looks at the clock and at a wish to stop
 
@@ -135,16 +135,16 @@ def _agreed(stop: Callable[[], bool]) -> Callable[[], bool]:
     return lambda: bool(np.any(multihost_utils.process_allgather(np.asarray(stop()))))
 
 
-def _log(out: Path, epoch: int, tensorboard: bool) -> AbstractContextManager[records.MetricsLog | _Silence]:
+def _log(out: Path, epoch: int, tensorboard: bool) -> AbstractContextManager[directory.MetricsLog | _Silence]:
     """The run's log; the first of several processes alone writes it."""
     if jax.process_index():
         return nullcontext(_Silence())
-    return records.MetricsLog(out / records.METRICS, epoch, out / "tensorboard" if tensorboard else None)
+    return directory.MetricsLog(out / directory.METRICS, epoch, out / "tensorboard" if tensorboard else None)
 
 
 def _checkpoints(experiment: Experiment, out: Path, *, writable: bool = True) -> Checkpoints:
     config, scored = json.loads(experiment.config.to_json()), "validation" in experiment.scored
-    return Checkpoints(out / records.CHECKPOINTS, config, scored=scored, writable=writable)
+    return Checkpoints(out / directory.CHECKPOINTS, config, scored=scored, writable=writable)
 
 
 def _begin(experiment: Experiment, checkpoints: Checkpoints) -> Progress:
@@ -192,7 +192,7 @@ def _require_finite(experiment: Experiment, feed: Feed, state: TrainState) -> No
     in_row = int(state.skipped_in_row)
     if in_row >= experiment.config.max_skipped:
         step = int(state.step) - in_row  # the first of them, and the parameters are still those before it
-        reason = guard.explain(experiment, state.params, feed.batch(step), jax.random.fold_in(state.key, step))
+        reason = nonfinite.explain(experiment, state.params, feed.batch(step), jax.random.fold_in(state.key, step))
         raise NonFiniteError(f"stopped at step {step}: {in_row} updates in a row weren't finite; {reason}")
 
 
@@ -218,22 +218,22 @@ def _prepared(config: TrainConfig, out: Path, resume: bool) -> Iterator[None]:
             _require_own(config, out, resume)
             stack.enter_context(only_writer(out))
             if _require_own(config, out, resume):  # again, now that nobody else writes
-                write_atomically(out / records.VERSIONS, json.dumps(records.versions(), indent=1) + "\n")
-                write_atomically(out / records.CONFIG, config.to_json())
+                write_atomically(out / directory.VERSIONS, json.dumps(directory.versions(), indent=1) + "\n")
+                write_atomically(out / directory.CONFIG, config.to_json())
         multihost_utils.sync_global_devices("the directory is there")
         yield
 
 
 def _require_own(config: TrainConfig, out: Path, resume: bool) -> bool:
     """Whether a run begins in this directory, rather than goes on there; raises where neither is allowed."""
-    path = out / records.CONFIG
+    path = out / directory.CONFIG
     if resume and path.exists():
         found = dataclasses.asdict(read_config(path))
         for name, value in dataclasses.asdict(config).items():
             require(found[name] == value, name, value, f"{found[name]!r}, as in {path}")
         return False
     require(not out.exists() or out.is_dir(), "out", str(out), "a directory")
-    free = entries(out) <= {records.VERSIONS}
+    free = entries(out) <= {directory.VERSIONS}
     require(free, "out", str(out), "a new or empty directory; or, to resume, that of a run")
     return True
 
@@ -258,8 +258,8 @@ def load_state(out: Path) -> TrainState:
 
 
 def _restore(out: Path, best: bool) -> tuple[Experiment, TrainState]:
-    require((out / records.CONFIG).exists(), "run", str(out), f"a directory with a {records.CONFIG}")
-    experiment = make_experiment(read_config(out / records.CONFIG))
+    require((out / directory.CONFIG).exists(), "run", str(out), f"a directory with a {directory.CONFIG}")
+    experiment = make_experiment(read_config(out / directory.CONFIG))
     with _checkpoints(experiment, out, writable=False) as checkpoints:
         step = checkpoints.best if best else checkpoints.last
         require(step is not None, "run", str(out), "a run with a checkpoint")

@@ -11,7 +11,7 @@ from jaxvae import training
 from jaxvae.study.description import describe
 from jaxvae.study.results import STD_EDGES
 from jaxvae.study.sweep import Sweep, cell_mesh
-from jaxvae.training import TrainConfig, guard, make_experiment
+from jaxvae.training import TrainConfig, make_experiment, nonfinite
 from jaxvae.training.devices import one_device
 
 TINY = TrainConfig(
@@ -103,6 +103,6 @@ def test_what_fails_is_counted_and_named():
     assert good["skipped"] == 0
     assert good["cause"] is good["first_skipped"] is None
     assert bad["skipped"] > 0
-    assert bad["cause"] in guard.CAUSES
+    assert bad["cause"] in nonfinite.CAUSES
     assert 0 < bad["first_skipped"] < 64
     assert bad["nll"] is None or not np.isfinite(bad["nll"])

@@ -12,7 +12,7 @@ from jaxvae.data import Split
 from jaxvae.likelihoods import FixedGaussian
 from jaxvae.models import VAE, GaussianHead
 from jaxvae.models.networks import MLPDecoder, MLPEncoder
-from jaxvae.training.evaluate import Task
+from jaxvae.training.scoring import Task
 
 SHAPE, STD, BIAS = (2, 2, 1), 0.1, 0.5
 W = np.array([[0.2, 0.1], [0.2, -0.1], [0.2, 0.1], [0.2, -0.1]])

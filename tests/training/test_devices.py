@@ -6,8 +6,8 @@ import pytest
 import quick
 
 from jaxvae.training import TrainConfig, init_state, make_experiment, make_train_step, train_step
+from jaxvae.training.batches import ResidentFeed
 from jaxvae.training.devices import data_mesh, put, replicated, shared_out
-from jaxvae.training.feeds import ResidentFeed
 from jaxvae.training.step import zero_sums
 
 

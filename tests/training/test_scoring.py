@@ -1,4 +1,3 @@
-import importlib
 import itertools
 
 import jax
@@ -12,9 +11,8 @@ import jaxvae as jv
 from jaxvae.data import Split
 from jaxvae.likelihoods import Bernoulli, Categorical
 from jaxvae.models import make_model
-from jaxvae.training.evaluate import LogEvidence, Posterior, gaussians, log_evidence, mean_squared_error, posterior
-
-evaluate = importlib.import_module("jaxvae.training.evaluate")  # whose name in the package is that of a function
+from jaxvae.training import scoring
+from jaxvae.training.scoring import LogEvidence, Posterior, gaussians, log_evidence, mean_squared_error, posterior
 
 
 def test_the_gaussians_of_every_image_of_a_split_count_once():
@@ -86,7 +84,7 @@ def test_means_of_large_splits_do_not_lose_digits():
 
 @pytest.mark.parametrize("samples", [1, 7, 1000])
 def test_with_the_exact_posterior_every_weight_is_the_evidence(samples, monkeypatch):
-    monkeypatch.setattr(evaluate, "_CHUNK", 300 * 8 * 4)  # 1,000 samples in four chunks, the last a part of one
+    monkeypatch.setattr(scoring, "_CHUNK", 300 * 8 * 4)  # 1,000 samples in four chunks, the last a part of one
     split = linear.images(11)
     estimate = log_evidence(linear.task(split), quick.key(1), samples, batch_size=8)
     # log w is a sum of about 20 terms of at most some tens of nats, each rounded to 6e-8 of itself.
@@ -121,7 +119,7 @@ def by_hand(task, key, shapes):
 
 
 def test_no_more_and_no_fewer_than_the_samples_asked_for_are_used(monkeypatch):
-    monkeypatch.setattr(evaluate, "_CHUNK", 7 * 5 * 4)  # seven samples of five images of four pixels
+    monkeypatch.setattr(scoring, "_CHUNK", 7 * 5 * 4)  # seven samples of five images of four pixels
     task = linear.task(linear.images(5), linear.params(widen=1.5, shift=0.2))
     estimate = log_evidence(task, quick.key(3), 10, batch_size=5)
     log_w = by_hand(task, quick.key(3), [(0, 7, 7), (7, 3, 7)])
@@ -134,7 +132,7 @@ def test_no_more_and_no_fewer_than_the_samples_asked_for_are_used(monkeypatch):
 def test_the_size_of_the_chunks_does_not_matter(monkeypatch):
     task = linear.task(linear.images(100), linear.params(widen=1.5, shift=0.2))
     whole = log_evidence(task, quick.key(4), 40, batch_size=100)
-    monkeypatch.setattr(evaluate, "_CHUNK", 7 * 100 * 4)
+    monkeypatch.setattr(scoring, "_CHUNK", 7 * 100 * 4)
     parts = log_evidence(task, quick.key(4), 40, batch_size=100)
     assert (whole.value != parts.value).any()
     differences = (whole.value - parts.value) / np.hypot(whole.error, parts.error)
@@ -176,13 +174,13 @@ def test_the_decoder_outputs_in_flight_are_bounded(likelihood, samples, monkeypa
         seen.append((drawn, chunk * len(batch["image"]) * model.likelihood.output_channels(3) * 64))
         return np.zeros(10), np.zeros(10)
 
-    monkeypatch.setattr(evaluate, "batch_weights", weigh)
+    monkeypatch.setattr(scoring, "batch_weights", weigh)
     task = linear.task(Split(np.zeros((10, 8, 8, 3), np.uint8), None))
     task = task._replace(model=task.model.clone(likelihood=likelihood))
     log_evidence(task, quick.key(0), samples, batch_size=10)
-    assert all(outputs <= evaluate._CHUNK for _, outputs in seen)
+    assert all(outputs <= scoring._CHUNK for _, outputs in seen)
     if samples > 1:
-        assert all(outputs > evaluate._CHUNK / 2 for _, outputs in seen)
+        assert all(outputs > scoring._CHUNK / 2 for _, outputs in seen)
 
 
 def test_mean_squared_error():

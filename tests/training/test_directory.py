@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from jaxvae.training import records
+from jaxvae.training import directory
 
 
 def record(epoch: int, **more: float) -> dict:
@@ -14,32 +14,32 @@ def record(epoch: int, **more: float) -> dict:
 
 def test_lines_are_appended_and_read_back(tmp_path):
     path = tmp_path / "metrics.jsonl"
-    with records.MetricsLog(path, 0) as log:
+    with directory.MetricsLog(path, 0) as log:
         log.append(record(1))
-        assert records.read_metrics(path) == [record(1)]  # at once, not when closed
+        assert directory.read_metrics(path) == [record(1)]  # at once, not when closed
         log.append(record(2))
-    assert records.read_metrics(path) == [record(1), record(2)]
+    assert directory.read_metrics(path) == [record(1), record(2)]
 
 
 def test_epochs_after_the_checkpoint_are_dropped_on_resuming(tmp_path):
     path = tmp_path / "metrics.jsonl"
-    with records.MetricsLog(path, 0) as log:
+    with directory.MetricsLog(path, 0) as log:
         for epoch in (1, 2, 3):
             log.append(record(epoch))
     with path.open("a") as file:
         file.write('{"epoch": 4, "el')  # cut off by a kill
-    assert [r["epoch"] for r in records.read_metrics(path)] == [1, 2, 3]
-    with records.MetricsLog(path, 2) as log:
-        assert [r["epoch"] for r in records.read_metrics(path)] == [1, 2]
+    assert [r["epoch"] for r in directory.read_metrics(path)] == [1, 2, 3]
+    with directory.MetricsLog(path, 2) as log:
+        assert [r["epoch"] for r in directory.read_metrics(path)] == [1, 2]
         log.append(record(3, again=1.0))
-    assert records.read_metrics(path)[-1] == record(3, again=1.0)
+    assert directory.read_metrics(path)[-1] == record(3, again=1.0)
     assert len(path.read_text().splitlines()) == 3
 
 
 def test_lost_epochs_are_said_to_be(tmp_path, caplog):
     path = tmp_path / "metrics.jsonl"
     path.write_text(json.dumps(record(1)) + "\n" + json.dumps(record(4)) + "\n")
-    with records.MetricsLog(path, 4):
+    with directory.MetricsLog(path, 4):
         assert f"{path} lacks 2 of the first 4 epochs" in caplog.text
 
 
@@ -48,12 +48,12 @@ def test_what_is_no_record_is_refused(tmp_path, line):
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(json.dumps(record(1)).encode() + b"\n" + line.encode(errors="surrogatepass") + b"\n")
     with pytest.raises(ValueError, match=r"metrics.jsonl, line 2, must be an epoch's record, got"):
-        records.read_metrics(path)
+        directory.read_metrics(path)
 
 
 def test_what_is_not_finite_is_null(tmp_path):
     path = tmp_path / "metrics.jsonl"
-    with records.MetricsLog(path, 0) as log:
+    with directory.MetricsLog(path, 0) as log:
         log.append({"epoch": 1, "a": float("nan"), "b": float("inf"), "c": 1.5})
     (line,) = path.read_text().splitlines()
     strict = json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} isn't JSON"))
@@ -61,11 +61,11 @@ def test_what_is_not_finite_is_null(tmp_path):
 
 
 def test_no_file_no_records(tmp_path):
-    assert records.read_metrics(tmp_path / "none.jsonl") == []
+    assert directory.read_metrics(tmp_path / "none.jsonl") == []
 
 
 def test_versions_name_what_numbers_depend_on():
-    versions = records.versions()
+    versions = directory.versions()
     assert {"jaxvae", "jax", "flax", "optax", "python", "device"} <= set(versions)
     assert all(isinstance(value, str) for value in versions.values())
 
@@ -74,7 +74,7 @@ def test_tensorboard_gets_every_value(tmp_path):
     events = pytest.importorskip("tensorboardX.proto.event_pb2")
     reader = pytest.importorskip("tensorboardX.record_writer")
     del reader
-    with records.MetricsLog(tmp_path / "metrics.jsonl", 0, tmp_path / "tensorboard") as log:
+    with directory.MetricsLog(tmp_path / "metrics.jsonl", 0, tmp_path / "tensorboard") as log:
         log.append(record(1))
         log.append(record(2))
     (file,) = (tmp_path / "tensorboard").iterdir()

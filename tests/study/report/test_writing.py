@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from synthetic import DEFAULT, RATES, record, study
 
-from jaxvae.study import report
-from jaxvae.study.figures import DRAWN
-from jaxvae.study.report import write_report
+from jaxvae.study.report import writing
+from jaxvae.study.report.figures import DRAWN
+from jaxvae.study.report.writing import write_report
 
 COMMAND = "jaxvae compare --dataset <mine> & more"
 FIELDS = [{"dtype": "float32"}, {"dtype": "bfloat16"}]
@@ -103,14 +103,14 @@ def test_a_report_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatc
 def test_the_claim_that_all_are_the_same_has_its_own_paragraph():
     sides = [{"precondition": "none"}, {"precondition": "fisher"}]
     table = study(DEFAULT[:3], (0.01,), fields=sides)
-    answers = report._answers(report.analyze(table))
+    answers = writing._answers(writing.analyze(table))
     assert len(answers) == 3
     assert answers[2][0].startswith("All the same eventually?")
 
 
 def test_facts_are_what_differs_from_the_defaults():
     records = study(["log_variance"], (0.01, 0.1), 2, fields=[{"latents": 3, "samples": 7}])
-    facts = report._facts(records)
+    facts = writing._facts(records)
     assert facts["The same in all runs, other than by default"] == "latents = 3, hidden = (128), samples = 7"
     assert facts["Varied"].endswith("learning_rate: 0.01, 0.1; seed: 0, 1")
     assert facts["Runs"] == "4, of which 0 failed"
@@ -130,7 +130,7 @@ CASES = {
 
 @pytest.mark.parametrize("records", CASES.values(), ids=CASES)
 def test_any_table_has_a_report(records, tmp_path, monkeypatch):
-    monkeypatch.setattr(report, "_DPI", 30)  # quicker
+    monkeypatch.setattr(writing, "_DPI", 30)  # quicker
     paths = write_report(json.loads(json.dumps(records)), tmp_path / "new", COMMAND).paths
     read = Reader(paths[0].read_text())
     variants = {r["config"]["parameterization"] for r in records}
@@ -140,9 +140,9 @@ def test_any_table_has_a_report(records, tmp_path, monkeypatch):
 
 
 def test_many_settings_are_said_not_to_be_drawn(monkeypatch):
-    monkeypatch.setattr(report, "_DPI", 30)  # quicker
+    monkeypatch.setattr(writing, "_DPI", 30)  # quicker
     records = study(DEFAULT[:2], (0.01,), 1, fields=[{"latents": n} for n in range(2, 4 + DRAWN)])
-    page = report.make_page(records, report.analyze(records), COMMAND)
+    page = writing.make_page(records, writing.analyze(records), COMMAND)
     assert f"Drawn are the first {DRAWN} of {DRAWN + 2} settings" in page.sections[0].text
     assert len(page.sections[0].pictures) == DRAWN
     assert len(page.table.rows) == 2 * (DRAWN + 2)

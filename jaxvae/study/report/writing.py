@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxvae.files import write_atomically
-from jaxvae.study.figures import DRAWN, describe, drawings
-from jaxvae.study.pages import Page, Picture, Section, as_html, as_markdown
+from jaxvae.study.report.answers import verdict
+from jaxvae.study.report.figures import DRAWN, describe, drawings
+from jaxvae.study.report.pages import Page, Picture, Section, as_html, as_markdown
 from jaxvae.study.results import Record, plain
 from jaxvae.study.statistics import LEVEL, TOLERANCE, Outcome, analyze
 from jaxvae.study.table import BEHIND, table, target_elbo
-from jaxvae.study.verdict import verdict
 from jaxvae.training import TrainConfig
 
 _DPI = 200  # of figures that are 7.2 inches wide: sharp at twice 720 pixels

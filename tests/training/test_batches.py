@@ -11,8 +11,8 @@ import quick
 
 from jaxvae.data import Split
 from jaxvae.training import TrainConfig, init_state, make_experiment, train_step
+from jaxvae.training.batches import ResidentFeed, StreamingFeed
 from jaxvae.training.devices import replicated
-from jaxvae.training.feeds import ResidentFeed, StreamingFeed
 from jaxvae.training.step import zero_sums
 
 COUNT, SIZE = 70, 16  # four batches an epoch, and six images left over

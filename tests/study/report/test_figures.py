@@ -8,7 +8,7 @@ from synthetic import DEFAULT, RATES, study
 
 from jaxvae.parameterizations import PARAMETERIZATIONS
 from jaxvae.plots.style import COLOURS
-from jaxvae.study import figures
+from jaxvae.study.report import figures
 from jaxvae.study.statistics import analyze
 from jaxvae.training.config import UNCONSTRAINED
 

@@ -5,7 +5,7 @@ import html
 import re
 import xml.etree.ElementTree as ElementTree
 
-from jaxvae.study.pages import Page, Picture, Section, as_html, as_markdown
+from jaxvae.study.report.pages import Page, Picture, Section, as_html, as_markdown
 from jaxvae.study.table import Row, Table
 
 NASTY = """<script src="http://x">alert('1')</script> a|b & *c* [d](http://e) `f` _g_"""

@@ -1,7 +1,7 @@
 from tables import BASE, RATES, record, runs, sides, spaced
 
 from jaxvae.study import statistics as st
-from jaxvae.study.verdict import verdict
+from jaxvae.study.report.answers import verdict
 
 
 def told(*tables, **options):

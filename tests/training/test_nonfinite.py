@@ -8,7 +8,7 @@ import quick
 
 import jaxvae as jv
 from jaxvae.models import Terms
-from jaxvae.training import TrainConfig, guard, make_experiment
+from jaxvae.training import TrainConfig, make_experiment, nonfinite
 
 
 def tiny(parameterization="log_variance"):
@@ -31,7 +31,7 @@ def explain(made, layer, bias, parameterization="log_variance"):
     for name in layer.split("/"):
         part = part[name]
     part["bias"][...] = bias
-    return guard.explain(tiny(parameterization), params, batch, quick.key(1))
+    return nonfinite.explain(tiny(parameterization), params, batch, quick.key(1))
 
 
 @pytest.mark.parametrize(
@@ -65,14 +65,14 @@ def test_a_bad_gradient_of_a_finite_loss_is_named_by_its_parameter(made):
         return value + jnp.sqrt(jnp.sum(params["params"]["decoder"]["outputs"]["bias"] * 0)), metrics
 
     fields = {name: getattr(experiment, name) for name in ("model", "dataset", "dynamic", "config")}
-    said = guard.explain(SimpleNamespace(loss=loss, **fields), params, batch, quick.key(1))
+    said = nonfinite.explain(SimpleNamespace(loss=loss, **fields), params, batch, quick.key(1))
     assert "is the gradient of ['params']['decoder']['outputs']['bias'];" in said
     assert "\n" not in said
 
 
 def test_a_bad_loss_of_finite_terms_is_named(made):
     experiment, params, batch = made
-    said = guard.explain(experiment, params, {**batch, "beta": np.float32(np.inf)}, quick.key(1))
+    said = nonfinite.explain(experiment, params, {**batch, "beta": np.float32(np.inf)}, quick.key(1))
     assert "is the loss;" in said
 
 
@@ -95,4 +95,4 @@ def test_the_cause_is_the_first_stage_that_is_not_finite(where, value, expected)
         arrays["log_likelihood"][0] = np.nan  # what comes later doesn't matter
     q = jv.Gaussian(arrays["loc"], arrays["raw"])
     terms = Terms(jnp.asarray(arrays["log_likelihood"]), jnp.asarray(arrays["kl"]), q)
-    assert guard.CAUSES[int(jax.jit(guard.cause)(terms))] == expected
+    assert nonfinite.CAUSES[int(jax.jit(nonfinite.cause)(terms))] == expected

@@ -11,10 +11,9 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxvae.arguments import require_shapes
-from jaxvae.objectives.elbo import elbo
+from jaxvae.arguments import require, require_shapes
+from jaxvae.objectives.closed_form import elbo
 from jaxvae.special import compute_dtype, exp
-from jaxvae.transforms import require
 
 Kernel = Callable[[Array], Array]
 
