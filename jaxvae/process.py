@@ -47,12 +47,11 @@ def speak_in_lines() -> None:
     logger.handlers, logger.propagate = [handler], False
 
 
-def use_compilation_cache() -> None:
-    """Compiled programs are kept in the user's cache folder, apart by jaxlib version and processor."""
+def compiled_programs() -> Path:
+    """The folder in the user's cache for this jaxlib's programs and this processor's."""
     import hashlib
     import platform
 
-    import jax
     from jaxlib import version
 
     try:
@@ -62,7 +61,14 @@ def use_compilation_cache() -> None:
         features = platform.processor()
     machine = hashlib.sha256(features.encode()).hexdigest()[:12]
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = root / "jaxvae" / f"jaxlib-{version.__version__}-{platform.machine()}-{machine}"
+    return root / "jaxvae" / f"jaxlib-{version.__version__}-{platform.machine()}-{machine}"
+
+
+def use_compilation_cache() -> None:
+    """Programs are compiled once per jaxlib and processor, and kept in the user's cache."""
+    import jax
+
+    folder = compiled_programs()
     with contextlib.suppress(OSError):  # without a place to write, programs are compiled each time
         folder.mkdir(parents=True, exist_ok=True)
         jax.config.update("jax_compilation_cache_dir", str(folder))

@@ -1,28 +1,38 @@
 """Strictness for every test: silent broadcasting raises here, and setup.cfg turns warnings into errors."""
 
-import atexit
 import os
-import shutil
-import tempfile
+import time
+from pathlib import Path
 
 import one_device
+
+from jaxvae.process import compiled_programs
+
+CACHE = Path(__file__).parents[1] / ".cache"
+"""What tests compile is kept in the checkout: the second run of the suite compiles next to nothing."""
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Eight simulated devices, for the tests that shard; set before JAX starts.
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + f" {one_device.EIGHT}"
 # On few cores their collectives wait for one another for ever, unless each has a thread.
 os.environ.setdefault("NPROC", "64")
-# What many tests compile is compiled once, for all of pytest-xdist's processes. One that reads a program while another
-# writes it compiles its own, and says so; setup.cfg lets that pass.
-if "JAXVAE_TESTS_CACHE" not in os.environ:
-    os.environ["JAXVAE_TESTS_CACHE"] = tempfile.mkdtemp(prefix="jaxvae-tests-")
-    atexit.register(shutil.rmtree, os.environ["JAXVAE_TESTS_CACHE"], ignore_errors=True)
-os.environ |= {
-    "JAX_COMPILATION_CACHE_DIR": os.environ["JAXVAE_TESTS_CACHE"],
-    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    "XDG_CACHE_HOME": os.environ["JAXVAE_TESTS_CACHE"],
-}
+# For this process, pytest-xdist's, and those that tests start. One that reads a program while another writes it
+# compiles its own, and says so; setup.cfg lets that pass.
+os.environ.setdefault("XDG_CACHE_HOME", str(CACHE))
+os.environ["JAX_COMPILATION_CACHE_DIR"] = str(compiled_programs())
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
 import jax
 
+jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+def pytest_sessionstart(session) -> None:
+    """Programs that no run has used for a month are dropped."""
+    if not hasattr(session.config, "workerinput"):
+        month_ago = time.time() - 30 * 24 * 3600
+        for program in Path(os.environ["JAX_COMPILATION_CACHE_DIR"]).glob("*"):
+            if program.stat().st_atime < month_ago:
+                program.unlink(missing_ok=True)
