@@ -2,12 +2,12 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: compare test lint types pytest test-all nightly docs build clean
+.PHONY: compare test lint types pytest test-slow test-all nightly docs build clean
 
 compare: $(VENV)/.installed  ## The study on what the package brings along: every parameterization, handwritten digits.
 	$(BIN)/jaxvae compare
 
-test: lint types pytest  ## All that must pass.
+test: lint types pytest  ## What each change must pass, in minutes.
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check
@@ -16,17 +16,15 @@ lint: $(VENV)/.installed-test
 types: $(VENV)/.installed-test
 	$(BIN)/mypy
 
-PYTEST = $(BIN)/python -m pytest -n auto --dist loadfile
-# What runs, commands and pictures do does not depend on LLVM's optimization, which is a third of their tests' time.
-# Digits do; and test-all optimizes everything.
-RUNS = $(addprefix tests/,data diagnosis faults plots study training test_cli.py test_commands.py)
-DIGITS = $(filter-out $(RUNS) tests/conftest.py,$(wildcard tests/*))
+PYTEST = $(BIN)/python -m pytest -n auto
 
 pytest: $(VENV)/.installed-test
-	$(PYTEST) jaxvae tests $(RUNS:%=--ignore=%)
-	XLA_FLAGS=--xla_backend_optimization_level=0 $(PYTEST) tests $(DIGITS:%=--ignore=%)
+	$(PYTEST) -m "not slow" jaxvae tests
 
-test-all: $(VENV)/.installed-versions  ## The tests under every supported Python and JAX; SKIP_MISSING=1 goes without Pythons not on PATH.
+test-slow: $(VENV)/.installed-test  ## The rest: every name everywhere, notebooks, benchmarks, kills; SLOW chooses files.
+	$(PYTEST) -m slow $(or $(SLOW),tests)
+
+test-all: $(VENV)/.installed-versions  ## All tests under every supported Python and JAX; SKIP_MISSING=1 goes without Pythons not on PATH.
 	$(BIN)/tox $(if $(SKIP_MISSING),--skip-missing-interpreters true)
 
 nightly: $(VENV)/.installed-test  ## What takes hours: numbers under stress, a million steps, kills, damage, bad input.
@@ -46,14 +44,14 @@ build: $(VENV)/.installed-test  ## sdist and wheel; each is installed by itself,
 	$(BIN)/python -m build
 	for package in dist/*; do \
 		rm -rf build/smoke && $(PYTHON) -m venv build/smoke && \
-		build/smoke/bin/pip install --quiet $$package && \
+		build/smoke/bin/pip install --quiet "$$package[train]" && \
 		build/smoke/bin/jaxvae train --epochs 2 --out build/smoke/run && \
 		build/smoke/bin/jaxvae diagnose build/smoke/run || exit 1; \
 	done
 
 $(VENV)/.installed: setup.cfg setup.py
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable .
+	$(BIN)/python -m pip install --quiet --editable ".[train]"
 	touch $@
 
 $(VENV)/.installed-test: setup.cfg setup.py
@@ -72,4 +70,4 @@ $(VENV)/.installed-versions: setup.cfg setup.py
 	touch $@ $(VENV)/.installed
 
 clean:
-	rm -rf $(VENV) .venv-all build dist site *.egg-info runs explained
+	rm -rf $(VENV) .venv-all .cache build dist site *.egg-info runs explained

@@ -10,7 +10,13 @@
 
 Axes, everywhere: K samples, B batch, event axes last. Functions are elementwise and unreduced; the caller sums
 over event axes and averages over the batch. Information is in nats.
+
+The workshop, which the training extra installs (``pip install "jaxvae[train]"``), is imported where it is first used:
+``jv.training``, ``jv.models``, ``jv.data``, ``jv.likelihoods``, ``jv.objectives``, ``jv.study``, ``jv.plots``.
 """
+
+import importlib
+from typing import TYPE_CHECKING
 
 from jaxvae._version import __version__ as __version__
 from jaxvae.chains import Affine as Affine
@@ -99,3 +105,24 @@ from jaxvae.transforms import Softplus as Softplus
 from jaxvae.transforms import Square as Square
 from jaxvae.transforms import Squareplus as Squareplus
 from jaxvae.transforms import Transform as Transform
+
+_WORKSHOP = ("data", "likelihoods", "models", "objectives", "plots", "study", "training")
+
+if TYPE_CHECKING:
+    from jaxvae import data as data
+    from jaxvae import likelihoods as likelihoods
+    from jaxvae import models as models
+    from jaxvae import objectives as objectives
+    from jaxvae import plots as plots
+    from jaxvae import study as study
+    from jaxvae import training as training
+else:
+
+    def __getattr__(name: str) -> object:
+        if name in _WORKSHOP:
+            return importlib.import_module(f"{__name__}.{name}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_WORKSHOP})

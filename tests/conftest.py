@@ -4,6 +4,7 @@ import os
 import time
 from pathlib import Path
 
+import jax
 import one_device
 
 from jaxvae.process import compiled_programs
@@ -16,15 +17,14 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + f" {one_device.EIGHT}"
 # On few cores their collectives wait for one another for ever, unless each has a thread.
 os.environ.setdefault("NPROC", "64")
-# For this process, pytest-xdist's, and those that tests start. One that reads a program while another writes it
-# compiles its own, and says so; setup.cfg lets that pass.
 os.environ.setdefault("XDG_CACHE_HOME", str(CACHE))
-os.environ["JAX_COMPILATION_CACHE_DIR"] = str(compiled_programs())
-os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+PROGRAMS = compiled_programs()
+os.environ |= {"JAX_COMPILATION_CACHE_DIR": str(PROGRAMS), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
 
-import jax
-
-jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
+# The environment is for the processes that tests start; this one has imported JAX. A process that reads a program
+# while another writes it compiles its own, and says so; setup.cfg lets that pass.
+jax.config.update("jax_platforms", os.environ["JAX_PLATFORMS"])
+jax.config.update("jax_compilation_cache_dir", str(PROGRAMS))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -33,6 +33,6 @@ def pytest_sessionstart(session) -> None:
     """Programs that no run has used for a month are dropped."""
     if not hasattr(session.config, "workerinput"):
         month_ago = time.time() - 30 * 24 * 3600
-        for program in Path(os.environ["JAX_COMPILATION_CACHE_DIR"]).glob("*"):
+        for program in PROGRAMS.glob("*"):
             if program.stat().st_atime < month_ago:
                 program.unlink(missing_ok=True)

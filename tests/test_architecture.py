@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "jaxvae"
 FLOORS = {
     "_version": 0,
     "arguments": 0,
+    "extras": 0,
     "files": 0,
     "special": 0,
     "transforms": 1,

@@ -1,5 +1,9 @@
 """Datasets: bundled, from tensorflow-datasets, or your own; binarization; batches from what doesn't fit."""
 
+from jaxvae.extras import require_train_extra
+
+require_train_extra(__name__, "PIL", "tensorflow_datasets")
+
 from jaxvae.data.dataset import Dataset as Dataset
 from jaxvae.data.dataset import Split as Split
 from jaxvae.data.dataset import describe as describe

@@ -1,5 +1,9 @@
 """Flax Linen modules: heads, networks, models with latents."""
 
+from jaxvae.extras import require_train_extra
+
+require_train_extra(__name__, "flax")
+
 from jaxvae.models.build import ARCHITECTURES as ARCHITECTURES
 from jaxvae.models.build import INFERENCES as INFERENCES
 from jaxvae.models.build import make_model as make_model

@@ -1,5 +1,9 @@
 """From log-likelihoods, KL terms and log-weights to objectives, per example, in nats."""
 
+from jaxvae.extras import require_train_extra
+
+require_train_extra(__name__, "chex", "optax")
+
 from jaxvae.objectives.balancing import balance as balance
 from jaxvae.objectives.closed_form import elbo as elbo
 from jaxvae.objectives.closed_form import free_bits as free_bits

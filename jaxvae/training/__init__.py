@@ -1,5 +1,9 @@
 """Training: state, step, loop, checkpoints, evaluation. The only place where model meets objective."""
 
+from jaxvae.extras import require_train_extra
+
+require_train_extra(__name__, "chex", "flax", "optax", "orbax")
+
 from jaxvae.training.config import TrainConfig as TrainConfig
 from jaxvae.training.config import config_from_mapping as config_from_mapping
 from jaxvae.training.config import read_config as read_config
