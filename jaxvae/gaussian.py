@@ -335,7 +335,7 @@ def standard_log_prob(z: ArrayLike) -> Array:
 
 
 def entropy(q: AnyGaussian) -> Array:
-    """H(q) = log σ + ½ log(2πe), in nats, elementwise; where the elements are correlated, ½ log det(2πe Σ) per event."""
+    """H(q) = log σ + ½ log(2πe), in nats, elementwise; ½ log det(2πe Σ), per event, of correlated elements."""
     if isinstance(q, Correlated):
         return q._entropy()
     require_gaussian(q=q)
