@@ -9,7 +9,8 @@
 ((128, 20), (128,))
 
 Axes, everywhere: K samples, B batch, event axes last. Functions are elementwise and unreduced; the caller sums
-over event axes and averages over the batch. Information is in nats.
+over event axes and averages over the batch. Only a Gaussian of correlated elements has one number for each event, its
+last axis. Information is in nats.
 
 The workshop, which the training extra installs (``pip install "jaxvae[train]"``), is imported where it is first used:
 ``jv.training``, ``jv.models``, ``jv.data``, ``jv.likelihoods``, ``jv.objectives``, ``jv.study``, ``jv.plots``.

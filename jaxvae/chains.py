@@ -6,6 +6,7 @@ measured and converted: ``Chain(TanhClip(5.0), Exp(), Floor(1e-2))`` is what NVA
 
 import dataclasses
 import functools
+import itertools
 import math
 
 import jax
@@ -213,14 +214,16 @@ class Chain(Transform):
     parts: tuple[Clip | Transform | Floor, ...]
 
     def __init__(self, *parts: Clip | Transform | Floor) -> None:
-        kinds = "".join(
-            next((k for k, kind in (("c", Clip), ("t", Transform), ("f", Floor)) if isinstance(part, kind)), "?")
-            for part in parts
+        rest = tuple(itertools.dropwhile(lambda part: isinstance(part, Clip), parts))
+        transform, floor = rest[:1], rest[1:]
+        ordered = (
+            all(isinstance(part, Transform) for part in transform)
+            and all(isinstance(part, Floor) for part in floor)
+            and len(transform) == 1
+            and len(floor) <= 1
         )
-        require(
-            kinds.lstrip("c") in ("t", "tf"), "Chain.parts", parts, "clips, then one transform, then at most one Floor"
-        )
-        two_to_one = kinds.startswith("c") and isinstance(parts[kinds.index("t")], Abs | Square)
+        require(ordered, "Chain.parts", parts, "clips, then one transform, then at most one Floor")
+        two_to_one = len(rest) < len(parts) and isinstance(rest[0], Abs | Square)
         require(not two_to_one, "Chain.parts", parts, "clips before an increasing transform, not before Abs or Square")
         object.__setattr__(self, "parts", parts)
 

@@ -1,15 +1,18 @@
 """The Gaussian latent variable: sampled, scored and compared by pure functions.
 
-Conventions of this file: everything is elementwise, each element being a Gaussian of its own; nothing is
-summed or averaged. Information is in nats. 16-bit inputs are computed in float32; so are noise, KL and
-densities, and only samples return to the inputs' dtype. ``loc``, ``raw`` and points broadcast by NumPy's
-rules. How sigma arises from ``raw`` is the parameterization's affair alone.
+Conventions of this file: a ``Gaussian`` is elementwise, each element being a Gaussian of its own; nothing is
+summed or averaged. Of a ``Correlated`` one the last axis is one event, and what is computed of it has the shape of
+the batch, the axes before: it is that of the whole event, as no element has one of its own. Information is in nats.
+16-bit inputs are computed in float32; so are noise, KL and densities, and only samples return to the inputs' dtype.
+``loc``, ``raw`` and points broadcast by NumPy's rules. How sigma arises from ``raw`` is the parameterization's
+affair alone.
 """
 
+import abc
 import dataclasses
 import functools
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -87,7 +90,7 @@ class Gaussian:
     @property
     def mean(self) -> Array:
         """E[x], of the full shape."""
-        return self.parameterization.mean(*_aligned(self.loc, self.raw))
+        return self.parameterization.mean(*aligned(self.loc, self.raw))
 
     @property
     def log_std(self) -> Array:
@@ -110,6 +113,40 @@ class Gaussian:
         return self.parameterization.precision(_full_raw(self))
 
 
+class Correlated(abc.ABC):
+    """A Gaussian of correlated elements, whose last axis is one event: what this file's functions ask of it.
+
+    The kinds are in ``jaxvae.multivariate``. Each method checks its arguments.
+    """
+
+    @property
+    @abc.abstractmethod
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one sample."""
+
+    @abc.abstractmethod
+    def _sample(self, key: Array, shape: tuple[int, ...]) -> Array: ...
+
+    @abc.abstractmethod
+    def _reparameterize(self, noise: ArrayLike) -> Array: ...
+
+    @abc.abstractmethod
+    def _log_prob(self, x: ArrayLike) -> Array: ...
+
+    @abc.abstractmethod
+    def _entropy(self) -> Array: ...
+
+    @abc.abstractmethod
+    def _kl_divergence(self, p: Any) -> Array: ...
+
+    @abc.abstractmethod
+    def _of_this_kind(self, q: Gaussian) -> "Correlated":
+        """The same distribution as ``q``, to take its KL to this one; raises TypeError where there is no such KL."""
+
+
+AnyGaussian = Gaussian | Correlated
+
+
 def require_parameterization(x: object) -> None:
     """Raises TypeError for what isn't one."""
     if not isinstance(x, Parameterization):
@@ -117,7 +154,7 @@ def require_parameterization(x: object) -> None:
 
 
 def require_gaussian(**xs: object) -> None:
-    """Raises TypeError for what isn't one; the shapes of several must broadcast.
+    """Raises TypeError for what isn't a Gaussian of independent elements; the shapes of several must broadcast.
 
     One of correlated elements has a loc and a raw, too, but they aren't all there is to it.
     """
@@ -133,7 +170,7 @@ def _require_points(q: Gaussian, **points: ArrayLike) -> None:
     require_broadcast(q=q.shape, **{name: jnp.shape(x) for name, x in points.items()})
 
 
-def _aligned(*arrays: ArrayLike) -> list[Array]:
+def aligned(*arrays: ArrayLike) -> list[Array]:
     """The arrays broadcast to one shape, in the dtype to compute in."""
     dtype = special.compute_dtype(*arrays)
     return jnp.broadcast_arrays(*(jnp.asarray(x, dtype) for x in arrays))
@@ -147,34 +184,42 @@ def _ranked(*arrays: ArrayLike) -> list[Array]:
 
 
 def _full_raw(q: Gaussian) -> Array:
-    return _aligned(q.raw, q.loc)[0]
+    return aligned(q.raw, q.loc)[0]
 
 
-def reparameterize(q: Gaussian, noise: ArrayLike) -> Array:
+def reparameterize(q: AnyGaussian, noise: ArrayLike) -> Array:
     """z = mean + σ noise: what ``sample`` does with noise of its own (Kingma & Welling 2014).
 
     For noise that is shared, antithetic or quasi-random, or drawn by another generator.
 
     Args:
-        q: Gaussians of any shape.
-        noise: standard normal numbers that broadcast with q, e.g. ``(K, *q.shape)``.
+        q: Gaussians of any shape, of independent or correlated elements.
+        noise: standard normal numbers that broadcast with q, e.g. ``(K, *q.shape)``. A ``CholeskyGaussian`` has
+            T noise for σ noise. A ``LowRankGaussian`` takes L + R of them for an event, the elements' own and then
+            those of the common causes.
 
     Returns:
         An array of the broadcast shape and of q's dtype, differentiable in ``q`` and ``noise``.
     """
+    if isinstance(q, Correlated):
+        return q._reparameterize(noise)
     _require_points(q, noise=noise)
-    mean, std, noise = _aligned(q.mean, q.std, noise)
+    return _moved(q, noise)
+
+
+def _moved(q: Gaussian, noise: ArrayLike) -> Array:
+    mean, std, noise = aligned(q.mean, q.std, noise)
     return (mean + std * noise).astype(q.dtype)
 
 
-def sample(key: Array, q: Gaussian, shape: tuple[int, ...] = ()) -> Array:
+def sample(key: Array, q: AnyGaussian, shape: tuple[int, ...] = ()) -> Array:
     """Reparameterized samples z = mean + σ ε, ε ~ N(0, 1) (Kingma & Welling 2014).
 
     The noise is drawn in float32 (float64 for float64 inputs): bfloat16 noise has 128 distinct values.
 
     Args:
         key: a PRNG key.
-        q: Gaussians of any shape.
+        q: Gaussians of any shape, of independent or correlated elements.
         shape: leading axes of independent samples.
 
     Returns:
@@ -183,14 +228,16 @@ def sample(key: Array, q: Gaussian, shape: tuple[int, ...] = ()) -> Array:
     >>> sample(jax.random.key(0), Gaussian(jnp.zeros((2, 3)), jnp.zeros(3)), shape=(5,)).shape
     (5, 2, 3)
     """
-    require_gaussian(q=q)
     require_sizes(shape=shape)
+    if isinstance(q, Correlated):
+        return q._sample(key, shape)
+    require_gaussian(q=q)
     dtype = special.compute_dtype(q.loc, q.raw)
-    return reparameterize(q, jax.random.normal(key, (*shape, *q.shape), dtype))
+    return _moved(q, jax.random.normal(key, (*shape, *q.shape), dtype))
 
 
-def kl_divergence(q: Gaussian, p: Gaussian | None = None) -> Array:
-    """KL(q ‖ p) in nats, elementwise; without ``p``, to the standard normal.
+def kl_divergence(q: AnyGaussian, p: AnyGaussian | None = None) -> Array:
+    """KL(q ‖ p) in nats, elementwise, or of correlated elements per event; without ``p``, to the standard normal.
 
     KL(q ‖ N(0, 1)) = ½ (σ² - 1 - log σ² + mean²);
     KL(q ‖ p) = ½ (expm1mx(2ρ) + ((mean_q - mean_p) / σ_p)²) with ρ = log(σ_q / σ_p).
@@ -198,12 +245,21 @@ def kl_divergence(q: Gaussian, p: Gaussian | None = None) -> Array:
     between two, log(σ_q / σ_p) is a difference of logs, off by their rounding.
 
     Args:
-        q: Gaussians of any shape.
-        p: Gaussians that broadcast with q, in any parameterization.
+        q: Gaussians of any shape, of independent or correlated elements.
+        p: Gaussians that broadcast with q, in any parameterization: of independent elements with any q; a
+            ``CholeskyGaussian`` with any q but a ``LowRankGaussian``.
 
     Returns:
-        An array of the broadcast shape, float32 or float64.
+        An array of the broadcast shape, float32 or float64; without its last axis where q's or p's elements are
+        correlated.
+
+    Raises:
+        TypeError: for a pair of kinds whose KL the library doesn't have.
     """
+    if isinstance(q, Correlated):
+        return q._kl_divergence(p)
+    if isinstance(p, Correlated):
+        return kl_divergence(p._of_this_kind(q), p)
     require_gaussian(q=q, p=q if p is None else p)
     if p is None:
         mean, raw = _ranked(q.mean, q.raw)
@@ -246,7 +302,7 @@ _scale_cost.defjvps(lambda drho, ans, rho: jnp.minimum(special.expm1(2 * rho), f
 
 def _compare(q: Gaussian, p: Gaussian) -> tuple[Array, Array]:
     """log(σ_q / σ_p) and ½ ((mean_q - mean_p) / σ_p)²."""
-    raw_q, raw_p, mean_q, loc_p = _aligned(q.raw, p.raw, q.mean, p.loc)
+    raw_q, raw_p, mean_q, loc_p = aligned(q.raw, p.raw, q.mean, p.loc)
     if q.parameterization == p.parameterization:
         rho = q.parameterization.log_std_ratio(raw_q, raw_p)
     else:
@@ -254,16 +310,18 @@ def _compare(q: Gaussian, p: Gaussian) -> tuple[Array, Array]:
     return rho, p.parameterization.half_square(mean_q, loc_p, raw_p)
 
 
-def log_prob(q: Gaussian, x: ArrayLike) -> Array:
-    """log N(x; mean, σ²) = -½ ((x - mean) / σ)² - log σ - ½ log 2π, in nats, elementwise.
+def log_prob(q: AnyGaussian, x: ArrayLike) -> Array:
+    """log N(x; mean, σ²) = -½ ((x - mean) / σ)² - log σ - ½ log 2π, in nats, elementwise, or per event.
 
     Args:
-        q: Gaussians of any shape.
+        q: Gaussians of any shape, of independent or correlated elements.
         x: points that broadcast with q, e.g. ``(K, *q.shape)``.
 
     Returns:
-        An array of the broadcast shape, float32 or float64.
+        An array of the broadcast shape, float32 or float64; without its last axis where q's elements are correlated.
     """
+    if isinstance(q, Correlated):
+        return q._log_prob(x)
     _require_points(q, x=x)
     x, loc, raw = _ranked(x, q.loc, q.raw)
     return -q.parameterization.half_square(x, loc, raw) - q.parameterization.log_std(raw) - _LOG_2PI / 2
@@ -272,27 +330,39 @@ def log_prob(q: Gaussian, x: ArrayLike) -> Array:
 def standard_log_prob(z: ArrayLike) -> Array:
     """log N(z; 0, 1) = -½ z² - ½ log 2π, in nats, elementwise."""
     require_real(z=z)
-    (z,) = _aligned(z)
+    (z,) = aligned(z)
     return -z * (z / 2) - _LOG_2PI / 2
 
 
-def entropy(q: Gaussian) -> Array:
-    """H(q) = log σ + ½ log(2πe), in nats, elementwise."""
+def entropy(q: AnyGaussian) -> Array:
+    """H(q) = log σ + ½ log(2πe), in nats, elementwise; ½ log det(2πe Σ), per event, of correlated elements."""
+    if isinstance(q, Correlated):
+        return q._entropy()
     require_gaussian(q=q)
     return q.log_std + (1 + _LOG_2PI) / 2
 
 
-def cross_entropy(q: Gaussian, p: Gaussian) -> Array:
-    """-E_q[log p] = ½ (σ_q²/σ_p² + (mean_q - mean_p)²/σ_p²) + log σ_p + ½ log 2π, in nats, elementwise."""
+def cross_entropy(q: AnyGaussian, p: AnyGaussian) -> Array:
+    """-E_q[log p] = ½ (σ_q²/σ_p² + (mean_q - mean_p)²/σ_p²) + log σ_p + ½ log 2π, in nats, elementwise.
+
+    Where the elements of either are correlated it is KL(q ‖ p) + H(q), per event, for the pairs that
+    ``kl_divergence`` takes.
+    """
+    if isinstance(q, Correlated):
+        if not isinstance(p, Correlated):
+            require_gaussian(p=p)
+        return jnp.add(*aligned(q._kl_divergence(p), q._entropy()))
+    if isinstance(p, Correlated):
+        return cross_entropy(p._of_this_kind(q), p)
     require_gaussian(q=q, p=p)
     rho, distance = _compare(q, p)
-    log_std = _aligned(p.log_std, rho)[0]
+    log_std = aligned(p.log_std, rho)[0]
     ratio = special.exp(rho)
     return ratio * (ratio / 2) + distance + log_std + _LOG_2PI / 2
 
 
-def jeffreys(q: Gaussian, p: Gaussian) -> Array:
-    """The symmetric KL(q ‖ p) + KL(p ‖ q), in nats, elementwise (Jeffreys 1946)."""
+def jeffreys(q: AnyGaussian, p: AnyGaussian) -> Array:
+    """The symmetric KL(q ‖ p) + KL(p ‖ q), in nats, elementwise, or per event as ``kl_divergence`` (Jeffreys 1946)."""
     return kl_divergence(q, p) + kl_divergence(p, q)
 
 
@@ -335,7 +405,7 @@ def wasserstein2(q: Gaussian, p: Gaussian) -> Array:
     require_gaussian(q=q, p=p)
     rho, _ = _compare(q, p)
     largest = float(np.finfo(rho.dtype).max)
-    std_q, std_p, mean_q, mean_p = _aligned(jnp.minimum(q.std, largest), jnp.minimum(p.std, largest), q.mean, p.mean)
+    std_q, std_p, mean_q, mean_p = aligned(jnp.minimum(q.std, largest), jnp.minimum(p.std, largest), q.mean, p.mean)
     return _distance(mean_q - mean_p, _std_difference(std_q, std_p, rho))
 
 
@@ -354,7 +424,7 @@ def fisher(q: Gaussian) -> Fisher:
     and the metric has a cross term.
     """
     require_gaussian(q=q)
-    loc, raw = _aligned(q.loc, q.raw)
+    loc, raw = aligned(q.loc, q.raw)
     by_loc, by_raw = q.parameterization.mean_slopes(loc, raw)
     gain = q.parameterization.log_std_gain(raw)
     return Fisher(jnp.square(by_loc), jnp.square(by_raw) + 2 * jnp.square(gain), by_loc * by_raw)
@@ -363,7 +433,7 @@ def fisher(q: Gaussian) -> Fisher:
 def natural_parameters(q: Gaussian) -> tuple[Array, Array]:
     """(η₁, η₂) = (mean/σ², -1/(2σ²)), elementwise."""
     require_gaussian(q=q)
-    loc, raw = _aligned(q.loc, q.raw)
+    loc, raw = aligned(q.loc, q.raw)
     inverse = 1 / q.std
     return q.parameterization.precision_weighted_mean(loc, raw), -inverse * (inverse / 2)
 
@@ -387,7 +457,7 @@ def from_natural_parameters(
     require_real(eta1=eta1, eta2=eta2)
     require_broadcast(eta1=jnp.shape(eta1), eta2=jnp.shape(eta2))
     dtype = Gaussian(eta1, eta2).dtype  # type: ignore[arg-type]
-    eta1, eta2 = _aligned(eta1, eta2)
+    eta1, eta2 = aligned(eta1, eta2)
     try:
         if not jnp.all(eta2 < 0):
             raise ValueError(f"eta2 must be negative, got {float(jnp.max(eta2))}")
@@ -430,8 +500,8 @@ def product(*factors: Gaussian, parameterization: Parameterization | None = None
     if not factors:
         raise ValueError("product needs at least one Gaussian, got none")
     require_gaussian(**{f"factors[{i}]": factor for i, factor in enumerate(factors)})
-    log_precisions = jnp.stack(_aligned(*(-2 * f.log_std for f in factors)))  # (factors, ...)
-    means = jnp.stack(_aligned(*(f.mean for f in factors)))
+    log_precisions = jnp.stack(aligned(*(-2 * f.log_std for f in factors)))  # (factors, ...)
+    means = jnp.stack(aligned(*(f.mean for f in factors)))
     # About the first mean, so that equal means stay equal and their slopes don't cancel.
     mean = means[0] + jnp.sum(jax.nn.softmax(log_precisions, axis=0) * (means - means[:1]), axis=0)
     log_std = -jax.nn.logsumexp(log_precisions, axis=0) / 2

@@ -23,7 +23,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxvae import special
-from jaxvae.arguments import require, require_broadcast, require_real
+from jaxvae.arguments import require, require_broadcast
 from jaxvae.chains import Affine, Chain, Clip, Floor, HardClip, SoftClip, TanhClip
 from jaxvae.transforms import (
     Abs,
@@ -48,12 +48,6 @@ QUANTITIES: Mapping[str, tuple[float, str]] = MappingProxyType(
 
 _ABSTRACT = {name: vars(Transform)[name] for name in ("forward", "inverse", "range")}
 """What a transform has to give itself."""
-
-
-def _computed(**argument: ArrayLike) -> Array:
-    require_real(**argument)
-    (x,) = argument.values()
-    return jnp.asarray(x, special.compute_dtype(x))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,49 +110,49 @@ class Parameterization:
 
     def log_std(self, raw: ArrayLike) -> Array:
         """log σ, right also where σ itself under- or overflows."""
-        return self.exponent * self.transform.log_forward(_computed(raw=raw))
+        return self.exponent * self.transform.log_forward(special.computed(raw=raw))
 
     def std(self, raw: ArrayLike) -> Array:
         """σ."""
-        return self.transform.power(_computed(raw=raw), self.exponent)
+        return self.transform.power(special.computed(raw=raw), self.exponent)
 
     def variance(self, raw: ArrayLike) -> Array:
         """σ²."""
-        return self.transform.power(_computed(raw=raw), 2 * self.exponent)
+        return self.transform.power(special.computed(raw=raw), 2 * self.exponent)
 
     def precision(self, raw: ArrayLike) -> Array:
         """1/σ²."""
-        return self.transform.power(_computed(raw=raw), -2 * self.exponent)
+        return self.transform.power(special.computed(raw=raw), -2 * self.exponent)
 
     def log_std_gain(self, raw: ArrayLike) -> Array:
         """d log σ / d raw."""
-        return self.exponent * self.transform.log_gain(_computed(raw=raw))
+        return self.exponent * self.transform.log_gain(special.computed(raw=raw))
 
     def log_std_ratio(self, raw_q: ArrayLike, raw_p: ArrayLike) -> Array:
         """log(σ_q / σ_p) of two raws, to full relative accuracy where they are near; exactly 0 where equal."""
-        raw_q, raw_p = _computed(raw_q=raw_q), _computed(raw_p=raw_p)
+        raw_q, raw_p = special.computed(raw_q=raw_q), special.computed(raw_p=raw_p)
         require_broadcast(raw_q=raw_q.shape, raw_p=raw_p.shape)
         return _log_std_ratio(self, raw_q, raw_p)
 
     def mean(self, loc: ArrayLike, raw: ArrayLike) -> Array:
         """The mean; but for the natural parameterization, this is loc."""
         del raw
-        return _computed(loc=loc)
+        return special.computed(loc=loc)
 
     def loc_from_mean(self, mean: ArrayLike, raw: ArrayLike) -> Array:
         """The loc whose mean is ``mean``."""
         del raw
-        return _computed(mean=mean)
+        return special.computed(mean=mean)
 
     def half_square(self, x: ArrayLike, loc: ArrayLike, raw: ArrayLike) -> Array:
         """½ ((x - mean) / σ)²: 0 for x = mean at any raw, and inf only where the true value overflows."""
-        x, loc, raw = _computed(x=x), _computed(loc=loc), _computed(raw=raw)
+        x, loc, raw = special.computed(x=x), special.computed(loc=loc), special.computed(raw=raw)
         require_broadcast(x=x.shape, loc=loc.shape, raw=raw.shape)
         return _half_square(self, x, loc, raw)
 
     def mean_slopes(self, loc: ArrayLike, raw: ArrayLike) -> tuple[Array, Array]:
         """(d mean / d loc, d mean / d raw) in units of σ, kept finite."""
-        inverse = _finite(self.transform.power(_computed(raw=raw), -self.exponent))
+        inverse = _finite(self.transform.power(special.computed(raw=raw), -self.exponent))
         return inverse, jnp.zeros_like(inverse)
 
     def _standardized(self, x: Array, loc: Array, raw: Array) -> Array:
@@ -172,7 +166,7 @@ class Parameterization:
 
     def precision_weighted_mean(self, loc: ArrayLike, raw: ArrayLike) -> Array:
         """The mean over σ², the first natural parameter; 0 where the mean is 0, at any raw."""
-        inverse = _finite(self.transform.power(_computed(raw=raw), -self.exponent))
+        inverse = _finite(self.transform.power(special.computed(raw=raw), -self.exponent))
         return self.mean(loc, raw) * inverse * inverse
 
     def raw_from_std(self, std: ArrayLike) -> Array:
@@ -181,7 +175,7 @@ class Parameterization:
         Raises:
             ValueError: outside ``jit`` for a std out of ``std_range``; inside, the result is NaN.
         """
-        std = _computed(std=std)
+        std = special.computed(std=std)
         quantity = power(std, 1 / self.exponent)
         usable = (quantity >= float(np.finfo(std.dtype).tiny)) & (quantity < jnp.inf)
         direct = self.transform.inverse(jnp.where(usable, quantity, 1))
@@ -190,7 +184,7 @@ class Parameterization:
 
     def raw_from_log_std(self, log_std: ArrayLike) -> Array:
         """The raw whose log standard deviation is ``log_std``; raises like ``raw_from_std``."""
-        log_std = _computed(log_std=log_std)
+        log_std = special.computed(log_std=log_std)
         raw = self.transform.log_inverse(log_std / self.exponent)
         interval = self.std_range.map(lambda x: math.log(x) if x > 0 else -math.inf)
         return self._within_range(raw, log_std, "log_std", interval)
@@ -274,18 +268,18 @@ class NaturalParameterization(Parameterization):
 
     def mean(self, loc: ArrayLike, raw: ArrayLike) -> Array:
         """loc σ², kept finite, so that equal means differ by 0 at any raw."""
-        return _natural_mean(self, _computed(loc=loc), _computed(raw=raw))
+        return _natural_mean(self, special.computed(loc=loc), special.computed(raw=raw))
 
     def loc_from_mean(self, mean: ArrayLike, raw: ArrayLike) -> Array:
-        return _computed(mean=mean) * self.precision(raw)
+        return special.computed(mean=mean) * self.precision(raw)
 
     def precision_weighted_mean(self, loc: ArrayLike, raw: ArrayLike) -> Array:
         del raw
-        return _computed(loc=loc)
+        return special.computed(loc=loc)
 
     def mean_slopes(self, loc: ArrayLike, raw: ArrayLike) -> tuple[Array, Array]:
         std = _finite(self.std(raw))
-        return std, _finite(2 * _computed(loc=loc) * std * self.log_std_gain(raw))
+        return std, _finite(2 * special.computed(loc=loc) * std * self.log_std_gain(raw))
 
     def _standardized(self, x: Array, loc: Array, raw: Array) -> Array:
         # Where the mean had to be kept finite, z = x / σ - loc σ is -loc σ.

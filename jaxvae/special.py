@@ -37,6 +37,18 @@ def compute_dtype(*operands: ArrayLike | DTypeLike) -> np.dtype:
     return np.dtype(np.float64 if wide else np.float32)
 
 
+def computed(**argument: ArrayLike) -> Array:
+    """An argument in the dtype to compute in, once it is found to be an array of real numbers.
+
+    What is in that dtype already, as all is that the library passes on, needs neither check nor conversion.
+    """
+    ((_, x),) = argument.items()
+    if isinstance(x, Array) and x.dtype in (np.float32, np.float64) and not x.weak_type:
+        return x
+    require_real(**argument)
+    return jnp.asarray(x, compute_dtype(x))
+
+
 def _public(function: Callable[[Array], Array]) -> Elementwise:
     """Computes 16-bit (and integer) inputs in float32; rounds the result to the input's dtype.
 
@@ -47,9 +59,10 @@ def _public(function: Callable[[Array], Array]) -> Elementwise:
 
     @functools.wraps(function)
     def wrapped(x: ArrayLike) -> Array:
-        require_real(**{name: x})
+        if (wide := computed(**{name: x})) is x:
+            return compiled(wide)
         # A Python integer may be too large for one of JAX's.
-        x = jnp.asarray(x, compute_dtype(x)) if isinstance(x, int) else jnp.asarray(x)
+        x = wide if isinstance(x, int) else jnp.asarray(x)
         dtype = x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else compute_dtype(x)
         return compiled(x.astype(compute_dtype(x))).astype(dtype)
 

@@ -39,6 +39,24 @@ FLOORS = {
     "__main__": 6,
     "__init__": 7,
 }
+CORE = (
+    "_version",
+    "arguments",
+    "extras",
+    "files",
+    "special",
+    "transforms",
+    "chains",
+    "parameterizations",
+    "gaussian",
+    "natural",
+    "contract",
+    "ranges",
+    "multivariate",
+    "diagnosis",
+    "interop",
+)
+"""What other people's code depends on, and so needs JAX and NumPy alone."""
 HEAVY = (
     "PIL",
     "chex",
@@ -66,8 +84,12 @@ def room(module: Path) -> str:
 
 def imported(module: Path) -> set[str]:
     """The modules that a file imports, with those inside its functions."""
+    return imported_by(ast.parse(module.read_text()), module)
+
+
+def imported_by(tree: ast.AST, module: Path) -> set[str]:
     names: set[str] = set()
-    for node in ast.walk(ast.parse(module.read_text())):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -86,6 +108,19 @@ def test_imports_run_downwards(module):
             there = parts[1]
             assert FLOORS[there] <= FLOORS[here], f"{here} imports {there} from above"
             assert not FLOORS[there] == FLOORS[here] == 3, f"{here} imports {there}, a room of the same floor"
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if room(m) in CORE], ids=lambda m: str(m.relative_to(PACKAGE)))
+def test_the_core_needs_jax_and_numpy_alone(module):
+    """As it is imported: what a function loads when it is called is that function's."""
+    tree = ast.parse(module.read_text())
+    tree.body = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    for name in imported_by(tree, module):
+        package, *rest = name.split(".")
+        if package == "jaxvae":
+            assert not rest or rest[0] in CORE, f"{room(module)} imports {name} from the workshop"
+        else:
+            assert package in ("jax", "numpy") or package in sys.stdlib_module_names, f"{module} imports {name}"
 
 
 def test_every_module_has_a_floor():

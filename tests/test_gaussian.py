@@ -474,3 +474,15 @@ def test_a_learned_noise_finds_the_true_one():
         for _ in range(60):
             raw = newton(raw, x)
         assert abs(float(p.std(raw)) / 0.37 - 1) < 0.02
+
+
+@pytest.mark.parametrize("name", ["log_variance", "softplus_std", "dreamer_std"])
+def test_arguments_are_checked_once(name, monkeypatch):
+    """The two leaves, as the Gaussian is made; nothing of what the library computes from them."""
+    checked = []
+    for module in (jv.gaussian, jv.special):
+        check = module.require_real
+        monkeypatch.setattr(module, "require_real", lambda check=check, **x: (checked.extend(x), check(**x)))
+    p, x = jv.PARAMETERIZATIONS[name], jnp.zeros(3)
+    jax.make_jaxpr(jax.grad(lambda loc, raw: jv.kl_divergence(jv.Gaussian(loc, raw, p)).sum(), (0, 1)))(x, x)
+    assert checked == ["Gaussian.loc", "Gaussian.raw"]

@@ -51,7 +51,7 @@ PRESENT = 0.01
 QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
 """Over examples, of log σ and gain."""
 
-DTYPES = ("float16", "bfloat16", "float32", "float64")
+_DTYPES = ("float16", "bfloat16", "float32", "float64")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -163,7 +163,7 @@ def diagnose(q: Gaussian, *, kl: ArrayLike | None = None, dtype: DTypeLike | Non
     require_gaussian(q=q)
     require(math.prod(q.shape) > 0, "q.shape", q.shape, "of one element or more")
     judged = _name(q.raw.dtype if dtype is None else dtype)
-    require(judged in DTYPES, "dtype", judged, "one of " + ", ".join(DTYPES))
+    require(judged in _DTYPES, "dtype", judged, "one of " + ", ".join(_DTYPES))
     p, given = q.parameterization, None if kl is None else jnp.asarray(kl)
     shape = q.shape if given is None else given.shape
     require(shape == q.shape, "kl.shape", shape, f"{q.shape}, as of q")

@@ -1,4 +1,16 @@
-"""The Gaussian of any covariance, by the Cholesky factor of it: elementwise, by the chain rule."""
+"""The Gaussian of any covariance, by the Cholesky factor of it: element by element, by the chain rule.
+
+Given x_<i, the elements before it, x_i is a Gaussian of standard deviation σ_i. So log-density, entropy and KL are sums
+over the event of those of x_i given x_<i:
+
+    log q(x_i | x_<i) = -½ ε_i² - log σ_i - ½ log 2π with ε = T⁻¹(x - mean);
+    H(x_i | x_<i) = log σ_i + ½ log(2πe);
+    KL_i(q ‖ N(0, 1)) = ½ (σ_i² - 1 - log σ_i² + mean_i²) + ½ Σ_{j<i} T_ij²;
+    KL_i(q ‖ p) = ½ (M_ii² - 1 - log M_ii² + d_i²) + ½ Σ_{j<i} M_ij², M = T_p⁻¹ T_q, d = T_p⁻¹ (mean_q - mean_p).
+
+The densities are right as long as lower_ij / σ_j is in the float's range, and at any σ where lower is 0. The KL is
+never negative, exactly 0 for equals, and as accurate near 0 as that of ``Gaussian``.
+"""
 
 import dataclasses
 
@@ -9,29 +21,29 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxvae import special
-from jaxvae.arguments import require_real, require_sizes
-from jaxvae.gaussian import Gaussian, entropy, kl_divergence, log_prob
+from jaxvae.arguments import require_real
+from jaxvae.gaussian import Gaussian, aligned, entropy, kl_divergence, log_prob, require_gaussian
 from jaxvae.multivariate.correlated import (
-    Correlated,
-    broadcast,
+    CorrelatedGaussian,
     diagonal,
     half_squares,
     inverse_std,
+    leaves_the_mean,
     log_std_ratio,
     per_event,
     product,
-    require_gaussian,
+    require_kind,
 )
 from jaxvae.parameterizations import Parameterization, log_variance
 
 
 @jax.tree_util.register_pytree_with_keys_class
 @dataclasses.dataclass(frozen=True, eq=False)
-class CholeskyGaussian(Correlated):
+class CholeskyGaussian(CorrelatedGaussian):
     """N(loc, T Tᵀ), T lower triangular with diagonal σ (Kingma & Welling 2019, arXiv:1906.02691).
 
-    Given x_<i, the elements before it, x_i is a Gaussian of standard deviation σ_i. So densities, KL and entropy are
-    elementwise, element i being that of x_i given x_<i, and the caller sums.
+    ``sample``, ``log_prob``, ``kl_divergence``, ``entropy`` and ``cross_entropy`` take it, and give one number for each
+    event, the last axis: their results have the shape of the batch.
 
     Attributes:
         loc: the mean, ``(..., L)``.
@@ -46,8 +58,8 @@ class CholeskyGaussian(Correlated):
     >>> q = CholeskyGaussian(jnp.zeros(2), jnp.zeros(2), jnp.ones(1))
     >>> q.covariance.tolist()
     [[1.0, 1.0], [1.0, 2.0]]
-    >>> q.kl_divergence().tolist()
-    [0.0, 0.5]
+    >>> float(kl_divergence(q))
+    0.5
     """
 
     loc: Array
@@ -86,40 +98,25 @@ class CholeskyGaussian(Correlated):
         lower = jnp.broadcast_to(self.lower, (*batch, self.lower.shape[-1]))
         return jnp.zeros((*batch, size, size), lower.dtype).at[(..., *np.tril_indices(size, -1))].set(lower)
 
-    def sample(self, key: Array, shape: tuple[int, ...] = ()) -> Array:
-        """Reparameterized samples z = mean + T ε, ε ~ N(0, 1), of shape ``(*shape, *q.shape)`` and of q's dtype."""
-        require_sizes(shape=shape)
-        return self.reparameterize(jax.random.normal(key, (*shape, *self.shape), self.mean.dtype))
+    def _sample(self, key: Array, shape: tuple[int, ...]) -> Array:
+        return self._reparameterize(jax.random.normal(key, (*shape, *self.shape), self.mean.dtype))
 
-    def reparameterize(self, noise: ArrayLike) -> Array:
-        """z = mean + T noise.
-
-        Args:
-            noise: standard normal numbers that broadcast with q, e.g. ``(K, *q.shape)``.
-
-        Returns:
-            An array of the broadcast shape and of q's dtype, differentiable in ``q`` and ``noise``.
-        """
+    def _reparameterize(self, noise: ArrayLike) -> Array:
+        """z = mean + T noise."""
         self._require_noise(noise, self.shape[-1])
         q = self._widened(noise)
-        mean, moved = broadcast(q.loc, _apply(q.scale_tril, jnp.asarray(noise, q.dtype)))
+        mean, moved = aligned(q.loc, _apply(q.scale_tril, jnp.asarray(noise, q.dtype)))
         return (mean + moved).astype(self.dtype)
 
-    def log_prob(self, x: ArrayLike) -> Array:
-        """log q(x_i | x_<i) = -½ ε_i² - log σ_i - ½ log 2π with ε = T⁻¹(x - mean), in nats, elementwise.
+    def _log_prob(self, x: ArrayLike) -> Array:
+        return jnp.sum(self._conditional_log_prob(x), axis=-1)
 
-        Where all is right: as long as lower_ij / σ_j is in the float's range; at any σ where lower is 0.
-
-        Args:
-            x: points that broadcast with q, e.g. ``(K, *q.shape)``.
-
-        Returns:
-            An array of the broadcast shape, float32 or float64; its sum over the last axis is log q(x).
-        """
+    def _conditional_log_prob(self, x: ArrayLike) -> Array:
+        """log q(x_i | x_<i), elementwise."""
         require_real(x=x)
         self._require_fits(x=jnp.shape(x))
         q = self._widened(x)
-        distance = jnp.subtract(*broadcast(x, q.loc))
+        distance = jnp.subtract(*aligned(x, q.loc))
         around = Gaussian(jnp.zeros_like(q.loc), q.raw, q.parameterization)
         return log_prob(around, q._residual(distance[..., None])[..., 0])
 
@@ -130,39 +127,40 @@ class CholeskyGaussian(Correlated):
         """
         return _solve_unit(self._strict() * inverse_std(self._independent)[..., None, :], x)
 
-    def entropy(self) -> Array:
-        """H(x_i | x_<i) = log σ_i + ½ log(2πe), in nats, elementwise."""
-        return entropy(self._widened()._independent)
+    def _entropy(self) -> Array:
+        return jnp.sum(entropy(self._widened()._independent), axis=-1)
 
-    def kl_divergence(self, p: "CholeskyGaussian | Gaussian | None" = None) -> Array:
-        """KL(q ‖ p) in nats, elementwise by the chain rule; without ``p``, to the standard normal.
+    def _kl_divergence(self, p: "CholeskyGaussian | Gaussian | None") -> Array:
+        return jnp.sum(self._conditional_kl(p), axis=-1)
 
-        KL_i(q ‖ N(0, 1)) = ½ (σ_i² - 1 - log σ_i² + mean_i²) + ½ Σ_{j<i} T_ij²;
-        KL_i(q ‖ p) = ½ (M_ii² - 1 - log M_ii² + d_i²) + ½ Σ_{j<i} M_ij², M = T_p⁻¹ T_q, d = T_p⁻¹ (mean_q - mean_p).
-        Never negative, exactly 0 for equals, and as accurate near 0 as that of ``Gaussian``.
-
-        Args:
-            p: Gaussians that broadcast with q, in any parameterization, of correlated or independent elements.
-
-        Returns:
-            An array of the broadcast shape, float32 or float64.
-        """
-        if not isinstance(p, CholeskyGaussian):
-            require_gaussian(p)
+    def _conditional_kl(self, p: "CholeskyGaussian | Gaussian | None") -> Array:
+        """KL_i(q ‖ p), elementwise."""
+        if p is not None:
+            require_kind(self, p, CholeskyGaussian)
         self._require_fits(p=() if p is None else p.shape)
         q = self._widened(self.dtype if p is None else p.dtype)
         if not isinstance(p, CholeskyGaussian):
-            return jnp.add(*broadcast(kl_divergence(q._independent, p), half_squares(q._strict(), p)))
+            return jnp.add(*aligned(kl_divergence(q._independent, p), half_squares(q._strict(), p)))
         # T_p (M - diag ratio) = T_q - T_p diag(ratio) has a diagonal of 0; the ratio is 1 + expm1(log ratio).
         p = p._widened(self.dtype)
         growth = special.expm1(log_std_ratio(q._independent, p._independent))[..., None, :]
         growth = jnp.minimum(growth, float(np.finfo(growth.dtype).max))  # lest it meet a 0
-        strict, theirs, growth = broadcast(q._strict(), p._strict(), growth)
-        shift = jnp.subtract(*broadcast(q.loc, p.loc))[..., None]
+        strict, theirs, growth = aligned(q._strict(), p._strict(), growth)
+        shift = jnp.subtract(*aligned(q.loc, p.loc))[..., None]
         solved = p._residual(jnp.concatenate([strict - theirs - theirs * growth, shift], axis=-1))  # (..., L, L + 1)
         around = Gaussian(jnp.zeros_like(p.loc), p.raw, p.parameterization)
         own = kl_divergence(Gaussian(solved[..., -1], q.raw, q.parameterization), around)
         return own + half_squares(solved[..., :-1], around)
+
+    def _of_this_kind(self, q: Gaussian) -> "CholeskyGaussian":
+        """The same with a lower of 0, about its mean, of the shape of both."""
+        require_gaussian(q=q)
+        self._require_fits("p", q=q.shape)
+        shape, p = jnp.broadcast_shapes(q.shape, self.shape), q.parameterization
+        loc, raw = (jnp.broadcast_to(x, shape) for x in (q.mean, q.raw))
+        # Where the parameterization moves the mean, the plain one has the same σ.
+        plain = p if leaves_the_mean(p) else Parameterization(p.quantity, p.transform)
+        return CholeskyGaussian(loc.astype(q.dtype), raw, jnp.zeros(self.lower.shape[-1], q.dtype), plain)
 
 
 @per_event("(l,l),(l)->(l)")

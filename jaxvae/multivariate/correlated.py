@@ -3,7 +3,8 @@
 Conventions of this folder: the last axis, of L elements, is one event, and all axes before it are batch, broadcast by
 NumPy's rules. Information is in nats. 16-bit inputs are computed in float32; so are noise, KL and densities, and
 only samples return to the inputs' dtype. σ, the part of the covariance that must be positive, arises from ``raw`` as
-in ``Gaussian``; the rest is unconstrained. Matrices are multiplied in full float32 on every device.
+in ``Gaussian``; the rest is unconstrained. Matrices are multiplied in full float32 on every device. What a kind does
+is in its underscored methods, which ``jaxvae.sample``, ``jaxvae.kl_divergence`` and the like call.
 
 The natural parameterizations are refused: with correlated elements η₁ = Σ⁻¹ mean, so that loc·σ², element by element,
 would be the mean of no natural parameter.
@@ -21,7 +22,7 @@ from jax.typing import ArrayLike, DTypeLike
 
 from jaxvae import special
 from jaxvae.arguments import require, require_broadcast, require_real
-from jaxvae.gaussian import Gaussian
+from jaxvae.gaussian import AnyGaussian, Correlated, Gaussian, aligned
 from jaxvae.parameterizations import Parameterization
 
 product = functools.partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST)
@@ -47,7 +48,7 @@ def per_event(signature: str) -> Callable[[Callable], Callable]:
 diagonal = per_event("(l)->(l,l)")(jnp.diag)
 
 
-class Correlated:
+class CorrelatedGaussian(Correlated):
     """A Gaussian with correlated elements; a dataclass of loc, raw, one more leaf, and the parameterization."""
 
     loc: Array
@@ -66,7 +67,7 @@ class Correlated:
             object.__setattr__(self, name, jnp.asarray(x, own))
         p, kind = self.parameterization, type(self).__name__
         independent = Gaussian(self.loc, self.raw, p)
-        if type(p).mean is not Parameterization.mean:
+        if not leaves_the_mean(p):
             raise ValueError(f"{kind}.parameterization must leave the mean alone, got {p.name or p.formula!r}")
         if not independent.shape:
             raise ValueError(f"{kind}.loc or raw must have the event's axis, got shapes () and ()")
@@ -97,11 +98,6 @@ class Correlated:
         return q
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape of one sample."""
-        raise NotImplementedError
-
-    @property
     def dtype(self) -> jnp.dtype:
         """The dtype of a sample."""
         return jnp.result_type(*(getattr(self, name) for name in self._leaf_names()))
@@ -124,9 +120,9 @@ class Correlated:
         require(shape[-1:] == (numbers,), "noise.shape", shape, f"(..., {numbers})")
         require_broadcast(q=self.shape[:-1], noise=shape[:-1])
 
-    def _require_fits(self, **shapes: tuple[int, ...]) -> None:
-        """Raises ValueError where shapes don't broadcast with q's, or have a longer event."""
-        require_broadcast(q=self.shape, **shapes)
+    def _require_fits(self, own: str = "q", /, **shapes: tuple[int, ...]) -> None:
+        """Raises ValueError where shapes don't broadcast with this one's, called ``own``, or have a longer event."""
+        require_broadcast(**{own: self.shape}, **shapes)
         for name, shape in shapes.items():
             fits = shape[-1:] in ((), (1,), self.shape[-1:])
             require(fits, f"{name}.shape", shape, f"one that broadcasts to (..., {self.shape[-1]})")
@@ -137,10 +133,16 @@ class Correlated:
         return Gaussian(self.loc, self.raw, self.parameterization)
 
 
-def require_gaussian(p: object) -> None:
-    """Raises TypeError for what is neither a Gaussian nor None."""
-    if not isinstance(p, Gaussian | None):
-        raise TypeError(f"p must be a Gaussian that q can be compared with, got a {type(p).__name__}")
+def require_kind(q: AnyGaussian, p: object, *kinds: type[Correlated]) -> None:
+    """Raises TypeError where ``p`` is neither of independent elements nor of one of the kinds that go with ``q``."""
+    if not isinstance(p, (Gaussian, *kinds)):
+        allowed = " or ".join(["a Gaussian of independent elements", *(f"a {kind.__name__}" for kind in kinds)])
+        raise TypeError(f"p must be {allowed} where q is a {type(q).__name__}, got a {type(p).__name__}")
+
+
+def leaves_the_mean(p: Parameterization) -> bool:
+    """Whether loc is the mean whatever raw is."""
+    return type(p).mean is Parameterization.mean
 
 
 def log_std_ratio(q: Gaussian, p: Gaussian | None) -> Array:
@@ -148,24 +150,18 @@ def log_std_ratio(q: Gaussian, p: Gaussian | None) -> Array:
     if p is None:
         return q.log_std
     if q.parameterization == p.parameterization:
-        return q.parameterization.log_std_ratio(*broadcast(q.raw, p.raw))
-    return jnp.subtract(*broadcast(q.log_std, p.log_std))
+        return q.parameterization.log_std_ratio(*aligned(q.raw, p.raw))
+    return jnp.subtract(*aligned(q.log_std, p.log_std))
 
 
 def half_squares(x: Array, p: Gaussian | None) -> Array:
     """½ Σ_j (x_ij / σ_i)² of rows ``(..., L, N)``, with the σ of ``p``, or 1."""
     if p is None:
         return jnp.sum(x * (x / 2), axis=-1)
-    x, raw = broadcast(x, p.raw[..., None])
+    x, raw = aligned(x, p.raw[..., None])
     return jnp.sum(p.parameterization.half_square(x, jnp.zeros_like(x), raw), axis=-1)
 
 
 def inverse_std(q: Gaussian) -> Array:
     """1/σ, kept finite."""
     return q.parameterization.mean_slopes(q.loc, q.raw)[0]
-
-
-def broadcast(*arrays: ArrayLike) -> list[Array]:
-    """The arrays, of one shape and in the dtype to compute in."""
-    dtype = special.compute_dtype(*arrays)
-    return jnp.broadcast_arrays(*(jnp.asarray(x, dtype) for x in arrays))

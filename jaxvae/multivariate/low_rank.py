@@ -14,29 +14,30 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxvae import special
-from jaxvae.arguments import require_real, require_sizes
-from jaxvae.gaussian import Gaussian, entropy, kl_divergence
+from jaxvae.arguments import require_real
+from jaxvae.gaussian import Gaussian, aligned, entropy, kl_divergence, require_gaussian
+from jaxvae.multivariate.cholesky import CholeskyGaussian
 from jaxvae.multivariate.correlated import (
-    Correlated,
-    broadcast,
+    CorrelatedGaussian,
     diagonal,
     half_squares,
     inverse_std,
     log_std_ratio,
     per_event,
     product,
-    require_gaussian,
+    require_kind,
 )
 from jaxvae.parameterizations import Parameterization, log_variance
 
 
 @jax.tree_util.register_pytree_with_keys_class
 @dataclasses.dataclass(frozen=True, eq=False)
-class LowRankGaussian(Correlated):
+class LowRankGaussian(CorrelatedGaussian):
     """N(loc, diag(σ²) + U Uᵀ), as x = loc + σ ε + U ε' (Ong et al. 2018, arXiv:1701.03208).
 
-    Rezende et al. 2014 (arXiv:1401.4082) give the precision this form. Densities, KL and entropy are per event, summed
-    over the last axis already. With R < L they cost L R² + R³, else L² R + L³.
+    Rezende et al. 2014 (arXiv:1401.4082) give the precision this form. ``sample``, ``log_prob``, ``kl_divergence`` to
+    a p of independent elements, ``entropy`` and ``cross_entropy`` take it, and give one number for each event, the last
+    axis: their results have the shape of the batch. With R < L they cost L R² + R³, else L² R + L³.
 
     Where floating point ends: with κ the condition number of I + WᵀW, W = U/σ with each column longer than 1 brought to
     1 (for R >= L, of I + W Wᵀ and rows), log_prob, entropy and KL are off by κ rounding errors, and NaN beyond 10⁷ in
@@ -80,76 +81,56 @@ class LowRankGaussian(Correlated):
         """diag(σ²) + U Uᵀ, ``(..., L, L)``."""
         q = self._widened()
         own = diagonal(q._independent.variance)
-        return jnp.add(*broadcast(own, product("...ir,...jr->...ij", q.factor, q.factor)))
+        return jnp.add(*aligned(own, product("...ir,...jr->...ij", q.factor, q.factor)))
 
-    def sample(self, key: Array, shape: tuple[int, ...] = ()) -> Array:
-        """Reparameterized samples of shape ``(*shape, *q.shape)`` and of q's dtype; R + L normal numbers for each."""
-        require_sizes(shape=shape)
+    def _sample(self, key: Array, shape: tuple[int, ...]) -> Array:
+        """From R + L normal numbers for each event."""
         numbers = sum(self.factor.shape[-2:])
-        return self.reparameterize(jax.random.normal(key, (*shape, *self.shape[:-1], numbers), self.mean.dtype))
+        return self._reparameterize(jax.random.normal(key, (*shape, *self.shape[:-1], numbers), self.mean.dtype))
 
-    def reparameterize(self, noise: ArrayLike) -> Array:
-        """z = mean + σ ε + U ε', of noise (ε, ε').
-
-        Args:
-            noise: standard normal numbers, ``(..., L + R)``, that broadcast with q but for that axis.
-
-        Returns:
-            An array of the broadcast shape and of q's dtype, differentiable in ``q`` and ``noise``.
-        """
+    def _reparameterize(self, noise: ArrayLike) -> Array:
+        """z = mean + σ ε + U ε', of noise (ε, ε'), ``(..., L + R)``."""
         self._require_noise(noise, sum(self.factor.shape[-2:]))
         q = self._widened(noise)
         own, common = jnp.split(jnp.asarray(noise, q.dtype), [q.shape[-1]], axis=-1)
-        mean, std, own, common = broadcast(q.loc, q._independent.std, own, _apply(q.factor, common))
+        mean, std, own, common = aligned(q.loc, q._independent.std, own, _apply(q.factor, common))
         return (mean + std * own + common).astype(self.dtype)
 
     def _whitened(self) -> Array:
         """W = U/σ, ``(..., L, R)``."""
-        return jnp.multiply(*broadcast(self.factor, inverse_std(self._independent)[..., None]))
+        return jnp.multiply(*aligned(self.factor, inverse_std(self._independent)[..., None]))
 
-    def log_prob(self, x: ArrayLike) -> Array:
-        """log q(x) = -½ (x - mean)ᵀ Σ⁻¹ (x - mean) - Σ_i log σ_i - ½ log det(I + WᵀW) - ½ L log 2π, in nats, per event.
-
-        Args:
-            x: points that broadcast with q, e.g. ``(K, *q.shape)``.
-
-        Returns:
-            An array of the broadcast shape without its last axis, float32 or float64.
-        """
+    def _log_prob(self, x: ArrayLike) -> Array:
+        """log q(x) = -½ (x - mean)ᵀ Σ⁻¹ (x - mean) - Σ_i log σ_i - ½ log det(I + WᵀW) - ½ L log 2π."""
         require_real(x=x)
         self._require_fits(x=jnp.shape(x))
         q = self._widened(x)
         w, independent = q._whitened(), q._independent
         scale, root = _capacitance(w)
-        x, loc, inverse = broadcast(x, q.loc, inverse_std(independent))
+        x, loc, inverse = aligned(x, q.loc, inverse_std(independent))
         distance = _half_distance((x - loc) * inverse, w, scale, root)
         log_volume = jnp.sum(independent.log_std, axis=-1) + _half_log_det(scale, root)
-        return -jnp.add(*broadcast(distance, log_volume)) - q.shape[-1] / 2 * math.log(2 * math.pi)
+        return -jnp.add(*aligned(distance, log_volume)) - q.shape[-1] / 2 * math.log(2 * math.pi)
 
-    def entropy(self) -> Array:
-        """H(q) = Σ_i log σ_i + ½ log det(I + WᵀW) + ½ L log(2πe), in nats, per event."""
+    def _entropy(self) -> Array:
+        """H(q) = Σ_i log σ_i + ½ log det(I + WᵀW) + ½ L log(2πe)."""
         q = self._widened()
         return jnp.sum(entropy(q._independent), axis=-1) + _half_log_det(*_capacitance(q._whitened()))
 
-    def kl_divergence(self, p: Gaussian | None = None) -> Array:
-        """KL(q ‖ p) in nats, per event, for a p of independent elements; without ``p``, to the standard normal.
+    def _kl_divergence(self, p: Gaussian | None) -> Array:
+        """KL(q ‖ p) for a p of independent elements; without ``p``, to the standard normal.
 
         KL(q ‖ N(0, 1)) = ½ [Σ_i (σ_i² - 1 - log σ_i² + mean_i²) + |U|² - log det(I + WᵀW)]; for p, σ, mean and the
         rows of U are first taken in units of σ_p, from its mean. Never negative; that of ``Gaussian`` where U is 0, and
         relatively accurate nearby, but where diag(σ²) + U Uᵀ is by far nearer to p's covariance than diag(σ²).
-
-        Args:
-            p: Gaussians that broadcast with q, in any parameterization.
-
-        Returns:
-            An array of the broadcast shape without its last axis, float32 or float64.
         """
-        require_gaussian(p)
+        if p is not None:
+            require_kind(self, p)
         self._require_fits(p=() if p is None else p.shape)
         q = self._widened(self.dtype if p is None else p.dtype)
         w = q._whitened()
         own, rho = kl_divergence(q._independent, p), log_std_ratio(q._independent, p)
-        own, rho, energy, length = broadcast(own, rho, half_squares(q.factor, p), jnp.sum(jnp.square(w), axis=-1))
+        own, rho, energy, length = aligned(own, rho, half_squares(q.factor, p), jnp.sum(jnp.square(w), axis=-1))
         scale, root = _capacitance(w)
         volume = _half_log_det(scale, root)
         w, root = (jnp.broadcast_to(x, (*own.shape[:-1], *x.shape[-2:])) for x in (w, root))
@@ -158,10 +139,15 @@ class LowRankGaussian(Correlated):
         at = near[..., None]
         close = jnp.sum(jnp.where(at, length, 0) * special.expm1(2 * jnp.where(at, rho, 0)), axis=-1) / 2
         w, root_near = jnp.where(at[..., None], w, 0), jnp.where(at[..., None], root, 0)
-        far = jnp.subtract(*broadcast(jnp.sum(energy, axis=-1), volume))
+        far = jnp.subtract(*aligned(jnp.sum(energy, axis=-1), volume))
         total = jnp.sum(own, axis=-1) + jnp.where(near, close + _half_excess(w, root_near), far)
         # 0 where rounding leaves less, with the slope that it would have had.
         return total + jax.lax.stop_gradient(jnp.maximum(-total, 0))
+
+    def _of_this_kind(self, q: Gaussian) -> "LowRankGaussian":
+        require_gaussian(q=q)
+        require_kind(q, self, CholeskyGaussian)
+        return self
 
 
 @per_event("(l,r),(r)->(l)")

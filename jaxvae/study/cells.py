@@ -18,11 +18,12 @@ import optax
 from jax import Array
 
 from jaxvae.data import Split, observe
+from jaxvae.diagnosis import IDLE
 from jaxvae.ranges import saturation
 from jaxvae.study.results import STD_EDGES
 from jaxvae.training import Experiment, TrainConfig, TrainState, nonfinite, train_step
 from jaxvae.training.batches import resident_batch, shuffle
-from jaxvae.training.scoring import ACTIVE, batch_posterior, batch_weights, evidence, samples_at_a_time, score_keys
+from jaxvae.training.scoring import batch_posterior, batch_weights, evidence, samples_at_a_time, score_keys
 from jaxvae.training.step import Metrics
 
 _BATCH = 200  # test images at a time, as in ``training.evaluate``
@@ -176,7 +177,7 @@ def score(experiment: Experiment, data: Data, state: TrainState) -> Scores:
         _mean(jnp.sum(found.kl, axis=-1), data.counts),
         log_evidence,
         error,
-        jnp.sum(variance > ACTIVE),
+        jnp.sum(variance > IDLE),
         _histogram(jnp.log10(found.std), counts),
         jnp.sum(ends & counts[:, None], axis=(0, 2, 3)) / (jnp.sum(counts) * found.mean.shape[-1]),
     )

@@ -17,14 +17,12 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from jaxvae.data import Split, observe
+from jaxvae.diagnosis import IDLE
 from jaxvae.gaussian import Gaussian
 from jaxvae.models import LatentModel
 from jaxvae.special import expm1
 from jaxvae.training.bounds import log_weights
 from jaxvae.training.devices import put, shared_out
-
-ACTIVE = 0.01
-"""A latent is active where its posterior mean varies by more over the data (Burda et al. 2016)."""
 
 _CHUNK = 2**21  # decoder outputs in flight at a time: 8 MiB in float32, and a few times that inside
 
@@ -40,7 +38,7 @@ class Posterior(NamedTuple):
     @property
     def active(self) -> np.ndarray:
         """Which latents are active, (L,)."""
-        return np.var(self.mean, axis=0, dtype=np.float64) > ACTIVE
+        return np.var(self.mean, axis=0, dtype=np.float64) > IDLE
 
     @property
     def order(self) -> np.ndarray:
