@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jaxvae import process
+from jaxvae.extras import require_train_extra
 from jaxvae.files import write_atomically
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def list_parameterizations(args: argparse.Namespace) -> int:
         print(*PARAMETERIZATIONS, sep="\n")
         return 0
 
+    require_train_extra("jaxvae list", "rich")
     from rich import box
     from rich.console import Console
     from rich.table import Table

@@ -35,9 +35,10 @@ def speak_in_lines() -> None:
     What orbax logs of an error that it raises, and what its tasks that are cut short by one raise themselves, where
     nobody catches it, is not shown.
     """
-    from absl import logging as orbax_logging
+    with contextlib.suppress(ImportError):  # which comes with orbax
+        from absl import logging as orbax_logging
 
-    orbax_logging.set_verbosity(orbax_logging.FATAL)
+        orbax_logging.set_verbosity(orbax_logging.FATAL)
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     sys.unraisablehook = lambda unraisable: None
     warnings.filterwarnings("ignore", "Error .* persistent compilation cache")  # which can be done without

