@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from representatives import each
 
 import jaxvae as jv
 from jaxvae.models import GaussianHead
