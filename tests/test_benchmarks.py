@@ -17,7 +17,9 @@ from jaxvae.study.statistics import analyze
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.parametrize("name", ["expm1mx", "log_softplus", "softplus_inverse"])
+@pytest.mark.parametrize(
+    "name", ["expm1mx", *(pytest.param(name, marks=pytest.mark.slow) for name in ("log_softplus", "softplus_inverse"))]
+)
 def test_certify_passes_on_a_sample(name):
     for order in certify.ORDERS:
         for dtype, stride in (("float32", 40_009), ("bfloat16", 1), ("float16", 1)):
@@ -27,6 +29,7 @@ def test_certify_passes_on_a_sample(name):
             assert row["inputs"] > 2**15
 
 
+@pytest.mark.slow
 def test_certify_sees_a_wrong_digit(monkeypatch):
     # Direct e^t - 1 - t: off by most of its digits near 0.
     monkeypatch.setattr(special, "expm1mx", lambda t: jnp.exp(t) - 1 - t)
@@ -37,6 +40,7 @@ def test_certify_sees_a_wrong_digit(monkeypatch):
     assert row["worst_ulp"] > 100
 
 
+@pytest.mark.slow
 def test_certify_writes_its_table(monkeypatch, tmp_path, capsys):
     out = tmp_path / "certify.json"
     monkeypatch.setattr(sys, "argv", ["certify", "--functions", "exp", "--stride", "1000003", "--out", str(out)])

@@ -117,6 +117,7 @@ def test_without_out_runs_are_numbered(tmp_path, capsys):
     assert sorted(p.name for p in (tmp_path / "runs").iterdir()) == ["digits-log_variance", "digits-log_variance-2"]
 
 
+@pytest.mark.slow
 def test_conditional_bfloat16_conv_on_own_images(tmp_path, capsys):
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (120, 6, 5, 3), np.uint8)
@@ -183,7 +184,7 @@ def test_help_names_every_field(capsys):
         assert f"--{name.replace('_', '-')} " in out
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_signal_saves_and_ends_and_the_run_goes_on(tmp_path, capsys, number):
     flags = [*TINY, "--epochs", "3000", "--out", "run"]
     process = subprocess.Popen(
@@ -262,6 +263,7 @@ def test_compare_refuses_in_one_line_and_writes_nothing(capsys, tmp_path, flags,
     assert not any(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_reproduce_trains_scores_and_tabulates(capsys, monkeypatch, tmp_path):
     fields = {"latents": 2, "hidden": (4,), "epochs": 1, "batch_size": 80, "samples": 3}
     tiny = presets.Preset("nobody", "nothing", fields, {"vae": presets.Row({}, 30.0)}, "log_std")

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from representatives import each
 from ulp import ulp_error
 
 import jaxvae as jv
@@ -17,7 +18,7 @@ def gaussian(loc, raw, name="log_variance", dtype=None):
     return jv.Gaussian(jnp.asarray(loc, dtype), jnp.asarray(raw, dtype), jv.PARAMETERIZATIONS[name])
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", each(NAMES))
 def test_it_solves_the_metric(name):
     with jax.enable_x64(True):
         raw = np.array([0.3, 0.7, 1.9])
@@ -59,7 +60,7 @@ def straight():
     return q, [moved(q, rate) for rate in RATES]
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "log_std"])
+@pytest.mark.parametrize("name", each(name for name in NAMES if name != "log_std"))
 def test_all_parameterizations_take_the_same_step_to_first_order(name):
     """The discrepancy is c rate² + O(rate³): halving the rate divides it by 4."""
     with jax.enable_x64(True):
@@ -82,7 +83,7 @@ def test_euclidean_steps_differ_in_first_order():
         np.testing.assert_allclose(log_std, rate * slope * (1 - 1 / 4), rtol=1e-9)  # gains 1 and ½, squared
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", each(NAMES))
 def test_extremes(name):
     """Of a gradient that is 1 in the orthonormal frame of the metric, even where the metric over- or underflows."""
     raw = jnp.asarray([80.0, 80.0] if name == "direct_variance" else [-80.0, 80.0])

@@ -51,6 +51,7 @@ def small(monkeypatch, tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_ours_wins_where_peers_are_known_to_break(small, capsys):
     rows = small("float32", "float16")
     assert not any(row["missed"] for row in rows.values())
@@ -73,6 +74,7 @@ def test_ours_wins_where_peers_are_known_to_break(small, capsys):
     assert "→ NaN/inf" not in table
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("naive", ["by its terms", "NaN where theirs is"])
 def test_a_naive_kl_misses_the_bar(small, monkeypatch, naive):
     exact = jv.kl_divergence

@@ -10,6 +10,7 @@ import pytest
 from benchmarks import endurance
 
 
+@pytest.mark.slow
 def test_a_run_ends_as_it_began(tmp_path, monkeypatch):
     out = tmp_path / "endurance.json"
     monkeypatch.setattr(sys, "argv", ["endurance", "--steps", "20000", "--samples", "20", "--out", str(out)])

@@ -29,6 +29,7 @@ def test_the_gradient_is_that_of_the_sum():
     np.testing.assert_allclose(draw, wanted.raw, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_packages_compute_the_same():
     packages, _ = libraries.jax_libraries()
     if not packages:
@@ -43,6 +44,7 @@ def test_packages_compute_the_same():
         assert [x.shape for x in theirs] == [x.shape for x in ours]
 
 
+@pytest.mark.slow
 def test_bytes_are_those_that_go_in_and_come_out():
     loc, raw, noise, dz = kernels.inputs((128, 20), "bfloat16")
     form = kernels.OURS["log_variance"]
@@ -54,6 +56,7 @@ def test_bytes_are_those_that_go_in_and_come_out():
     assert kernels.copy_of(8 * 1000)().nbytes == 4 * 1000
 
 
+@pytest.mark.slow
 def test_a_small_run_makes_table_and_picture(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(kernels, "DTYPES", ("float32",))
     monkeypatch.setattr(libraries, "jax_libraries", lambda: ({}, {"distrax": "not asked"}))

@@ -19,6 +19,7 @@ def wanted(p):
     return jv.kl_divergence(q), jv.kl_divergence(q, other), jv.log_prob(q, X), jv.entropy(q)
 
 
+@pytest.mark.slow
 def test_jax_packages_are_the_library():
     found, missing = libraries.jax_libraries()
     if not found:
@@ -41,6 +42,7 @@ def test_jax_packages_are_the_library():
         assert abs(float(z.std()) / std - 1) < 5 / np.sqrt(2 * 10_000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_pytorch_is_the_library(dtype):
     found, missing = libraries.torch_libraries()

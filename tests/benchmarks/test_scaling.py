@@ -57,6 +57,7 @@ def report(tmp_path_factory):
     return json.loads(out.read_text())
 
 
+@pytest.mark.slow
 def test_two_devices_train_as_one_and_exchange_the_gradients(report):
     one, two = report["rows"][:2]
     assert (one["devices"], two["devices"]) == (1, 2)
@@ -72,6 +73,7 @@ def test_two_devices_train_as_one_and_exchange_the_gradients(report):
     assert found.bytes == size
 
 
+@pytest.mark.slow
 def test_the_tables_tell(report):
     agreement, efficiencies, figures = scaling.tables(report)
     assert [row[0] for row in agreement.rows] == ["1 × 1", "1 × 2"]
@@ -80,6 +82,7 @@ def test_the_tables_tell(report):
     assert all(len(row) == len(efficiencies.heads) for row in efficiencies.rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrong", [1.00001, float("nan")])
 @pytest.mark.parametrize(("name", "said"), [("losses", "losses on 2 devices"), ("norms", "norms on 2 devices")])
 def test_a_wrong_number_is_reported(report, name, said, wrong):

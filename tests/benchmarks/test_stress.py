@@ -34,6 +34,7 @@ def rows(monkeypatch, tmp_path, capsys) -> dict[str, dict]:
     return {row["form"]: row for row in json.loads(out.read_text())["rows"]}
 
 
+@pytest.mark.slow
 def test_the_library_survives_where_a_peer_does_not(rows):
     assert rows["log_std"]["failed"] == [[0, 0]]
     assert rows["log_std"]["witnesses"] == []
@@ -44,6 +45,7 @@ def test_the_library_survives_where_a_peer_does_not(rows):
     assert float(witness["raw"][0]) < -40
 
 
+@pytest.mark.slow
 def test_the_bar_catches_a_naive_kl(monkeypatch):
     def naive(q):
         return 0.5 * (q.std**2 + q.mean**2 - 1 - jnp.log(q.std**2))
@@ -74,6 +76,7 @@ def stage_of(apply, params, dtype="float32") -> tuple[int, float]:
     return int(stage), float(loss)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("apply", "params", "stage"),
     [
@@ -92,12 +95,14 @@ def test_a_bad_number_is_found_where_it_arises(apply, params, stage):
     assert np.isfinite(loss) == (stage > 3)
 
 
+@pytest.mark.slow
 def test_the_network_is_not_taken_for_the_gaussian():
     assert stage_of(classic, parameters(1e6), "float16")[0] == 0  # raw itself is beyond float16
     assert stage_of(classic, parameters(1e4), "float16")[0] == 1
     assert [cause == GAUSSIAN for cause in STAGES] == [False, True, False, False, True, False]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["softplus_std", "natural_exp"])
 def test_truth_is_what_the_library_computes(name):
     p = jv.parameterization(name)

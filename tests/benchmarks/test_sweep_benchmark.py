@@ -38,6 +38,7 @@ def report(rows):
     return {"device": "cpu", "cores": 2, "rows": [*rows, *PROCESSES]}
 
 
+@pytest.mark.slow
 def test_a_sweep_is_measured_beside_its_cells_in_turn(rows):
     (row,) = rows
     assert row["steps"] == 10
@@ -49,6 +50,7 @@ def test_a_sweep_is_measured_beside_its_cells_in_turn(rows):
     assert row["ratio"] == row["rounds"]["in turn"][0] / row["rounds"]["sweep"][0]
 
 
+@pytest.mark.slow
 def test_a_process_trains_the_same_cell(one):
     answer = sweep._process(1, None, 1e-3, 3)
     assert answer["elbo"] == pytest.approx(float(one(1e-3, 3)), rel=sweep.agree())
@@ -75,6 +77,7 @@ def off(monkeypatch, one):
     monkeypatch.setattr(sweep, "_process", lambda *_: {"elbo": elbo, "start": 1.0, "compile": 1.0, "train": 1.0})
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("off")
 def test_other_work_is_noticed():
     with pytest.raises(AssertionError, match="Not equal to tolerance"):
@@ -83,6 +86,7 @@ def test_other_work_is_noticed():
         sweep.processes(epochs=1, at_once=1, count=1)
 
 
+@pytest.mark.slow
 def test_of_more_cells_some_are_trained_in_turn(monkeypatch, one):
     trained = []
     found = SimpleNamespace(segments=SimpleNamespace(elbo=np.full((1, 1), float(one(1e-3, 0)))))
@@ -100,6 +104,7 @@ def test_of_more_cells_some_are_trained_in_turn(monkeypatch, one):
     assert eight["cells_per_second"] == {"sweep": 8, "in turn": 2}
 
 
+@pytest.mark.slow
 def test_the_table_and_the_picture(rows, tmp_path):
     (table,) = sweep.tables(report(rows))
     assert all(len(row) == len(table.heads) for row in table.rows)

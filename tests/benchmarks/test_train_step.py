@@ -19,6 +19,7 @@ def images():
     return np.random.default_rng(0).integers(0, 256, (64, 28, 28), np.uint8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["jaxvae, fused", "jaxvae, step by hand", "JAX by hand", "JAX by hand, our Gaussian", "PyTorch"]
 )
@@ -32,6 +33,7 @@ def test_contestants_start_alike_and_learn(images, name):
     assert advance(5)["loss"] < first
 
 
+@pytest.mark.slow
 def test_the_convolutional_models_are_the_same(images):
     pytest.importorskip("torch")
     import jax
@@ -57,6 +59,7 @@ def test_flops_are_those_of_the_layers():
     assert train_step.flops("conv", 100) == 2 * 100 * (3 * (convs + dense) - first)
 
 
+@pytest.mark.slow
 def test_train_step_writes_its_table(images, monkeypatch, tmp_path, capsys):
     np.savez(tmp_path / "data.npz", labels=np.zeros(64), images=np.tile(images, (4, 1, 1)))
     out = tmp_path / "train_step.json"
@@ -89,6 +92,7 @@ def test_ratios_are_to_the_fastest_on_the_same_device():
     assert "share_of_peak" not in rows[0]
 
 
+@pytest.mark.slow
 def test_what_cannot_run_is_left_out_with_its_reason(images, tmp_path):
     np.save(tmp_path / "images.npy", images)
     row = Row("no such one", "flax-example", 16, 1)

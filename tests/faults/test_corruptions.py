@@ -23,8 +23,8 @@ def file(run, start: str, end: str):
     ("start", "end", "how"),
     [
         ("checkpoints/48/state", "manifest.ocdbt", "flipped"),
-        ("checkpoints/48/metrics", "metrics", "cut"),
-        ("checkpoints/48", "digests.json", "gone"),
+        pytest.param("checkpoints/48/metrics", "metrics", "cut", marks=pytest.mark.slow),
+        pytest.param("checkpoints/48", "digests.json", "gone", marks=pytest.mark.slow),
     ],
 )
 def test_a_damaged_checkpoint_is_refused_and_the_run_goes_on_from_the_one_before(run, start, end, how):
@@ -32,16 +32,19 @@ def test_a_damaged_checkpoint_is_refused_and_the_run_goes_on_from_the_one_before
     assert ends == {"evaluate": "refused in one line", "train --resume": "as undamaged"}
 
 
+@pytest.mark.slow
 def test_a_damaged_configuration_is_refused(run):
     ends = run.uses(file(run, "config", "json"), "cut", random.Random(0))
     assert ends == {"evaluate": "refused in one line", "train --resume": "refused in one line"}
 
 
+@pytest.mark.slow
 def test_lost_metrics_are_said_to_be(run):
     ends = run.uses(file(run, "metrics", "jsonl"), "gone", random.Random(0))
     assert ends == {"evaluate": "as undamaged", "train --resume": "as undamaged"}
 
 
+@pytest.mark.slow
 def test_a_truncated_table_is_trained_anew(tmp_path):
     whole = tmp_path / "whole"
     assert corruptions.command("compare", *corruptions.STUDY.split(), "--out", str(whole)).status == 0

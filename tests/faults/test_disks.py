@@ -39,6 +39,7 @@ def alone(tmp_path_factory):
     return kills.result("train", out)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_said_and_the_run_goes_on_once_there_is_room(alone, tmp_path):
     message = refusal("train", *FLAGS, "--out", "run", wrapper=SMALL_FILES)
     assert "run/checkpoints/" in message
@@ -47,6 +48,7 @@ def test_a_full_disk_is_said_and_the_run_goes_on_once_there_is_room(alone, tmp_p
     assert kills.result("train", Path("run")) == alone
 
 
+@pytest.mark.slow
 def test_a_directory_that_cannot_be_written_is_said(tmp_path):
     Path("closed").mkdir(mode=0o555)
     wrapper = ()
@@ -58,6 +60,7 @@ def test_a_directory_that_cannot_be_written_is_said(tmp_path):
     assert message == "jaxvae: error: out must be a directory to write to, got 'closed/run' (Permission denied)"
 
 
+@pytest.mark.slow
 def test_a_clock_that_goes_backwards_changes_nothing(alone, monkeypatch, tmp_path):
     now = iter(range(2_000_000_000, 0, -3600))
     monkeypatch.setattr(time, "time", lambda: float(next(now)))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import pytest
 from one_device import environment
 
 from jaxvae import commands, training
@@ -44,6 +45,7 @@ def wait_for_a_checkpoint(process: subprocess.Popen) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one_and_go_on_after_a_signal_and_a_kill(tmp_path):
     first, second = start()
     wait_for_a_checkpoint(first)

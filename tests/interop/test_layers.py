@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from representatives import each
 
 import jaxvae as jv
 from jaxvae.models import GaussianHead
@@ -52,8 +53,9 @@ def test_powers_of_two_are_exact():
     assert kernel.dtype == jnp.bfloat16
 
 
-@pytest.mark.parametrize("p", jv.PARAMETERIZATIONS.values(), ids=list(jv.PARAMETERIZATIONS))
-def test_to_itself_nothing_changes(p):
+@pytest.mark.parametrize("name", each())
+def test_to_itself_nothing_changes(name):
+    p = jv.parameterization(name)
     assert jv.convert_head(KERNEL, BIAS, p, dataclasses.replace(p, name="other")) == (KERNEL, BIAS)
 
 

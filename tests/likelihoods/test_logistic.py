@@ -7,22 +7,13 @@ import numpy as np
 import oracles
 import pytest
 from mpmath import mpf
+from representatives import EIGHT, each
 
 import jaxvae as jv
 from jaxvae.likelihoods import DiscretizedLogistic, DiscretizedLogisticMixture
 
 EPS = float(np.finfo(np.float32).eps)
 LEVELS = 256
-NAMES = (
-    "log_variance",
-    "log_precision",
-    "softplus_variance",
-    "sigmoid_std",
-    "natural_softplus",
-    "direct_std",
-    "diffusers_log_variance",
-    "dreamer_std",
-)
 SCALES = (1e-30, 1e-12, 1e-5, 1e-3, 0.03, 0.3, 5.0, 1e12, 1e30)
 MEANS = (-1e6, -3.0, 0.0, 0.3, 100 / 255, 1.0, 2.5)
 
@@ -102,7 +93,7 @@ def test_masses_sum_to_one(levels):
     np.testing.assert_allclose(total, 1, rtol=8 * EPS * (1 + np.log(levels)))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", each((*EIGHT, "softplus_variance", "diffusers_log_variance", "dreamer_std")))
 def test_the_parameterization_scales_the_logistic(name):
     p = jv.PARAMETERIZATIONS[name]
     kind = DiscretizedLogistic(LEVELS, p)

@@ -6,12 +6,12 @@ import numpy as np
 import oracles
 import pytest
 from mpmath import mpf
+from representatives import each
 
 import jaxvae as jv
 from jaxvae.likelihoods import FixedGaussian, LearnedGaussian, OptimalGaussian, PixelGaussian
 
 EPS = float(np.finfo(np.float32).eps)
-NAMES = sorted(jv.PARAMETERIZATIONS)
 
 
 def std_near(p, std=0.1):
@@ -29,7 +29,7 @@ def test_a_fixed_std_is_exact(std):
         assert abs(float(g) - want) <= 4 * EPS * (square + abs(math.log(std)) + 1)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", each())
 def test_every_parameterization_gives_value_and_slopes(name):
     """Learned and per-pixel σ are the same Gaussian; both match the oracle, and their slopes are finite."""
     p = jv.PARAMETERIZATIONS[name]

@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import quick
+from representatives import EIGHT
 from ulp import ulp_error
 
 import jaxvae as jv
@@ -21,7 +22,12 @@ def start(name, std, x=None):
 
 @pytest.mark.parametrize(
     ("name", "std"),
-    [(name, std) for name, p in jv.PARAMETERIZATIONS.items() for std in (0.3, 1.0) if std < p.std_range.high],
+    [
+        pytest.param(name, std, marks=() if name in EIGHT else pytest.mark.slow)
+        for name, p in jv.PARAMETERIZATIONS.items()
+        for std in (0.3, 1.0)
+        if std < p.std_range.high
+    ],
 )
 def test_every_parameterization_starts_as_the_same_function(name, std):
     q, _ = start(name, std)

@@ -5,6 +5,7 @@ import numpy as np
 import oracles
 import pytest
 import quick
+from representatives import each
 from scipy.stats import multivariate_normal
 
 import jaxvae as jv
@@ -46,7 +47,7 @@ def conditional(t, mean, at):
     return np.stack(means, axis=-1), np.array(stds)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", each(NAMES))
 def test_every_parameterization_keeps_the_contract(name):
     p = jv.PARAMETERIZATIONS[name]
     q = jv.CholeskyGaussian(*(np.stack([x, x]) for x in (LOC, RAW)), np.stack([LOWER, 0 * LOWER]), p)

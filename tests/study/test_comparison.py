@@ -118,6 +118,7 @@ def test_a_broken_study_is_refused(tmp_path, text):
         study.compare(GRID, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_study_that_was_killed_ends_with_the_same_table(whole, tmp_path):
     """Two kills; many more are in ``benchmarks.kills``."""
     out = tmp_path / "study"

@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import quick
+from representatives import each
 
 import jaxvae as jv
 from jaxvae.data import binarize, load, observe
@@ -158,7 +159,7 @@ def prepared():
     return experiment, params, start("log_variance", experiment, params)[0]
 
 
-@pytest.mark.parametrize("name", jv.PARAMETERIZATIONS)
+@pytest.mark.parametrize("name", each())
 def test_every_parameterization_starts_alike_with_a_finite_gradient(name, prepared):
     experiment, params, reference = prepared
     metrics, grads = start(name, experiment, params)

@@ -74,7 +74,7 @@ def test_a_run_leaves_its_files(alone):
     assert all(r["skipped"] == 0 and r["beta"] == 1 for r in records)
 
 
-@pytest.mark.parametrize("step", [1, 16, 48])
+@pytest.mark.parametrize("step", [1, pytest.param(16, marks=pytest.mark.slow), 48])
 def test_stopped_and_resumed_as_if_never_stopped(alone, tmp_path, step, monkeypatch):
     monkeypatch.setattr("jaxvae.training.run._SEGMENT", 5)
     out, watcher = tmp_path / "run", Watcher(step)
