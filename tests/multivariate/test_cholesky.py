@@ -120,7 +120,7 @@ def test_a_prior_of_independent_elements_is_one_with_lower_0():
 def test_what_is_computed_of_an_event_is_the_sum_over_it():
     q = jv.CholeskyGaussian(LOC, RAW, LOWER, jv.softplus_std)
     p = jv.CholeskyGaussian(LOC_P, RAW_P, LOWER_P, jv.log_std)
-    for got, each in (
+    for got, elements in (
         (jv.log_prob(q, X), log_probs(q, X)),
         (jv.kl_divergence(q), kls(q)),
         (jv.kl_divergence(q, p), kls(q, p)),
@@ -128,8 +128,8 @@ def test_what_is_computed_of_an_event_is_the_sum_over_it():
         (jv.cross_entropy(q, p), kls(q, p) + jv.entropy(jv.Gaussian(LOC, RAW, jv.softplus_std))),
         (jv.jeffreys(q, p), kls(q, p) + kls(p, q)),
     ):
-        assert got.shape == each.shape[:-1]
-        np.testing.assert_allclose(got, np.float64(each).sum(-1), rtol=1e-6)
+        assert got.shape == elements.shape[:-1]
+        np.testing.assert_allclose(got, np.float64(elements).sum(-1), rtol=1e-6)
 
 
 def test_the_cross_entropy_is_that_of_float64():
