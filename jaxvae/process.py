@@ -40,12 +40,18 @@ def speak_in_lines() -> None:
 
         orbax_logging.set_verbosity(orbax_logging.FATAL)
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
-    sys.unraisablehook = lambda unraisable: None
+    sys.unraisablehook = _show_unraisable
     warnings.filterwarnings("ignore", "Error .* persistent compilation cache")  # which can be done without
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("jaxvae: warning: %(message)s"))
     logger = logging.getLogger("jaxvae")
     logger.handlers, logger.propagate = [handler], False
+
+
+def _show_unraisable(unraisable: "sys.UnraisableHookArgs") -> None:
+    """Shows what Python does, but for a write that is cut short and finds its event loop gone."""
+    if not (isinstance(unraisable.exc_value, RuntimeError) and str(unraisable.exc_value) == "Event loop is closed"):
+        sys.__unraisablehook__(unraisable)
 
 
 def compiled_programs() -> Path:

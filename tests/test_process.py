@@ -46,3 +46,22 @@ def test_programs_are_cached_apart_by_machine(tmp_path):
     unusable = tmp_path / "file"
     unusable.touch()
     told(code, XDG_CACHE_HOME=str(unusable))  # goes on without
+
+
+def test_errors_that_nobody_catches_are_shown_but_those_of_writes_cut_short():
+    code = """
+class Careless:
+    def __init__(self, error):
+        self.error = error
+    def __del__(self):
+        raise self.error
+process.speak_in_lines()
+Careless(RuntimeError("Event loop is closed"))
+Careless(ValueError("Event loop is closed"))
+Careless(RuntimeError("something else"))
+"""
+    run = [sys.executable, "-c", f"from jaxvae import process\n{code}"]
+    said = subprocess.run(run, env=environment(), check=True, capture_output=True, text=True).stderr
+    assert "ValueError: Event loop is closed" in said
+    assert "RuntimeError: something else" in said
+    assert "RuntimeError: Event loop is closed" not in said

@@ -17,16 +17,24 @@ import numpy as np
 import optax
 from jax import Array
 
-from jaxvae.data import Split, observe
-from jaxvae.diagnosis import IDLE
 from jaxvae.ranges import saturation
 from jaxvae.study.results import STD_EDGES
 from jaxvae.training import Experiment, TrainConfig, TrainState, nonfinite, train_step
 from jaxvae.training.batches import resident_batch, shuffle
-from jaxvae.training.scoring import batch_posterior, batch_weights, evidence, samples_at_a_time, score_keys
+from jaxvae.training.scoring import (
+    BATCH,
+    Batch,
+    batch_evidence,
+    batch_posterior,
+    in_batches,
+    is_active,
+    mean_over,
+    samples_at_a_time,
+    scanned,
+    score_keys,
+    seen,
+)
 from jaxvae.training.step import Metrics
-
-_BATCH = 200  # test images at a time, as in ``training.evaluate``
 
 
 class Cell(NamedTuple):
@@ -37,14 +45,10 @@ class Cell(NamedTuple):
 
 
 class Data(NamedTuple):
-    """What all cells see: the training arrays, and the test arrays in batches; of the last, only some images count.
-
-    The test images are N, in batches of B: arrays (⌈N/B⌉, B, ...), ``counts`` (⌈N/B⌉, B).
-    """
+    """What all cells see: the training arrays, and all batches of the test images, (⌈N/B⌉, B, ...)."""
 
     train: Mapping[str, Any]
-    test: Mapping[str, Any]
-    counts: Any
+    test: Batch
 
 
 class Steps(NamedTuple):
@@ -89,17 +93,10 @@ class Scores(NamedTuple):
 
 def make_data(experiment: Experiment) -> Data:
     """The arrays of an experiment's training and test images."""
-
-    def arrays(split: Split) -> dict[str, Any]:
-        return {"image": split.images, **({"label": split.labels} if experiment.model.classes else {})}
-
-    test = experiment.scored["test"]
-    size = min(_BATCH, len(test))
-    starts = np.arange(0, len(test), size)[:, None]
-    rows = starts + np.arange(size)
-    counts = rows < len(test)
-    rows = np.where(counts, rows, starts)
-    return Data(arrays(experiment.dataset.train), {n: x[rows] for n, x in arrays(test).items()}, counts)
+    train, test, labelled = experiment.dataset.train, experiment.scored["test"], experiment.model.classes > 0
+    batches = in_batches(test, labelled, min(BATCH, len(test)))
+    arrays = {"image": train.images, **({"label": train.labels} if labelled else {})}
+    return Data(arrays, jax.tree.map(lambda *parts: np.stack(parts), *batches))
 
 
 def segment_epochs(config: TrainConfig) -> int:
@@ -137,47 +134,37 @@ def advance(
     steps, gradients = jax.tree.map(jnp.ravel, steps), gradients.reshape(-1, experiment.config.latents)
     key = score_keys()[1]
 
-    def elbo(numbered: tuple[Array, Any]) -> Array:
-        number, batch = numbered
-        batch_key = jax.random.fold_in(key, number)
-        found = batch_posterior(experiment.model, experiment.levels, state.evaluated, batch, batch_key, None)
+    def elbo(batch: Batch) -> Array:
+        found = batch_posterior(experiment.model, experiment.levels, state.evaluated, batch, key)
         return found.log_likelihood - jnp.sum(found.kl, axis=-1)
 
-    elbos = jax.lax.map(elbo, (jnp.arange(len(data.counts)), data.test))
+    elbos = jax.lax.map(elbo, data.test)
     made = (steps.cause == 0)[:, None]
     mean, std = jnp.mean(gradients, axis=0, where=made), jnp.std(gradients, axis=0, ddof=1, where=made)
-    return state, Segment(steps, _mean(elbos, data.counts), mean, std)
+    return state, Segment(steps, mean_over(elbos, data.test.counts), mean, std)
 
 
 def score(experiment: Experiment, data: Data, state: TrainState) -> Scores:
     """What is measured of a trained cell."""
     model, levels, params = experiment.model, experiment.levels, state.evaluated
     keys, samples = score_keys()[1:], experiment.config.samples
-    chunk = samples_at_a_time(model, experiment.scored["test"], samples, _BATCH)
+    chunk = samples_at_a_time(model, experiment.scored["test"], samples)
 
-    def one(numbered: tuple[Array, Any]) -> tuple:
-        number, batch = numbered
-        found = batch_posterior(model, levels, params, batch, jax.random.fold_in(keys[0], number), None)
-        key = jax.random.fold_in(keys[1], number)
+    def one(batch: Batch) -> tuple:
+        found = batch_posterior(model, levels, params, batch, keys[0])
+        evidence = batch_evidence(model, levels, params, batch, keys[1], None, samples, chunk, scanned)
+        ends = saturation(model.apply(params, seen(batch.images, levels), batch.labels, method="at_means").posterior)
+        return found, evidence, jnp.stack(ends)  # stacked: (3, B, L)
 
-        def more(logs: tuple[Array, Array], drawn: Array) -> tuple[tuple[Array, Array], None]:
-            return batch_weights(model, levels, chunk, params, batch, key, None, samples, drawn, logs), None
-
-        nothing = jnp.full(found.log_likelihood.shape, -jnp.inf)
-        logs, _ = jax.lax.scan(more, (nothing, nothing), jnp.arange(0, samples, chunk))
-        x = observe(key, batch["image"], levels, dynamic=False)
-        ends = saturation(model.apply(params, x, batch.get("label"), method="at_means").posterior)
-        return found, evidence(logs, jnp.asarray(samples)), jnp.stack(ends)  # stacked: (3, B, L)
-
-    found, (log_evidence, error), ends = jax.lax.map(one, (jnp.arange(len(data.counts)), data.test))
-    counts = data.counts[..., None]
+    found, (log_evidence, error), ends = jax.lax.map(one, data.test)
+    counts = data.test.counts[..., None]
     variance = jnp.var(found.mean, axis=(0, 1), where=counts)
     return Scores(
-        _mean(found.log_likelihood, data.counts),
-        _mean(jnp.sum(found.kl, axis=-1), data.counts),
+        mean_over(found.log_likelihood, data.test.counts),
+        mean_over(jnp.sum(found.kl, axis=-1), data.test.counts),
         log_evidence,
         error,
-        jnp.sum(variance > IDLE),
+        jnp.sum(is_active(variance)),
         _histogram(jnp.log10(found.std), counts),
         jnp.sum(ends & counts[:, None], axis=(0, 2, 3)) / (jnp.sum(counts) * found.mean.shape[-1]),
     )
@@ -201,7 +188,3 @@ def _measure(grads: Any) -> Metrics:
     head = grads["params"]["head"]
     network = {name: grad for name, grad in grads["params"].items() if name != "head"}
     return {"head": optax.tree.norm(head), "network": optax.tree.norm(network), "raw": head["raw"]["bias"]}
-
-
-def _mean(x: Array, counts: Array) -> Array:
-    return jnp.sum(jnp.where(counts, x, 0)) / jnp.sum(counts)

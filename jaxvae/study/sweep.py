@@ -62,7 +62,7 @@ class Sweep:
         self._places = mesh.size * self._width * -(-share // self._width)
         self._programs: tuple[Any, Any, Any] | None = None
         data = make_data(experiment)
-        self.counts = data.counts
+        self.counts = data.test.counts
         self._data = self._everywhere(data)
 
     @property

@@ -1,12 +1,15 @@
-"""Evaluation over a whole split: exact, as the last batch is padded and what was padded is cut off again.
+"""Evaluation over a whole split: exact, as the last batch is padded, and what was padded doesn't count.
+
+Split into batches, a run and a cell of a study are scored by the same functions of one batch and one key, which are
+pure (``batch_posterior``, ``batch_evidence``): a run calls them batch by batch, a study inside its cells' program.
 
 Shapes: N images, B in a batch, L latents, K importance samples. Everything is in nats per image.
 """
 
 import functools
 import math
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import chex
 import jax
@@ -15,6 +18,7 @@ import numpy as np
 from jax import Array
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
+from jax.typing import ArrayLike
 
 from jaxvae.data import Split, observe
 from jaxvae.diagnosis import IDLE
@@ -23,6 +27,9 @@ from jaxvae.models import LatentModel
 from jaxvae.special import expm1
 from jaxvae.training.bounds import log_weights
 from jaxvae.training.devices import put, shared_out
+
+BATCH = 200
+"""Images at a time, over all devices; the noise depends on it."""
 
 _CHUNK = 2**21  # decoder outputs in flight at a time: 8 MiB in float32, and a few times that inside
 
@@ -38,7 +45,8 @@ class Posterior(NamedTuple):
     @property
     def active(self) -> np.ndarray:
         """Which latents are active, (L,)."""
-        return np.var(self.mean, axis=0, dtype=np.float64) > IDLE
+        active: np.ndarray = is_active(np.var(self.mean, axis=0, dtype=np.float64))
+        return active
 
     @property
     def order(self) -> np.ndarray:
@@ -86,31 +94,65 @@ class Task(NamedTuple):
     raw: Array | None = None
 
 
+class Batch(NamedTuple):
+    """Some images of a split, or with a leading axis all of them, batch by batch: on the host or in a program.
+
+    Attributes:
+        number: its place in the split, from 0; the noise depends on it.
+        images: as stored, (B, H, W, C).
+        labels: (B,), where the model is conditional.
+        counts: which of the images count, (B,); the others fill the last batch up.
+    """
+
+    number: Any
+    images: Any
+    labels: Any
+    counts: Any
+
+
 def score_keys() -> Array:
     """The keys of every evaluation: of a fit to the training data, of the terms, of the importance samples."""
     return jax.random.split(jax.random.key(0), 3)
 
 
-def posterior(task: Task, key: Array, batch_size: int = 200) -> Posterior:
+def in_batches(split: Split, labelled: bool, size: int = BATCH, share: slice = slice(None)) -> Iterator[Batch]:
+    """The split in order, in batches of one size; the last is filled up with its own first image.
+
+    Args:
+        split: what is shared out.
+        labelled: whether labels are wanted.
+        size: B.
+        share: the part of each batch that is read.
+    """
+    for number, start in enumerate(range(0, len(split), size)):
+        rows = np.arange(start, start + size)[share]
+        counts = rows < len(split)
+        rows = np.where(counts, rows, start)
+        assert split.labels is not None or not labelled
+        yield Batch(number, split.images[rows], split.labels[rows] if labelled else None, counts)
+
+
+def posterior(task: Task, key: Array, batch_size: int = BATCH) -> Posterior:
     """q(z|x), its KL, and log p(x|z) under one sample of it, for every image of the split."""
-    parts = [
-        batch_posterior(task.model, task.levels, task.params, batch, jax.random.fold_in(key, i), task.raw)
-        for i, batch in enumerate(_batches(task, batch_size))
-    ]
-    return Posterior(*_joined(parts, len(task.split)))
+    return Posterior(
+        *_joined(task, batch_size, lambda b: batch_posterior(task.model, task.levels, task.params, b, key, task.raw))
+    )
 
 
-def gaussians(task: Task, key: Array, batch_size: int = 200) -> tuple[Gaussian, np.ndarray]:
+def gaussians(task: Task, key: Array, batch_size: int = BATCH) -> tuple[Gaussian, np.ndarray]:
     """What each latent of each image is drawn from, with raw as it is, and its KL; both (N, L)."""
-    parts = [
-        _batch_gaussians(task.model, task.levels, task.params, batch, jax.random.fold_in(key, i))
-        for i, batch in enumerate(_batches(task, batch_size))
-    ]
-    loc, raw, kl = _joined([(q.loc, q.raw, kl) for q, kl in parts], len(task.split))
-    return Gaussian(jnp.asarray(loc), jnp.asarray(raw), parts[0][0].parameterization), kl
+    parts = []
+
+    def numbers(batch: Batch) -> tuple[Array, Array, Array]:
+        q, kl = _batch_gaussians(task.model, task.levels, task.params, batch, key)
+        parts.append(q.parameterization)
+        return q.loc, q.raw, kl
+
+    loc, raw, kl = _joined(task, batch_size, numbers)
+    return Gaussian(jnp.asarray(loc), jnp.asarray(raw), parts[0]), kl
 
 
-def log_evidence(task: Task, key: Array, samples: int, batch_size: int = 200) -> LogEvidence:
+def log_evidence(task: Task, key: Array, samples: int, batch_size: int = BATCH) -> LogEvidence:
     """log p(x) ≥ E log 1/K Σ p(x, z_k)/q(z_k|x), z_k ~ q(z|x), for every image (Burda et al. 2016, eq. 8).
 
     The K samples are drawn a chunk at a time, so that memory is bounded for any K.
@@ -125,90 +167,123 @@ def log_evidence(task: Task, key: Array, samples: int, batch_size: int = 200) ->
         The estimates, and by the delta method their standard errors, NaN for K = 1.
     """
     chunk = samples_at_a_time(task.model, task.split, samples, batch_size)
-    parts = []
-    for i, batch in enumerate(_batches(task, batch_size)):
-        batch_key = jax.random.fold_in(key, i)
-        logs = None
-        for drawn in range(0, samples, chunk):
-            logs = batch_weights(
-                task.model, task.levels, chunk, task.params, batch, batch_key, task.raw, samples, drawn, logs
-            )
-            jax.block_until_ready(logs)  # on CPUs, overlapping calls slow each other down
-        parts.append(evidence(logs, samples))
-    return LogEvidence(*_joined(parts, len(task.split)))
+
+    def estimate(batch: Batch) -> tuple[Array, Array]:
+        return batch_evidence(task.model, task.levels, task.params, batch, key, task.raw, samples, chunk, one_by_one)
+
+    return LogEvidence(*_joined(task, batch_size, estimate))
 
 
-def samples_at_a_time(model: LatentModel, split: Split, samples: int, batch_size: int) -> int:
-    """Of the importance samples of a batch, so that memory is bounded."""
+def samples_at_a_time(model: LatentModel, split: Split, samples: int, batch_size: int = BATCH) -> int:
+    """How many of the importance samples of a batch, so that memory is bounded."""
     height, width, channels = split.images.shape[1:]
     outputs = height * width * model.likelihood.output_channels(channels)
     return max(1, min(samples, _CHUNK // (batch_size * outputs)))
 
 
-def mean_squared_error(task: Task, key: Array, batch_size: int = 200) -> float:
+def mean_squared_error(task: Task, key: Array, batch_size: int = BATCH) -> float:
     """The mean over images and pixels of (x - E[x|z])², z ~ q(z|x)."""
-    parts = [
-        (_squared_error(task.model, task.levels, task.params, batch, jax.random.fold_in(key, i)),)
-        for i, batch in enumerate(_batches(task, batch_size))
-    ]
-    return float(np.mean(_joined(parts, len(task.split))[0], dtype=np.float64))
+    (errors,) = _joined(
+        task, batch_size, lambda batch: (_squared_error(task.model, task.levels, task.params, batch, key),)
+    )
+    return float(np.mean(errors, dtype=np.float64))
 
 
-def _batches(task: Task, batch_size: int) -> Iterator[dict[str, Array]]:
-    """The split in order, in batches of one size; the last is filled up with its own first image."""
+def _joined(task: Task, batch_size: int, one: Callable[[Batch], Sequence[Array]]) -> list[np.ndarray]:
+    """What a function makes of each batch, one behind the other, on every host, without what was padded."""
     devices = task.mesh.size
     size = devices * max(1, min(batch_size, len(task.split)) // devices)
     share = size // jax.process_count()
     mine = slice(jax.process_index() * share, (jax.process_index() + 1) * share)
-    for start in range(0, len(task.split), size):
-        rows = np.arange(start, start + size)
-        rows = np.where(rows < len(task.split), rows, start)[mine]
-        batch = {"image": task.split.images[rows]}
-        if task.model.classes:
-            assert task.split.labels is not None
-            batch["label"] = task.split.labels[rows]
-        yield put(shared_out(task.mesh), batch)
+    parts = []
+    for batch in in_batches(task.split, task.model.classes > 0, size, mine):
+        found = one(Batch(batch.number, *put(shared_out(task.mesh), batch[1:])))
+        parts.append(multihost_utils.process_allgather(tuple(found), tiled=True))
+    return [np.concatenate(column)[: len(task.split)] for column in zip(*parts, strict=True)]
 
 
-def _joined(parts: list, count: int) -> list[np.ndarray]:
-    """The batches' results one behind the other, on every host, without what was padded."""
-    gathered = [multihost_utils.process_allgather(part, tiled=True) for part in parts]
-    return [np.concatenate(column)[:count] for column in zip(*gathered, strict=True)]
+def seen(images: Array, levels: int | None) -> Array:
+    """What a model sees of images that are scored: nothing is drawn."""
+    return observe(jax.random.key(0), images, levels, dynamic=False)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def batch_posterior(
-    model: LatentModel,
-    levels: int | None,
-    params: chex.ArrayTree,
-    batch: dict[str, Array],
-    key: Array,
-    raw: Array | None,
+    model: LatentModel, levels: int | None, params: chex.ArrayTree, batch: Batch, key: Array, raw: Array | None = None
 ) -> Posterior:
-    """``posterior`` of one batch, on the device; also for use in other programs, as are the next two."""
-    x = observe(key, batch["image"], levels, dynamic=False)
-    log_likelihood, kl, q = model.apply(params, x, key, batch.get("label"), raw)
+    """``posterior`` of one batch, on the device."""
+    key = jax.random.fold_in(key, batch.number)
+    log_likelihood, kl, q = model.apply(params, seen(batch.images, levels), key, batch.labels, raw)
     return Posterior(log_likelihood, kl, q.mean, q.std)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _batch_gaussians(
-    model: LatentModel, levels: int | None, params: chex.ArrayTree, batch: dict[str, Array], key: Array
+    model: LatentModel, levels: int | None, params: chex.ArrayTree, batch: Batch, key: Array
 ) -> tuple[Gaussian, Array]:
-    x = observe(key, batch["image"], levels, dynamic=False)
-    terms = model.apply(params, x, key, batch.get("label"))
+    key = jax.random.fold_in(key, batch.number)
+    terms = model.apply(params, seen(batch.images, levels), key, batch.labels)
     return terms.posterior, terms.kl
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _squared_error(
-    model: LatentModel, levels: int | None, params: chex.ArrayTree, batch: dict[str, Array], key: Array
-) -> Array:
-    x = observe(key, batch["image"], levels, dynamic=False)
-    label = batch.get("label")
-    noise = jax.random.normal(key, (1, len(x), model.latents))
-    z = model.apply(params, x, noise, label, method="draw").latents[0]
-    return jnp.mean(jnp.square(x - model.apply(params, z, label, method="mean")), axis=(1, 2, 3))
+def _squared_error(model: LatentModel, levels: int | None, params: chex.ArrayTree, batch: Batch, key: Array) -> Array:
+    x = seen(batch.images, levels)
+    noise = jax.random.normal(jax.random.fold_in(key, batch.number), (1, len(x), model.latents))
+    z = model.apply(params, x, noise, batch.labels, method="draw").latents[0]
+    return jnp.mean(jnp.square(x - model.apply(params, z, batch.labels, method="mean")), axis=(1, 2, 3))
+
+
+Logs = tuple[Array, Array]
+"""log Σ w and log Σ w² of the importance samples so far, (B,) each."""
+
+Loop = Callable[[Callable[[Logs, Any], Logs], range, Logs], Logs]
+"""As ``functools.reduce``: what a function makes of a start and each number in turn."""
+
+
+def one_by_one(function: Callable[[Logs, Any], Logs], numbers: range, start: Logs) -> Logs:
+    """A loop of the host, outside of programs; on CPUs, calls that overlap slow each other down."""
+    for number in numbers:
+        start = jax.block_until_ready(function(start, number))
+    return start
+
+
+def scanned(function: Callable[[Logs, Any], Logs], numbers: range, start: Logs) -> Logs:
+    """The same inside a program."""
+    return jax.lax.scan(lambda logs, number: (function(logs, number), None), start, jnp.asarray(numbers))[0]
+
+
+def batch_evidence(
+    model: LatentModel,
+    levels: int | None,
+    params: chex.ArrayTree,
+    batch: Batch,
+    key: Array,
+    raw: Array | None,
+    samples: int,
+    chunk: int,
+    loop: Loop,
+) -> tuple[Array, Array]:
+    """``log_evidence`` of one batch, on the device.
+
+    Args:
+        model: of the images.
+        levels: the grey levels that it sees.
+        params: its parameters.
+        batch: the images.
+        key: a PRNG key.
+        raw: the likelihood's scalar, or None.
+        samples: K.
+        chunk: how many are drawn at a time, from ``samples_at_a_time``.
+        loop: over the chunks: ``one_by_one`` or ``scanned``.
+    """
+    key = jax.random.fold_in(key, batch.number)
+
+    def more(logs: Logs, drawn: Any) -> Logs:
+        return batch_weights(model, levels, chunk, params, batch, key, raw, samples, drawn, logs)
+
+    nothing = jnp.full(len(batch.images), -jnp.inf, jnp.float32)
+    return _evidence(loop(more, range(0, samples, chunk), (nothing, nothing)), samples)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
@@ -217,27 +292,36 @@ def batch_weights(
     levels: int | None,
     chunk: int,
     params: chex.ArrayTree,
-    batch: dict[str, Array],
+    batch: Batch,
     key: Array,
     raw: Array | None,
-    samples: Array,
-    drawn: Array,
-    logs: tuple[Array, Array] | None,
-) -> tuple[Array, Array]:
-    """log Σ w and log Σ w² (B,) after up to ``chunk`` more samples."""
-    x = observe(key, batch["image"], levels, dynamic=False)
-    label = batch.get("label")
+    samples: ArrayLike,
+    drawn: ArrayLike,
+    logs: Logs,
+) -> Logs:
+    """The logs after up to ``chunk`` more samples."""
+    x = seen(batch.images, levels)
     noise = jax.random.normal(jax.random.fold_in(key, drawn), (chunk, len(x), model.latents))
-    log_w = log_weights(model, params, x, noise, label, raw).log_weights
+    log_w = log_weights(model, params, x, noise, batch.labels, raw).log_weights
     log_w = jnp.where(drawn + jnp.arange(chunk)[:, None] < samples, log_w, -jnp.inf)
     new = jax.nn.logsumexp(log_w, axis=0), jax.nn.logsumexp(2 * log_w, axis=0)
-    return new if logs is None else (jnp.logaddexp(logs[0], new[0]), jnp.logaddexp(logs[1], new[1]))
+    return jnp.logaddexp(logs[0], new[0]), jnp.logaddexp(logs[1], new[1])
 
 
 @jax.jit
-def evidence(logs: tuple[Array, Array], samples: Array) -> tuple[Array, Array]:
+def _evidence(logs: Logs, samples: ArrayLike) -> tuple[Array, Array]:
     """The estimate and its standard error."""
-    log_count = jnp.log(samples.astype(jnp.float32))
+    log_count = jnp.log(jnp.asarray(samples, jnp.float32))
     # The relative variance of the mean weight, (K Σ w² / (Σ w)² - 1) / (K - 1).
     variance = expm1(logs[1] - 2 * logs[0] + log_count) / (samples - 1)
     return logs[0] - log_count, jnp.sqrt(jnp.maximum(variance, 0))
+
+
+def is_active(variance: Any) -> Any:
+    """Whether a latent is active, given the variance of its posterior mean over the data."""
+    return variance > IDLE
+
+
+def mean_over(x: Array, counts: Array) -> Array:
+    """The mean over the images that count, inside a program; both (⌈N/B⌉, B)."""
+    return jnp.sum(jnp.where(counts, x, 0)) / jnp.sum(counts)

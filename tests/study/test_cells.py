@@ -20,11 +20,12 @@ def experiment():
 
 def test_test_images_are_padded_to_whole_batches(experiment):
     data = make_data(experiment)
-    assert data.counts.shape == (2, 200)
-    assert data.counts.sum() == 300
+    counts = data.test.counts
+    assert counts.shape == (2, 200)
+    assert counts.sum() == 300
     test = experiment.scored["test"]
-    np.testing.assert_array_equal(data.test["image"][data.counts], test.images)
-    np.testing.assert_array_equal(data.test["label"][data.counts], test.labels)
+    np.testing.assert_array_equal(data.test.images[counts], test.images)
+    np.testing.assert_array_equal(data.test.labels[counts], test.labels)
     np.testing.assert_array_equal(data.train["label"], experiment.dataset.train.labels)
 
 

@@ -171,8 +171,8 @@ def test_the_decoder_outputs_in_flight_are_bounded(likelihood, samples, monkeypa
     seen = []
 
     def weigh(model, levels, chunk, params, batch, key, raw, samples, drawn, logs):
-        seen.append((drawn, chunk * len(batch["image"]) * model.likelihood.output_channels(3) * 64))
-        return np.zeros(10), np.zeros(10)
+        seen.append((drawn, chunk * len(batch.images) * model.likelihood.output_channels(3) * 64))
+        return np.zeros(10, np.float32), np.zeros(10, np.float32)
 
     monkeypatch.setattr(scoring, "batch_weights", weigh)
     task = linear.task(Split(np.zeros((10, 8, 8, 3), np.uint8), None))
