@@ -14,6 +14,7 @@ FLOORS = {
     "arguments": 0,
     "files": 0,
     "special": 0,
+    "texts": 0,
     "transforms": 1,
     "chains": 1,
     "parameterizations": 2,

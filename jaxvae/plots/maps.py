@@ -14,6 +14,7 @@ from matplotlib.patches import Patch, Rectangle
 from jaxvae.arguments import require
 from jaxvae.plots.study import SIZE, WIDTH, embolden
 from jaxvae.plots.style import COLOURS, GREY, quiet, roomy
+from jaxvae.texts import percent
 
 _NOTHING = "#F4F4F4"
 
@@ -139,15 +140,6 @@ def _draw_shares(panel: Axes, skipped: Skipped) -> None:
         panel.add_patch(Rectangle((c - 0.46, r - 0.43), 0.92, 0.86, facecolor=colours(depth), **edge))
         text = f"{percent(share)} {skipped.letters[r][c]}".strip()
         panel.text(c, r, text, ha="center", va="center", color="white" if depth > 0.7 else "black" if share else GREY)
-
-
-def percent(share: float) -> str:
-    """A share in percent, with the digits that it takes to tell it from 0.
-
-    >>> [percent(x) for x in (0, 0.0004, 0.123, 1)]
-    ['0', '0.04', '12', '100']
-    """
-    return f"{100 * share:.0f}" if share >= 0.0995 or share == 0 else f"{100 * share:.1g}"
 
 
 def _frame(panel: Axes, rows: Sequence[str], columns: Sequence[str]) -> None:
