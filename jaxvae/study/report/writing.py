@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxvae.files import write_atomically
+from jaxvae.plots.style import NARROW_DPI
 from jaxvae.study.report.answers import verdict
 from jaxvae.study.report.figures import DRAWN, drawings
 from jaxvae.study.report.pages import Page, Picture, Section, as_html, as_markdown
@@ -14,8 +15,6 @@ from jaxvae.study.statistics import LEVEL, NEAR, Outcome, analyze
 from jaxvae.study.table import BEHIND, make_table, target_elbo
 from jaxvae.texts import assignments, counted, minus, percentage
 from jaxvae.training import TrainConfig
-
-_DPI = 200  # of figures that are 7.2 inches wide: sharp at twice 720 pixels
 
 _SECTIONS = {
     "transforms": (
@@ -102,7 +101,7 @@ def _pictures(outcomes: Sequence[Outcome]) -> dict[str, list[Picture]]:
     for kind, setting, figure in drawings(outcomes):
         some = found.setdefault(kind, [])
         buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=_DPI)
+        figure.savefig(buffer, format="png", dpi=NARROW_DPI)
         text = f"{_SECTIONS[kind][0]}{f': {setting}' if setting else ''}"
         some.append(Picture(f"{kind}{f'_{len(some) + 1}' * bool(some)}.png", text, setting, buffer.getvalue()))
     return found
