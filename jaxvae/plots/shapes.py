@@ -44,7 +44,8 @@ def explain(parameterizations: Mapping[str, Parameterization] | Sequence[Paramet
 
     (a) σ; (b) the gain d log σ / d r; (c) the derivative of KL(N(0, σ²) ‖ N(0, 1)) in nats; (d) the r for which
     that KL and its derivative come out right in float32 (to a relative ``ranges.TOLERANCE`` of float64), and those for
-    which σ is a normal number in bfloat16 and in float16. More than there are colours are drawn as one row of panels per family.
+    which σ is a normal number in bfloat16 and in float16. More than there are colours are drawn as one row of panels
+    per family.
 
     Args:
         parameterizations: by name, or a sequence whose members go by their own name or formula.
