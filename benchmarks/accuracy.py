@@ -36,6 +36,7 @@ from benchmarks.harness import Report, Table
 from benchmarks.libraries import Library, jax_libraries, torch_libraries
 from benchmarks.oracle import QUANTITIES, REGIONS, Points, points, response
 from benchmarks.peers import PEERS
+from jaxvae.texts import short_exponent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -215,7 +216,7 @@ def error_text(x: float | None) -> str:
     """An error in one digit."""
     if x is None:
         return "NaN/inf"
-    return "≥ 1" if x >= 0.95 else f"{x:.0e}".replace("e-0", "e-") if x else "0"
+    return "≥ 1" if x >= 0.95 else short_exponent(f"{x:.0e}") if x else "0"
 
 
 def pair(row: dict[str, Any], outputs: Sequence[str], regions: Sequence[int]) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 import jaxvae as jv
 from jaxvae.ranges import NORMAL, TOLERANCE, exactness, kl_and_slope, runs
-from jaxvae.transforms import number
+from jaxvae.texts import number
 
 HEADER = f"""# Where each parameterization is exact
 

@@ -116,7 +116,7 @@ def compare(rows: Sequence[dict[str, Any]], seeds: int) -> str:
 
 def draw(rows: Sequence[dict[str, Any]], seeds: int, out: Path) -> None:
     """Saves the map as a picture."""
-    from jaxvae.plots.failures import Failures, failure_map
+    from benchmarks.failures import Failures, failure_map
 
     names = list(dict.fromkeys(row["form"] for row in rows))
 

@@ -15,7 +15,8 @@ from jax import Array
 
 from jaxvae import special
 from jaxvae.arguments import make_floats, require
-from jaxvae.transforms import Abs, Interval, Square, Transform, number, scaled
+from jaxvae.texts import number, scaled
+from jaxvae.transforms import Abs, Interval, Square, Transform
 
 
 class Clip:

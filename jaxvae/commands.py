@@ -74,7 +74,7 @@ def train(args: argparse.Namespace) -> int:
         import jax
 
         from jaxvae import data, training
-        from jaxvae.progress import Progress
+        from jaxvae.progress import RunProgress
         from jaxvae.training.oracle import gap
 
         config, out = _configuration(args)
@@ -84,7 +84,7 @@ def train(args: argparse.Namespace) -> int:
         if first:
             begun = " holds no run yet: begun" if args.resume and not (out / training.CONFIG).exists() else ""
             print(f"{data.describe(experiment.dataset)}\n{out}{begun}", flush=True)
-            watch = {"watch": lambda step: Progress(config.epochs, experiment.steps_per_epoch, step)}
+            watch = {"watch": lambda step: RunProgress(config.epochs, experiment.steps_per_epoch, step)}
         complete = training.train(
             experiment, out, resume=args.resume, tensorboard=args.tensorboard, stop=lambda: bool(stopped), **watch
         )
@@ -113,7 +113,7 @@ def compare(args: argparse.Namespace) -> int:
         process.use_compilation_cache()
         from jaxvae import study
         from jaxvae.arguments import require
-        from jaxvae.progress import ShareProgress
+        from jaxvae.progress import StudyProgress
 
         grid = None
         if args.merge:
@@ -126,7 +126,7 @@ def compare(args: argparse.Namespace) -> int:
             grid = study.read_grid(args.out) if resumed else asked
             out = args.out or _unused(Path("runs") / f"compare-{Path(str(asked.get('dataset', ('digits',))[0])).stem}")
             if grid is not None:
-                with ShareProgress() as progress:
+                with StudyProgress() as progress:
 
                     def watch(name: str, share: float) -> None:
                         if share == 0:
@@ -151,7 +151,7 @@ def reproduce(args: argparse.Namespace) -> int:
     with process.signals() as stopped:
         process.use_compilation_cache()
         from jaxvae.arguments import require
-        from jaxvae.progress import Progress
+        from jaxvae.progress import RunProgress
         from jaxvae.study import presets, reproduction
 
         if args.stages is None:
@@ -165,9 +165,9 @@ def reproduce(args: argparse.Namespace) -> int:
         todo = reproduction.jobs(preset, args.rows, args.parameterization, fields)
         out = args.out or Path("runs") / args.name
 
-        def watch(name: str, experiment: "Experiment", step: int) -> Progress:
+        def watch(name: str, experiment: "Experiment", step: int) -> RunProgress:
             print(out / name, flush=True)
-            return Progress(experiment.config.epochs, experiment.steps_per_epoch, step)
+            return RunProgress(experiment.config.epochs, experiment.steps_per_epoch, step)
 
         done = 0
         for line in reproduction.reproduce(preset, todo, out, watch=watch, stop=lambda: bool(stopped)):

@@ -10,7 +10,6 @@ Transforms are frozen dataclasses: hashable, comparable, and static under ``jit`
 
 import dataclasses
 import functools
-import itertools
 import math
 from collections.abc import Callable
 from typing import NamedTuple
@@ -22,6 +21,7 @@ from jax import Array
 
 from jaxvae import special
 from jaxvae.arguments import make_floats, require
+from jaxvae.texts import call, number, scaled
 
 _GAUSS_LEGENDRE = np.polynomial.legendre.leggauss(4)
 """Nodes in (-1, 1) and weights."""
@@ -42,25 +42,6 @@ class Interval(NamedTuple):
     def map(self, increasing: Callable[[float], float]) -> "Interval":
         """The image under an increasing function."""
         return Interval(increasing(self.low), increasing(self.high), self.closed)
-
-
-def number(x: float) -> str:
-    """A short text for a constant in a formula."""
-    if math.isinf(x):
-        return "∞" if x > 0 else "-∞"
-    return "ln 2" if x == math.log(2) else f"{x:.4g}"
-
-
-def scaled(factor: float, text: str) -> str:
-    """The text of a product, without a factor of one."""
-    return text if factor == 1 else f"{number(factor)}·{text}"
-
-
-def call(function: str, argument: str) -> str:
-    """The text of a function call, without brackets about the whole argument."""
-    depths = itertools.accumulate({"(": 1, ")": -1}.get(c, 0) for c in argument)
-    enclosed = argument.startswith("(") and list(depths).index(0) == len(argument) - 1
-    return f"{function}({argument[1:-1] if enclosed else argument})"
 
 
 class Transform:

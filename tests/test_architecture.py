@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,41 +10,26 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "jaxvae"
-FLOORS = {
-    "_version": 0,
-    "arguments": 0,
-    "extras": 0,
-    "files": 0,
-    "special": 0,
-    "transforms": 1,
-    "chains": 1,
-    "parameterizations": 2,
-    "gaussian": 2,
-    "multivariate": 2,
-    "likelihoods": 2,
-    "natural": 2,
-    "contract": 2,
-    "interop": 2,
-    "ranges": 3,
-    "data": 3,
-    "diagnosis": 3,
-    "models": 3,
-    "objectives": 3,
-    "training": 4,
-    "plots": 5,
-    "study": 5,
-    "progress": 5,
-    "process": 6,
-    "commands": 6,
-    "cli": 6,
-    "__main__": 6,
-    "__init__": 7,
-}
+CONTRIBUTING = PACKAGE.parent / "CONTRIBUTING.md"
+
+
+def floors(page: str) -> dict[str, int]:
+    """The floor of each room, from the table: a row per floor, its rooms in the second column."""
+    rows = re.findall(r"^\| (\d) \|(.*?)\|", page, re.MULTILINE)
+    return {name: int(floor) for floor, cell in rows for name in re.findall(r"`(\w+)`", cell)}
+
+
+FLOORS = floors(CONTRIBUTING.read_text())
+COMMANDS = {"train", "compare", "evaluate", "sample", "explain", "diagnose", "reproduce"}
+"""Functions of ``commands`` that are named for the function they run."""
+PRESETS = {"dreg"}
+"""Presets that are named for what they train with."""
 CORE = (
     "_version",
     "arguments",
     "extras",
     "files",
+    "texts",
     "special",
     "transforms",
     "chains",
@@ -75,6 +61,7 @@ HEAVY = (
     "tensorflow_probability",
 )
 MODULES = sorted(PACKAGE.rglob("*.py"))
+FOLDERS = sorted(module.parent for module in MODULES if module.name == "__init__.py")
 
 
 def room(module: Path) -> str:
@@ -121,6 +108,44 @@ def test_the_core_needs_jax_and_numpy_alone(module):
             assert not rest or rest[0] in CORE, f"{room(module)} imports {name} from the workshop"
         else:
             assert package in ("jax", "numpy") or package in sys.stdlib_module_names, f"{module} imports {name}"
+
+
+def defined(module: Path) -> set[str]:
+    """The public functions and classes at a file's top level."""
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    found = (node.name for node in ast.parse(module.read_text()).body if isinstance(node, kinds))
+    return {name for name in found if not name.startswith("_")}
+
+
+def exported(folder: Path) -> set[str]:
+    """What a folder's ``__init__`` imports from a module, with no module among it."""
+    nodes = [x for x in ast.parse((folder / "__init__.py").read_text()).body if isinstance(x, ast.ImportFrom)]
+    names = ((PACKAGE.parent / node.module.replace(".", "/"), alias) for node in nodes for alias in node.names)
+    return {
+        alias.asname or alias.name
+        for where, alias in names
+        if not (where / alias.name).is_dir() and not (where / f"{alias.name}.py").exists()
+    }
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda f: str(f.relative_to(PACKAGE)))
+def test_nothing_is_named_like_a_module_beside_it(folder):
+    """Else ``from folder import name`` would give the one or the other, by what was imported before."""
+    beside = [module for module in MODULES if module.parent == folder]
+    modules = {module.stem for module in beside} | {inner.name for inner in FOLDERS if inner.parent == folder}
+    names = exported(folder).union(*map(defined, beside))
+    assert not names & modules
+
+
+def test_a_name_is_defined_once():
+    places: dict[str, set[str]] = {}
+    for module in MODULES:
+        for name in defined(module):
+            places.setdefault(name, set()).add(".".join(module.relative_to(PACKAGE).with_suffix("").parts))
+    for names, place in ((COMMANDS, "commands"), (PRESETS, "study.presets")):
+        for name in names:
+            places[name].remove(place)
+    assert {name: sorted(found) for name, found in places.items() if len(found) > 1} == {}
 
 
 def test_every_module_has_a_floor():

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from jaxvae import progress as module
-from jaxvae.progress import Progress
+from jaxvae.progress import RunProgress, StudyProgress
 
 RECORD = {
     "elbo": -23.414,
@@ -66,7 +66,7 @@ def last_frame(console: Console) -> tuple[str, str]:
 
 def test_a_line_per_epoch(clock: Clock) -> None:
     console = pipe()
-    with Progress(200, 10, console=console) as progress:
+    with RunProgress(200, 10, console=console) as progress:
         for epoch in (1, 2):
             clock.now += 60
             progress.update(10 * epoch, {"elbo": -99.0})
@@ -81,7 +81,7 @@ def test_a_line_per_epoch(clock: Clock) -> None:
 
 def test_at_most_a_line_per_second_and_always_the_last(clock: Clock) -> None:
     console = pipe()
-    with Progress(100, 10, console=console) as progress:
+    with RunProgress(100, 10, console=console) as progress:
         for epoch in range(1, 101):
             progress.epoch({"epoch": epoch})
             clock.now += 0.03125
@@ -92,7 +92,7 @@ def test_at_most_a_line_per_second_and_always_the_last(clock: Clock) -> None:
 def test_lines_are_plain_ascii_even_if_colours_are_forced(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     console = Console(file=StringIO(), force_interactive=False)
-    with Progress(2, 10, console=console) as progress:
+    with RunProgress(2, 10, console=console) as progress:
         progress.epoch({"epoch": 1, **RECORD})
         progress.message("saved [bold]best[/bold]")
     assert written(console).isascii()
@@ -101,7 +101,7 @@ def test_lines_are_plain_ascii_even_if_colours_are_forced(clock: Clock, monkeypa
 
 def test_messages_stand_between_their_epochs(clock: Clock) -> None:
     console = pipe()
-    with Progress(9, 10, console=console) as progress:
+    with RunProgress(9, 10, console=console) as progress:
         for epoch in (1, 2):
             progress.epoch({"epoch": epoch})
         progress.message("saved [best] to " + 50 * "x")
@@ -112,7 +112,7 @@ def test_messages_stand_between_their_epochs(clock: Clock) -> None:
 @pytest.mark.parametrize("width", [60, 80, 160])
 def test_the_live_bar(clock: Clock, width: int) -> None:
     console = terminal(width)
-    with Progress(20, 10, console=console) as progress:
+    with RunProgress(20, 10, console=console) as progress:
         progress.update(5, {"elbo": -30.0})
         clock.now += 10
         progress.epoch({"epoch": 1, **RECORD, "skipped": 3})
@@ -127,7 +127,7 @@ def test_the_live_bar(clock: Clock, width: int) -> None:
 
 def test_the_time_left_counts_from_the_resumption(clock: Clock) -> None:
     console = terminal()
-    with Progress(100, 10, initial_step=900, console=console) as progress:
+    with RunProgress(100, 10, initial_step=900, console=console) as progress:
         clock.now += 500  # compiling
         progress.update(910, {})
         for step in (920, 930):
@@ -140,7 +140,7 @@ def test_the_time_left_counts_from_the_resumption(clock: Clock) -> None:
 
 def test_no_time_is_told_before_it_is_known(clock: Clock) -> None:
     console = terminal()
-    with Progress(2, 10, console=console) as progress:
+    with RunProgress(2, 10, console=console) as progress:
         progress.update(10, {"elbo": -3.0})
     assert "left" not in plain(written(console))
     assert last_frame(console)[0].startswith("epoch 1/2 ")
@@ -149,7 +149,7 @@ def test_no_time_is_told_before_it_is_known(clock: Clock) -> None:
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
 def test_an_interruption_gives_the_terminal_back(clock: Clock, error: type[BaseException]) -> None:
     console = terminal()
-    with pytest.raises(error), Progress(2, 10, console=console) as progress:  # noqa: PT012
+    with pytest.raises(error), RunProgress(2, 10, console=console) as progress:  # noqa: PT012
         progress.update(3, {"elbo": -3.0})
         raise error
     assert written(console).count("\x1b[?25l") == written(console).count("\x1b[?25h") == 1
@@ -161,7 +161,7 @@ def test_an_interruption_gives_the_terminal_back(clock: Clock, error: type[BaseE
 
 def test_an_interruption_keeps_the_last_line(clock: Clock) -> None:
     console = pipe()
-    with pytest.raises(KeyboardInterrupt), Progress(9, 10, console=console) as progress:  # noqa: PT012
+    with pytest.raises(KeyboardInterrupt), RunProgress(9, 10, console=console) as progress:  # noqa: PT012
         for epoch in (1, 2, 3):
             progress.epoch({"epoch": epoch})
         raise KeyboardInterrupt
@@ -170,7 +170,7 @@ def test_an_interruption_keeps_the_last_line(clock: Clock) -> None:
 
 def test_messages_stay_above_the_bar(clock: Clock) -> None:
     console = terminal(60)
-    with Progress(2, 10, console=console) as progress:
+    with RunProgress(2, 10, console=console) as progress:
         progress.update(3, {"elbo": -3.0})
         progress.message("saved [bold]best[/bold] " + 50 * "x")
     lines = plain(written(console)).split("\n")
@@ -179,7 +179,7 @@ def test_messages_stay_above_the_bar(clock: Clock) -> None:
 
 
 def test_stderr_by_default(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
-    with Progress(2, 10) as progress:
+    with RunProgress(2, 10) as progress:
         progress.epoch({"epoch": 2, "elbo": -1.0})
     assert capsys.readouterr() == ("", "epoch 2/2  elbo -1.00\n")
 
@@ -195,4 +195,31 @@ def test_stderr_by_default(clock: Clock, capsys: pytest.CaptureFixture[str]) -> 
 )
 def test_bad_arguments_are_refused(arguments: tuple, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Progress(*arguments)
+        RunProgress(*arguments)
+
+
+def test_a_study_has_a_line_per_variant(clock: Clock) -> None:
+    console = pipe()
+    with StudyProgress(console) as progress:
+        clock.now += 500  # compiling
+        for name, share in (("log_std", 0.0), ("log_std", 0.1), ("direct_std + projection", 0.2), ("exp", 0.5)):
+            progress.update(name, share)
+            clock.now += 30
+    # A fifth in 60 seconds, four to go; a half in 90.
+    assert written(console).splitlines() == [
+        "  0%  log_std",
+        " 20%  direct_std + projection, 0:04:00 left",
+        " 50%  exp, 0:01:30 left",
+    ]
+
+
+def test_the_live_bar_of_a_study(clock: Clock) -> None:
+    console = terminal(60)
+    with StudyProgress(console) as progress:
+        assert "compiling" in written(console)
+        progress.update("[log_std]", 0.0)
+        clock.now += 30
+        progress.update("[log_std]", 0.5)
+    frame = plain(written(console)).rstrip().split("\n")[-1]
+    assert re.fullmatch(r" 50%  \[log_std\] ━+[╸╺]?━+ 0:00:30 left", frame)
+    assert len(frame) == 60

@@ -22,7 +22,8 @@ from jaxvae.chains import Chain
 from jaxvae.diagnosis.states import STATES, Finding, finding
 from jaxvae.gaussian import Gaussian, kl_divergence, require_gaussian
 from jaxvae.parameterizations import Parameterization
-from jaxvae.transforms import ExpLinear, HalfBounded, Sigmoid, Softplus, number
+from jaxvae.texts import number, percentage
+from jaxvae.transforms import ExpLinear, HalfBounded, Sigmoid, Softplus
 
 IDLE = 0.01
 """Nats, and variance of the posterior mean over the data, below which a latent does nothing (Burda et al. 2016)."""
@@ -133,7 +134,7 @@ class Diagnosis:
 
     def _paragraph(self, finding: Finding) -> str:
         where = _named(finding.latents, len(self.kl)) if finding.latents else "the run"
-        head = f"{finding.level:8} {finding.name}: {where}, {_percent(finding.share)}"
+        head = f"{finding.level:8} {finding.name}: {where}, {percentage(finding.share, least=1e-3)}"
         body = [f"{finding.explanation}.", f"→ {finding.advice}."]
         indent = " " * 9
         return "\n".join(
@@ -290,10 +291,6 @@ def _named(latents: tuple[int, ...], count: int) -> str:
     breaks = np.flatnonzero(np.diff(latents) > 1) + 1
     runs = [(int(run[0]), int(run[-1])) for run in np.split(np.asarray(latents), breaks)]
     return ", ".join(f"z{a}" if a == b else f"z{a}-z{b}" for a, b in runs)
-
-
-def _percent(share: float) -> str:
-    return "below 0.1 %" if share < 1e-3 else f"{100 * share:.3g} %"
 
 
 def _plain(x: Any) -> Any:

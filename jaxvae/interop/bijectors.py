@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxvae.arguments import require
-from jaxvae.transforms import Interval, Transform, call
+from jaxvae.texts import call
+from jaxvae.transforms import Interval, Transform
 
 
 def from_bijector(bijector: Any, range: Interval | None = None) -> "FromBijector":

@@ -12,7 +12,6 @@ from jaxvae.plots.findings import diagnosis as diagnosis
 from jaxvae.plots.history import curves as curves
 from jaxvae.plots.maps import Field as Field
 from jaxvae.plots.maps import Skipped as Skipped
-from jaxvae.plots.maps import percent as percent
 from jaxvae.plots.maps import skipped_map as skipped_map
 from jaxvae.plots.maps import transform_map as transform_map
 from jaxvae.plots.mosaics import image_grid as image_grid

@@ -11,8 +11,22 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from jaxvae.diagnosis import STATES, Diagnosis
-from jaxvae.diagnosis.posterior import DEAF, IDLE
-from jaxvae.plots.style import COLOURS, GREY, GRID, quiet, roomy
+from jaxvae.diagnosis.posterior import DEAF, IDLE, QUANTILES
+from jaxvae.plots.style import (
+    BLACK,
+    COLOURS,
+    GREY,
+    GRID,
+    REFERENCE,
+    SHADE,
+    SMALL,
+    TITLE,
+    draw_grid,
+    hide_frame,
+    new_figure,
+    quiet,
+)
+from jaxvae.texts import minus
 
 _HEALTHY = "healthy"
 _ILL = (COLOURS[1], COLOURS[3], COLOURS[4], COLOURS[2], COLOURS[5], COLOURS[6])
@@ -25,9 +39,9 @@ _KL = (1e-4, 1e4)  # of the nats shown
 def diagnosis(found: Diagnosis) -> Figure:
     """Four panels over the latents, by falling KL, each in the colour of its gravest state.
 
-    (a) log σ: median, 5 to 95 % and all examples, the range that the parameterization can give, and where σ² leaves the
-    dtype; (b) |d log σ / d raw| and where it is saturated; (c) KL, and what the latent tells of the examples at most;
-    (d) the share of examples in each state.
+    (a) log σ: median, outer quantiles and range over examples, the range that the parameterization can give, and where
+    σ² leaves the dtype; (b) |d log σ / d raw| and where it is saturated; (c) KL, and what the latent tells of the
+    examples at most; (d) the share of examples in each state.
 
     Args:
         found: from ``diagnose``.
@@ -37,18 +51,16 @@ def diagnosis(found: Diagnosis) -> Figure:
     colours = {_HEALTHY: COLOURS[0], **{name: _colour(name, i) for i, name in enumerate(names)}}
     states = found.states
     of_latents = [colours[(states[i] or (_HEALTHY,))[0]] for i in order]
-    with quiet(10.5):
+    with quiet(SMALL):
         heights = (3.0, 1.6, 2.2, 0.25 * (1 + len(names)))
-        figure = Figure(figsize=(10, 1.9 + sum(heights)), dpi=100, layout="constrained")
-        roomy(figure)
+        figure = new_figure(10, 1.9 + sum(heights))
         panels = figure.subplots(4, 1, sharex=True, height_ratios=heights)
         _draw_log_std(panels[0], found, order, of_latents)
         _draw_gain(panels[1], found.gain[:, order], of_latents)
         _draw_kl(panels[2], found.kl[order], found.information[order], of_latents)
         _draw_states(panels[3], found, order, colours)
         for panel in panels[:3]:
-            panel.grid(color=GRID, linewidth=0.6)
-            panel.set_axisbelow(True)
+            draw_grid(panel)
             panel.tick_params(axis="x", length=0)
         panels[-1].set_xlim(-0.7, len(order) - 0.3)
         if len(order) <= _NAMED:
@@ -57,7 +69,7 @@ def diagnosis(found: Diagnosis) -> Figure:
         else:
             panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
             panels[-1].set_xlabel("rank of the latent, by falling KL")
-        figure.suptitle(_title(found), x=0.02, ha="left", fontsize=14)
+        figure.suptitle(_title(found), x=0.02, ha="left", fontsize=TITLE)
     return figure
 
 
@@ -79,7 +91,7 @@ def _draw_log_std(panel: Axes, found: Diagnosis, order: np.ndarray, colours: lis
     margin = max(0.5, 0.08 * (high - low))
     panel.set_ylim(low - margin, high + margin)
     _draw_spreads(panel, values, colours)
-    panel.axhline(0, color="#000000", linewidth=0.8, linestyle=(0, (4, 3)))
+    panel.axhline(0, color=BLACK, **REFERENCE)
     ends = [math.log(end) if end > 0 else -math.inf for end in found.parameterization.std_range[:2]]
     for end, beyond in zip(ends, panel.get_ylim(), strict=True):
         if math.isfinite(end) and panel.get_ylim()[0] <= end <= panel.get_ylim()[1]:
@@ -90,10 +102,10 @@ def _draw_log_std(panel: Axes, found: Diagnosis, order: np.ndarray, colours: lis
         panel.axhline(limit, color=_ILL[0], linewidth=1, linestyle=(0, (1.2, 1.2)))
     panel.set_ylim(low - margin, high + margin)
     text = (
-        f"(a)  log σ: median, 5 to 95 %, all; {_ends(*ends)}; "
+        f"(a)  log σ: median, {100 * QUANTILES[1]:g} to {100 * QUANTILES[3]:g} %, all; {_ends(*ends)}; "
         f"{found.dtype} holds σ² from {held[0]:.3g} to {held[1]:.3g} (dotted)"
     )
-    panel.set_title(text.replace("-", "−"), loc="left", fontsize=10.5)
+    panel.set_title(minus(text), loc="left", fontsize=SMALL)
     panel.set_ylabel("log σ")
 
 
@@ -120,13 +132,13 @@ def _draw_gain(panel: Axes, gain: np.ndarray, colours: list[str]) -> None:
     low, high = max(1e-8, min(DEAF, drawable.min(initial=1))) / 3, max(1.0, drawable.max(initial=1)) * 3
     panel.set_yscale("log")
     panel.set_ylim(low, high)
-    panel.axhspan(low, DEAF, color="#F4F4F4", zorder=0)
+    panel.axhspan(low, DEAF, color=SHADE, zorder=0)
     zero = gain[2] == 0
     _draw_spreads(panel, np.where(zero, math.nan, np.clip(gain, low, high)), colours)
     for i in np.flatnonzero(zero).tolist():
         panel.plot(i, 0.08, "v", color=colours[i], markersize=6, transform=panel.get_xaxis_transform())
     note = "; ▾ the median is exactly 0" if zero.any() else ""
-    panel.set_title(f"(b)  |d log σ / d raw|; shaded: saturated, below {DEAF:g}{note}", loc="left", fontsize=10.5)
+    panel.set_title(f"(b)  |d log σ / d raw|; shaded: saturated, below {DEAF:g}{note}", loc="left", fontsize=SMALL)
     panel.set_ylabel("gain")
 
 
@@ -134,7 +146,7 @@ def _draw_kl(panel: Axes, kl: np.ndarray, information: np.ndarray, colours: list
     low, high = _KL[0], min(_KL[1], max(1.0, np.max(kl, where=np.isfinite(kl), initial=1)) * 3)
     panel.set_yscale("log")
     panel.set_ylim(low, high)
-    panel.axhspan(low, IDLE, color="#F4F4F4", zorder=0)
+    panel.axhspan(low, IDLE, color=SHADE, zorder=0)
     x = np.arange(len(kl))
     shown = np.clip(np.nan_to_num(kl, nan=low), low, high)
     beyond = np.flatnonzero(kl > high)
@@ -143,12 +155,12 @@ def _draw_kl(panel: Axes, kl: np.ndarray, information: np.ndarray, colours: list
     )
     panel.bar(x, shown - low, bottom=low, width=0.7, color=colours, alpha=0.75)
     tells = np.clip(information, low, high)
-    panel.hlines(tells, x - 0.45, x + 0.45, color="#000000", linewidth=1.4)
+    panel.hlines(tells, x - 0.45, x + 0.45, color=BLACK, linewidth=1.4)
     panel.set_title(
         f"(c)  KL in nats; line: what the latent tells of the examples, at most; shaded: idle, below {IDLE:g}"
         + "; ▴ above" * (len(beyond) > 0),
         loc="left",
-        fontsize=10.5,
+        fontsize=SMALL,
     )
     panel.set_ylabel("nats")
 
@@ -166,9 +178,7 @@ def _draw_states(panel: Axes, found: Diagnosis, order: np.ndarray, colours: Mapp
                 )
     panel.set_ylim(len(colours) - 0.4, -0.6)
     panel.set_yticks(range(len(colours)), list(colours))
-    panel.tick_params(length=0)
+    hide_frame(panel)
     for label, colour in zip(panel.get_yticklabels(), colours.values(), strict=True):
         label.set_color(colour)
-    for spine in panel.spines.values():
-        spine.set_visible(False)
-    panel.set_title("(d)  states; the fuller the colour, the more of the examples", loc="left", fontsize=10.5)
+    panel.set_title("(d)  states; the fuller the colour, the more of the examples", loc="left", fontsize=SMALL)

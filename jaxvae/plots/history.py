@@ -9,7 +9,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from jaxvae.arguments import require
-from jaxvae.plots.style import COLOURS, GREY, GRID, quiet, roomy
+from jaxvae.plots.style import COLOURS, GREY, TEXT, draw_grid, new_figure, quiet, say
+from jaxvae.texts import minus
 
 _TRAINING, _VALIDATION = COLOURS[:2]
 # By place in the layout: title, the key of training, the key of validation.
@@ -47,9 +48,8 @@ def curves(records: Sequence[Mapping[str, float]]) -> Figure:
         require("epoch" in record, "records' keys", list(record), "with an epoch")
     by_epoch = {record["epoch"]: record for record in records}
     ordered = [by_epoch[epoch] for epoch in sorted(by_epoch)]
-    with quiet(11):
-        figure = Figure(figsize=(16, 8), dpi=100, layout="constrained")
-        roomy(figure)
+    with quiet(TEXT):
+        figure = new_figure(16, 8)
         panels = figure.subplot_mosaic(_LAYOUT)
         first, last = ordered[0]["epoch"], ordered[-1]["epoch"]
         margin = max(0.5, 0.03 * (last - first))
@@ -78,8 +78,8 @@ def _series(records: Sequence[Mapping[str, float]], key: str) -> tuple[np.ndarra
 
 
 def _draw_panel(panel: Axes, title: str, records: Sequence[Mapping[str, float]], colours: Mapping[str, str]) -> None:
-    panel.set_title(title, loc="left", fontsize=12)
-    panel.grid(color=GRID, linewidth=0.6)
+    panel.set_title(title, loc="left", fontsize=TEXT + 1)
+    draw_grid(panel)
     panel.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, min_n_ticks=1))
     for key, colour in colours.items():
         epochs, values = _series(records, key)
@@ -91,7 +91,7 @@ def _draw_panel(panel: Axes, title: str, records: Sequence[Mapping[str, float]],
         marked = exists if len(values) <= 30 else exists & ~beside
         panel.plot(epochs, values, color=colour, linewidth=1.8, label=key, marker="o", markersize=4, markevery=marked)
     if not panel.lines:
-        panel.text(0.5, 0.5, "no finite values", color=GREY, transform=panel.transAxes, ha="center", va="center")
+        say(panel, "no finite values")
         panel.set_xticks([])
         panel.set_yticks([])
 
@@ -106,7 +106,7 @@ def _zoom(panel: Axes) -> None:
     span = high - low
     if span > 0 and values.min() < low - 3 * span:
         panel.set_ylim(low - 0.5 * span, high + 0.1 * span)
-        text = f"cut off: lowest {values.min():,.5g}".replace("-", "−")
+        text = minus(f"cut off: lowest {values.min():,.5g}")
         panel.text(0.98, 0.03, text, color=GREY, transform=panel.transAxes, ha="right", backgroundcolor="#FFFFFFCC")
 
 

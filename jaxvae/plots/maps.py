@@ -12,10 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from jaxvae.arguments import require
-from jaxvae.plots.study import SIZE, WIDTH, embolden
-from jaxvae.plots.style import COLOURS, GREY, quiet, roomy
-
-_NOTHING = "#F4F4F4"
+from jaxvae.plots.study import embolden
+from jaxvae.plots.style import COLOURS, GREY, HALFWAY, NARROW, NARROW_TEXT, SHADE, hide_frame, new_figure, quiet
+from jaxvae.texts import percent
 
 
 class Field(NamedTuple):
@@ -57,9 +56,8 @@ def transform_map(rows: Sequence[str], columns: Sequence[str], fields: Mapping[t
     # What is far worse than all others doesn't set the scale, and what is next to nothing has next to no colour.
     limit = max(min(float(np.max(known, initial=0)), 4 * float(np.median(known))), 0.5) if len(known) else 0.5
     colours = _diverging()
-    with quiet(SIZE):
-        figure = Figure(figsize=(WIDTH, 1.1 + 0.52 * len(rows)), dpi=100, layout="constrained")
-        roomy(figure)
+    with quiet(NARROW_TEXT):
+        figure = new_figure(NARROW, 1.1 + 0.52 * len(rows))
         panel = figure.subplots()
         for r, row in enumerate(rows):
             for c, column in enumerate(columns):
@@ -68,14 +66,14 @@ def transform_map(rows: Sequence[str], columns: Sequence[str], fields: Mapping[t
         figure.supxlabel(
             "NLL minus the baseline's in nats, with its interval. Bold: sure, given how many are compared.\n"
             f"Blue is better, orange worse, full colour from {limit:.2g} nats on.",
-            fontsize=SIZE,
+            fontsize=NARROW_TEXT,
         )
     return figure
 
 
 def _draw_field(panel: Axes, r: int, c: int, field: Field | None, colours: Colormap, limit: float) -> None:
     if field is None:
-        panel.add_patch(Rectangle((c - 0.48, r - 0.46), 0.96, 0.92, facecolor=_NOTHING))
+        panel.add_patch(Rectangle((c - 0.48, r - 0.46), 0.96, 0.92, facecolor=SHADE))
         return
     known = math.isfinite(field.difference)
     colour = colours(0.5 + 0.5 * float(np.clip(field.difference / limit, -1, 1))) if known else "white"
@@ -101,9 +99,8 @@ def skipped_map(
     most = max(len(skipped.learning_rates) for skipped in settings.values())
     across = min(len(settings), 2 if most <= 6 else 1)
     down = math.ceil(len(settings) / across)
-    with quiet(SIZE):
-        figure = Figure(figsize=(WIDTH, 1.2 + (0.75 + 0.25 * len(names)) * down), dpi=100, layout="constrained")
-        roomy(figure)
+    with quiet(NARROW_TEXT):
+        figure = new_figure(NARROW, 1.2 + (0.75 + 0.25 * len(names)) * down)
         panels = list(figure.subplots(down, across, squeeze=False, sharey=True).flat)
         for panel in panels[len(settings) :]:
             panel.remove()
@@ -111,7 +108,7 @@ def skipped_map(
             panel.set_title(
                 textwrap.fill(title.replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}"), 32),
                 loc="left",
-                fontsize=SIZE,
+                fontsize=NARROW_TEXT,
                 fontweight="bold",
             )
             _draw_shares(panel, skipped)
@@ -131,7 +128,7 @@ def _draw_shares(panel: Axes, skipped: Skipped) -> None:
     colours = _sequential()
     for (r, c), share in np.ndenumerate(skipped.shares):
         if math.isnan(share):
-            panel.add_patch(Rectangle((c - 0.48, r - 0.46), 0.96, 0.92, facecolor=_NOTHING, edgecolor="none"))
+            panel.add_patch(Rectangle((c - 0.48, r - 0.46), 0.96, 0.92, facecolor=SHADE, edgecolor="none"))
             continue
         # By the root, as one step in a hundred is news already.
         depth = math.sqrt(share)
@@ -141,23 +138,12 @@ def _draw_shares(panel: Axes, skipped: Skipped) -> None:
         panel.text(c, r, text, ha="center", va="center", color="white" if depth > 0.7 else "black" if share else GREY)
 
 
-def percent(share: float) -> str:
-    """A share in percent, with the digits that it takes to tell it from 0.
-
-    >>> [percent(x) for x in (0, 0.0004, 0.123, 1)]
-    ['0', '0.04', '12', '100']
-    """
-    return f"{100 * share:.0f}" if share >= 0.0995 or share == 0 else f"{100 * share:.1g}"
-
-
 def _frame(panel: Axes, rows: Sequence[str], columns: Sequence[str]) -> None:
     panel.set_xlim(-0.5, len(columns) - 0.5)
     panel.set_ylim(len(rows) - 0.5, -0.5)
     panel.set_xticks(range(len(columns)), list(columns))
     panel.set_yticks(range(len(rows)), list(rows))
-    panel.tick_params(length=0)
-    for spine in panel.spines.values():
-        spine.set_visible(False)
+    hide_frame(panel)
 
 
 def _diverging() -> Colormap:
@@ -166,4 +152,4 @@ def _diverging() -> Colormap:
 
 
 def _sequential() -> Colormap:
-    return LinearSegmentedColormap.from_list("skipped", ("#F7F7F7", "#F3B184", COLOURS[1], "#7A3200"))
+    return LinearSegmentedColormap.from_list("skipped", ("#F7F7F7", HALFWAY, COLOURS[1], "#7A3200"))

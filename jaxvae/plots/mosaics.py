@@ -16,11 +16,9 @@ from matplotlib.textpath import TextPath
 from numpy.typing import ArrayLike
 
 from jaxvae.arguments import require
-from jaxvae.plots.style import COLOURS, GREY, quiet
+from jaxvae.plots.style import COLOURS, DPI, GREY, SMALL, TITLE, quiet, with_kl
 
-_DPI = 100
-_FONT, _TITLE = 10.5, 14  # points
-# The rest is in pixels.
+# In pixels.
 _SIDE = 1000  # what a mosaic is enlarged to
 _SMALLEST, _LARGEST = 16, 320  # sides of an image
 _GAP, _BREAK = 2, 8  # between images, and on top of that between blocks of rows
@@ -95,7 +93,7 @@ def traversals(
         vectors.append(np.asarray(x))
         require(vectors[-1].shape == (size,), f"{name}.shape", vectors[-1].shape, f"{(size,)}, to go with images")
     values, kl, indices = vectors
-    labels = [f"z{i}  KL {nats:.2g} nats" for i, nats in zip(indices.tolist(), kl.tolist(), strict=True)]
+    labels = [with_kl(f"z{i}", nats) for i, nats in zip(indices.tolist(), kl.tolist(), strict=True)]
     # Adding 0 turns -0 into 0.
     return _draw(list(cells), title, labels, [f"{value + 0.0:.2g}" for value in values.tolist()])
 
@@ -142,12 +140,12 @@ def _draw(
     left = _MARGIN + (_widest(row_labels) + 16 if row_labels else 0)
     width = _even(max(left + canvas.shape[1] + _MARGIN, _NARROWEST))
     # A letter is about 0.55 of the font's size wide.
-    lines = textwrap.wrap(title, int((width - 2 * _MARGIN) / (0.55 * _TITLE * _DPI / 72)))
+    lines = textwrap.wrap(title, int((width - 2 * _MARGIN) / (0.55 * TITLE * DPI / 72)))
     top = _MARGIN + 26 * len(lines) + (24 if column_labels else 8)
     height = _even(top + canvas.shape[0] + _MARGIN)
-    with quiet(_FONT):
-        figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI)
-        figure.text(_MARGIN / width, 1 - _MARGIN / height, "\n".join(lines), fontsize=_TITLE, va="top")
+    with quiet(SMALL):
+        figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
+        figure.text(_MARGIN / width, 1 - _MARGIN / height, "\n".join(lines), fontsize=TITLE, va="top")
         panel = figure.add_axes(
             (left / width, 1 - (top + canvas.shape[0]) / height, canvas.shape[1] / width, canvas.shape[0] / height)
         )
@@ -192,7 +190,7 @@ def _mosaic(rows: Sequence[np.ndarray], block: int) -> tuple[np.ndarray, list[in
 
 def _widest(labels: Sequence[str]) -> int:
     """The width in pixels of the label with the most letters, near enough the widest."""
-    return math.ceil(TextPath((0, 0), max(labels, key=len), size=_FONT * _DPI / 72).get_extents().width)
+    return math.ceil(TextPath((0, 0), max(labels, key=len), size=SMALL * DPI / 72).get_extents().width)
 
 
 def _even(length: int) -> int:

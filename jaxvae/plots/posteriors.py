@@ -13,7 +13,20 @@ from matplotlib.ticker import LogLocator, NullLocator
 from numpy.typing import ArrayLike
 
 from jaxvae.arguments import require
-from jaxvae.plots.style import COLOURS, GREY, GRID, lighter, quiet, roomy
+from jaxvae.plots.style import (
+    BLACK,
+    COLOURS,
+    GREY,
+    REFERENCE,
+    SMALL,
+    TEXT,
+    TITLE,
+    draw_grid,
+    lighter,
+    new_figure,
+    quiet,
+    with_kl,
+)
 
 _CLASSES = (*COLOURS, "#882255", "#999933", "#8C8C8C")
 _ELLIPSES = 200
@@ -28,14 +41,14 @@ def latent_map(
     std: ArrayLike | None = None,
     latents: tuple[int, int] = (0, 1),
 ) -> Figure:
-    """Posterior means in two latents, beside rings that hold 39 % and 86 % of the prior N(0, 1).
+    """Posterior means in two latents, beside rings that hold shares of the prior N(0, 1), which the axis names.
 
     Within radius ρ a standard normal of two dimensions has the mass 1 - exp(-ρ²/2).
 
     Args:
         means: (N, 2); points that are not finite are counted in a note.
-        labels: (N,), numbers; up to ten different ones have a colour each, more share a colour map.
-        std: (N, 2), the posteriors' σ: drawn as ellipses about 200 of the points, taken at even steps.
+        labels: (N,), numbers; a few different ones have a colour each, more share a colour map.
+        std: (N, 2), the posteriors' σ: drawn as ellipses about some of the points, taken at even steps.
         latents: the two latents' indices, to name the axes by.
 
     Raises:
@@ -49,9 +62,8 @@ def latent_map(
         require(classes.shape == points.shape[:1], "labels.shape", classes.shape, f"{points.shape[:1]}, as of means")
         require(classes.dtype.kind in "biuf", "labels.dtype", str(classes.dtype), "numbers")
         classes = classes[finite]
-    with quiet(11):
-        figure = Figure(figsize=(9, 8), dpi=100, layout="constrained")
-        roomy(figure)
+    with quiet(TEXT):
+        figure = new_figure(9, 8)
         panel = figure.subplots()
         for radius in _RADII:
             panel.add_patch(Circle((0, 0), radius, fill=False, color=GREY, linewidth=1.2, zorder=3))
@@ -63,14 +75,13 @@ def latent_map(
         panel.set_aspect("equal")
         reach = 1.06 * max(2.2, float(np.abs(points[finite]).max(initial=0)))
         panel.set(xlim=(-reach, reach), ylim=(-reach, reach))
-        panel.grid(color=GRID, linewidth=0.6)
-        panel.set_axisbelow(True)
+        draw_grid(panel)
         shares = " and ".join(f"{-math.expm1(-(radius**2) / 2):.0%}" for radius in _RADII)
         lost = "" if finite.all() else f"; not shown: {np.sum(~finite):,} not finite"
         panel.set_xlabel(f"mean of z{latents[0]}\nrings hold {shares} of the prior N(0, 1){lost}")
         panel.set_ylabel(f"mean of z{latents[1]}")
         ellipses = "" if std is None else ", ellipses of 1 σ"
-        panel.set_title(f"Posterior means of {len(points):,} examples{ellipses}", loc="left", fontsize=14)
+        panel.set_title(f"Posterior means of {len(points):,} examples{ellipses}", loc="left", fontsize=TITLE)
     return figure
 
 
@@ -117,8 +128,8 @@ def _draw_ellipses(panel: Axes, points: np.ndarray, std: np.ndarray) -> None:
 def std_histograms(std: ArrayLike, kl: ArrayLike, order: Sequence[int] | None = None) -> Figure:
     """How each latent's posterior σ spreads over a data set: a ridge per latent, the prior's σ = 1 marked.
 
-    The first 25 latents have a ridge each, the others one together. Ridges are scaled to the same height. What
-    is not a positive number is counted in a note.
+    The first latents have a ridge each; where there are many, the others have one together. Ridges are scaled to the
+    same height. What is not a positive number is counted in a note.
 
     Args:
         std: (N, L), the posteriors' σ.
@@ -137,17 +148,16 @@ def std_histograms(std: ArrayLike, kl: ArrayLike, order: Sequence[int] | None = 
         raise ValueError(f"order must hold each latent from 0 to {count - 1} once, got {ranking.tolist()!r:.60}")
     # A lone latent beyond the last ridge would take the same room as the others together.
     shown = count if count <= _RIDGES + 1 else _RIDGES
-    rows = [(f"z{i}  KL {nats[i]:.2g} nats", widths[:, i], COLOURS[0]) for i in ranking[:shown].tolist()]
+    rows = [(with_kl(f"z{i}", nats[i]), widths[:, i], COLOURS[0]) for i in ranking[:shown].tolist()]
     if shown < count:
         rest = ranking[shown:]
-        rows.append((f"{len(rest)} others  KL {nats[rest].sum():.2g} nats", widths[:, rest], GREY))
-    with quiet(10.5):
-        figure = Figure(figsize=(10, 1.8 + 0.34 * len(rows)), dpi=100, layout="constrained")
-        roomy(figure)
+        rows.append((with_kl(f"{len(rest)} others", nats[rest].sum()), widths[:, rest], GREY))
+    with quiet(SMALL):
+        figure = new_figure(10, 1.8 + 0.34 * len(rows))
         panel = figure.subplots()
         panel.set_xscale("log")
         _draw_ridges(panel, rows)
-        panel.set_title("Posterior σ over the data, latent by latent", loc="left", fontsize=14)
+        panel.set_title("Posterior σ over the data, latent by latent", loc="left", fontsize=TITLE)
         panel.set_xlabel("posterior σ; the prior's is 1" + _note(widths))
     return figure
 
@@ -174,13 +184,12 @@ def _draw_ridges(panel: Axes, rows: Sequence[tuple[str, np.ndarray, str]]) -> No
             linewidth=0.8,
             label=str(row),
         )
-    panel.axvline(1, color="#000000", linewidth=0.8, linestyle=(0, (4, 3)))
+    panel.axvline(1, color=BLACK, **REFERENCE)
     panel.set_yticks(range(len(rows)), [label for label, _, _ in rows])
     panel.set_ylim(len(rows) - 0.7, -1.2)
     panel.tick_params(axis="y", length=0)
     panel.spines["left"].set_visible(False)
-    panel.grid(color=GRID, linewidth=0.6)
-    panel.set_axisbelow(True)
+    draw_grid(panel)
 
 
 def _note(widths: np.ndarray) -> str:

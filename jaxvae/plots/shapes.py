@@ -13,7 +13,8 @@ from matplotlib.typing import LineStyleType
 from jaxvae import ranges
 from jaxvae.chains import Chain
 from jaxvae.parameterizations import QUANTITIES, Parameterization
-from jaxvae.plots.style import COLOURS, GREY, GRID, lighter, quiet
+from jaxvae.plots.style import COLOURS, DPI, GREY, HEADING, SMALL, TEXT, TITLE, draw_grid, lighter, quiet
+from jaxvae.texts import short_exponent
 from jaxvae.transforms import Abs, Exp, ExpLinear, HalfBounded, Identity, Sigmoid, Softplus, Square, Squareplus
 
 _STYLES: Mapping[str, LineStyleType] = {"std": "-", "variance": (0, (5, 1.5)), "precision": (0, (1.2, 1.2))}
@@ -42,8 +43,9 @@ def explain(parameterizations: Mapping[str, Parameterization] | Sequence[Paramet
     """What each parameterization makes of its raw number r, in four panels.
 
     (a) σ; (b) the gain d log σ / d r; (c) the derivative of KL(N(0, σ²) ‖ N(0, 1)) in nats; (d) the r for which
-    that KL and its derivative come out right in float32 (to a relative 1e-5 of float64), and those for which σ is
-    a normal number in bfloat16 and in float16. More than seven are drawn as one row of panels per family.
+    that KL and its derivative come out right in float32 (to a relative ``ranges.TOLERANCE`` of float64), and those for
+    which σ is a normal number in bfloat16 and in float16. More than there are colours are drawn as one row of panels
+    per family.
 
     Args:
         parameterizations: by name, or a sequence whose members go by their own name or formula.
@@ -59,9 +61,9 @@ def explain(parameterizations: Mapping[str, Parameterization] | Sequence[Paramet
     if not parameterizations:
         raise ValueError("parameterizations must hold at least one, got none")
     groups = _groups(parameterizations)
-    size = 12.0 if len(groups) == 1 else 10.5
+    size = TEXT + 1 if len(groups) == 1 else SMALL
     with quiet(size):
-        figure = Figure(figsize=(16, 10 * max(1, len(groups) / 6)), dpi=100, layout="constrained")
+        figure = Figure(figsize=(16, 10 * max(1, len(groups) / 6)), dpi=DPI, layout="constrained")
         if len(groups) == 1:
             _draw_few(figure, parameterizations)
         else:
@@ -96,14 +98,14 @@ def _draw_few(figure: Figure, parameterizations: Mapping[str, Parameterization])
     panels = list(figure.subplots(2, 2, width_ratios=(1, 1.15)).flat)
     _draw_row(panels, parameterizations)
     for panel, title in zip(panels, _TITLES, strict=True):
-        panel.set_title(title, loc="left", fontsize=14)
+        panel.set_title(title, loc="left", fontsize=TITLE)
         panel.set_xlabel("raw number r")
     labels = [f"{name}:  {p.formula}" for name, p in parameterizations.items()]
     figure.legend(
         handles=panels[0].get_lines(),
         labels=labels,
         title=_HEADING,
-        title_fontproperties={"size": 19, "weight": "bold"},
+        title_fontproperties={"size": HEADING, "weight": "bold"},
         loc="outside upper center",
         ncols=3 if len(labels) > 4 and max(map(len, labels)) <= 50 else 2,
         frameon=False,
@@ -112,13 +114,13 @@ def _draw_few(figure: Figure, parameterizations: Mapping[str, Parameterization])
 
 
 def _draw_many(figure: Figure, groups: Sequence[tuple[str, Mapping[str, Parameterization]]]) -> None:
-    figure.suptitle(_HEADING, fontsize=19, fontweight="bold")
+    figure.suptitle(_HEADING, fontsize=HEADING, fontweight="bold")
     rows = figure.subplots(len(groups), 4, sharex="col", width_ratios=(1, 1, 1, 1.9))
     for (family, members), row in zip(groups, rows, strict=True):
         _draw_row(list(row), members)
-        row[0].set_ylabel(family, fontsize=11, fontweight="bold")
+        row[0].set_ylabel(family, fontsize=TEXT, fontweight="bold")
     for title, column in zip(_TITLES, rows.T, strict=True):
-        column[0].set_title(title, loc="left", fontsize=13)
+        column[0].set_title(title, loc="left", fontsize=TITLE - 1)
         column[-1].set_xlabel("raw number r")
     for column in rows.T[:3]:
         low, high = zip(*(panel.get_ylim() for panel in column), strict=True)
@@ -159,13 +161,12 @@ def _draw_row(panels: Sequence[Axes], parameterizations: Mapping[str, Parameteri
     for panel in (std, gain, slope):
         panel.set_xlim(-10, 10)
         panel.set_xticks((-10, -5, 0, 5, 10))
-        panel.grid(color=GRID, linewidth=0.6)
+        draw_grid(panel)
     bars.set_yticks(range(count), list(parameterizations))
     bars.set_ylim(max(count, 4) - 0.4, -0.6)
     bars.tick_params(axis="y", length=0)
     bars.set_xlim(-_REACH, _REACH)
-    bars.grid(axis="x", color=GRID, linewidth=0.6)
-    bars.set_axisbelow(True)
+    draw_grid(bars, axis="x")
 
 
 def _draw_ranges(panel: Axes, row: int, colour: str, p: Parameterization) -> None:
@@ -184,7 +185,7 @@ def _draw_ranges(panel: Axes, row: int, colour: str, p: Parameterization) -> Non
 def _keys() -> list[Line2D]:
     """What bars and line styles mean."""
     bars = (
-        (9, 0.0, "KL and dKL/dr right to 1e-5 in float32"),
+        (9, 0.0, f"KL and dKL/dr right to {short_exponent(f'{ranges.TOLERANCE:g}')} in float32"),
         (9, 0.7, "right, but clipped: σ ignores r"),
         (4, 0.0, "σ is a normal number in float16"),
         (4, 0.6, "σ is a normal number in bfloat16"),

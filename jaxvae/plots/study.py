@@ -1,6 +1,6 @@
 """Pictures of a study: how variants compare over learning rates, steps, gradients and σ.
 
-Figures are 7.2 inches wide with text of 9 points and more, so that they can be read at 720 pixels. Where lines share a
+Figures are narrow, with letters large enough that they can be read at 720 pixels. Where lines share a
 panel the baseline is grey, and a variant has the colour of its place in the panel: in all figures that are given the
 same panels, the same one.
 """
@@ -17,10 +17,20 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 from matplotlib.transforms import ScaledTranslation
 
 from jaxvae.arguments import require
-from jaxvae.plots.style import COLOURS, GREY, GRID, lighter, quiet, roomy
+from jaxvae.plots.style import (
+    BLACK,
+    COLOURS,
+    GREY,
+    NARROW,
+    NARROW_TEXT,
+    REFERENCE,
+    draw_grid,
+    lighter,
+    new_figure,
+    quiet,
+    say,
+)
 
-WIDTH = 7.2
-SIZE = 9.5
 _ACROSS = 2  # panels of lines
 _HISTOGRAMS_ACROSS = 3
 _LABELS = 5  # learning rates that have room below a panel, were they evenly spaced
@@ -61,7 +71,7 @@ def nll_by_learning_rate(panels: Mapping[str, Sequence[Line]], baseline: Line) -
     """
     lines = _checked(panels, baseline)
     low, high = _useful_range([line.y for line in lines], reach=3)
-    with quiet(SIZE):
+    with quiet(NARROW_TEXT):
         figure, axes = _line_panels(panels)
         for panel, (title, members) in zip(axes, panels.items(), strict=True):
             panel.set_xscale("log")
@@ -69,8 +79,10 @@ def nll_by_learning_rate(panels: Mapping[str, Sequence[Line]], baseline: Line) -
             _draw_strip(panel, _coloured(members, baseline), (low, high))
             _learning_rate_axis(panel, np.unique(np.concatenate([line.x for line in lines])))
         _admit(axes, lines)
-        figure.supxlabel("learning rate\n▲ above the range shown     × not finite, in one seed or more", fontsize=SIZE)
-        figure.supylabel("NLL in nats per image", fontsize=SIZE)
+        figure.supxlabel(
+            "learning rate\n▲ above the range shown     × not finite, in one seed or more", fontsize=NARROW_TEXT
+        )
+        figure.supylabel("NLL in nats per image", fontsize=NARROW_TEXT)
     return figure
 
 
@@ -81,15 +93,15 @@ def elbo_by_step(panels: Mapping[str, Sequence[Line]], baseline: Line) -> Figure
     """
     lines = _checked(panels, baseline)
     worst, top = _useful_range([-line.y for line in lines], reach=0)
-    with quiet(SIZE):
+    with quiet(NARROW_TEXT):
         figure, axes = _line_panels(panels)
         for panel, (title, members) in zip(axes, panels.items(), strict=True):
             _draw_lines(panel, title, members, baseline, (-top, -worst), marker="")
             panel.set_ylim(-top, -worst)
             panel.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
         _admit(axes, lines)
-        figure.supxlabel("step", fontsize=SIZE)
-        figure.supylabel("test ELBO in nats per image", fontsize=SIZE)
+        figure.supxlabel("step", fontsize=NARROW_TEXT)
+        figure.supylabel("test ELBO in nats per image", fontsize=NARROW_TEXT)
     return figure
 
 
@@ -103,22 +115,21 @@ def gradient_ranges(variants: Sequence[Norms], baseline: str) -> Figure:
     every = np.concatenate([[*norms.head, *norms.network] for norms in variants])
     drawable = every[np.isfinite(every) & (every > 0)]
     low, high = (drawable.min() / 2, drawable.max() * 3) if len(drawable) else (0.1, 10.0)
-    with quiet(SIZE):
-        figure = Figure(figsize=(WIDTH, 1.3 + 0.24 * len(variants)), dpi=100, layout="constrained")
-        roomy(figure)
+    with quiet(NARROW_TEXT):
+        figure = new_figure(NARROW, 1.3 + 0.24 * len(variants))
         panels = figure.subplots(1, 2, sharey=True)
         for panel, title, colour in zip(panels, ("head", "network"), COLOURS, strict=False):
-            panel.set_title(title, loc="left", fontsize=SIZE + 1.5, fontweight="bold")
+            panel.set_title(title, loc="left", fontsize=NARROW_TEXT + 1.5, fontweight="bold")
             panel.set_xscale("log")
             panel.set_xlim(low, high)
             for row, norms in enumerate(variants):
                 if norms.name == baseline and np.isfinite(getattr(norms, title)[0]):
-                    panel.axvline(getattr(norms, title)[0], color=GREY, linewidth=0.8, linestyle=(0, (4, 3)))
+                    panel.axvline(getattr(norms, title)[0], color=GREY, **REFERENCE)
                 _draw_range(panel, row, getattr(norms, title), low, high, colour)
             panel.xaxis.set_major_locator(LogLocator(numticks=6))
             panel.xaxis.set_minor_locator(NullLocator())
             panel.set_xlabel("norm of its gradient")
-            panel.grid(axis="x", color=GRID, linewidth=0.6)
+            draw_grid(panel, axis="x")
             panel.tick_params(axis="y", length=0)
         panels[0].set_yticks(range(len(variants)), [norms.name for norms in variants])
         panels[0].set_ylim(len(variants) - 0.4, -0.6)
@@ -141,7 +152,7 @@ def std_comparison(variants: Sequence[Histogram], edges: np.ndarray, baseline: s
     # Bins that hold less than a thousandth of every variant don't set the range; from 0.1 to 3 is always in it.
     filled = np.flatnonzero(np.max(list(shares.values()), axis=0) > 1e-3)
     low, high = np.min(edges[filled], initial=-1), np.max(edges[filled + 1], initial=0.5)
-    with quiet(SIZE):
+    with quiet(NARROW_TEXT):
         figure, axes = _grid(len(variants), _HISTOGRAMS_ACROSS, 1.2 * math.ceil(len(variants) / _HISTOGRAMS_ACROSS))
         for panel, (name, share) in zip(axes, shares.items(), strict=True):
             # Next to a spike, such as that of inactive latents at σ = 1, the rest stays visible.
@@ -150,17 +161,17 @@ def std_comparison(variants: Sequence[Histogram], edges: np.ndarray, baseline: s
             colour = GREY if own else COLOURS[0]
             panel.stairs(heights, edges, fill=True, color=lighter(colour, 0.35))
             if not own:
-                panel.stairs(reference, edges, color="#000000", linewidth=0.8)
-            panel.set_title(name, loc="left", fontsize=SIZE, fontweight="bold" if own else "normal")
+                panel.stairs(reference, edges, color=BLACK, linewidth=0.8)
+            panel.set_title(name, loc="left", fontsize=NARROW_TEXT, fontweight="bold" if own else "normal")
             panel.set_xlim(low - 0.1, high + 0.1)
             panel.set_ylim(0, 1.08 * max(heights.max(), reference.max(), 1e-9))
-            panel.axvline(0, color=GREY, linewidth=0.8, linestyle=(0, (4, 3)))
+            panel.axvline(0, color=GREY, **REFERENCE)
             panel.set_yticks([])
             panel.spines["left"].set_visible(False)
             panel.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, min_n_ticks=1))
             if not share.any():
-                _say(panel, "none")
-        figure.supxlabel("log₁₀ σ", fontsize=SIZE)
+                say(panel, "none")
+        figure.supxlabel("log₁₀ σ", fontsize=NARROW_TEXT)
     return figure
 
 
@@ -202,8 +213,7 @@ def _grid(count: int, across: int, height: float) -> tuple[Figure, list[Axes]]:
     """A figure with so many panels, row by row, of this height in inches besides what stands below them."""
     columns = min(count, across)
     rows = math.ceil(count / columns)
-    figure = Figure(figsize=(WIDTH, 0.5 + height), dpi=100, layout="constrained")
-    roomy(figure)
+    figure = new_figure(NARROW, 0.5 + height)
     panels = list(figure.subplots(rows, columns, squeeze=False).flat)
     for panel in panels[count:]:
         panel.remove()
@@ -234,7 +244,7 @@ def _draw_lines(
     panel.legend(
         handles=keys,
         title=title,
-        title_fontproperties={"weight": "bold", "size": SIZE + 1.5},
+        title_fontproperties={"weight": "bold", "size": NARROW_TEXT + 1.5},
         alignment="left",
         loc="lower left",
         bbox_to_anchor=(0, 1),
@@ -243,8 +253,7 @@ def _draw_lines(
         labelspacing=0.2,
         frameon=False,
     )
-    panel.grid(color=GRID, linewidth=0.6)
-    panel.set_axisbelow(True)
+    draw_grid(panel)
 
 
 def _draw_strip(panel: Axes, coloured: Sequence[tuple[str, Line]], limits: tuple[float, float]) -> None:
@@ -299,8 +308,4 @@ def _admit(axes: Sequence[Axes], lines: Sequence[Line]) -> None:
     """Where nothing could be drawn, says so."""
     for panel in axes if not any(np.isfinite(line.y).any() for line in lines) else ():
         panel.set_yticks([])
-        _say(panel, "no finite values")
-
-
-def _say(panel: Axes, text: str) -> None:
-    panel.text(0.5, 0.5, text, color=GREY, transform=panel.transAxes, ha="center", va="center")
+        say(panel, "no finite values")

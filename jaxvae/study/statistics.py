@@ -21,7 +21,7 @@ from jaxvae.study.results import Record, settings, variant
 LEVEL = 0.95
 """The intervals' coverage."""
 
-TOLERANCE = 1.0
+NEAR = 1.0
 """Nats above the setting's best mean NLL within which a learning rate still works."""
 
 Setting = tuple[tuple[str, Any], ...]
@@ -106,7 +106,7 @@ class Comparison(NamedTuple):
         difference: of best from the baseline's best, with the interval at ``LEVEL``; None without either, and for the
             baseline itself.
         adjusted: the same with an interval that allows for the number of variants compared (Bonferroni).
-        width: the learning rates within ``TOLERANCE`` of the setting's best mean NLL.
+        width: the learning rates within ``NEAR`` of the setting's best mean NLL.
     """
 
     variant: str
@@ -202,7 +202,7 @@ def paired_difference(
         return mean_with_interval(nll - reference, level, resamples, seed)
 
 
-def robustness_width(some: Sequence[Point], reference: float, tolerance: float = TOLERANCE) -> Width:
+def robustness_width(some: Sequence[Point], reference: float, tolerance: float = NEAR) -> Width:
     """The decades of learning rate around a variant's best in which its mean NLL is within ``tolerance``.
 
     Mean NLL is interpolated linearly over log10 of the learning rate; next to a failure the range ends at the last grid

@@ -1,15 +1,15 @@
 """The table of a report: a row per variant and setting, all numbers as text."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from jaxvae.plots import percent
-from jaxvae.study.report.figures import describe, first_cause, signed
 from jaxvae.study.results import Record
-from jaxvae.study.statistics import LEVEL, TOLERANCE, Comparison, Outcome, Width, steps_to
+from jaxvae.study.statistics import LEVEL, NEAR, Comparison, Outcome, Point, Width, steps_to
+from jaxvae.texts import assignments, interval, minus, percent, percentage, signed, with_error
 
 BEHIND = 2.0
 """Nats by which the ELBO whose first reaching is timed lies below the best at the end of training."""
@@ -33,7 +33,7 @@ class Table(NamedTuple):
     rows: tuple[Row, ...]
 
 
-def table(outcomes: Sequence[Outcome]) -> Table:
+def make_table(outcomes: Sequence[Outcome]) -> Table:
     """All outcomes, setting by setting; the column of settings only where there are several."""
     several = len(outcomes) > 1
     rows = []
@@ -41,7 +41,7 @@ def table(outcomes: Sequence[Outcome]) -> Table:
         target = target_elbo(outcome)
         for comparison in outcome.comparisons:
             own = comparison.variant == outcome.baseline
-            setting = {"setting": describe(outcome.setting)} if several else {}
+            setting = {"setting": assignments(outcome.setting)} if several else {}
             row = {"variant": comparison.variant, **setting, **_numbers(comparison, target)}
             if own and comparison.best:
                 row[_DIFFERENCE] = "baseline"
@@ -49,7 +49,7 @@ def table(outcomes: Sequence[Outcome]) -> Table:
     return Table(tuple(rows[0][0]) if rows else (), tuple(Row(tuple(row.values()), own) for row, own in rows))
 
 
-_DIFFERENCE = f"minus baseline [{100 * LEVEL:g}\N{NO-BREAK SPACE}%]"
+_DIFFERENCE = f"minus baseline [{percentage(LEVEL)}]".replace(" %", "\N{NO-BREAK SPACE}%")
 
 
 def _numbers(comparison: Comparison, target: float) -> dict[str, str]:
@@ -65,14 +65,13 @@ def _numbers(comparison: Comparison, target: float) -> dict[str, str]:
     def saturated(end: str) -> str:
         return mean(lambda record: record["saturation"][end], percent)
 
-    error = f" ± {best.standard_error:.2f}" if best and best.standard_error >= 0 else ""
     skipped = np.concatenate([point.skipped for point in comparison.points])
     return {
         "best learning rate": f"{best.learning_rate:g}" if best else NOTHING,
-        "NLL ± s.e.": f"{best.mean:.2f}{error}" if best else "failed",
+        "NLL ± s.e.": with_error(best.mean, best.standard_error) if best else "failed",
         _DIFFERENCE: _difference(comparison),
-        "ELBO": mean(lambda record: record["elbo"], lambda x: f"{x:.2f}".replace("-", "−")),
-        f"decades within {TOLERANCE:g} nat": _width(comparison.width) if best else NOTHING,
+        "ELBO": mean(lambda record: record["elbo"], lambda x: minus(f"{x:.2f}")),
+        f"decades within {NEAR:g} nat": _width(comparison.width) if best else NOTHING,
         "steps to target": _steps(records, target),
         "steps skipped, %": percent(float(skipped.mean())),
         "first cause": first_cause(comparison.points) or NOTHING,
@@ -90,11 +89,17 @@ def target_elbo(outcome: Outcome) -> float:
     return max(finite) - BEHIND if finite else math.nan
 
 
+def first_cause(some: Sequence[Point]) -> str:
+    """Where most runs' first number that wasn't finite arose; "" where all were."""
+    causes = Counter(record["cause"] for point in some for record in point.records if record["cause"])
+    return causes.most_common(1)[0][0] if causes else ""
+
+
 def _difference(comparison: Comparison) -> str:
     if comparison.difference is None:
         return NOTHING
     mean, low, high, _ = comparison.difference
-    return f"{signed(mean)}{'' if math.isnan(low) else f' [{signed(low)}, {signed(high)}]'}"
+    return signed(mean) if math.isnan(low) else f"{signed(mean)} {interval(low, high)}"
 
 
 def _width(width: Width) -> str:

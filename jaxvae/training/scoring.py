@@ -128,8 +128,11 @@ def in_batches(split: Split, labelled: bool, size: int = BATCH, share: slice = s
         rows = np.arange(start, start + size)[share]
         counts = rows < len(split)
         rows = np.where(counts, rows, start)
-        assert split.labels is not None or not labelled
-        yield Batch(number, split.images[rows], split.labels[rows] if labelled else None, counts)
+        labels = None
+        if labelled:
+            assert split.labels is not None
+            labels = split.labels[rows]
+        yield Batch(number, split.images[rows], labels, counts)
 
 
 def posterior(task: Task, key: Array, batch_size: int = BATCH) -> Posterior:

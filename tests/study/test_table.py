@@ -5,11 +5,11 @@ import pytest
 from synthetic import DEFAULT, study
 
 from jaxvae.study.statistics import analyze
-from jaxvae.study.table import BEHIND, NOTHING, table, target_elbo
+from jaxvae.study.table import BEHIND, NOTHING, make_table, target_elbo
 
 
 def rows(records):
-    found = table(analyze(records))
+    found = make_table(analyze(records))
     return [dict(zip(found.head, row.texts, strict=True)) for row in found.rows]
 
 
@@ -31,7 +31,7 @@ def test_a_row_per_variant_with_its_means():
     difference = outcome.comparisons[1].difference
     assert row["minus baseline [95\N{NO-BREAK SPACE}%]"].startswith(f"+{difference.mean:.2f} [")
     assert found[0]["minus baseline [95\N{NO-BREAK SPACE}%]"] == "baseline"
-    assert [row.baseline for row in table([outcome]).rows] == [True] + [False] * (len(DEFAULT) - 1)
+    assert [row.baseline for row in make_table([outcome]).rows] == [True] + [False] * (len(DEFAULT) - 1)
 
 
 def test_skipped_steps_are_those_of_all_learning_rates():
@@ -79,4 +79,4 @@ def test_settings_have_a_column_where_there_are_several():
 
 
 def test_nothing_is_an_empty_table():
-    assert table([]) == ((), ())
+    assert make_table([]) == ((), ())

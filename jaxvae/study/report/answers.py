@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from jaxvae.study.statistics import LEVEL, TOLERANCE, Difference, Outcome, Width, spreads
+from jaxvae.study.statistics import LEVEL, NEAR, Difference, Outcome, Width, spreads
+from jaxvae.texts import assignments, counted, minus, percentage, with_error
 
 
 def verdict(outcomes: Sequence[Outcome]) -> list[str]:
@@ -24,7 +25,7 @@ def verdict(outcomes: Sequence[Outcome]) -> list[str]:
 
 
 def _sentences(outcome: Outcome) -> list[str]:
-    where = ", ".join(f"{name} = {value}" for name, value in outcome.setting)
+    where = assignments(outcome.setting)
     first, *rest = [*_differences(outcome), *_failures(outcome), *_tolerance(outcome), *_caveats(outcome)]
     return [f"With {where}: {first}" if where else first, *rest]
 
@@ -58,14 +59,11 @@ def _differences(outcome: Outcome) -> list[str]:
     else:
         answer = f"{unknown}: {base.variant} is the only variant"
     seeds = sorted({difference.seeds for difference in judged.values()})
-    terms = f"{100 * LEVEL:g} %, adjusted for {_count(len(others), 'comparison')}, over {_range(seeds)} seeds"
-    error = f" ± {base.best.standard_error:.2f}" if base.best.standard_error >= 0 else ""
+    terms = f"{percentage(LEVEL)}, adjusted for {counted(len(others), 'comparison')}, over {_range(seeds)} seeds"
+    reached = with_error(base.best.mean, base.best.standard_error)
     told = [
         (True, f"{answer}."),
-        (
-            True,
-            f"{base.variant} reaches {base.best.mean:.2f}{error} nats at learning rate {base.best.learning_rate:g}.",
-        ),
+        (True, f"{base.variant} reaches {reached} nats at learning rate {base.best.learning_rate:g}."),
         (better, f"Better than {base.variant}: {_with_intervals(better, judged)}."),
         (worse, f"Worse than {base.variant}: {_with_intervals(worse, judged)}."),
         (same and (better or worse or lost), f"Of {_list(same)}: {no_difference}."),
@@ -87,8 +85,8 @@ def _failures(outcome: Outcome) -> list[str]:
             first = f", first in {_list([name for name, _ in causes.most_common()])}" if causes else ""
             told.append(
                 f"{comparison.variant} at {_list([f'{p.learning_rate:g}' for p in struck])} "
-                f"({sum(p.failures for p in struck)} of {_count(sum(len(p.records) for p in struck), 'run')} failed, "
-                f"{100 * skipped:.3g} % of steps skipped{first})"
+                f"({sum(p.failures for p in struck)} of {counted(sum(len(p.records) for p in struck), 'run')} failed, "
+                f"{percentage(skipped)} of steps skipped{first})"
             )
     return [f"Not finite at learning rates: {'; '.join(told)}."] if told else []
 
@@ -103,7 +101,7 @@ def _tolerance(outcome: Outcome) -> list[str]:
     names = [name for name in widths if told[name] == widest]
     range_ = next((widths[name] for name in names if widths[name].open_low or widths[name].open_high), widths[names[0]])
     others = "" if outcome.baseline in names else f"; {outcome.baseline} {_decades(widths[outcome.baseline])}"
-    most = f"Within {TOLERANCE:g} nat of the best NLL over the widest range of learning rates"
+    most = f"Within {NEAR:g} nat of the best NLL over the widest range of learning rates"
     return [f"{most}: {_list(names)}, {_decades(range_)}{others}."]
 
 
@@ -128,7 +126,7 @@ def _caveats(outcome: Outcome) -> list[str]:
 def _eventually(plain: Outcome, fisher: Outcome) -> list[str]:
     """Does the Fisher preconditioner make all variants the same?"""
     found = spreads(*([p for c in outcome.comparisons for p in c.points] for outcome in (plain, fisher)))
-    where = ", ".join(f"{name} = {value}" for name, value in plain.setting if name != "precondition")
+    where = assignments((name, value) for name, value in plain.setting if name != "precondition")
     claim = f"All the same eventually{f' ({where})' if where else ''}?"
     if not found:
         return [f"{claim} It cannot be said: no learning rate has two one-to-one variants that work on both sides."]
@@ -157,15 +155,11 @@ def _signed(difference: Difference) -> str:
 
 def _nats(x: float, sign: str = "") -> str:
     """Two digits, and every one before the point."""
-    return f"{x:{sign}.{'0f' if abs(x) >= 10 else '2g'}}".replace("-", "−")
+    return minus(f"{x:{sign}.{'0f' if abs(x) >= 10 else '2g'}}")
 
 
 def _list(names: Sequence[str]) -> str:
     return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' if number != 1 else ''}"
 
 
 def _range(ascending: Sequence[int]) -> str:

@@ -1,7 +1,6 @@
 """From a study's outcomes to its figures: what is drawn of each variant, from which runs, and in which panel."""
 
 import math
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -11,7 +10,9 @@ from jaxvae import plots
 from jaxvae.chains import Chain
 from jaxvae.parameterizations import PARAMETERIZATIONS, NaturalParameterization
 from jaxvae.study.results import STD_EDGES
-from jaxvae.study.statistics import Comparison, Outcome, Point, Setting
+from jaxvae.study.statistics import Comparison, Outcome
+from jaxvae.study.table import first_cause
+from jaxvae.texts import assignments, interval, signed
 from jaxvae.transforms import Abs, Exp, ExpLinear, HalfBounded, Identity, Sigmoid, Softplus, Square, Squareplus
 
 DRAWN = 4
@@ -56,15 +57,6 @@ class Drawing(NamedTuple):
     figure: Any
 
 
-def describe(setting: Setting) -> str:
-    """A setting in words.
-
-    >>> describe((("dtype", "bfloat16"), ("latents", 8)))
-    'dtype = bfloat16, latents = 8'
-    """
-    return ", ".join(f"{name} = {value}" for name, value in setting)
-
-
 def drawings(outcomes: Sequence[Outcome]) -> Iterator[Drawing]:
     """All figures, kind by kind; of the first few settings, where there are many."""
     shown = outcomes[:DRAWN]
@@ -79,7 +71,7 @@ def drawings(outcomes: Sequence[Outcome]) -> Iterator[Drawing]:
     }
     for kind, of_outcome in draw.items():
         for outcome in shown:
-            yield Drawing(kind, describe(outcome.setting), of_outcome(outcome))
+            yield Drawing(kind, assignments(outcome.setting), of_outcome(outcome))
         if kind == "learning_rates":
             yield Drawing("skipped", "", _skipped(shown))
 
@@ -121,19 +113,9 @@ def _field(comparison: Comparison, baseline: str) -> plots.Field:
     if comparison.difference is None:
         return plots.Field(f"{comparison.best.mean:.2f} nats\n(no baseline)", math.nan)
     mean, low, high, _ = comparison.difference
-    interval = "no interval" if math.isnan(low) else f"[{signed(low)}, {signed(high)}]"
+    ends = "no interval" if math.isnan(low) else interval(low, high)
     sure = bool(comparison.adjusted and comparison.adjusted.sign)
-    return plots.Field(f"{signed(mean)}\n{interval}", mean, sure)
-
-
-def signed(x: float) -> str:
-    """A difference in nats.
-
-    >>> signed(-0.125), signed(12.34), signed(0.001)
-    ('−0.12', '+12.3', '0.00')
-    """
-    text = f"{x:+.{2 if abs(x) < 9.995 else 1}f}"
-    return text[1:] if float(text) == 0 else text.replace("-", "−")
+    return plots.Field(f"{signed(mean)}\n{ends}", mean, sure)
 
 
 def _panels(
@@ -212,11 +194,5 @@ def _skipped(outcomes: Sequence[Outcome]) -> Any:
             r, c = names.index(point.variant), rates.index(point.learning_rate)
             shares[r, c], failed[r, c] = point.skipped.mean(), point.failures > 0
             letters[r][c] = _CAUSES[cause][0] if (cause := first_cause([point])) in _CAUSES else ""
-        settings[describe(outcome.setting)] = plots.Skipped(rates, shares, letters, failed)
+        settings[assignments(outcome.setting)] = plots.Skipped(rates, shares, letters, failed)
     return plots.skipped_map(names, settings, dict(_CAUSES.values()), outcomes[0].baseline)
-
-
-def first_cause(some: Sequence[Point]) -> str:
-    """Where most runs' first number that wasn't finite arose; "" where all were."""
-    causes = Counter(record["cause"] for point in some for record in point.records if record["cause"])
-    return causes.most_common(1)[0][0] if causes else ""

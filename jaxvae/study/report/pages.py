@@ -4,8 +4,10 @@ import base64
 import html
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from string import Template
 from typing import NamedTuple
 
+from jaxvae.plots.style import COLOURS
 from jaxvae.study.table import WORDS, Table
 
 
@@ -39,11 +41,11 @@ class Page(NamedTuple):
     notes: Sequence[str]
 
 
-_STYLE = """
+_STYLE = Template("""
 :root { color-scheme: light dark; --ink: #1b1b1b; --faint: #5b5b5b; --page: #fff; --line: #dcdcdc; --band: #f3f6f8;
-  --mark: #0072b2; }
+  --mark: $mark; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e8e8e8; --faint: #a8a8a8; --page: #16181a; --line: #3a3d40;
-  --band: #212528; --mark: #56b4e9; } }
+  --band: #212528; --mark: $mark_on_dark; } }
 * { box-sizing: border-box; }
 body { margin: 0 auto; max-width: 74rem; padding: 1.5rem 1rem 4rem; background: var(--page); color: var(--ink);
   font: 1rem/1.55 system-ui, sans-serif; overflow-wrap: anywhere; }
@@ -70,7 +72,7 @@ th:first-child { position: sticky; left: 0; background: var(--page); }
 dt { font-weight: bold; margin-top: 0.5rem; }
 dd { margin: 0; }
 pre { background: var(--band); padding: 0.75rem 1rem; overflow-x: auto; border-radius: 6px; white-space: pre-wrap; }
-"""
+""").substitute(mark=COLOURS[0].lower(), mark_on_dark=COLOURS[5].lower())
 
 
 def as_html(page: Page) -> str:

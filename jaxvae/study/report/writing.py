@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxvae.files import write_atomically
+from jaxvae.plots.style import NARROW_DPI
 from jaxvae.study.report.answers import verdict
-from jaxvae.study.report.figures import DRAWN, describe, drawings
+from jaxvae.study.report.figures import DRAWN, drawings
 from jaxvae.study.report.pages import Page, Picture, Section, as_html, as_markdown
 from jaxvae.study.results import Record, plain
-from jaxvae.study.statistics import LEVEL, TOLERANCE, Outcome, analyze
-from jaxvae.study.table import BEHIND, table, target_elbo
+from jaxvae.study.statistics import LEVEL, NEAR, Outcome, analyze
+from jaxvae.study.table import BEHIND, make_table, target_elbo
+from jaxvae.texts import assignments, counted, minus, percentage
 from jaxvae.training import TrainConfig
-
-_DPI = 200  # of figures that are 7.2 inches wide: sharp at twice 720 pixels
 
 _SECTIONS = {
     "transforms": (
@@ -47,14 +47,14 @@ _SECTIONS = {
 }
 
 
-class Report(NamedTuple):
+class Written(NamedTuple):
     """The answers that stand on top, paragraphs of sentences; and the files, the HTML first."""
 
     answers: Sequence[Sequence[str]]
     paths: Sequence[Path]
 
 
-def write_report(records: Sequence[Record], out: Path, command: str) -> Report:
+def write_report(records: Sequence[Record], out: Path, command: str) -> Written:
     """Writes ``report.html``, ``report.md`` and the figures into a directory, each whole or not at all.
 
     Args:
@@ -70,7 +70,7 @@ def write_report(records: Sequence[Record], out: Path, command: str) -> Report:
     files |= {"report.md": as_markdown(page).encode(), "report.html": as_html(page).encode()}
     for name, content in files.items():
         write_atomically(out / name, content)
-    return Report(page.answers, [out / name for name in reversed(files)])
+    return Written(page.answers, [out / name for name in reversed(files)])
 
 
 def make_page(records: Sequence[Record], outcomes: Sequence[Outcome], command: str) -> Page:
@@ -84,11 +84,11 @@ def make_page(records: Sequence[Record], outcomes: Sequence[Outcome], command: s
     variants = {comparison.variant for outcome in outcomes for comparison in outcome.comparisons}
     datasets = _joined(record["config"]["dataset"] for record in records)
     return Page(
-        f"How to model σ: {len(variants)} variant{'s' * (len(variants) != 1)} on {datasets or 'no data'}",
+        f"How to model σ: {counted(len(variants), 'variant')} on {datasets or 'no data'}",
         _answers(outcomes),
         sections,
         Section("All numbers", _table_text(outcomes)),
-        table(outcomes),
+        make_table(outcomes),
         _facts(records),
         command,
         _notes(outcomes),
@@ -101,7 +101,7 @@ def _pictures(outcomes: Sequence[Outcome]) -> dict[str, list[Picture]]:
     for kind, setting, figure in drawings(outcomes):
         some = found.setdefault(kind, [])
         buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=_DPI)
+        figure.savefig(buffer, format="png", dpi=NARROW_DPI)
         text = f"{_SECTIONS[kind][0]}{f': {setting}' if setting else ''}"
         some.append(Picture(f"{kind}{f'_{len(some) + 1}' * bool(some)}.png", text, setting, buffer.getvalue()))
     return found
@@ -118,8 +118,8 @@ def _answers(outcomes: Sequence[Outcome]) -> list[list[str]]:
 
 
 def _table_text(outcomes: Sequence[Outcome]) -> str:
-    targets = [(describe(outcome.setting), target_elbo(outcome)) for outcome in outcomes]
-    told = "; ".join(f"{x:.2f}{f' for {name}' if name else ''}".replace("-", "−") for name, x in targets if x == x)
+    targets = [(assignments(outcome.setting), target_elbo(outcome)) for outcome in outcomes]
+    told = "; ".join(f"{minus(f'{x:.2f}')}{f' for {name}' if name else ''}" for name, x in targets if x == x)
     return (
         "Each variant at its best learning rate; skipped steps, their first cause and seconds are of all learning "
         f"rates. Nats per test image. The target is the best variant's final test ELBO minus {BEHIND:g} nats"
@@ -166,13 +166,13 @@ def _notes(outcomes: Sequence[Outcome]) -> list[str]:
         "± is the standard error of the mean over seeds: how much the mean would differ with other seeds.",
         f"Differences are a variant's NLL minus the baseline's ({baselines}), taken seed by seed: runs of one seed "
         "share initial weights, order of images and noise. The brackets hold their mean's interval at "
-        f"{100 * LEVEL:g} %, of this one comparison; the answer on top allows for the number of comparisons.",
+        f"{percentage(LEVEL)}, of this one comparison; the answer on top allows for the number of comparisons.",
         "The best learning rate is chosen on the very seeds that are then compared, so that all NLLs are a little too "
         "good, most so where they vary most.",
         "A run failed where its NLL isn't finite; a learning rate at which any seed failed is never the best. The "
         "first number that wasn't finite arose in the network (loc or raw), in the gaussian (σ, sample or KL), in the "
         "likelihood, or only in the gradient.",
-        f"Decades: how wide a range of learning rates stays within {TOLERANCE:g} nat of the setting's best NLL; > "
+        f"Decades: how wide a range of learning rates stays within {NEAR:g} nat of the setting's best NLL; > "
         "where the range goes on beyond the learning rates tried.",
         "Gradient SNR is |mean| / standard deviation, over the last steps of training, of the raw bias's gradient, "
         "the median over latents. σ at floor or ceiling is at the end of its range; σ dead has no gradient at all.",

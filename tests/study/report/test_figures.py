@@ -3,7 +3,6 @@
 import math
 
 import numpy as np
-import pytest
 from synthetic import DEFAULT, RATES, study
 
 from jaxvae.parameterizations import PARAMETERIZATIONS
@@ -104,8 +103,3 @@ def test_a_parameterization_that_is_not_registered_has_a_place():
     (outcome,) = analyze(records)
     assert figures.place(outcome.comparisons[1]) == ("mine", "other")
     assert [d.kind for d in figures.drawings([outcome])] == KINDS
-
-
-@pytest.mark.parametrize("x", [-0.004, 0.0, 0.004])
-def test_nothing_has_no_sign(x):
-    assert figures.signed(x) == "0.00"

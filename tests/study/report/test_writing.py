@@ -130,7 +130,7 @@ CASES = {
 
 @pytest.mark.parametrize("records", CASES.values(), ids=CASES)
 def test_any_table_has_a_report(records, tmp_path, monkeypatch):
-    monkeypatch.setattr(writing, "_DPI", 30)  # quicker
+    monkeypatch.setattr(writing, "NARROW_DPI", 30)  # quicker
     paths = write_report(json.loads(json.dumps(records)), tmp_path / "new", COMMAND).paths
     read = Reader(paths[0].read_text())
     variants = {r["config"]["parameterization"] for r in records}
@@ -140,7 +140,7 @@ def test_any_table_has_a_report(records, tmp_path, monkeypatch):
 
 
 def test_many_settings_are_said_not_to_be_drawn(monkeypatch):
-    monkeypatch.setattr(writing, "_DPI", 30)  # quicker
+    monkeypatch.setattr(writing, "NARROW_DPI", 30)  # quicker
     records = study(DEFAULT[:2], (0.01,), 1, fields=[{"latents": n} for n in range(2, 4 + DRAWN)])
     page = writing.make_page(records, writing.analyze(records), COMMAND)
     assert f"Drawn are the first {DRAWN} of {DRAWN + 2} settings" in page.sections[0].text

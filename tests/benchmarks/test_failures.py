@@ -5,8 +5,8 @@ import pytest
 from matplotlib.colors import to_hex
 from pictures import assert_legible
 
-from jaxvae.plots import failures
-from jaxvae.plots.failures import Failures, failure_map
+from benchmarks import failures
+from benchmarks.failures import Failures, failure_map
 
 ROWS, GROUPS, COLUMNS = ("log_variance", "softplus_std", "form of flax"), ("σ₀ 1", "σ₀ 10000"), ("0.001", "0.1", "1")
 

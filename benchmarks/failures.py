@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from jaxvae.arguments import require
-from jaxvae.plots.style import COLOURS, GREY, quiet, roomy
+from jaxvae.plots.style import COLOURS, GREY, HALFWAY, hide_frame, new_figure, quiet
 
 _WIDTH, _SIZE = 8.6, 8.0
 _NOTHING = "#E4E4E4"
@@ -58,8 +58,7 @@ def failure_map(
     x = np.arange(shape[1])[:, None] * (shape[2] + _GAP) + np.arange(shape[2])  # (groups, columns)
     y = np.arange(shape[0]) + _GAP * (np.arange(shape[0]) >= first_block)
     with quiet(_SIZE):
-        figure = Figure(figsize=(_WIDTH, 1.7 + 0.165 * len(rows)), dpi=100, layout="constrained")
-        roomy(figure)
+        figure = new_figure(_WIDTH, 1.7 + 0.165 * len(rows))
         axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
         for panel, (name, failures) in zip(axes, panels.items(), strict=True):
             panel.set_title(name, loc="left", fontsize=_SIZE + 1, fontweight="bold")
@@ -69,13 +68,12 @@ def failure_map(
             panel.set_ylim(y[-1] + 0.6, -0.6)
             panel.set_xticks(x.ravel(), list(columns) * len(groups), rotation=90)
             panel.set_yticks(y, list(rows))
-            panel.tick_params(length=0, pad=2)
-            for spine in panel.spines.values():
-                spine.set_visible(False)
+            panel.tick_params(pad=2)
+            hide_frame(panel)
             top = panel.secondary_xaxis("top")
             top.set_xticks(x.mean(axis=1), list(groups))
-            top.tick_params(length=0, pad=0, colors=GREY)
-            top.spines[:].set_visible(False)
+            top.tick_params(pad=0, colors=GREY)
+            hide_frame(top)
         axes[len(panels) // 2].set_xlabel("learning rate")
         figure.legend(handles=_keys(colours), loc="outside lower center", ncols=2, frameon=False, handlelength=2.4)
     return figure
@@ -109,4 +107,4 @@ def _keys(colours: Colormap) -> list[Patch]:
 
 
 def _colours() -> Colormap:
-    return LinearSegmentedColormap.from_list("failed", ("#F3F6F8", "#F3B184", COLOURS[1]))
+    return LinearSegmentedColormap.from_list("failed", ("#F3F6F8", HALFWAY, COLOURS[1]))

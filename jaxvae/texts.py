@@ -1,0 +1,103 @@
+"""How numbers, formulas and choices are written for a reader, each in one way."""
+
+import itertools
+import math
+from collections.abc import Iterable
+from typing import Any
+
+
+def number(x: float) -> str:
+    """A short text for a constant in a formula."""
+    if math.isinf(x):
+        return "∞" if x > 0 else "-∞"
+    return "ln 2" if x == math.log(2) else f"{x:.4g}"
+
+
+def scaled(factor: float, text: str) -> str:
+    """The text of a product, without a factor of one."""
+    return text if factor == 1 else f"{number(factor)}·{text}"
+
+
+def call(function: str, argument: str) -> str:
+    """The text of a function call, without brackets about the whole argument."""
+    depths = itertools.accumulate({"(": 1, ")": -1}.get(c, 0) for c in argument)
+    enclosed = argument.startswith("(") and list(depths).index(0) == len(argument) - 1
+    return f"{function}({argument[1:-1] if enclosed else argument})"
+
+
+def minus(text: str) -> str:
+    """A number's text with a true minus sign."""
+    return text.replace("-", "−")
+
+
+def short_exponent(text: str) -> str:
+    """A number's text without the zero that Python puts before small exponents.
+
+    >>> short_exponent(f"{0.00001:g}")
+    '1e-5'
+    """
+    return text.replace("e-0", "e-")
+
+
+def signed(x: float) -> str:
+    """A difference in nats, always with its sign.
+
+    >>> signed(-0.125), signed(12.34), signed(0.001)
+    ('−0.12', '+12.3', '0.00')
+    """
+    text = f"{x:+.{2 if abs(x) < 9.995 else 1}f}"
+    return text[1:] if float(text) == 0 else minus(text)
+
+
+def interval(low: float, high: float) -> str:
+    """The ends of a difference's interval, in nats.
+
+    >>> interval(-0.125, 0.5)
+    '[−0.12, +0.50]'
+    """
+    return f"[{signed(low)}, {signed(high)}]"
+
+
+def with_error(x: float, error: float) -> str:
+    """A number and its standard error, which is left out where it is NaN.
+
+    >>> with_error(24.126, 0.031), with_error(24.126, math.nan)
+    ('24.13 ± 0.03', '24.13')
+    """
+    return f"{x:.2f} ± {error:.2f}" if error >= 0 else f"{x:.2f}"
+
+
+def percent(share: float) -> str:
+    """A share's number of percent for a table, with the digits that it takes to tell it from 0.
+
+    >>> [percent(x) for x in (0, 0.0004, 0.123, 1)]
+    ['0', '0.04', '12', '100']
+    """
+    return f"{100 * share:.0f}" if share >= 0.095 or share == 0 else f"{100 * share:.1g}"
+
+
+def percentage(share: float, least: float = 0.0) -> str:
+    """A share in percent for a sentence, to three digits; of one below ``least`` only that it is.
+
+    >>> percentage(0.12345), percentage(0.0004, least=0.001)
+    ('12.3 %', 'below 0.1 %')
+    """
+    return f"below {100 * least:g} %" if share < least else f"{100 * share:.3g} %"
+
+
+def counted(count: int, noun: str) -> str:
+    """How many there are of something.
+
+    >>> counted(1, "run"), counted(3, "run")
+    ('1 run', '3 runs')
+    """
+    return f"{count} {noun}{'s' * (count != 1)}"
+
+
+def assignments(fields: Iterable[tuple[str, Any]]) -> str:
+    """What fields are set to.
+
+    >>> assignments([("dtype", "bfloat16"), ("latents", 8)])
+    'dtype = bfloat16, latents = 8'
+    """
+    return ", ".join(f"{name} = {value}" for name, value in fields)
