@@ -75,7 +75,6 @@ def train(args: argparse.Namespace) -> int:
 
         from jaxvae import data, training
         from jaxvae.progress import RunProgress
-        from jaxvae.training.oracle import gap
 
         config, out = _configuration(args)
         experiment = training.make_experiment(config)
@@ -95,11 +94,6 @@ def train(args: argparse.Namespace) -> int:
     if alone:
         run = training.load_run(out)
         _report(run, out, config.samples, "test")
-        if found := gap(run):
-            print(
-                f"maximum likelihood in closed form {found.maximum:.5f} nats per training image, "
-                f"reached {found.reached:.5f}, gap {found.maximum - found.reached:.1e} ± {found.error:.1e}"
-            )
         _draw(run, out)
     elif first:
         print(f"complete; to score it: jaxvae evaluate {out}")
@@ -266,13 +260,13 @@ def _join(args: argparse.Namespace) -> None:
 def _configuration(args: argparse.Namespace) -> "tuple[TrainConfig, Path]":
     """What the file says, what the flags say on top, and where the run goes."""
     from jaxvae.arguments import require
+    from jaxvae.data import suggested
     from jaxvae.training import CONFIG, config_from_mapping, read_config
-    from jaxvae.training.config import WANTED
 
     require(not args.resume or args.out is not None, "--out", None, "the run's directory, with --resume")
     stored = args.out / CONFIG if args.resume else None
     file = stored if stored is not None and stored.exists() else args.config
-    values = WANTED.get(args.fields.get("dataset"), {}) if file is None else dataclasses.asdict(read_config(file))
+    values = suggested(args.fields.get("dataset", "")) if file is None else dataclasses.asdict(read_config(file))
     config = config_from_mapping({**values, **args.fields})
     return config, args.out or _unused(Path("runs") / f"{Path(config.dataset).stem}-{config.parameterization}")
 
@@ -334,7 +328,7 @@ def _reconstructions(run: "Run", count: int) -> Any:
     from jaxvae import plots
     from jaxvae.training import inspection
 
-    return plots.reconstructions(*inspection.reconstructions(run, run.experiment.scored["test"].head(count)))
+    return plots.reconstructions(*inspection.reconstructed(run, run.experiment.scored["test"].head(count)))
 
 
 def _traversals(run: "Run", terms: "Posterior", count: int, steps: int, reach: float) -> Any:
@@ -343,7 +337,7 @@ def _traversals(run: "Run", terms: "Posterior", count: int, steps: int, reach: f
     from jaxvae.training import inspection
 
     latents = terms.order[:count]
-    found = inspection.traversals(run, run.experiment.scored["test"], latents, steps, reach)
+    found = inspection.traversed(run, run.experiment.scored["test"], latents, steps, reach)
     return plots.traversals(found.images, found.values, terms.kl.mean(axis=0)[latents], latents.tolist())
 
 

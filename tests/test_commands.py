@@ -266,7 +266,7 @@ def test_compare_refuses_in_one_line_and_writes_nothing(capsys, tmp_path, flags,
 @pytest.mark.slow
 def test_reproduce_trains_scores_and_tabulates(capsys, monkeypatch, tmp_path):
     fields = {"latents": 2, "hidden": (4,), "epochs": 1, "batch_size": 80, "samples": 3}
-    tiny = presets.Preset("nobody", "nothing", fields, {"vae": presets.Row({}, 30.0)}, "log_std")
+    tiny = presets.Preset("nobody", "nothing", fields, {"vae": presets.PublishedRow({}, 30.0)}, "log_std")
     monkeypatch.setattr(presets, "PRESETS", {"tiny": lambda: tiny})
     assert main(["reproduce", "tiny", "--samples", "2"]) == 0
     out = Path("runs/tiny")

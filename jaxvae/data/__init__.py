@@ -11,6 +11,7 @@ from jaxvae.data.loading import Entry as Entry
 from jaxvae.data.loading import load as load
 from jaxvae.data.loading import names as names
 from jaxvae.data.loading import prepare as prepare
+from jaxvae.data.loading import suggested as suggested
 from jaxvae.data.observation import METHODS as METHODS
 from jaxvae.data.observation import binarize as binarize
 from jaxvae.data.observation import observe as observe

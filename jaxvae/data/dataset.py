@@ -7,7 +7,7 @@ import numpy as np
 from jaxvae.arguments import require
 
 
-def require_levels(levels: int | None, field: str = "levels") -> None:
+def require_grey_levels(levels: int | None, field: str = "levels") -> None:
     """Raises ValueError where these are no grey levels of uint8 images, nor None, for float ones."""
     known = levels is None or (isinstance(levels, int) and 2 <= levels <= 256)
     require(known, field, levels, "2 to 256, or None")
@@ -72,7 +72,7 @@ class Dataset:
     classes: int
 
     def __post_init__(self) -> None:
-        require_levels(self.levels, "Dataset.levels")
+        require_grey_levels(self.levels, "Dataset.levels")
         dtype = np.dtype(np.float32 if self.levels is None else np.uint8)
         for name, split in self.splits.items():
             images = split.images

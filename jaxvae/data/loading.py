@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jaxvae.arguments import require
 from jaxvae.data import arrays, digits, folders, prepared, synthetic
@@ -13,10 +13,11 @@ from jaxvae.data.dataset import Dataset, hold_out
 
 
 class Bundled(NamedTuple):
-    """A dataset that is there without a network: what it is, in a few words, and what makes it."""
+    """A dataset that needs no network: what it is, in a few words, what makes it, and what training suits it."""
 
     note: str
     make: Callable[[], Dataset]
+    suggested: Mapping[str, Any] = MappingProxyType({})
 
 
 BUNDLED: Mapping[str, Bundled] = MappingProxyType(
@@ -25,6 +26,7 @@ BUNDLED: Mapping[str, Bundled] = MappingProxyType(
         synthetic.NAME: Bundled(
             "3,000 draws of a linear Gaussian model, whose best fit is known, 4x4x1, made here",
             synthetic.linear_gaussian,
+            synthetic.SUGGESTED,
         ),
     }
 )
@@ -58,7 +60,7 @@ def _load(name: str, data_dir: Path) -> Dataset:
     if name in BUNDLED:
         return BUNDLED[name].make()
     if name in SOURCES:
-        return prepared.read(name, prepared.prepare(name, None, data_dir))
+        return prepared.read(name, prepared.ensure(name, None, data_dir))
     path = _expanded(name, "dataset")
     if path.is_dir():
         return arrays.load_arrays(path) if any(path.glob("*.npy")) else folders.load_folder(path)
@@ -77,6 +79,15 @@ def _hint(name: str) -> str:
     return (f"did you mean {' or '.join(near)}? " if near else "") + f"known are {', '.join(known)}"
 
 
+def suggested(name: str) -> Mapping[str, Any]:
+    """The fields of ``TrainConfig`` that a dataset suggests in place of their defaults; none for most.
+
+    >>> suggested("linear-gaussian")["likelihood"]
+    'gaussian_learned'
+    """
+    return BUNDLED[name].suggested if name in BUNDLED else {}
+
+
 def prepare(name: str, source: str | Path | None = None, data_dir: str | Path | None = None) -> Path:
     """Prepares a dataset of tensorflow-datasets, so that it loads at once, and returns its folder.
 
@@ -90,7 +101,7 @@ def prepare(name: str, source: str | Path | None = None, data_dir: str | Path | 
         FileNotFoundError: where files are missing, or can't be downloaded.
     """
     require(isinstance(name, str) and name in SOURCES, "dataset", name, f"one of {', '.join(SOURCES)}")
-    return prepared.prepare(name, None if source is None else _expanded(source, "source"), _directory(data_dir))
+    return prepared.ensure(name, None if source is None else _expanded(source, "source"), _directory(data_dir))
 
 
 class Entry(NamedTuple):

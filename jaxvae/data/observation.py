@@ -13,7 +13,7 @@ from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
 from jaxvae.arguments import require, require_real
-from jaxvae.data.dataset import Dataset, Split, require_levels
+from jaxvae.data.dataset import Dataset, Split, require_grey_levels
 
 METHODS = ("none", "dynamic", "threshold", "fixed")
 """The ways to binarize."""
@@ -92,7 +92,7 @@ def observe(key: Array, images: ArrayLike, levels: int | None, dynamic: bool, dt
     [[0.0, 0.5, 1.0]]
     """
     require_real(images=images)
-    require_levels(levels)
+    require_grey_levels(levels)
     images = jnp.asarray(images)
     if jnp.issubdtype(images.dtype, jnp.floating) != (levels is None):
         raise TypeError(f"images must be {'float' if levels is None else 'integer'} for levels={levels}")

@@ -50,7 +50,7 @@ def _levels(name: str) -> int:
     return SOURCES[name].levels if name in SOURCES else 256
 
 
-def prepare(name: str, source: Path | None, data_dir: Path) -> Path:
+def ensure(name: str, source: Path | None, data_dir: Path) -> Path:
     """Prepares a dataset with tensorflow-datasets, and returns its folder; does nothing where this is done.
 
     Args:

@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 
 from jaxvae.arguments import require
 from jaxvae.files import entries, only_writer, write_atomically
-from jaxvae.study.description import describe
+from jaxvae.study.description import group_records
 from jaxvae.study.grid import Grid, configurations, groups
 from jaxvae.study.results import RESULTS, Record, cell, merge, plain, read_results, variant, write_results
 from jaxvae.study.sweep import Sweep, cell_mesh
@@ -74,7 +74,7 @@ def _compare(grid: Grid, out: Path, watch: Callable[[str, float], None], stop: C
         watch(name, done / sum(costs))
         for segment, found in enumerate(sweep.train(), 1):
             if found is not None:
-                records += describe(group, found, sweep.counts)
+                records += group_records(group, found, sweep.counts)
                 write_results(out / RESULTS, records)
             elif stop():
                 return False

@@ -17,7 +17,7 @@ from jaxvae.training.scoring import LogEvidence
 _DIGITS = 7  # of what float32 holds
 
 
-def describe(group: Sequence[TrainConfig], found: Trained, counts: np.ndarray) -> list[Record]:
+def group_records(group: Sequence[TrainConfig], found: Trained, counts: np.ndarray) -> list[Record]:
     """The records of a group's cells.
 
     Args:

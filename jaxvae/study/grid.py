@@ -11,7 +11,7 @@ from typing import Any
 from jaxvae.arguments import require
 from jaxvae.training import TrainConfig, config_from_mapping
 from jaxvae.training.config import UNCONSTRAINED
-from jaxvae.training.latents import make_latents
+from jaxvae.training.latents import make_encoder_std
 
 Grid = Mapping[str, tuple[Any, ...]]
 """For each field of ``TrainConfig`` its values; those not named have the default."""
@@ -108,7 +108,7 @@ def configurations(grid: Grid) -> list[TrainConfig]:
         require(not config.upper_latents, "upper_latents", config.upper_latents, "none: a study measures a single head")
         cells[config] = None
     for config, *_ in groups(cells):
-        make_latents(config).parameterization.raw_from_std(config.init_std)  # refuses one out of range
+        make_encoder_std(config).parameterization.raw_from_std(config.init_std)  # refuses one out of range
     return list(cells)
 
 

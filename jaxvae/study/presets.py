@@ -18,7 +18,7 @@ STAGES = 8
 
 
 @dataclasses.dataclass(frozen=True)
-class Row:
+class PublishedRow:
     """A line of a published table.
 
     Attributes:
@@ -45,7 +45,7 @@ class Preset:
     source: str
     differs: str
     fields: Mapping[str, Any]
-    rows: Mapping[str, Row]
+    rows: Mapping[str, PublishedRow]
     parameterization: str
 
     def config(self, row: str, **fields: Any) -> TrainConfig:
@@ -85,11 +85,11 @@ _IWAE_DIFFERS = (
 )
 
 
-def _iwae_rows(vae: tuple[float, ...], iwae: tuple[float, ...]) -> dict[str, Row]:
+def _iwae_rows(vae: tuple[float, ...], iwae: tuple[float, ...]) -> dict[str, PublishedRow]:
     """For k = 1, 5, 50; with k = 1 the two are one."""
 
-    def row(objective: str, k: int, published: float) -> Row:
-        return Row({"objective": objective, "train_samples": k}, published)
+    def row(objective: str, k: int, published: float) -> PublishedRow:
+        return PublishedRow({"objective": objective, "train_samples": k}, published)
 
     return {
         **{f"vae-{k}": row("sampled_elbo", k, nll) for k, nll in zip((1, 5, 50), vae, strict=True)},
@@ -127,7 +127,7 @@ def dreg(stages: int = STAGES) -> Preset:
     where this has 50.
     """
     rows = {
-        f"dreg-{k}": Row({"objective": "dreg", "train_samples": k}, nll)
+        f"dreg-{k}": PublishedRow({"objective": "dreg", "train_samples": k}, nll)
         for k, nll in ((1, 86.08), (5, 84.90), (50, 84.32))
     }
     differs = _IWAE_DIFFERS + "; theirs has 100 latents"
@@ -158,7 +158,7 @@ def jaanli() -> Preset:
     differs = (
         "binarized once, by other draws than the file that it uses; all 60,000 images; σ starts at 0.1; decoder's bias"
     )
-    return Preset("jaanli", differs, fields, {"mean-field": Row({}, 96.716)}, "softplus_std")
+    return Preset("jaanli", differs, fields, {"mean-field": PublishedRow({}, 96.716)}, "softplus_std")
 
 
 def pythae_vae() -> Preset:
@@ -179,7 +179,7 @@ def pythae_vae() -> Preset:
         "samples": 200,
     }
     differs = "binarized once here, by other draws than the file that it uses; all 60,000 images; decoder's bias"
-    return Preset("pythae", differs, fields, {"vae": Row({}, 89.78)}, "log_variance")
+    return Preset("pythae", differs, fields, {"vae": PublishedRow({}, 89.78)}, "log_variance")
 
 
 STAGED: Mapping[str, Callable[[int], Preset]] = MappingProxyType({"iwae-1l": iwae_1l, "iwae-2l": iwae_2l, "dreg": dreg})

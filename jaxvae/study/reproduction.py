@@ -80,7 +80,7 @@ def reproduce(
                 return
             score = evaluate(load_run(path, best=False), job.config.samples)
             write_atomically(path / _SCORE, json.dumps(score, indent=1) + "\n")
-        write_atomically(out / TABLE, table(preset, out))
+        write_atomically(out / TABLE, published_table(preset, out))
         yield _line(preset, job, result(path))
 
 
@@ -110,7 +110,7 @@ def _line(preset: Preset, job: Job, found: Result) -> str:
     )
 
 
-def table(preset: Preset, out: Path) -> str:
+def published_table(preset: Preset, out: Path) -> str:
     """All runs of a preset in a directory that are scored, beside what was published, as Markdown."""
     lines = [
         f"NLL of the test images in nats, ± s.e. over them. Published: {preset.source}. Other here: {preset.differs}.",

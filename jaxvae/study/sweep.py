@@ -12,12 +12,12 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxvae.study.cells import Cell, Scores, Segment, Steps, advance, make_data, orders, score, segment_epochs
 from jaxvae.training import Experiment
 
-AXIS = "cells"
+CELLS_AXIS = "cells"
 
 
 def cell_mesh() -> Mesh:
     """All devices, along one axis."""
-    return jax.make_mesh((jax.device_count(),), (AXIS,), axis_types=(AxisType.Auto,))
+    return jax.make_mesh((jax.device_count(),), (CELLS_AXIS,), axis_types=(AxisType.Auto,))
 
 
 class Trained(NamedTuple):
@@ -77,7 +77,7 @@ class Sweep:
             return jax.lax.map(lambda cell: one(self.experiment, *data, *cell), cells, batch_size=self._width)
 
         def run(data: tuple[Any, ...], *cells: Any) -> Any:
-            each = PartitionSpec(AXIS)
+            each = PartitionSpec(CELLS_AXIS)
             specs = (PartitionSpec(), *(each for _ in cells))
             return jax.shard_map(share, mesh=self._mesh, in_specs=specs, out_specs=each, check_vma=False)(data, *cells)
 
@@ -99,7 +99,7 @@ class Sweep:
         """Each column, with a value per cell, stacked and on the devices; places that are left hold the last again."""
         rows = np.minimum(np.arange(self._places), len(self._cells) - 1)
         stacked = (jax.tree.map(lambda *x: jnp.stack(x), *(column[row] for row in rows)) for column in columns)
-        return jax.device_put(tuple(stacked), NamedSharding(self._mesh, PartitionSpec(AXIS)))
+        return jax.device_put(tuple(stacked), NamedSharding(self._mesh, PartitionSpec(CELLS_AXIS)))
 
     def _everywhere(self, x: Any) -> Any:
         return jax.device_put(x, NamedSharding(self._mesh, PartitionSpec()))

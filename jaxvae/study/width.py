@@ -10,7 +10,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxvae.study.cells import make_data
-from jaxvae.study.sweep import AXIS
+from jaxvae.study.sweep import CELLS_AXIS
 from jaxvae.training import Experiment, TrainState, train_step
 from jaxvae.training.batches import resident_batch
 
@@ -58,7 +58,7 @@ def _seconds_per_step(experiment: Experiment, mesh: Mesh, state: TrainState, wid
 
         return jax.lax.scan(one, state, None, _STEPS)[0]
 
-    each = PartitionSpec(AXIS)
+    each = PartitionSpec(CELLS_AXIS)
     states = jax.tree.map(lambda x: jnp.broadcast_to(x, (mesh.size * width, *x.shape)), state)
     states = jax.device_put(states, NamedSharding(mesh, each))
     program = jax.jit(jax.shard_map(jax.vmap(steps), mesh=mesh, in_specs=each, out_specs=each, check_vma=False))

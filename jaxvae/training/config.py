@@ -15,7 +15,6 @@ from typing import Any
 
 from jaxvae import data
 from jaxvae.arguments import require
-from jaxvae.data import synthetic
 from jaxvae.likelihoods import LIKELIHOODS
 from jaxvae.models import ACTIVATIONS, ARCHITECTURES, INFERENCES
 from jaxvae.objectives import SCHEDULES
@@ -163,24 +162,6 @@ class TrainConfig:
     def to_json(self) -> str:
         """One field a line."""
         return json.dumps(dataclasses.asdict(self), indent=1) + "\n"
-
-
-WANTED: Mapping[str, Mapping[str, Any]] = MappingProxyType(
-    {
-        synthetic.NAME: {
-            "binarization": "none",
-            "likelihood": "gaussian_learned",
-            "likelihood_std": 1.0,
-            "latents": synthetic.LATENTS,
-            "hidden": (),
-            "init_std": 0.5,
-            "batch_size": 400,  # of 2,000: an epoch that sees every image has less noise
-            "epochs": 1600,
-            "learning_rate": 0.05,
-        }
-    }
-)
-"""By dataset, the fields that the command line fills in otherwise than by their defaults."""
 
 
 def config_from_mapping(values: Mapping[str, Any]) -> TrainConfig:

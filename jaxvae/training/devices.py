@@ -8,7 +8,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from jaxvae.arguments import require
 
-AXIS = "data"
+DATA_AXIS = "data"
 
 
 def data_mesh(batch_size: int) -> Mesh:
@@ -19,12 +19,12 @@ def data_mesh(batch_size: int) -> Mesh:
     """
     count = jax.device_count()
     require(batch_size % count == 0, "batch_size", batch_size, f"a multiple of the {count} devices")
-    return jax.make_mesh((count,), (AXIS,), axis_types=(AxisType.Auto,))
+    return jax.make_mesh((count,), (DATA_AXIS,), axis_types=(AxisType.Auto,))
 
 
 def one_device() -> Mesh:
     """The first device by itself, as a mesh like ``data_mesh``'s."""
-    return jax.make_mesh((1,), (AXIS,), axis_types=(AxisType.Auto,), devices=jax.devices()[:1])
+    return jax.make_mesh((1,), (DATA_AXIS,), axis_types=(AxisType.Auto,), devices=jax.devices()[:1])
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
@@ -34,7 +34,7 @@ def replicated(mesh: Mesh) -> NamedSharding:
 
 def shared_out(mesh: Mesh) -> NamedSharding:
     """The leading axis in equal shares."""
-    return NamedSharding(mesh, PartitionSpec(AXIS))
+    return NamedSharding(mesh, PartitionSpec(DATA_AXIS))
 
 
 def put(sharding: NamedSharding, tree: Any) -> Any:

@@ -22,7 +22,7 @@ from jaxvae.parameterizations import parameterization
 from jaxvae.training.bounds import BOUNDS, log_weights
 from jaxvae.training.config import TrainConfig
 from jaxvae.training.devices import data_mesh
-from jaxvae.training.latents import make_latents
+from jaxvae.training.latents import make_encoder_std
 from jaxvae.training.optimizers import Adam, learning_rate_schedule, make_optimizer
 from jaxvae.training.scoring import Task, mean_squared_error
 from jaxvae.training.step import Metrics, TrainState, init_state
@@ -162,14 +162,14 @@ def make_experiment(config: TrainConfig, mesh: Mesh | None = None) -> Experiment
     )
     require(not config.conditional or dataset.classes > 0, "conditional", True, "False for data without labels")
     levels = 2 if config.binarization == "dynamic" else dataset.levels
-    latents = make_latents(config)
+    encoder_std = make_encoder_std(config)
     model = make_model(
         dataset.image_shape,
         likelihood(
             config.likelihood, levels, parameterization(config.likelihood_parameterization), config.likelihood_std
         ),
         config.latents,
-        latents.parameterization,
+        encoder_std.parameterization,
         architecture=config.architecture,
         hidden=config.hidden,
         activation=config.activation,
@@ -179,7 +179,7 @@ def make_experiment(config: TrainConfig, mesh: Mesh | None = None) -> Experiment
         inference=config.inference,
         flow_steps=config.flow_steps,
         init_std=config.init_std,
-        raw_min=latents.raw_min,
+        raw_min=encoder_std.raw_min,
         preconditioned=config.precondition == "fisher",
         classes=dataset.classes if config.conditional else 0,
         dtype=jnp.dtype(config.dtype),
@@ -200,7 +200,7 @@ def make_experiment(config: TrainConfig, mesh: Mesh | None = None) -> Experiment
         _optimizer(config, learning_rate),
         learning_rate,
         beta_schedule(config.beta_schedule, config.beta, steps, config.beta_cycles, config.beta_ramp),
-        latents.multiplied,
+        encoder_std.multiplied,
     )
 
 

@@ -29,13 +29,13 @@ def samples(run: Run, count: int, key: Array) -> np.ndarray:
     return np.asarray(_decode(model, run.params, z, label))
 
 
-def reconstructions(run: Run, split: Split) -> tuple[np.ndarray, np.ndarray]:
+def reconstructed(run: Run, split: Split) -> tuple[np.ndarray, np.ndarray]:
     """A split's images as the model sees them, and E[x|z] at the means of q(z|x), both (N, H, W, C)."""
     x, label = _seen(run, split)
     return np.asarray(x), np.asarray(_decode(run.experiment.model, run.params, _means(run, x, label), label))
 
 
-def traversals(run: Run, split: Split, latents: np.ndarray, steps: int = 9, reach: float = 3.0) -> Traversals:
+def traversed(run: Run, split: Split, latents: np.ndarray, steps: int = 9, reach: float = 3.0) -> Traversals:
     """What each of these latents does to a split's first image, between -reach and reach.
 
     Args:

@@ -10,7 +10,7 @@ STD_MIN = 1e-4
 """The bound on σ, where one is kept by a constraint: that of ``projected_std``."""
 
 
-class Latents(NamedTuple):
+class EncoderStd(NamedTuple):
     """How the encoder's σ arises.
 
     Attributes:
@@ -25,7 +25,7 @@ class Latents(NamedTuple):
     multiplied: float | None = None
 
 
-def make_latents(config: TrainConfig) -> Latents:
+def make_encoder_std(config: TrainConfig) -> EncoderStd:
     """What the configuration names.
 
     Raises:
@@ -35,8 +35,8 @@ def make_latents(config: TrainConfig) -> Latents:
     if config.match == "gain":
         p = with_gain(p, config.init_std, float(log_variance.log_std_gain(0.0)))
     if config.constraint == "none":
-        return Latents(p)
+        return EncoderStd(p)
     bound = float(p.raw_from_std(STD_MIN))
     if config.constraint == "projection":
-        return Latents(p, raw_min=bound)
-    return Latents(behind(HardClip(low=bound), p), multiplied=bound)
+        return EncoderStd(p, raw_min=bound)
+    return EncoderStd(behind(HardClip(low=bound), p), multiplied=bound)

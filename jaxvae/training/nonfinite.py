@@ -27,7 +27,7 @@ def cause(terms: Terms) -> Array:
     return jnp.argmin(jnp.stack([*finite, jnp.array(False)])).astype(jnp.int32)
 
 
-def explain(experiment: Experiment, params: chex.ArrayTree, batch: Any, key: Array) -> str:
+def postmortem(experiment: Experiment, params: chex.ArrayTree, batch: Any, key: Array) -> str:
     """Which number of a step went bad first, and what the latents' σ are like.
 
     Args:

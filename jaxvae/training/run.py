@@ -41,7 +41,7 @@ class Observer(Protocol):
         """Called at an epoch's end, with its record in ``metrics.jsonl``."""
 
 
-class Progress(NamedTuple):
+class EpochState(NamedTuple):
     """What a checkpoint holds: the state, and the sums of the epoch under way."""
 
     state: TrainState
@@ -147,10 +147,10 @@ def _checkpoints(experiment: Experiment, out: Path, *, writable: bool = True) ->
     return Checkpoints(out / directory.CHECKPOINTS, config, scored=scored, writable=writable)
 
 
-def _begin(experiment: Experiment, checkpoints: Checkpoints) -> Progress:
+def _begin(experiment: Experiment, checkpoints: Checkpoints) -> EpochState:
     """From the last checkpoint, or from the beginning."""
     if checkpoints.last is not None:
-        progress: Progress = checkpoints.restore(checkpoints.last, _abstract(experiment))
+        progress: EpochState = checkpoints.restore(checkpoints.last, _abstract(experiment))
         return progress
     return jax.jit(lambda: _initial(experiment), out_shardings=replicated(experiment.mesh))()
 
@@ -158,16 +158,16 @@ def _begin(experiment: Experiment, checkpoints: Checkpoints) -> Progress:
 def _train_epoch(
     experiment: Experiment,
     feed: Feed,
-    progress: Progress,
+    progress: EpochState,
     epoch: int,
     observer: Observer,
     stop: Callable[[], bool],
-) -> tuple[Progress, dict[str, Any] | None]:
+) -> tuple[EpochState, dict[str, Any] | None]:
     """Trains until the end of this epoch; answers with its record, or none where it was told to stop before."""
     first, end = int(progress.state.step), epoch * experiment.steps_per_epoch
     step, began = first, time.perf_counter()
     while step < end:
-        progress = Progress(*feed.advance(*progress, min(step + _SEGMENT, end)))
+        progress = EpochState(*feed.advance(*progress, min(step + _SEGMENT, end)))
         step = int(progress.state.step)
         _require_finite(experiment, feed, progress.state)
         rate = (step - first) * experiment.config.batch_size / (time.perf_counter() - began)
@@ -184,7 +184,7 @@ def _train_epoch(
         "seconds": round(time.perf_counter() - began, 4),
         "examples_per_second": round(rate, 1),
     }
-    return Progress(progress.state, jax.tree.map(jnp.zeros_like, progress.sums)), record
+    return EpochState(progress.state, jax.tree.map(jnp.zeros_like, progress.sums)), record
 
 
 def _require_finite(experiment: Experiment, feed: Feed, state: TrainState) -> None:
@@ -192,7 +192,7 @@ def _require_finite(experiment: Experiment, feed: Feed, state: TrainState) -> No
     in_row = int(state.skipped_in_row)
     if in_row >= experiment.config.max_skipped:
         step = int(state.step) - in_row  # the first of them, and the parameters are still those before it
-        reason = nonfinite.explain(experiment, state.params, feed.batch(step), jax.random.fold_in(state.key, step))
+        reason = nonfinite.postmortem(experiment, state.params, feed.batch(step), jax.random.fold_in(state.key, step))
         raise NonFiniteError(f"stopped at step {step}: {in_row} updates in a row weren't finite; {reason}")
 
 
@@ -317,7 +317,7 @@ def _step(experiment: Experiment) -> Any:
     return train_step(experiment.loss, experiment.tx, ema_decay=experiment.config.ema_decay)
 
 
-def _initial(experiment: Experiment) -> Progress:
+def _initial(experiment: Experiment) -> EpochState:
     """To be jitted."""
     config = experiment.config
     state = experiment.begin(config.seed)
@@ -327,10 +327,10 @@ def _initial(experiment: Experiment) -> Progress:
     batch = {"image": image, "beta": jax.ShapeDtypeStruct((), np.float32)}
     if experiment.model.classes:
         batch["label"] = jax.ShapeDtypeStruct((config.batch_size,), np.int32)
-    return Progress(state, zero_sums(_step(experiment), state, batch))
+    return EpochState(state, zero_sums(_step(experiment), state, batch))
 
 
-def _abstract(experiment: Experiment) -> Progress:
+def _abstract(experiment: Experiment) -> EpochState:
     """The shapes of what a checkpoint holds, and where they go."""
     sharding = replicated(experiment.mesh)
     return jax.tree.map(

@@ -4,7 +4,7 @@ import math
 import numpy as np
 
 from jaxvae.study.cells import Scores, Segment, Steps
-from jaxvae.study.description import describe
+from jaxvae.study.description import group_records
 from jaxvae.study.sweep import Trained
 from jaxvae.training import TrainConfig
 
@@ -27,7 +27,7 @@ def test_records_hold_what_was_found():
         np.array([[1, 2, 3]] * 2),
         np.array([[0.0, 0.25, 1.0]] * 2),
     )
-    first, second = describe(group, Trained(segments, scores, 5.0), counts)
+    first, second = group_records(group, Trained(segments, scores, 5.0), counts)
     assert [r["config"]["seed"] for r in (first, second)] == [0, 1]
     assert (first["elbo"], first["log_likelihood"], first["kl"]) == (-18, -15, 3)
     assert first["nll"] == 12

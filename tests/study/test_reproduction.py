@@ -4,12 +4,12 @@ from contextlib import nullcontext
 import pytest
 
 from jaxvae.study import reproduction
-from jaxvae.study.presets import Preset, Row
-from jaxvae.study.reproduction import jobs, reproduce, table
+from jaxvae.study.presets import Preset, PublishedRow
+from jaxvae.study.reproduction import jobs, published_table, reproduce
 from jaxvae.training.run import _Silence
 
 FIELDS = {"latents": 2, "hidden": (4,), "epochs": 4, "batch_size": 80, "samples": 3, "learning_rate_decay": "stages"}
-ROWS = {"vae": Row({}, 30.0), "vae-2": Row({"objective": "iwae", "train_samples": 2}, None)}
+ROWS = {"vae": PublishedRow({}, 30.0), "vae-2": PublishedRow({"objective": "iwae", "train_samples": 2}, None)}
 PRESET = Preset("nobody", "nothing", FIELDS, ROWS, "log_std")
 
 
@@ -45,7 +45,7 @@ def test_a_table_has_what_was_run_beside_what_was_published(done):
     lines = [line for line in text.splitlines() if line.startswith("| vae")]
     assert [line.split(" | ")[:3] for line in lines] == [["| vae", "`log_std`", "4"], ["| vae-2", "`log_std`", "4"]]
     assert f"{score['nll']:.2f} ± {score['nll_standard_error']:.2f} | 30.00 | " in lines[0]
-    assert text == table(PRESET, out)
+    assert text == published_table(PRESET, out)
 
 
 def test_stages_end_with_a_checkpoint_and_the_last_one_counts(done):

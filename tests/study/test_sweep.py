@@ -8,7 +8,7 @@ import pytest
 from jax.sharding import AxisType
 
 from jaxvae import training
-from jaxvae.study.description import describe
+from jaxvae.study.description import group_records
 from jaxvae.study.results import STD_EDGES
 from jaxvae.study.sweep import Sweep, cell_mesh
 from jaxvae.training import TrainConfig, make_experiment, nonfinite
@@ -36,7 +36,7 @@ def trained(config, rates, seeds, width=2, mesh=None):
         dataclasses.replace(made.experiment.config, learning_rate=rate, seed=seed)
         for rate, seed in zip(rates, seeds, strict=True)
     ]
-    return describe(cells, found, made.counts)
+    return group_records(cells, found, made.counts)
 
 
 @pytest.fixture(scope="module")

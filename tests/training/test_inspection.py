@@ -25,7 +25,7 @@ def test_samples_are_images(run):
 
 def test_reconstructions_stand_beside_what_was_seen(run):
     split = run.experiment.scored["test"].head(5)
-    seen, means = inspection.reconstructions(run, split)
+    seen, means = inspection.reconstructed(run, split)
     assert seen.shape == means.shape == (5, 8, 8, 1)
     assert np.array_equal(seen, split.images)  # binary ones
     assert np.all((means >= 0) & (means <= 1))
@@ -33,7 +33,7 @@ def test_reconstructions_stand_beside_what_was_seen(run):
 
 def test_traversals_move_one_latent_and_hold_the_others(run):
     split = run.experiment.scored["test"]
-    found = inspection.traversals(run, split, np.array([2, 0]), steps=5, reach=2.0)
+    found = inspection.traversed(run, split, np.array([2, 0]), steps=5, reach=2.0)
     assert found.images.shape == (2, 5, 8, 8, 1)
     assert found.values.tolist() == [-2, -1, 0, 1, 2]
     mean = training.encode(run).mean[0]

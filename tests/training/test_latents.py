@@ -3,16 +3,16 @@ import pytest
 
 import jaxvae as jv
 from jaxvae.training import TrainConfig
-from jaxvae.training.latents import STD_MIN, make_latents
+from jaxvae.training.latents import STD_MIN, make_encoder_std
 
 
 def test_plainly_it_is_the_named_one():
-    assert make_latents(TrainConfig(parameterization="softplus_std")) == (jv.softplus_std, None, None)
+    assert make_encoder_std(TrainConfig(parameterization="softplus_std")) == (jv.softplus_std, None, None)
 
 
 @pytest.mark.parametrize("name", ["log_std", "softplus_variance", "natural_softplus", "nvae_log_std", "log_precision"])
 def test_matched_gains_are_those_of_log_variance(name):
-    p = make_latents(TrainConfig(parameterization=name, match="gain", init_std=0.7)).parameterization
+    p = make_encoder_std(TrainConfig(parameterization=name, match="gain", init_std=0.7)).parameterization
     assert p.name == name
     raw = p.raw_from_std(0.7)
     np.testing.assert_allclose(abs(p.log_std_gain(raw)), 0.5, rtol=3e-6)
@@ -22,10 +22,10 @@ def test_matched_gains_are_those_of_log_variance(name):
     ("name", "match"), [("direct_std", "init"), ("direct_std", "gain"), ("direct_variance", "init")]
 )
 def test_constraints_keep_the_same_bound(name, match):
-    projection = make_latents(TrainConfig(parameterization=name, constraint="projection", match=match))
+    projection = make_encoder_std(TrainConfig(parameterization=name, constraint="projection", match=match))
     np.testing.assert_allclose(projection.parameterization.std(projection.raw_min), STD_MIN, rtol=1e-6)
     assert projection.multiplied is None
-    lagrange = make_latents(TrainConfig(parameterization=name, constraint="lagrange", match=match))
+    lagrange = make_encoder_std(TrainConfig(parameterization=name, constraint="lagrange", match=match))
     assert (lagrange.raw_min, lagrange.multiplied) == (None, projection.raw_min)
     inside, outside = lagrange.multiplied * 3, -5.0
     np.testing.assert_allclose(

@@ -31,7 +31,7 @@ def explain(made, layer, bias, parameterization="log_variance"):
     for name in layer.split("/"):
         part = part[name]
     part["bias"][...] = bias
-    return nonfinite.explain(tiny(parameterization), params, batch, quick.key(1))
+    return nonfinite.postmortem(tiny(parameterization), params, batch, quick.key(1))
 
 
 @pytest.mark.parametrize(
@@ -65,14 +65,14 @@ def test_a_bad_gradient_of_a_finite_loss_is_named_by_its_parameter(made):
         return value + jnp.sqrt(jnp.sum(params["params"]["decoder"]["outputs"]["bias"] * 0)), metrics
 
     fields = {name: getattr(experiment, name) for name in ("model", "dataset", "dynamic", "config")}
-    said = nonfinite.explain(SimpleNamespace(loss=loss, **fields), params, batch, quick.key(1))
+    said = nonfinite.postmortem(SimpleNamespace(loss=loss, **fields), params, batch, quick.key(1))
     assert "is the gradient of ['params']['decoder']['outputs']['bias'];" in said
     assert "\n" not in said
 
 
 def test_a_bad_loss_of_finite_terms_is_named(made):
     experiment, params, batch = made
-    said = nonfinite.explain(experiment, params, {**batch, "beta": np.float32(np.inf)}, quick.key(1))
+    said = nonfinite.postmortem(experiment, params, {**batch, "beta": np.float32(np.inf)}, quick.key(1))
     assert "is the loss;" in said
 
 
