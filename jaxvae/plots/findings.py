@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from jaxvae.diagnosis import STATES, Diagnosis
-from jaxvae.diagnosis.posterior import DEAF, IDLE
+from jaxvae.diagnosis.criteria import DEAF, IDLE
 from jaxvae.plots.style import COLOURS, GREY, GRID, quiet, roomy
 
 _HEALTHY = "healthy"

@@ -9,7 +9,7 @@ import pytest
 
 import jaxvae as jv
 from jaxvae.diagnosis import STATES, posterior
-from jaxvae.diagnosis.posterior import DIGITS, IDLE, PRESENT
+from jaxvae.diagnosis.criteria import DIGITS, IDLE, PRESENT
 
 N = 40
 LOC = np.random.default_rng(0).normal(size=N).astype(np.float32)
