@@ -8,7 +8,9 @@ import argparse
 import dataclasses
 import io
 import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from jaxvae import process
@@ -20,6 +22,35 @@ if TYPE_CHECKING:
 
 STOPPED = 130
 """The exit status of a run that was stopped by a signal, as shells have it for Ctrl-C."""
+
+_OTHER_SIGMA = ("--parameterization",)
+_CALMER = ("--learning-rate", "--clip-norm")
+_FREER_LATENTS = ("--beta", "--beta-schedule linear", "--free-bits")
+
+REMEDIES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "not finite": _CALMER,
+        "σ not positive": (*_OTHER_SIGMA, "--constraint projection"),
+        "infinite KL": ("--learning-rate", *_OTHER_SIGMA),
+        "posterior collapse": _FREER_LATENTS,
+        "vanishing KL": (*_FREER_LATENTS, "--learning-rate"),
+        "no finite update": _CALMER,
+        "skipped updates": _CALMER,
+        "divergence": ("--learning-rate", "--learning-rate-decay cosine"),
+        "exploding gradient": (*_CALMER, "--warmup-steps"),
+        "overfitting": ("--epochs", "--hidden"),
+        "zero gradient": _OTHER_SIGMA,
+        "saturated": (*_OTHER_SIGMA, "--learning-rate"),
+        "at the floor": _OTHER_SIGMA,
+        "at the ceiling": _OTHER_SIGMA,
+        "steep": (*_CALMER, *_OTHER_SIGMA),
+        "noise lost": _OTHER_SIGMA,
+        "constant": ("--epochs", "--free-bits", "--latents"),
+        "collapsed": _FREER_LATENTS,
+        "unfinished": ("--resume",),
+    }
+)
+"""By state of a diagnosis, the flags of ``jaxvae train`` that do what is advised there."""
 
 
 def list_parameterizations(args: argparse.Namespace) -> int:
@@ -215,11 +246,21 @@ def diagnose(args: argparse.Namespace) -> int:
     from jaxvae.training import checkup
 
     found = checkup.examine(args.path, args.split)
-    print(found, flush=True)
+    print(found, *_remedies(finding.name for finding in found.findings), sep="\n", flush=True)
     content = json.dumps({"split": args.split, **found.to_dict()}, indent=1, allow_nan=False)
     write_atomically(args.path / "diagnosis.json", content + "\n")
     _save(plots.diagnosis(found), args.path / "diagnosis.png")
     return 0
+
+
+def _remedies(states: Iterable[str]) -> list[str]:
+    """A line for each set of flags, after the states that it is for."""
+    by_flags: dict[tuple[str, ...], list[str]] = {}
+    for state in states:
+        if state in REMEDIES:
+            by_flags.setdefault(REMEDIES[state], []).append(state)
+    lines = [f"  {', '.join(names)}: {', '.join(flags)}" for flags, names in by_flags.items()]
+    return ["flags of jaxvae train for this", *lines] if lines else []
 
 
 def data_list(args: argparse.Namespace) -> int:

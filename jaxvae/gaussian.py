@@ -160,7 +160,8 @@ def require_gaussian(**xs: object) -> None:
     """
     for name, x in xs.items():
         if not isinstance(x, Gaussian):
-            raise TypeError(f"{name} must be a Gaussian of independent elements, got a {type(x).__name__}")
+            independent = " of independent elements" if isinstance(x, Correlated) else ""
+            raise TypeError(f"{name} must be a Gaussian{independent}, got a {type(x).__name__}")
     require_broadcast(**{name: x.shape for name, x in xs.items() if isinstance(x, Gaussian)})
 
 

@@ -23,7 +23,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxvae import special
-from jaxvae.arguments import require, require_broadcast
+from jaxvae.arguments import require, require_broadcast, shown
 from jaxvae.chains import Affine, Chain, Clip, Floor, HardClip, SoftClip, TanhClip
 from jaxvae.transforms import (
     Abs,
@@ -330,21 +330,29 @@ def with_gain(p: Parameterization, std: float, gain: float) -> Parameterization:
 _registry: dict[str, Parameterization] = {}
 
 PARAMETERIZATIONS: Mapping[str, Parameterization] = MappingProxyType(_registry)
-"""Every named parameterization: what the command line accepts, the study sweeps and the tests walk."""
+"""Every parameterization once, by its name: what the command line lists, the study sweeps and the tests walk."""
+
+ALIASES: Mapping[str, str] = MappingProxyType({"dehaene_exp_linear": "exp_linear_std"})
+"""Second names, each with the name it stands for; accepted wherever a name is."""
+
+
+def find(name: str) -> Parameterization | None:
+    """The registered parameterization of this name or alias; None where there is none."""
+    return PARAMETERIZATIONS.get(ALIASES.get(name, name))
 
 
 def parameterization(name: str) -> Parameterization:
-    """The registered parameterization of this name.
+    """The registered parameterization of this name or alias.
 
     Raises:
         ValueError: for an unknown name; the message suggests the nearest ones.
     """
-    near = difflib.get_close_matches(str(name), PARAMETERIZATIONS, n=3, cutoff=0.4)
-    allowed = "one of " + (
-        f"those listed by `jaxvae list`; nearest: {', '.join(near)}" if near else ", ".join(PARAMETERIZATIONS)
-    )
-    require(isinstance(name, str) and name in PARAMETERIZATIONS, "parameterization", name, allowed)
-    return PARAMETERIZATIONS[name]
+    found = find(name) if isinstance(name, str) else None
+    if found is None:
+        near = difflib.get_close_matches(str(name), [*PARAMETERIZATIONS, *ALIASES], n=3, cutoff=0.4)
+        allowed = f"those listed by `jaxvae list`; nearest: {', '.join(near)}" if near else ", ".join(PARAMETERIZATIONS)
+        raise ValueError(f"parameterization must be one of {allowed}, got {shown(name)}")
+    return found
 
 
 def _named(name: str, quantity: str, transform: Transform, source: str, natural: bool = False) -> Parameterization:
@@ -366,7 +374,9 @@ softplus_variance = _named(
 softplus_precision = _named("softplus_precision", "precision", Softplus(), _GRID)
 squareplus_std = _named("squareplus_std", "std", Squareplus(), "Barron 2021, arXiv:2112.11687")
 squareplus_variance = _named("squareplus_variance", "variance", Squareplus(), _GRID)
-exp_linear_std = _named("exp_linear_std", "std", ExpLinear(), "Dehaene & Brossard 2021, arXiv:2106.13739")
+exp_linear_std = dehaene_exp_linear = _named(
+    "exp_linear_std", "std", ExpLinear(), "Dehaene & Brossard 2021, arXiv:2106.13739; alias dehaene_exp_linear"
+)
 sigmoid_std = _named("sigmoid_std", "std", Sigmoid(), "Dehaene & Brossard 2021, bounds 0 and 1 chosen here")
 sigmoid_variance = _named("sigmoid_variance", "variance", Sigmoid(), _GRID)
 natural_exp = _named("natural_exp", "precision", Exp(), "Immer et al. 2023 (NeurIPS)", natural=True)
@@ -408,7 +418,6 @@ pets_log_variance = _named(
     Chain(SoftClip(-10, 0.5), Exp()),
     "Chua et al. 2018, arXiv:1805.12114; its bounds are learned, these are its initial ones",
 )
-dehaene_exp_linear = _named("dehaene_exp_linear", "std", ExpLinear(), "Dehaene & Brossard 2021, arXiv:2106.13739")
 dehaene_up_bounded = _named(
     "dehaene_up_bounded", "std", HalfBounded(2), "Dehaene & Brossard 2021; bound 2 chosen here, so that σ = 1 at 0"
 )

@@ -71,7 +71,6 @@ QUANTITY: dict[str, tuple[str, Callable[[Real], Real]]] = {
     "dreamer_v2_std": ("std", lambda r: 2 * sigmoid(r / 2) + mpf(0.1)),
     "sac_log_std": ("std", lambda r: exp(clip(r, -20, 2))),
     "pets_log_variance": ("variance", lambda r: exp(pets(r))),
-    "dehaene_exp_linear": ("std", exp_linear),
     "dehaene_up_bounded": ("std", up_bounded),
     "sigma_vae_log_std": ("std", lambda r: exp(-6 + softplus(r + 6))),
 }

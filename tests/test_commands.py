@@ -1,5 +1,6 @@
 """The commands on a tiny run of the digits: what they write and print; signals and processes where these matter."""
 
+import dataclasses
 import json
 import re
 import signal
@@ -16,6 +17,7 @@ from matplotlib.image import imread
 
 from jaxvae import cli, commands, process, study, training
 from jaxvae.cli import main
+from jaxvae.diagnosis import STATES
 from jaxvae.files import entries
 from jaxvae.study import presets
 
@@ -96,11 +98,35 @@ def test_diagnose_names_what_is_broken_and_draws_it(capsys):
     assert out.startswith("direct_std in float32, 3 latents, 200 examples: KL ")
     assert "σ not positive: z" in out
     assert "skipped updates: the run, 93.8 %" in out
+    assert "  σ not positive: --parameterization, --constraint projection\n" in out
+    assert "  skipped updates: --learning-rate, --clip-norm\n" in out
     found = json.loads(Path("broken/diagnosis.json").read_text())
     assert not found["healthy"]
     assert found["findings"][0]["name"] == "σ not positive"
     assert out.splitlines()[-1] == str(Path("broken/diagnosis.png"))
     assert imread("broken/diagnosis.png").std() > 0.01
+
+
+@pytest.mark.parametrize("state", commands.REMEDIES)
+def test_a_remedy_is_for_a_state_and_of_flags_that_train_takes(state):
+    assert state in STATES
+    fields = {field.name: field for field in dataclasses.fields(training.TrainConfig)}
+    for remedy in commands.REMEDIES[state]:
+        flag, *value = remedy.split()
+        if flag == "--resume":
+            continue
+        field = fields[flag.removeprefix("--").replace("-", "_")]
+        assert flag == "--" + field.name.replace("_", "-")
+        assert not value or value[0] in field.metadata["choices"]
+
+
+def test_states_of_the_same_remedy_share_a_line():
+    assert commands._remedies(["not finite", "unfinished", "skipped updates", "negative KL"]) == [
+        "flags of jaxvae train for this",
+        "  not finite, skipped updates: --learning-rate, --clip-norm",
+        "  unfinished: --resume",
+    ]
+    assert commands._remedies(["negative KL"]) == []
 
 
 def test_its_own_config_trains_the_same_run_again(run, tmp_path, capsys):

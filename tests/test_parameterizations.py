@@ -10,7 +10,7 @@ import pytest
 from representatives import each
 
 import jaxvae as jv
-from jaxvae.parameterizations import with_gain
+from jaxvae.parameterizations import ALIASES, with_gain
 
 NAMES = sorted(jv.PARAMETERIZATIONS)
 PROMISED = re.split(
@@ -18,8 +18,7 @@ PROMISED = re.split(
     """log_variance log_std log_precision softplus_std softplus_variance softplus_precision squareplus_std
     squareplus_variance exp_linear_std sigmoid_std sigmoid_variance direct_std direct_variance projected_std square_std
     abs_std natural_exp natural_softplus diffusers_log_variance nvae_log_std efficient_vdvae_std efficient_vdvae_log_std
-    scvi_variance dreamer_std dreamer_v2_std sac_log_std pets_log_variance dehaene_exp_linear dehaene_up_bounded
-    sigma_vae_log_std""",
+    scvi_variance dreamer_std dreamer_v2_std sac_log_std pets_log_variance dehaene_up_bounded sigma_vae_log_std""",
 )
 UNCONSTRAINED = ("direct_std", "direct_variance")
 TWO_TO_ONE = ("square_std", "abs_std")
@@ -37,6 +36,14 @@ def test_the_registry_holds_what_is_promised():
         assert p.source
         assert p is getattr(jv, name) is jv.parameterization(name)
     assert set(oracles.QUANTITY) == set(NAMES), "every name has an oracle of its own"
+    assert len(set(jv.PARAMETERIZATIONS.values())) == len(NAMES), "each is there once"
+
+
+@pytest.mark.parametrize(("alias", "name"), ALIASES.items())
+def test_an_alias_is_the_same_object_by_another_name(alias, name):
+    assert alias not in jv.PARAMETERIZATIONS
+    assert jv.parameterization(alias) is getattr(jv, alias) is jv.PARAMETERIZATIONS[name]
+    assert alias in jv.PARAMETERIZATIONS[name].source
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,6 +1,6 @@
 """What ails a posterior, and what to change: criteria, and the words for what they find."""
 
-from jaxvae.diagnosis.posterior import IDLE as IDLE
+from jaxvae.diagnosis.criteria import IDLE as IDLE
 from jaxvae.diagnosis.posterior import Diagnosis as Diagnosis
 from jaxvae.diagnosis.posterior import diagnose as diagnose
 from jaxvae.diagnosis.states import STATES as STATES

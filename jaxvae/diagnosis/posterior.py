@@ -1,7 +1,7 @@
 """What ails a posterior: latents that are collapsed, deaf, at a bound, or out of a dtype's range; and what to change.
 
-For the host: results are NumPy's, and nothing here is to be traced. Each criterion has its threshold here, each state
-its words in ``states``. N examples, L latents; information is in nats.
+For the host: results are NumPy's, and nothing here is to be traced. The thresholds are in ``criteria``, the words in
+``states``. N examples, L latents; information is in nats.
 """
 
 import dataclasses
@@ -19,35 +19,12 @@ from jax.typing import ArrayLike, DTypeLike
 
 from jaxvae.arguments import require
 from jaxvae.chains import Chain
+from jaxvae.diagnosis.criteria import COSTLY, DEAF, DIGITS, IDLE, NEAR_END, PRESENT, STANDARD_ERRORS, STEEP
 from jaxvae.diagnosis.states import STATES, Finding, finding
 from jaxvae.gaussian import Gaussian, kl_divergence, require_gaussian
 from jaxvae.parameterizations import Parameterization
 from jaxvae.texts import number, percentage
 from jaxvae.transforms import ExpLinear, HalfBounded, Sigmoid, Softplus
-
-IDLE = 0.01
-"""Nats, and variance of the posterior mean over the data, below which a latent does nothing (Burda et al. 2016)."""
-
-COSTLY = 0.1
-"""The KL from which a latent that tells less than ``IDLE`` is worth a word."""
-
-DEAF = 0.01
-"""The |d log σ / d raw| below which σ is saturated. A step of Adam moves raw by about the learning rate (Kingma & Ba
-2015, section 2.1): at 1e-3, to change σ by the factor e takes 1 / (1e-3 · 0.01) = 100,000 steps; of log_variance 2,000.
-"""
-
-STEEP = 100.0
-"""The slope of the KL by mean or raw, in nats, above which it is steep: log_variance's is at most ½ for σ below 1."""
-
-NEAR_END = 0.01
-"""How near log σ is to an end of its range where σ counts as at that end: 1 %."""
-
-DIGITS = 100.0
-"""The KL, in ε of the dtype, below which the usual -½ (1 + log σ² - mean² - σ²) is off by 1 % or more: it adds numbers
-near 1, each off by up to ε/2."""
-
-PRESENT = 0.01
-"""The share of examples from which a latent is said to be in a state; errors count from the first one on."""
 
 QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
 """Over examples, of log σ and gain."""
@@ -177,7 +154,7 @@ def diagnose(q: Gaussian, *, kl: ArrayLike | None = None, dtype: DTypeLike | Non
     information = _over(_information, usable, x.mean, x.log_std)
     collapsed = (len(x.raw) > 1) & (mean_kl < IDLE) & (mean_variance < IDLE)
     masks |= {
-        "negative KL": mean_kl < -4 * _over(np.std, usable, x.kl) / math.sqrt(len(x.kl)),
+        "negative KL": mean_kl < -STANDARD_ERRORS * _over(np.std, usable, x.kl) / math.sqrt(len(x.kl)),
         "posterior collapse" if collapsed.all() else "collapsed": collapsed,
         "constant": (len(x.raw) > 1) & (mean_kl > COSTLY) & (information < IDLE),
     }

@@ -1,11 +1,23 @@
 """The states that a posterior or its training can be in: each one's name, how grave it is, what it is, what to change.
 
-Said here and nowhere else; the criteria are in ``posterior`` and in ``training.checkup``.
+Said here and nowhere else, for any encoder and any training loop; the numbers are those of ``criteria``.
 """
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
+
+from jaxvae.diagnosis.criteria import (
+    COSTLY,
+    DEAF,
+    DIGITS,
+    EXPLODED,
+    IDLE,
+    LOST,
+    NEAR_END,
+    STANDARD_ERRORS,
+    STEEP,
+)
 
 LEVELS = ("error", "warning", "note")
 """Wrong already; will go wrong, or wastes what it could do; good to know."""
@@ -20,6 +32,7 @@ class State(NamedTuple):
 
 
 _FREER = "take a free form (log_variance, softplus_std) or bounds that let gradients through (pets_log_variance)"
+_CALMER = "lower the learning rate, clip the gradients, and see the other findings for where σ stands"
 _OURS = "use jv.kl_divergence, jv.log_prob and jv.sample, which work from log σ, in float32 at least"
 
 STATES: Mapping[str, State] = MappingProxyType(
@@ -27,12 +40,12 @@ STATES: Mapping[str, State] = MappingProxyType(
         "not finite": State(
             "error",
             "what the network gave, loc or raw, is NaN or infinite: it went wrong before the Gaussian",
-            "lower the learning rate, clip gradients (--clip-norm), look at the data; skip such updates",
+            "lower the learning rate, clip the gradients, look at the data; skip such updates",
         ),
         "σ not positive": State(
             "error",
             "σ is negative, 0 or not a number: nothing in {formula} keeps it positive",
-            "take a parameterization with a transform (log_variance, softplus_std), or --constraint projection",
+            "take a parameterization with a transform (log_variance, softplus_std), or project σ onto a lower bound",
         ),
         "infinite KL": State(
             "error",
@@ -46,64 +59,67 @@ STATES: Mapping[str, State] = MappingProxyType(
         ),
         "negative KL": State(
             "error",
-            "the KL given is negative by more than 4 standard errors: its formula is wrong, or lost its digits",
+            f"the KL given is negative by more than {STANDARD_ERRORS:g} standard errors: "
+            "its formula is wrong, or lost its digits",
             "use jv.kl_divergence, which is never negative",
         ),
         "posterior collapse": State(
             "error",
             "every latent is collapsed: the decoder does without them",
-            "raise β from 0 (--beta-schedule linear), grant --free-bits, or take a weaker decoder",
+            "raise β from 0, grant free bits, or take a weaker decoder",
         ),
         "vanishing KL": State(
             "error",
-            "the KL fell below 0.01 nats per latent while training: latents were in use, and were given up",
-            "raise β more slowly or not so far, grant --free-bits, lower the learning rate",
+            f"the KL fell below {IDLE:g} nats per latent while training: latents were in use, and were given up",
+            "raise β more slowly or not so far, grant free bits, lower the learning rate",
         ),
         "no finite update": State(
             "error",
             "there are epochs in which no update was finite: training stands still",
-            "lower the learning rate, clip gradients (--clip-norm), and see the other findings for where σ stands",
+            _CALMER,
         ),
         "skipped updates": State(
             "warning",
             "updates weren't finite, and were left out",
-            "lower the learning rate, clip gradients (--clip-norm), and see the other findings for where σ stands",
+            _CALMER,
         ),
         "divergence": State(
             "warning",
-            "the training ELBO has lost over 5 % of what it had gained",
-            "lower the learning rate, or let it decay (--learning-rate-decay cosine)",
+            f"the training ELBO has lost over {100 * LOST:g} % of what it had gained",
+            "lower the learning rate, or let it decay",
         ),
         "exploding gradient": State(
             "warning",
-            "an epoch's mean gradient norm is over 100 times the median epoch's",
-            "clip gradients (--clip-norm), warm up (--warmup-steps), or lower the learning rate",
+            f"an epoch's mean gradient norm is over {EXPLODED:g} times the median epoch's",
+            "clip the gradients, warm the learning rate up, or lower it",
         ),
         "overfitting": State(
             "warning",
-            "since its best epoch the validation ELBO lost over 5 % of what it had gained, while training's rose",
-            "take the best checkpoint (as evaluate does), train shorter, or on more data, or a smaller decoder",
+            f"since its best epoch the validation ELBO lost over {100 * LOST:g} % of what it had gained, "
+            "while training's rose",
+            "take the best checkpoint, train shorter, or on more data, or a smaller decoder",
         ),
         "zero gradient": State("warning", "d log σ / d raw is exactly 0: no gradient moves σ any more", _FREER),
         "saturated": State(
             "warning",
-            "σ hardly answers to raw: |d log σ / d raw| is below 0.01, Adam needs 100,000 steps of 1e-3 per e-fold",
+            f"σ hardly answers to raw: |d log σ / d raw| is below {DEAF:g}, "
+            f"Adam needs {1 / (1e-3 * DEAF):,.0f} steps of 1e-3 per e-fold",
             _FREER + "; a learning rate that is too high gets there, too",
         ),
         "at the floor": State(
             "warning",
-            "σ is within 1 % of the lowest that {formula} can give, {low}",
+            f"σ is within {100 * NEAR_END:g} % of the lowest that {{formula}} can give, {{low}}",
             "lower the floor if the data want a smaller σ; if not, it is at work and keeps σ from 0",
         ),
         "at the ceiling": State(
             "warning",
-            "σ is within 1 % of the highest that {formula} can give, {high}",
+            f"σ is within {100 * NEAR_END:g} % of the highest that {{formula}} can give, {{high}}",
             "raise the ceiling: well above 1, so that an unused latent can come to the prior's σ = 1",
         ),
         "steep": State(
             "warning",
-            "the KL's slope by mean or raw is above 100 nats: few such elements outweigh all others",
-            "clip gradients (--clip-norm), lower the learning rate, or take softplus_std, whose slope rises slowly",
+            f"the KL's slope by mean or raw is above {STEEP:g} nats: few such elements outweigh all others",
+            "clip the gradients, lower the learning rate, or take softplus_std, whose slope rises slowly",
         ),
         "overflow": State("warning", "σ² or mean² is above {dtype}'s largest number: a usual KL is inf or NaN", _OURS),
         "underflow": State(
@@ -123,23 +139,25 @@ STATES: Mapping[str, State] = MappingProxyType(
         ),
         "constant": State(
             "warning",
-            "it costs over 0.1 nats, but is nearly the same for every example: it tells less than 0.01 nats of them",
-            "train on; if it stays so, lower --free-bits, or take fewer latents",
+            f"it costs over {COSTLY:g} nats, but is nearly the same for every example: "
+            f"it tells less than {IDLE:g} nats of them",
+            "train on; if it stays so, grant fewer free bits, or take fewer latents",
         ),
         "collapsed": State(
             "note",
-            "q is the prior whatever the example: KL and variance of the mean below 0.01",
-            "no harm if other latents are in use; to use it, lower β, raise it from 0, or grant --free-bits",
+            f"q is the prior whatever the example: KL and variance of the mean below {IDLE:g}",
+            "no harm if other latents are in use; to use it, lower β, raise it from 0, or grant free bits",
         ),
         "lost digits": State(
             "note",
-            "q is so near the prior that a usual KL in {dtype} is off by 1 % or more, and may be negative",
+            f"q is so near the prior that a usual KL in {{dtype}} is off by {100 / DIGITS:g} % or more, "
+            "and may be negative",
             _OURS,
         ),
         "unfinished": State(
             "note",
             "training ended before its last epoch: stopped, killed, or out of finite updates",
-            "go on by jaxvae train --resume, or see the other findings",
+            "resume it from its last checkpoint, or see the other findings",
         ),
     }
 )

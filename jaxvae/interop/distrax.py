@@ -11,12 +11,12 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxvae.gaussian import Gaussian, convert, entropy, log_prob, sample
-from jaxvae.interop.optional import load
+from jaxvae.interop.optional import load_optional
 from jaxvae.interop.reading import broadcast, expressed, kl, refusal
 from jaxvae.parameterizations import Parameterization, log_std, log_variance
 
-distrax: Any = load("distrax", "distrax")
-tfd: Any = load("tensorflow_probability.substrates.jax.distributions", "tfp-nightly")
+distrax: Any = load_optional("distrax", "distrax")
+tfd: Any = load_optional("tensorflow_probability.substrates.jax.distributions", "tfp-nightly")
 
 
 class DistraxGaussian(distrax.Normal):
@@ -74,12 +74,12 @@ for _other in (distrax.Normal, tfd.Normal):
     tfd.RegisterKL(_other, DistraxGaussian)(kl)
 
 
-def to_distrax(q: Gaussian) -> DistraxGaussian:
+def build(q: Gaussian) -> DistraxGaussian:
     """See ``jaxvae.to_distrax``."""
     return DistraxGaussian(q)
 
 
-def from_distrax(distribution: Any, parameterization: Parameterization | None) -> Gaussian:
+def read(distribution: Any, parameterization: Parameterization | None) -> Gaussian:
     """See ``jaxvae.from_distrax``."""
     while isinstance(distribution, distrax.Independent):
         distribution = distribution.distribution

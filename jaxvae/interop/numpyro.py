@@ -9,11 +9,11 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxvae.gaussian import Gaussian, entropy, log_prob, sample
-from jaxvae.interop.optional import load
+from jaxvae.interop.optional import load_optional
 from jaxvae.interop.reading import broadcast, expressed, kl, refusal
 from jaxvae.parameterizations import Parameterization, log_variance
 
-dist: Any = load("numpyro.distributions", "numpyro")
+dist: Any = load_optional("numpyro.distributions", "numpyro")
 
 
 class NumPyroGaussian(dist.Distribution):
@@ -84,17 +84,17 @@ for _pair in ((NumPyroGaussian, NumPyroGaussian), (NumPyroGaussian, dist.Normal)
     dist.kl_divergence.register(*_pair)(kl)
 
 
-def to_numpyro(q: Gaussian) -> NumPyroGaussian:
+def build(q: Gaussian) -> NumPyroGaussian:
     """See ``jaxvae.to_numpyro``."""
     return NumPyroGaussian(q.loc, q.raw, q.parameterization)
 
 
-def from_numpyro(distribution: Any, parameterization: Parameterization | None) -> Gaussian:
+def read(distribution: Any, parameterization: Parameterization | None) -> Gaussian:
     """See ``jaxvae.from_numpyro``."""
     if isinstance(distribution, dist.Independent):
-        return from_numpyro(distribution.base_dist, parameterization)
+        return read(distribution.base_dist, parameterization)
     if isinstance(distribution, dist.ExpandedDistribution):
-        return broadcast(from_numpyro(distribution.base_dist, parameterization), distribution.shape())
+        return broadcast(read(distribution.base_dist, parameterization), distribution.shape())
     if not isinstance(distribution, NumPyroGaussian | dist.Normal):
         raise refusal("from_numpyro", "a Normal, perhaps expanded or with axes declared an event", distribution)
     return expressed(distribution, parameterization)

@@ -5,7 +5,7 @@ import warnings
 from types import ModuleType
 
 
-def load(module: str, package: str) -> ModuleType:
+def load_optional(module: str, package: str) -> ModuleType:
     """A module of a package that may be missing, without the warnings of what packages do to each other as they load.
 
     Raises:

@@ -21,7 +21,7 @@ def to_distrax(q: Gaussian) -> Any:
     >>> to_distrax(Gaussian(jnp.zeros((4, 3)), jnp.zeros(3))).sample(seed=0, sample_shape=5).shape
     (5, 4, 3)
     """
-    return _adapter("distrax").to_distrax(q)
+    return _adapter("distrax").build(q)
 
 
 def from_distrax(distribution: Any, parameterization: Parameterization | None = None) -> Gaussian:
@@ -38,7 +38,7 @@ def from_distrax(distribution: Any, parameterization: Parameterization | None = 
         TypeError: for another distribution.
         ValueError: outside ``jit`` where σ is out of the parameterization's range; inside ``jit``, raw is NaN there.
     """
-    return _adapter("distrax").from_distrax(distribution, parameterization)
+    return _adapter("distrax").read(distribution, parameterization)
 
 
 def to_numpyro(q: Gaussian) -> Any:
@@ -54,7 +54,7 @@ def to_numpyro(q: Gaussian) -> Any:
     >>> to_numpyro(Gaussian(jnp.zeros((4, 3)), jnp.zeros(3))).to_event(1).log_prob(jnp.zeros(3)).shape
     (4,)
     """
-    return _adapter("numpyro").to_numpyro(q)
+    return _adapter("numpyro").build(q)
 
 
 def from_numpyro(distribution: Any, parameterization: Parameterization | None = None) -> Gaussian:
@@ -69,7 +69,7 @@ def from_numpyro(distribution: Any, parameterization: Parameterization | None = 
         ImportError: without NumPyro.
         TypeError, ValueError: as ``from_distrax``.
     """
-    return _adapter("numpyro").from_numpyro(distribution, parameterization)
+    return _adapter("numpyro").read(distribution, parameterization)
 
 
 def to_tfp(q: Gaussian) -> Any:
@@ -81,7 +81,7 @@ def to_tfp(q: Gaussian) -> Any:
     Raises:
         ImportError: without TensorFlow Probability.
     """
-    return _adapter("tfp").to_tfp(q)
+    return _adapter("tfp").build(q)
 
 
 def from_tfp(distribution: Any, parameterization: Parameterization | None = None) -> Gaussian:
@@ -96,7 +96,7 @@ def from_tfp(distribution: Any, parameterization: Parameterization | None = None
         ImportError: without TensorFlow Probability.
         TypeError, ValueError: as ``from_distrax``.
     """
-    return _adapter("tfp").from_tfp(distribution, parameterization)
+    return _adapter("tfp").read(distribution, parameterization)
 
 
 def _adapter(peer: str) -> ModuleType:

@@ -14,7 +14,7 @@ import numpy as np
 
 from jaxvae._version import __version__
 from jaxvae.files import write_atomically
-from jaxvae.interop.optional import load
+from jaxvae.interop.optional import load_optional
 
 _DTYPES = {"bool", "bfloat16", "float16", "float32", "float64", "complex64"} | {
     f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)
@@ -38,7 +38,7 @@ def save_safetensors(
         TypeError: where a key isn't a string, or a leaf isn't an array of a dtype that the format has.
         ValueError: for an empty dict, which has no place in the file.
     """
-    library = load("safetensors.numpy", "safetensors")
+    library = load_optional("safetensors.numpy", "safetensors")
     header = {"format": "flax", "jaxvae": __version__, **(metadata or {})}
     write_atomically(Path(path), library.save(dict(_flat(params)), header))
 
@@ -70,7 +70,7 @@ def load_safetensors(path: str | os.PathLike) -> dict[str, Any]:
         FileNotFoundError: without the file.
         ValueError: where it isn't such a file, or one name is a path to another.
     """
-    library = load("safetensors", "safetensors")
+    library = load_optional("safetensors", "safetensors")
     try:
         with library.safe_open(path, framework="np") as file:
             flat = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

@@ -10,11 +10,11 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxvae.gaussian import Gaussian, entropy, log_prob, sample
-from jaxvae.interop.optional import load
+from jaxvae.interop.optional import load_optional
 from jaxvae.interop.reading import broadcast, expressed, kl, refusal
 from jaxvae.parameterizations import Parameterization
 
-tfd: Any = load("tensorflow_probability.substrates.jax.distributions", "tfp-nightly")
+tfd: Any = load_optional("tensorflow_probability.substrates.jax.distributions", "tfp-nightly")
 
 
 class TFPGaussian(tfd.Normal):
@@ -105,12 +105,12 @@ tfd.RegisterKL(TFPGaussian, tfd.Normal)(kl)
 tfd.RegisterKL(tfd.Normal, TFPGaussian)(kl)
 
 
-def to_tfp(q: Gaussian) -> TFPGaussian:
+def build(q: Gaussian) -> TFPGaussian:
     """See ``jaxvae.to_tfp``."""
     return TFPGaussian(q)
 
 
-def from_tfp(distribution: Any, parameterization: Parameterization | None) -> Gaussian:
+def read(distribution: Any, parameterization: Parameterization | None) -> Gaussian:
     """See ``jaxvae.from_tfp``."""
     while isinstance(distribution, tfd.Independent):
         distribution = distribution.distribution

@@ -26,12 +26,12 @@ from jaxvae.gaussian import Gaussian, aligned, entropy, kl_divergence, log_prob,
 from jaxvae.multivariate.correlated import (
     CorrelatedGaussian,
     diagonal,
+    einsum,
     half_squares,
     inverse_std,
     leaves_the_mean,
     log_std_ratio,
     per_event,
-    product,
     require_kind,
 )
 from jaxvae.parameterizations import Parameterization, log_variance
@@ -90,7 +90,7 @@ class CholeskyGaussian(CorrelatedGaussian):
     def covariance(self) -> Array:
         """T Tᵀ, ``(..., L, L)``."""
         factor = self.scale_tril
-        return product("...ij,...kj->...ik", factor, factor)
+        return einsum("...ij,...kj->...ik", factor, factor)
 
     def _strict(self) -> Array:
         """T without its diagonal, ``(..., L, L)``."""
@@ -165,7 +165,7 @@ class CholeskyGaussian(CorrelatedGaussian):
 
 @per_event("(l,l),(l)->(l)")
 def _apply(matrix: Array, x: Array) -> Array:
-    return product("ij,j->i", matrix, x)
+    return einsum("ij,j->i", matrix, x)
 
 
 @per_event("(l,l),(l,n)->(l,n)")

@@ -25,7 +25,7 @@ from jaxvae.arguments import require, require_broadcast, require_real
 from jaxvae.gaussian import AnyGaussian, Correlated, Gaussian, aligned
 from jaxvae.parameterizations import Parameterization
 
-product = functools.partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST)
+einsum = functools.partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST)
 
 
 def per_event(signature: str) -> Callable[[Callable], Callable]:

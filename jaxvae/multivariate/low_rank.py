@@ -20,11 +20,11 @@ from jaxvae.multivariate.cholesky import CholeskyGaussian
 from jaxvae.multivariate.correlated import (
     CorrelatedGaussian,
     diagonal,
+    einsum,
     half_squares,
     inverse_std,
     log_std_ratio,
     per_event,
-    product,
     require_kind,
 )
 from jaxvae.parameterizations import Parameterization, log_variance
@@ -81,7 +81,7 @@ class LowRankGaussian(CorrelatedGaussian):
         """diag(σ²) + U Uᵀ, ``(..., L, L)``."""
         q = self._widened()
         own = diagonal(q._independent.variance)
-        return jnp.add(*aligned(own, product("...ir,...jr->...ij", q.factor, q.factor)))
+        return jnp.add(*aligned(own, einsum("...ir,...jr->...ij", q.factor, q.factor)))
 
     def _sample(self, key: Array, shape: tuple[int, ...]) -> Array:
         """From R + L normal numbers for each event."""
@@ -152,7 +152,7 @@ class LowRankGaussian(CorrelatedGaussian):
 
 @per_event("(l,r),(r)->(l)")
 def _apply(matrix: Array, x: Array) -> Array:
-    return product("lr,r->l", matrix, x)
+    return einsum("lr,r->l", matrix, x)
 
 
 def _tall(w: Array) -> Array:
@@ -167,7 +167,7 @@ def _capacitance(w: Array) -> tuple[Array, Array]:
     w = _tall(w)
     s = jax.lax.stop_gradient(jnp.maximum(jnp.max(jnp.abs(w), axis=0), 1))
     w = w / s[None]
-    return s, jax.lax.linalg.cholesky(jnp.diag(jnp.square(1 / s)) + product("lr,lt->rt", w, w))
+    return s, jax.lax.linalg.cholesky(jnp.diag(jnp.square(1 / s)) + einsum("lr,lt->rt", w, w))
 
 
 def _half_log_det(s: Array, root: Array) -> Array:
@@ -186,8 +186,8 @@ def _half_distance(z: Array, w: Array, s: Array, root: Array) -> Array:
         whitened = solve((z / s)[:, None])
         return jnp.sum(whitened * (whitened / 2))
     w = w / s[None]
-    a = solve(solve(product("lr,l->r", w, z)[:, None]), transpose_a=True)[:, 0]
-    rest, a = z - product("lr,r->l", w, a), a / s
+    a = solve(solve(einsum("lr,l->r", w, z)[:, None]), transpose_a=True)[:, 0]
+    rest, a = z - einsum("lr,r->l", w, a), a / s
     return jnp.sum(rest * (rest / 2)) + jnp.sum(a * (a / 2))
 
 

@@ -11,7 +11,8 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from jaxvae.diagnosis import STATES, Diagnosis
-from jaxvae.diagnosis.posterior import DEAF, IDLE, QUANTILES
+from jaxvae.diagnosis.criteria import DEAF, IDLE
+from jaxvae.diagnosis.posterior import QUANTILES
 from jaxvae.plots.style import (
     BLACK,
     COLOURS,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxvae.files import write_atomically
-from jaxvae.parameterizations import PARAMETERIZATIONS
+from jaxvae.parameterizations import ALIASES, PARAMETERIZATIONS
 from jaxvae.study.presets import Preset
 from jaxvae.training import (
     METRICS,
@@ -119,7 +119,7 @@ def published_table(preset: Preset, out: Path) -> str:
         "|---|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for row, published in ((row, found.published) for row, found in preset.rows.items()):
-        for name in PARAMETERIZATIONS:
+        for name in (*PARAMETERIZATIONS, *ALIASES):
             path = out / f"{row}-{name}"
             if not (path / _SCORE).exists():
                 continue

@@ -15,7 +15,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from jaxvae.arguments import require
-from jaxvae.parameterizations import PARAMETERIZATIONS
+from jaxvae.parameterizations import find
 from jaxvae.study.results import Record, settings, variant
 
 LEVEL = 0.95
@@ -319,4 +319,5 @@ def spreads(plain: Sequence[Point], fisher: Sequence[Point]) -> list[Spread]:
 
 
 def _one_to_one(name: str) -> bool:
-    return name in PARAMETERIZATIONS and PARAMETERIZATIONS[name].transform.range == (0, math.inf, False)
+    p = find(name)
+    return p is not None and p.transform.range == (0, math.inf, False)

@@ -8,16 +8,10 @@ import numpy as np
 
 from jaxvae.arguments import require
 from jaxvae.diagnosis import Diagnosis, Finding, diagnose, finding
-from jaxvae.diagnosis.posterior import IDLE
+from jaxvae.diagnosis.criteria import EXPLODED, IDLE, LOST
 from jaxvae.training.directory import CHECKPOINTS, CONFIG, METRICS, read_metrics
 from jaxvae.training.run import load_run
 from jaxvae.training.scoring import Task, gaussians, score_keys
-
-LOST = 0.05
-"""The share of what an ELBO had gained that it may lose again."""
-
-EXPLODED = 100.0
-"""Times the median epoch's mean gradient norm."""
 
 
 def examine(out: Path, split: str = "test") -> Diagnosis:

@@ -9,7 +9,7 @@ import pytest
 
 import jaxvae as jv
 from jaxvae.diagnosis import STATES, posterior
-from jaxvae.diagnosis.posterior import DIGITS, IDLE, PRESENT
+from jaxvae.diagnosis.criteria import DIGITS, IDLE, PRESENT
 
 N = 40
 LOC = np.random.default_rng(0).normal(size=N).astype(np.float32)
@@ -258,7 +258,7 @@ def test_text_and_json_are_whole():
 @pytest.mark.parametrize(
     ("call", "kind", "message"),
     [
-        (lambda: jv.diagnose(3), TypeError, "q must be a Gaussian of independent elements, got a int"),
+        (lambda: jv.diagnose(3), TypeError, "q must be a Gaussian, got a int"),
         (lambda: jv.diagnose(gaussian(np.zeros((0, 2)), 0.0)), ValueError, r"q.shape must be .* got \(0, 2\)"),
         (lambda: jv.diagnose(gaussian([0.0], 0.0), dtype="int8"), ValueError, "dtype must be one of .* got 'int8'"),
         (lambda: jv.diagnose(gaussian([0.0], 0.0), dtype="flot"), ValueError, "dtype must be one of float16, bfloat16"),

@@ -26,3 +26,4 @@ def test_each_is_said_in_a_line(name):
         assert len(text) > 20
         assert not set(text) & set("{}\n")
         assert not text.endswith(".")
+        assert "--" not in text, "flags are the command line's to say"

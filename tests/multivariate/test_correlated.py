@@ -154,3 +154,19 @@ def test_batch_axes_broadcast_also_where_their_number_differs():
 def test_functions_of_independent_elements_refuse_it(function, kind):
     with pytest.raises(TypeError, match=f"Gaussian of independent elements, got a {kind.__name__}"):
         function(gaussian(kind), jv.Gaussian(0.0, 0.0))
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda q: jv.sample(quick.key(0), q),
+        lambda q: jv.reparameterize(q, 0.0),
+        lambda q: jv.kl_divergence(q),
+        lambda q: jv.log_prob(q, 0.0),
+        lambda q: jv.entropy(q),
+        lambda q: jv.cross_entropy(q, jv.Gaussian(0.0, 0.0)),
+    ],
+)
+def test_functions_of_any_gaussian_refuse_what_is_none(function):
+    with pytest.raises(TypeError, match=r"^q must be a Gaussian, got a tuple$"):
+        function((0.0, 0.0))

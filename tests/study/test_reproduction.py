@@ -1,4 +1,5 @@
 import json
+import shutil
 from contextlib import nullcontext
 
 import pytest
@@ -46,6 +47,13 @@ def test_a_table_has_what_was_run_beside_what_was_published(done):
     assert [line.split(" | ")[:3] for line in lines] == [["| vae", "`log_std`", "4"], ["| vae-2", "`log_std`", "4"]]
     assert f"{score['nll']:.2f} ± {score['nll_standard_error']:.2f} | 30.00 | " in lines[0]
     assert text == published_table(PRESET, out)
+
+
+def test_a_run_under_an_alias_is_in_the_table(done, tmp_path):
+    out, _ = done
+    shutil.copytree(out / "vae-log_std", tmp_path / "vae-dehaene_exp_linear")
+    (line,) = [line for line in table(PRESET, tmp_path).splitlines() if line.startswith("| vae")]
+    assert line.startswith("| vae | `dehaene_exp_linear` | 4 | ")
 
 
 def test_stages_end_with_a_checkpoint_and_the_last_one_counts(done):

@@ -163,6 +163,15 @@ def test_spreads_of_one_to_one_variants():
     assert spread.change == pytest.approx((-2, -2 - half, -2 + half, 3))
 
 
+def test_spreads_have_aliases_of_one_to_one_variants_too():
+    alias = {"parameterization": "dehaene_exp_linear"}
+    softplus = [r["config"]["parameterization"] == "softplus_std" for r in sides()]
+    table = [{**r, "config": {**r["config"], **alias}} if s else r for r, s in zip(sides(), softplus, strict=True)]
+    found = st.points(table)
+    (spread,) = st.spreads(*([p for p in found if ("precondition", side) in p.setting] for side in ("none", "fisher")))
+    assert spread.variants == ("log_variance", "dehaene_exp_linear")
+
+
 def test_spreads_allow_for_the_number_of_rates():
     table = [{**r, "config": {**r["config"], "learning_rate": rate}} for rate in (0.01, 0.1) for r in sides()]
     found = st.points(table)

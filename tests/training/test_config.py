@@ -5,7 +5,9 @@ import json
 
 import pytest
 
+from jaxvae.parameterizations import exp_linear_std
 from jaxvae.training.config import TrainConfig, config_from_mapping, read_config
+from jaxvae.training.latents import make_latents
 
 
 def test_json_and_back(tmp_path):
@@ -14,6 +16,14 @@ def test_json_and_back(tmp_path):
     path.write_text(config.to_json())
     assert read_config(path) == config
     assert json.loads(config.to_json())["hidden"] == [7, 5]
+
+
+def test_an_alias_is_a_parameterization(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text('{"parameterization": "dehaene_exp_linear", "likelihood_parameterization": "dehaene_exp_linear"}')
+    config = read_config(path)
+    assert make_latents(config).parameterization == exp_linear_std
+    assert config.parameterization == "dehaene_exp_linear"  # as written, so that an old run is resumed
 
 
 def test_what_is_missing_keeps_its_default():

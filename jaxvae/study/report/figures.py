@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxvae import plots
 from jaxvae.chains import Chain
-from jaxvae.parameterizations import PARAMETERIZATIONS, NaturalParameterization
+from jaxvae.parameterizations import NaturalParameterization, find
 from jaxvae.study.results import STD_EDGES
 from jaxvae.study.statistics import Comparison, Outcome
 from jaxvae.study.table import first_cause
@@ -79,7 +79,7 @@ def drawings(outcomes: Sequence[Outcome]) -> Iterator[Drawing]:
 def place(comparison: Comparison) -> tuple[str, str]:
     """A variant's row (transform) and column (quantity) in the map; special transforms have a row by variant's name."""
     config = comparison.points[0].records[0]["config"]
-    p = PARAMETERIZATIONS.get(config["parameterization"])
+    p = find(config["parameterization"])
     if p is None:
         return comparison.variant, "other"
     column = "natural" if isinstance(p, NaturalParameterization) else p.quantity
@@ -137,7 +137,7 @@ def _panels(
 
 
 def _family(comparison: Comparison) -> str:
-    p = PARAMETERIZATIONS.get(comparison.points[0].records[0]["config"]["parameterization"])
+    p = find(comparison.points[0].records[0]["config"]["parameterization"])
     if p is None:
         return "others"
     core = p.transform.transform if isinstance(p.transform, Chain) else p.transform

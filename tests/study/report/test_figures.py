@@ -33,6 +33,12 @@ def test_plain_transforms_have_a_row_and_special_ones_their_name():
     assert placed("efficient_vdvae_std") == [("efficient_vdvae_std", "std")]
 
 
+def test_an_alias_in_a_table_is_drawn_as_what_it_stands_for():
+    assert placed("dehaene_exp_linear") == placed("exp_linear_std") == [("exp-linear", "std")]
+    (outcome,) = analyze(study(["dehaene_exp_linear"], (0.01,), 1))
+    assert figures._family(outcome.comparisons[0]) == "squareplus, exp-linear"
+
+
 def test_every_registered_parameterization_is_in_the_map_and_in_one_panel():
     variants = [*PARAMETERIZATIONS, *HANDLED]
     (outcome,) = analyze(study(variants, (0.01,), 1))
