@@ -136,7 +136,7 @@ def public_modules() -> set[str]:
     for path in (ROOT / "jaxvae").rglob("__init__.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom) and not (ROOT / f"{node.module.replace('.', '/')}").is_dir():
-                found.add(node.module)
+                found |= {node.module} if node.names[0].asname else set()  # what is exported is named "as" itself
     return found - {"jaxvae._version"}
 
 

@@ -1,8 +1,8 @@
 """Datasets: bundled, from tensorflow-datasets, or your own; binarization; batches from what doesn't fit."""
 
-from jaxvae.extras import require_train_extra
+from jaxvae import extras
 
-require_train_extra(__name__, "PIL", "tensorflow_datasets")
+extras.require_train_extra(__name__, "PIL", "tensorflow_datasets")
 
 from jaxvae.data.dataset import Dataset as Dataset
 from jaxvae.data.dataset import Split as Split

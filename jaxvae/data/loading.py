@@ -60,14 +60,14 @@ def _load(name: str, data_dir: Path) -> Dataset:
     if name in BUNDLED:
         return BUNDLED[name].make()
     if name in SOURCES:
-        return prepared.read(name, prepared.ensure(name, None, data_dir))
+        return prepared.read_prepared(name, prepared.ensure(name, None, data_dir))
     path = _expanded(name, "dataset")
     if path.is_dir():
         return arrays.load_arrays(path) if any(path.glob("*.npy")) else folders.load_folder(path)
     if path.suffix in (".npy", ".npz"):
         return arrays.load_arrays(path)
-    if directory := prepared.find(name, data_dir):
-        return prepared.read(name, directory)
+    if directory := prepared.find_prepared(name, data_dir):
+        return prepared.read_prepared(name, directory)
     if path.exists():
         raise ValueError(f"{path} must be a .npy or .npz file or a folder, got a file of type {path.suffix!r}")
     raise ValueError(f"dataset must be a known name or a path that exists, got {name!r}; {_hint(name)}")
@@ -119,7 +119,7 @@ def names(data_dir: str | Path | None = None) -> list[Entry]:
     Entry(name='digits', note='1,797 handwritten digits, 8x8x1, bundled', prepared=True)
     """
     directory = _directory(data_dir)
-    known = [Entry(n, s.note, prepared.find(n, directory) is not None) for n, s in SOURCES.items()]
+    known = [Entry(n, s.note, prepared.find_prepared(n, directory) is not None) for n, s in SOURCES.items()]
     return [*(Entry(n, b.note, True) for n, b in BUNDLED.items()), *known]
 
 

@@ -30,7 +30,7 @@ def default_data_dir() -> Path:
     return Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
 
 
-def find(name: str, data_dir: Path) -> Path | None:
+def find_prepared(name: str, data_dir: Path) -> Path | None:
     """The folder of a dataset's newest prepared version, if there is one."""
     config = SOURCES[name].config if name in SOURCES else ""
     versions = [file.parent for file in (data_dir / name / config).glob("*/dataset_info.json")]
@@ -38,7 +38,7 @@ def find(name: str, data_dir: Path) -> Path | None:
     return max(numbered, key=lambda d: [int(part) for part in d.name.split(".")], default=None)
 
 
-def read(name: str, directory: Path) -> Dataset:
+def read_prepared(name: str, directory: Path) -> Dataset:
     """The dataset in a prepared folder, by way of the .npy files in it, which are made if there are none."""
     fields = arrays.read_fields(directory / _CACHE) if (directory / _CACHE).is_dir() else _read_records(directory, name)
     images = {key.removesuffix("_images"): x for key, x in fields.items() if key.endswith("_images")}
@@ -62,7 +62,7 @@ def ensure(name: str, source: Path | None, data_dir: Path) -> Path:
         FileNotFoundError: where files are missing, or can't be downloaded.
         ValueError: where a file is not the one that tensorflow-datasets has registered.
     """
-    if directory := find(name, data_dir):
+    if directory := find_prepared(name, data_dir):
         return directory
     builder = _builder(name, data_dir)
     urls = {info.filename: (url, info) for url, info in builder.url_infos.items()}
@@ -71,7 +71,7 @@ def ensure(name: str, source: Path | None, data_dir: Path) -> Path:
     else:
         _check_network(name, urls[SOURCES[name].files[0]][0])
     _run(name, builder, source)
-    read(name, directory := Path(builder.data_dir))
+    read_prepared(name, directory := Path(builder.data_dir))
     return directory
 
 

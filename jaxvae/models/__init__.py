@@ -1,8 +1,8 @@
 """Flax Linen modules: heads, networks, models with latents."""
 
-from jaxvae.extras import require_train_extra
+from jaxvae import extras
 
-require_train_extra(__name__, "flax")
+extras.require_train_extra(__name__, "flax")
 
 from jaxvae.models.build import ARCHITECTURES as ARCHITECTURES
 from jaxvae.models.build import INFERENCES as INFERENCES

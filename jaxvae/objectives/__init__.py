@@ -1,8 +1,8 @@
 """From log-likelihoods, KL terms and log-weights to objectives, per example, in nats."""
 
-from jaxvae.extras import require_train_extra
+from jaxvae import extras
 
-require_train_extra(__name__, "chex", "optax")
+extras.require_train_extra(__name__, "chex", "optax")
 
 from jaxvae.objectives.balancing import balance as balance
 from jaxvae.objectives.closed_form import elbo as elbo

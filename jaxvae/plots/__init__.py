@@ -4,9 +4,9 @@ Figures are plain ``matplotlib.figure.Figure`` objects, drawn without pyplot: th
 is left behind. matplotlib is imported nowhere else. Information is in nats.
 """
 
-from jaxvae.extras import require_train_extra
+from jaxvae import extras
 
-require_train_extra(__name__, "matplotlib")
+extras.require_train_extra(__name__, "matplotlib")
 
 from jaxvae.plots.findings import diagnosis as diagnosis
 from jaxvae.plots.history import curves as curves

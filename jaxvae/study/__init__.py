@@ -1,8 +1,8 @@
 """The study: many trainings side by side, their statistics and the report."""
 
-from jaxvae.extras import require_train_extra
+from jaxvae import extras
 
-require_train_extra(__name__, "flax", "matplotlib", "optax", "orbax", "scipy")
+extras.require_train_extra(__name__, "flax", "matplotlib", "optax", "orbax", "scipy")
 
 from jaxvae.study.comparison import compare as compare
 from jaxvae.study.comparison import is_study as is_study

@@ -1,8 +1,8 @@
 """Training: state, step, loop, checkpoints, evaluation. The only place where model meets objective."""
 
-from jaxvae.extras import require_train_extra
+from jaxvae import extras
 
-require_train_extra(__name__, "chex", "flax", "optax", "orbax")
+extras.require_train_extra(__name__, "chex", "flax", "optax", "orbax")
 
 from jaxvae.training.config import TrainConfig as TrainConfig
 from jaxvae.training.config import config_from_mapping as config_from_mapping

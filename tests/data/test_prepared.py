@@ -135,7 +135,7 @@ def test_a_download_that_fails_says_why_in_one_line(prepare_made_up, host, monke
     ) as e:
         prepare_made_up("mnist", source=None, host=host)
     assert "\n" not in str(e.value)
-    assert prepared.find("mnist", tmp_path / "data") is None
+    assert prepared.find_prepared("mnist", tmp_path / "data") is None
 
 
 def test_the_arrays_come_back_from_the_records(prepare_made_up, tmp_path):
@@ -209,8 +209,8 @@ def test_the_newest_version_is_taken(tmp_path):
         (tmp_path / "mnist" / version).mkdir(parents=True)
         (tmp_path / "mnist" / version / "dataset_info.json").touch()
     (tmp_path / "mnist" / "11.0.0").mkdir()  # of nothing
-    assert prepared.find("mnist", tmp_path) == tmp_path / "mnist" / "10.0.0"
-    assert prepared.find("kmnist", tmp_path) is None
+    assert prepared.find_prepared("mnist", tmp_path) == tmp_path / "mnist" / "10.0.0"
+    assert prepared.find_prepared("kmnist", tmp_path) is None
 
 
 def test_all_missing_files_are_listed_and_nothing_is_left(tmp_path):
@@ -241,7 +241,7 @@ def test_a_reader_that_fails_leaves_nothing_half_written(prepare_made_up, monkey
     monkeypatch.setattr("jaxvae.data.raw._labelled", fail)
     with pytest.raises(ValueError, match="cut short"):
         prepare_made_up("mnist")
-    assert prepared.find("mnist", tmp_path / "data") is None
+    assert prepared.find_prepared("mnist", tmp_path / "data") is None
     assert not [f for f in (tmp_path / "data").rglob("*") if f.is_file()]
 
 

@@ -52,7 +52,7 @@ def test_a_table_has_what_was_run_beside_what_was_published(done):
 def test_a_run_under_an_alias_is_in_the_table(done, tmp_path):
     out, _ = done
     shutil.copytree(out / "vae-log_std", tmp_path / "vae-dehaene_exp_linear")
-    (line,) = [line for line in table(PRESET, tmp_path).splitlines() if line.startswith("| vae")]
+    (line,) = [line for line in published_table(PRESET, tmp_path).splitlines() if line.startswith("| vae")]
     assert line.startswith("| vae | `dehaene_exp_linear` | 4 | ")
 
 
