@@ -7,7 +7,6 @@ OSError or ArithmeticError with one line for the user.
 import argparse
 import dataclasses
 import io
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -106,13 +105,14 @@ def train(args: argparse.Namespace) -> int:
 
         from jaxvae import data, training
         from jaxvae.progress import RunProgress
+        from jaxvae.training.directory import RunDirectory
 
         config, out = _configuration(args)
         experiment = training.make_experiment(config)
         alone, first = jax.process_count() == 1, jax.process_index() == 0
         watch = {}
         if first:
-            begun = " holds no run yet: begun" if args.resume and not (out / training.CONFIG).exists() else ""
+            begun = " holds no run yet: begun" if args.resume and not RunDirectory(out).holds_run else ""
             print(f"{data.describe(experiment.dataset)}\n{out}{begun}", flush=True)
             watch = {"watch": lambda step: RunProgress(config.epochs, experiment.steps_per_epoch, step)}
         complete = training.train(
@@ -243,12 +243,12 @@ def diagnose(args: argparse.Namespace) -> int:
     """``jaxvae diagnose``."""
     process.use_compilation_cache()
     from jaxvae import plots
-    from jaxvae.training import checkup
+    from jaxvae.training import inspection
+    from jaxvae.training.directory import RunDirectory
 
-    found = checkup.examine(args.path, args.split)
+    found = inspection.examine(args.path, args.split)
     print(found, *_remedies(finding.name for finding in found.findings), sep="\n", flush=True)
-    content = json.dumps({"split": args.split, **found.to_dict()}, indent=1, allow_nan=False)
-    write_atomically(args.path / "diagnosis.json", content + "\n")
+    RunDirectory(args.path).write_report("diagnosis", {"split": args.split, **found.to_dict()})
     _save(plots.diagnosis(found), args.path / "diagnosis.png")
     return 0
 
@@ -302,12 +302,16 @@ def _configuration(args: argparse.Namespace) -> "tuple[TrainConfig, Path]":
     """What the file says, what the flags say on top, and where the run goes."""
     from jaxvae.arguments import require
     from jaxvae.data import suggested
-    from jaxvae.training import CONFIG, config_from_mapping, read_config
+    from jaxvae.training import config_from_mapping, read_config
+    from jaxvae.training.directory import RunDirectory
 
     require(not args.resume or args.out is not None, "--out", None, "the run's directory, with --resume")
-    stored = args.out / CONFIG if args.resume else None
-    file = stored if stored is not None and stored.exists() else args.config
-    values = suggested(args.fields.get("dataset", "")) if file is None else dataclasses.asdict(read_config(file))
+    if args.resume and RunDirectory(args.out).holds_run:
+        values = dataclasses.asdict(RunDirectory(args.out).config())
+    elif args.config is not None:
+        values = dataclasses.asdict(read_config(args.config))
+    else:
+        values = {**suggested(args.fields.get("dataset", ""))}
     config = config_from_mapping({**values, **args.fields})
     return config, args.out or _unused(Path("runs") / f"{Path(config.dataset).stem}-{config.parameterization}")
 
@@ -331,6 +335,7 @@ def _load(path: Path) -> "Run":
 def _report(run: "Run", out: Path, samples: int, split: str) -> None:
     """Scores a run, prints the score, and keeps it as JSON."""
     from jaxvae import training
+    from jaxvae.training.directory import RunDirectory, evaluation
 
     result = training.evaluate(run, samples, split)
     bits = f", {result['bits_per_dimension']:.4f} bits/dim" if "bits_per_dimension" in result else ""
@@ -342,7 +347,7 @@ def _report(run: "Run", out: Path, samples: int, split: str) -> None:
         f"({samples:,} importance samples, their error {result['nll_monte_carlo_error']:.3f}{bits})",
         flush=True,
     )
-    write_atomically(out / f"evaluation-{split}.json", json.dumps(result, indent=1) + "\n")
+    RunDirectory(out).write_report(evaluation(split), result)
 
 
 def _draw(run: "Run", out: Path) -> None:

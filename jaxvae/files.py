@@ -2,8 +2,10 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
+
+from jaxvae.arguments import require
 
 LOCK = ".lock"
 
@@ -55,6 +57,12 @@ def only_writer(directory: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def require_free(directory: Path, own: Collection[str], allowed: str) -> None:
+    """Raises ValueError where a directory to write to holds anything but files of these names."""
+    require(not directory.exists() or directory.is_dir(), "out", str(directory), "a directory")
+    require(entries(directory) <= {*own}, "out", str(directory), allowed)
 
 
 def entries(directory: Path) -> set[str]:

@@ -12,7 +12,7 @@ import jax
 from jax.sharding import Mesh
 
 from jaxvae.arguments import require
-from jaxvae.files import entries, only_writer, write_atomically
+from jaxvae.files import only_writer, require_free, write_atomically
 from jaxvae.study.description import group_records
 from jaxvae.study.grid import Grid, configurations, groups
 from jaxvae.study.results import RESULTS, Record, cell, merge, plain, read_results, variant, write_results
@@ -145,9 +145,8 @@ def merge_studies(sources: Sequence[Path], out: Path) -> None:
 
 def _require_own(out: Path) -> None:
     """Raises where a directory is in use by something else."""
-    require(not out.exists() or out.is_dir(), "out", str(out), "a directory")
-    free = is_study(out) or not entries(out)
-    require(free, "out", str(out), "a new or empty directory, or that of a study")
+    if not is_study(out):
+        require_free(out, (), "a new or empty directory, or that of a study")
 
 
 def _prepare(out: Path, grid: Grid | None) -> None:

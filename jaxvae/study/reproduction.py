@@ -1,6 +1,5 @@
 """Running a published table: a run per line and parameterization, and what they make of it."""
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -10,19 +9,18 @@ from jaxvae.files import write_atomically
 from jaxvae.parameterizations import ALIASES, PARAMETERIZATIONS
 from jaxvae.study.presets import Preset
 from jaxvae.training import (
-    METRICS,
     Experiment,
     TrainConfig,
     evaluate,
     load_run,
     make_experiment,
-    read_metrics,
     train,
 )
+from jaxvae.training.directory import RunDirectory, evaluation
 from jaxvae.training.run import Observer
 
 TABLE = "reproduction.md"
-_SCORE = "evaluation-test.json"
+_SCORE = evaluation("test")
 
 Watch = Callable[[str, Experiment, int], AbstractContextManager[Observer]]
 """Given a run's name, its experiment and the step it begins with, the context in which it is observed."""
@@ -73,15 +71,18 @@ def reproduce(
     """
     for job in todo:
         path = out / job.name
-        if not (path / _SCORE).exists():
+        found = result(path)
+        if found is None:
             experiment = make_experiment(job.config)
             observed = _observed(watch, job.name, experiment)
             if not train(experiment, path, resume=True, watch=observed, stop=stop):
                 return
             score = evaluate(load_run(path, best=False), job.config.samples)
-            write_atomically(path / _SCORE, json.dumps(score, indent=1) + "\n")
+            RunDirectory(path).write_report(_SCORE, score)
+            found = result(path)
+            assert found is not None
         write_atomically(out / TABLE, published_table(preset, out))
-        yield _line(preset, job, result(path))
+        yield _line(preset, job, found)
 
 
 def _observed(watch: Watch, name: str, experiment: Experiment) -> Callable[[int], AbstractContextManager[Observer]]:
@@ -89,16 +90,21 @@ def _observed(watch: Watch, name: str, experiment: Experiment) -> Callable[[int]
 
 
 class Result(NamedTuple):
-    """What a run came to: its score, and the minutes of its training."""
+    """What a run came to: its score, and the epochs and minutes of its training."""
 
     score: Mapping[str, Any]
+    epochs: int
     minutes: float
 
 
-def result(path: Path) -> Result:
-    """That of the run in a directory."""
-    seconds = sum(record["seconds"] for record in read_metrics(path / METRICS))
-    return Result(json.loads((path / _SCORE).read_text()), seconds / 60)
+def result(path: Path) -> Result | None:
+    """That of the run in a directory; None where it isn't scored."""
+    directory = RunDirectory(path)
+    score = directory.report(_SCORE)
+    if score is None:
+        return None
+    records = directory.records()
+    return Result(score, records[-1]["epoch"], sum(record["seconds"] for record in records) / 60)
 
 
 def _line(preset: Preset, job: Job, found: Result) -> str:
@@ -118,13 +124,12 @@ def published_table(preset: Preset, out: Path) -> str:
         "| | parameterization | epochs | NLL | published | ELBO | active units | samples | minutes |",
         "|---|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
-    for row, published in ((row, found.published) for row, found in preset.rows.items()):
+    for row, published in ((row, line.published) for row, line in preset.rows.items()):
         for name in (*PARAMETERIZATIONS, *ALIASES):
-            path = out / f"{row}-{name}"
-            if not (path / _SCORE).exists():
+            found = result(out / f"{row}-{name}")
+            if found is None:
                 continue
-            score, minutes = result(path)
-            epochs = read_metrics(path / METRICS)[-1]["epoch"]
+            score, epochs, minutes = found
             cells = (
                 row,
                 f"`{name}`",

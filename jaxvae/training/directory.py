@@ -1,24 +1,111 @@
-"""A run's directory: configuration, versions, metrics as JSON lines."""
+"""The directory of a run: its files' names, who may write to it, its configuration, versions, metrics and reports."""
 
+import dataclasses
 import importlib.metadata
 import json
 import logging
 import math
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import jax
+from jax.experimental import multihost_utils
 
 from jaxvae._version import __version__
-from jaxvae.files import naming, write_atomically
+from jaxvae.arguments import require
+from jaxvae.files import naming, only_writer, require_free, write_atomically
+from jaxvae.training.config import TrainConfig, read_config
 
 CONFIG, VERSIONS, METRICS = "config.json", "versions.json", "metrics.jsonl"
 CHECKPOINTS = "checkpoints"
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+
+
+class RunDirectory:
+    """The directory of a run, which need not exist yet: where each file of the run is, and who may write there.
+
+    Args:
+        path: the directory.
+
+    Attributes:
+        path: the directory.
+        metrics: the file of one record per epoch.
+        checkpoints: the folder of checkpoints.
+        tensorboard: the folder of TensorBoard's event files.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.metrics, self.checkpoints, self.tensorboard = path / METRICS, path / CHECKPOINTS, path / "tensorboard"
+        self._config = path / CONFIG
+
+    @property
+    def holds_run(self) -> bool:
+        """Whether a run has begun there."""
+        return self._config.exists()
+
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether the run has been saved at least once."""
+        return any(entry.name.isdigit() for entry in self.checkpoints.glob("*"))
+
+    def config(self) -> TrainConfig:
+        """The configuration of the run; raises ValueError where there is no run."""
+        require(self.holds_run, "run", str(self.path), f"a directory with a {CONFIG}")
+        return read_config(self._config)
+
+    def records(self) -> list[dict[str, Any]]:
+        """One record per epoch; none where nothing has been trained."""
+        return read_metrics(self.metrics)
+
+    def report(self, name: str) -> dict[str, Any] | None:
+        """What was found of the run under this name, or None."""
+        path = self.path / f"{name}.json"
+        found: dict[str, Any] | None = json.loads(path.read_text()) if path.exists() else None
+        return found
+
+    def write_report(self, name: str, found: Mapping[str, Any]) -> None:
+        """Keeps what was found of the run, as JSON."""
+        write_atomically(self.path / f"{name}.json", json.dumps(found, indent=1) + "\n")
+
+    @contextmanager
+    def begun(self, config: TrainConfig, resume: bool) -> Iterator[None]:
+        """Keeps other writers out of the directory, which is made with this configuration, or has it already.
+
+        Of several processes, the first does it for all.
+
+        Raises:
+            ValueError: for a directory in use, or one with another configuration; before anything is written.
+        """
+        with ExitStack() as stack:
+            if jax.process_index() == 0:
+                self._require_own(config, resume)
+                stack.enter_context(only_writer(self.path))
+                if self._require_own(config, resume):  # again, now that nobody else writes
+                    write_atomically(self.path / VERSIONS, json.dumps(versions(), indent=1) + "\n")
+                    write_atomically(self._config, config.to_json())
+            multihost_utils.sync_global_devices("the directory is there")
+            yield
+
+    def _require_own(self, config: TrainConfig, resume: bool) -> bool:
+        """Whether a run begins in this directory, rather than goes on there; raises where neither is allowed."""
+        if resume and self.holds_run:
+            found = dataclasses.asdict(self.config())
+            for name, value in dataclasses.asdict(config).items():
+                require(found[name] == value, name, value, f"{found[name]!r}, as in {self._config}")
+            return False
+        require_free(self.path, {VERSIONS}, "a new or empty directory; or, to resume, that of a run")
+        return True
+
+
+def evaluation(split: str) -> str:
+    """The name of the report on the scores of a split."""
+    return f"evaluation-{split}"
 
 
 def versions() -> dict[str, str]:

@@ -1,7 +1,12 @@
-"""What a trained model sees and makes up, as arrays for pictures: images (..., H, W, C) in [0, 1]."""
+"""Looking at a run: what its model sees and makes up, as arrays for pictures, and what is wrong with it.
+
+Images are (..., H, W, C) in [0, 1]. A diagnosis looks at the posterior, and at the course of training.
+"""
 
 import functools
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import chex
 import jax
@@ -9,9 +14,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from jaxvae.arguments import require
 from jaxvae.data import Split, observe
+from jaxvae.diagnosis import Diagnosis, Finding, diagnose, finding
+from jaxvae.diagnosis.criteria import EXPLODED, IDLE, LOST
 from jaxvae.models import LatentModel
-from jaxvae.training.run import Run
+from jaxvae.training.directory import RunDirectory
+from jaxvae.training.run import Run, load_run
+from jaxvae.training.scoring import Task, gaussians, score_keys
 
 
 class Traversals(NamedTuple):
@@ -67,3 +77,99 @@ def _means(run: Run, x: Array, label: Array | None) -> Array:
 @functools.partial(jax.jit, static_argnums=0)
 def _decode(model: LatentModel, params: chex.ArrayTree, z: Array, label: Array | None) -> Array:
     return model.apply(params, z, label, method="mean")
+
+
+def examine(out: Path, split: str = "test") -> Diagnosis:
+    """Diagnoses the run in a directory: q(z|x) of a split under its last parameters, and its metrics.
+
+    Over- and underflow are judged for the dtype that its network computes in.
+
+    Args:
+        out: the directory.
+        split: ``test`` or ``validation``.
+
+    Raises:
+        ValueError: where there is no run, no checkpoint, or no such split.
+    """
+    directory = RunDirectory(out)
+    records = directory.records()
+    if directory.holds_run:
+        require(directory.has_checkpoint, "run", str(out), f"one with a checkpoint; {_end(records)}")
+    experiment, _, params = load_run(out, best=False)
+    require(split in experiment.scored, "split", split, " or ".join(experiment.scored))
+    task = Task(experiment.model, params, experiment.scored[split], experiment.levels, experiment.mesh)
+    q, kl = gaussians(task, score_keys()[1])
+    # Only a KL that is sampled has negative terms: of such, the mean is what can be told.
+    kl = np.broadcast_to(np.maximum(kl.mean(axis=0), 0), kl.shape) if (kl < 0).any() else kl
+    found = diagnose(q, kl=kl, dtype=experiment.config.dtype)
+    return found.with_findings(course(records, experiment.config.epochs, experiment.model.latents))
+
+
+def course(records: Sequence[Mapping[str, Any]], epochs: int, latents: int) -> list[Finding]:
+    """What a run's metrics show.
+
+    Args:
+        records: of ``metrics.jsonl``.
+        epochs: that it was to have.
+        latents: L.
+    """
+    if not records:
+        return []
+    last = records[-1]
+    shares = {
+        "no finite update": np.mean([record["elbo"] is None for record in records]),
+        "skipped updates": last["skipped"] / last["step"],
+        "unfinished": max(0.0, 1 - last["epoch"] / epochs),
+        "vanishing KL": _vanished(_series(records, "kl")[1], IDLE * latents),
+        "exploding gradient": _exploded(_series(records, "gradient_norm")[1]),
+        "divergence": _lost(_series(records, "elbo")[1]),
+        "overfitting": _overfitted(records),
+    }
+    return [finding(name, (), float(share)) for name, share in shares.items() if share > 0]
+
+
+def _series(records: Sequence[Mapping[str, Any]], key: str) -> tuple[np.ndarray, np.ndarray]:
+    """The epochs in which this is a number, and those numbers."""
+    pairs = [(record["epoch"], record[key]) for record in records if record.get(key) is not None]
+    epochs, values = np.asarray(pairs, float).reshape(-1, 2).T
+    return epochs, values
+
+
+def _vanished(kl: np.ndarray, idle: float) -> float:
+    """The share of epochs below what is idle, if the last is and not all are."""
+    return float(np.mean(kl < idle)) if len(kl) and kl[-1] < idle < kl.max() else 0.0
+
+
+def _exploded(norms: np.ndarray) -> float:
+    """The share of epochs with such a gradient."""
+    return float(np.mean(norms > EXPLODED * np.median(norms))) if len(norms) else 0.0
+
+
+def _lost(elbo: np.ndarray) -> float:
+    """The share of epochs since the best, if the last has lost too much of what that had gained."""
+    if not len(elbo):
+        return 0.0
+    best = int(np.argmax(elbo))
+    gone = elbo[best] - elbo[-1] > LOST * (elbo[best] - elbo[0])
+    return (len(elbo) - 1 - best) / len(elbo) if gone else 0.0
+
+
+def _overfitted(records: Sequence[Mapping[str, Any]]) -> float:
+    """As ``_lost`` of the validation ELBO, if training's rose meanwhile."""
+    scored = [record for record in records if record["elbo"] is not None]
+    epochs, validation = _series(scored, "validation_elbo")
+    if not len(epochs):
+        return 0.0
+    training = dict(zip(*_series(scored, "elbo"), strict=True))
+    rose = training[epochs[-1]] > training[epochs[int(np.argmax(validation))]]
+    return _lost(validation) if rose else 0.0
+
+
+def _end(records: Sequence[Mapping[str, Any]]) -> str:
+    """How a run without a checkpoint ended."""
+    done = records[-1]["epoch"] if records else 0
+    lost = f", {records[-1]['skipped']} of its updates not finite" if records and records[-1]["skipped"] else ""
+    return (
+        f"this one died of numbers that aren't finite, or was stopped, in epoch {done + 1}{lost}; "
+        "train it again with a lower learning rate"
+    )

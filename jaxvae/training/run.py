@@ -1,11 +1,10 @@
 """A whole run: from a configuration to a directory with checkpoints, metrics and a score; or on from where it was."""
 
-import dataclasses
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -17,13 +16,12 @@ from jax import Array
 from jax.experimental import multihost_utils
 
 from jaxvae.arguments import require
-from jaxvae.files import entries, only_writer, write_atomically
 from jaxvae.likelihoods import Bernoulli
-from jaxvae.training import directory, nonfinite
+from jaxvae.training import nonfinite
 from jaxvae.training.batches import Feed, ResidentFeed, StreamingFeed
 from jaxvae.training.checkpoint import Checkpoints
-from jaxvae.training.config import TrainConfig, read_config
 from jaxvae.training.devices import replicated
+from jaxvae.training.directory import MetricsLog, RunDirectory
 from jaxvae.training.experiment import Experiment, make_experiment
 from jaxvae.training.scoring import Posterior, Task, log_evidence, posterior, score_keys
 from jaxvae.training.step import Sums, TrainState, train_step, zero_sums
@@ -102,12 +100,12 @@ def train(
         ValueError: for a directory in use, or that of a run with another configuration.
         NonFiniteError: where ``config.max_skipped`` updates in a row weren't finite.
     """
-    config, stop = experiment.config, _agreed(stop)
-    with _prepared(config, out, resume), _checkpoints(experiment, out) as checkpoints:
+    config, stop, directory = experiment.config, _agreed(stop), RunDirectory(out)
+    with directory.begun(config, resume), _checkpoints(experiment, directory) as checkpoints:
         progress = _begin(experiment, checkpoints)
         begun = int(progress.state.step)
         epoch = begun // experiment.steps_per_epoch
-        with _log(out, epoch, tensorboard) as log, watch(begun) as observer:
+        with _log(directory, epoch, tensorboard) as log, watch(begun) as observer:
             feed = (StreamingFeed if config.streaming else ResidentFeed)(experiment, _step(experiment))
             while epoch < config.epochs:
                 epoch += 1
@@ -135,16 +133,16 @@ def _agreed(stop: Callable[[], bool]) -> Callable[[], bool]:
     return lambda: bool(np.any(multihost_utils.process_allgather(np.asarray(stop()))))
 
 
-def _log(out: Path, epoch: int, tensorboard: bool) -> AbstractContextManager[directory.MetricsLog | _Silence]:
+def _log(directory: RunDirectory, epoch: int, tensorboard: bool) -> AbstractContextManager[MetricsLog | _Silence]:
     """The run's log; the first of several processes alone writes it."""
     if jax.process_index():
         return nullcontext(_Silence())
-    return directory.MetricsLog(out / directory.METRICS, epoch, out / "tensorboard" if tensorboard else None)
+    return MetricsLog(directory.metrics, epoch, directory.tensorboard if tensorboard else None)
 
 
-def _checkpoints(experiment: Experiment, out: Path, *, writable: bool = True) -> Checkpoints:
+def _checkpoints(experiment: Experiment, directory: RunDirectory, *, writable: bool = True) -> Checkpoints:
     config, scored = json.loads(experiment.config.to_json()), "validation" in experiment.scored
-    return Checkpoints(out / directory.CHECKPOINTS, config, scored=scored, writable=writable)
+    return Checkpoints(directory.checkpoints, config, scored=scored, writable=writable)
 
 
 def _begin(experiment: Experiment, checkpoints: Checkpoints) -> EpochState:
@@ -204,40 +202,6 @@ def _validation(experiment: Experiment, state: TrainState) -> dict[str, float]:
     return {f"validation_{name}": value for name, value in encode(run, "validation").summary().items()}
 
 
-@contextmanager
-def _prepared(config: TrainConfig, out: Path, resume: bool) -> Iterator[None]:
-    """Keeps other writers out of a run's directory, which is made with its configuration, or checked.
-
-    Of several processes, the first does it for all.
-
-    Raises:
-        ValueError: for a directory in use, or one with another configuration; before anything is written.
-    """
-    with ExitStack() as stack:
-        if jax.process_index() == 0:
-            _require_own(config, out, resume)
-            stack.enter_context(only_writer(out))
-            if _require_own(config, out, resume):  # again, now that nobody else writes
-                write_atomically(out / directory.VERSIONS, json.dumps(directory.versions(), indent=1) + "\n")
-                write_atomically(out / directory.CONFIG, config.to_json())
-        multihost_utils.sync_global_devices("the directory is there")
-        yield
-
-
-def _require_own(config: TrainConfig, out: Path, resume: bool) -> bool:
-    """Whether a run begins in this directory, rather than goes on there; raises where neither is allowed."""
-    path = out / directory.CONFIG
-    if resume and path.exists():
-        found = dataclasses.asdict(read_config(path))
-        for name, value in dataclasses.asdict(config).items():
-            require(found[name] == value, name, value, f"{found[name]!r}, as in {path}")
-        return False
-    require(not out.exists() or out.is_dir(), "out", str(out), "a directory")
-    free = entries(out) <= {directory.VERSIONS}
-    require(free, "out", str(out), "a new or empty directory; or, to resume, that of a run")
-    return True
-
-
 def load_run(out: Path, *, best: bool = True) -> Run:
     """The run in a directory, with the parameters that scored best on the validation split, or else the last ones.
 
@@ -258,9 +222,9 @@ def load_state(out: Path) -> TrainState:
 
 
 def _restore(out: Path, best: bool) -> tuple[Experiment, TrainState]:
-    require((out / directory.CONFIG).exists(), "run", str(out), f"a directory with a {directory.CONFIG}")
-    experiment = make_experiment(read_config(out / directory.CONFIG))
-    with _checkpoints(experiment, out, writable=False) as checkpoints:
+    directory = RunDirectory(out)
+    experiment = make_experiment(directory.config())
+    with _checkpoints(experiment, directory, writable=False) as checkpoints:
         step = checkpoints.best if best else checkpoints.last
         require(step is not None, "run", str(out), "a run with a checkpoint")
         assert step is not None
