@@ -7,7 +7,7 @@ import pytest
 
 from jaxvae.parameterizations import exp_linear_std
 from jaxvae.training.config import TrainConfig, config_from_mapping, read_config
-from jaxvae.training.latents import make_latents
+from jaxvae.training.latents import make_encoder_std
 
 
 def test_json_and_back(tmp_path):
@@ -22,7 +22,7 @@ def test_an_alias_is_a_parameterization(tmp_path):
     path = tmp_path / "config.json"
     path.write_text('{"parameterization": "dehaene_exp_linear", "likelihood_parameterization": "dehaene_exp_linear"}')
     config = read_config(path)
-    assert make_latents(config).parameterization == exp_linear_std
+    assert make_encoder_std(config).parameterization == exp_linear_std
     assert config.parameterization == "dehaene_exp_linear"  # as written, so that an old run is resumed
 
 
