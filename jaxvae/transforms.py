@@ -8,6 +8,7 @@ may lie near each other. All else in the library follows.
 Transforms are frozen dataclasses: hashable, comparable, and static under ``jit``.
 """
 
+import abc
 import dataclasses
 import functools
 import math
@@ -44,7 +45,7 @@ class Interval(NamedTuple):
         return Interval(increasing(self.low), increasing(self.high), self.closed)
 
 
-class Transform:
+class Transform(abc.ABC):
     """An increasing map g from raw numbers to positive ones.
 
     ``forward``, ``inverse`` and ``range`` make a transform; the other methods have defaults that are right for
@@ -52,21 +53,21 @@ class Transform:
     """
 
     @property
+    @abc.abstractmethod
     def range(self) -> Interval:
         """The values g can take."""
-        raise NotImplementedError
 
     def formula(self, r: str = "r") -> str:
         """g(r) as plain text."""
         return call(type(self).__name__, r)
 
+    @abc.abstractmethod
     def forward(self, raw: Array) -> Array:
         """g(raw)."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def inverse(self, value: Array) -> Array:
         """The raw whose g is ``value``; anything outside the range."""
-        raise NotImplementedError
 
     def log_forward(self, raw: Array) -> Array:
         """log g(raw)."""
