@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
+from etils import epath
 from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_managers
 
@@ -129,7 +130,9 @@ class Checkpoints:
     def _add_digests(self) -> None:
         """Called when all is written, just before the checkpoint appears under its name."""
         if jax.process_index() == 0:
-            (path,) = self._directory.glob(f"{self._saving}.*tmp*")
+            final = epath.Path(self._directory / str(self._saving))
+            # Where orbax writes on file systems that can rename, until all is there.
+            path = Path(ocp.path.atomicity.AtomicRenameTemporaryPath.from_final(final).get())
             write_atomically(path / _DIGESTS, json.dumps(_digests(path), indent=1) + "\n")
 
 
