@@ -2,7 +2,7 @@
 
 from jaxvae import extras
 
-extras.require_train_extra(__name__, "chex", "optax")
+extras.require_train_extra(__name__, "optax")
 
 from jaxvae.objectives.balancing import balance as balance
 from jaxvae.objectives.closed_form import elbo as elbo

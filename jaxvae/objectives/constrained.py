@@ -16,9 +16,8 @@ descends, they ascend: ``optax.partition`` gives each its optimizer, and the tra
 (1.0, 2.0)
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -104,7 +103,7 @@ def dual_ascent(rate: float) -> optax.GradientTransformation:
 class GecoState(NamedTuple):
     """The constraints' moving averages, and the number of updates so far."""
 
-    average: chex.ArrayTree
+    average: Any
     step: Array
 
 
@@ -129,12 +128,10 @@ def geco(rate: float, decay: float = 0.99, low: float = 1e-6, high: float = 1e6)
     require(0 < low < float("inf"), "low", low, "above 0")
     require(low < high < float("inf"), "high", high, f"above low = {low} and finite")
 
-    def init(multipliers: chex.ArrayTree) -> GecoState:
+    def init(multipliers: Any) -> GecoState:
         return GecoState(jax.tree.map(jnp.zeros_like, multipliers), jnp.zeros((), jnp.int32))
 
-    def update(
-        constraints: chex.ArrayTree, state: GecoState, multipliers: chex.ArrayTree | None = None
-    ) -> tuple[chex.ArrayTree, GecoState]:
+    def update(constraints: Any, state: GecoState, multipliers: Any = None) -> tuple[Any, GecoState]:
         if multipliers is None:
             raise ValueError("geco needs the multipliers: call update(gradients, state, params)")
         weight = jnp.where(state.step == 0, 0.0, decay)

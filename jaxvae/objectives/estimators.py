@@ -14,7 +14,6 @@ For a flat model, in the loss of a train step:
 
 from typing import TypeVar
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,8 +24,8 @@ from jaxvae.gaussian import Gaussian, log_prob, standard_log_prob
 from jaxvae.objectives.importance import iwae, sampled_elbo
 from jaxvae.special import compute_dtype
 
-Latents = TypeVar("Latents", bound=chex.ArrayTree)
-Parameters = TypeVar("Parameters", bound=chex.ArrayTree)
+Latents = TypeVar("Latents")
+Parameters = TypeVar("Parameters")
 
 
 def stop_parameters(q: Parameters) -> Parameters:

@@ -85,11 +85,13 @@ def train_step(
         finite = jnp.isfinite(loss) & jnp.isfinite(norm)
 
         def update(params: chex.ArrayTree, opt_state: optax.OptState, ema: chex.ArrayTree | None) -> tuple:
-            updates, opt_state = tx.update(grads, opt_state, params)
+            updates, new_state = tx.update(grads, opt_state, params)
+            # Else the two branches of a skipped update would differ, of which JAX speaks less clearly.
+            chex.assert_trees_all_equal_shapes_and_dtypes(opt_state, new_state)
             params = optax.apply_updates(params, updates)
             if ema_decay is not None:
                 ema = jax.tree.map(lambda average, new: ema_decay * average + (1 - ema_decay) * new, ema, params)
-            return params, opt_state, ema
+            return params, new_state, ema
 
         params, opt_state, ema = _update_if(finite, update, state.params, state.opt_state, state.ema)
         skipped = jnp.where(finite, 0, 1)

@@ -267,3 +267,13 @@ def test_a_state_without_average_stays_without():
     assert state.ema is None
     shapes = jax.eval_shape(functools.partial(init_state, tx=tx, ema=True), hand_written()[0], key=jax.random.key(0))
     chex.assert_trees_all_equal_shapes_and_dtypes(shapes.ema, shapes.params)
+
+
+def test_an_optimizer_whose_state_changes_its_dtype_is_refused():
+    params, predict = hand_written()
+    narrow = optax.GradientTransformation(
+        lambda params: jnp.zeros((), jnp.float32), lambda grads, state, params: (grads, state.astype(jnp.bfloat16))
+    )
+    step = train_step(squared_error(predict), narrow)
+    with pytest.raises(AssertionError, match=r"(?s)float32.*bfloat16|bfloat16.*float32"):
+        jax.eval_shape(step, init_state(params, narrow, quick.key(0)), data())
