@@ -16,7 +16,7 @@ lint: $(VENV)/.installed-test
 types: $(VENV)/.installed-test
 	$(BIN)/mypy
 
-PYTEST = $(BIN)/python -m pytest -n auto
+PYTEST = $(BIN)/python -m pytest -n auto --dist loadfile
 
 pytest: $(VENV)/.installed-test
 	$(PYTEST) -m "not slow" jaxvae tests

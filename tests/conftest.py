@@ -6,10 +6,12 @@ from pathlib import Path
 
 import jax
 import one_device
+import pytest
 
 from jaxvae.process import compiled_programs
 
-CACHE = Path(__file__).parents[1] / ".cache"
+TESTS = Path(__file__).parent
+CACHE = TESTS.parent / ".cache"
 """What tests compile is kept in the checkout: the second run of the suite compiles next to nothing."""
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -27,6 +29,16 @@ jax.config.update("jax_platforms", os.environ["JAX_PLATFORMS"])
 jax.config.update("jax_compilation_cache_dir", str(PROGRAMS))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+QUICKLY_COMPILED = ("data", "faults", "likelihoods", "models", "objectives", "plots", "study", "training")
+"""Folders whose tests need a program's meaning, not its speed: LLVM's optimizations are a third of its compilation."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item) -> None:
+    """Before the item's fixtures, which may compile, too."""
+    quickly = item.path.relative_to(TESTS).parts[0] in QUICKLY_COMPILED if item.path.is_relative_to(TESTS) else False
+    jax.config.update("jax_disable_most_optimizations", quickly)
 
 
 def pytest_sessionstart(session) -> None:

@@ -60,6 +60,7 @@ def test_the_certificate_is_complete_and_passed_but_for_what_is_known(device, mi
     assert certify.table(rows) in (ROOT / "benchmarks/RESULTS.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_range_page_is_up_to_date():
     assert ranges.page() == (ROOT / "docs/ranges.md").read_text()
 

@@ -14,6 +14,7 @@ def found(out, **fields):
     return gap(load_run(out))
 
 
+@pytest.mark.slow
 def test_a_linear_vae_reaches_the_closed_form(tmp_path):
     """To 1e-3 nats after all 1,600 epochs: that takes a benchmark."""
     maximum, reached, error = found(tmp_path, epochs=300, evaluate_every=300)

@@ -240,6 +240,7 @@ def test_what_cannot_be_is_refused_while_traced(options, latents, message):
         jax.eval_shape(make(**options).init, quick.key(0), *inputs(latents))
 
 
+@pytest.mark.slow
 def test_it_learns_correlations_that_no_diagonal_gaussian_has():
     # The correlation is 0.9 under one feature, -0.9 under the other. The best diagonal Gaussian has variances 1 - 0.9².
     flow, correlation = CouplingFlow(2, (16,), "tanh"), jnp.array([0.9, -0.9])

@@ -97,6 +97,7 @@ def test_parameterizations_share_start_order_and_noise(records):
         np.testing.assert_allclose(one["nll"], other["nll"], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_what_fails_is_counted_and_named():
     config = dataclasses.replace(TINY, parameterization="direct_std", epochs=4, evaluate_every=2)
     good, bad = trained(config, (1e-4, 1.0), (0, 0))

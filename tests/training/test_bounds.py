@@ -54,7 +54,9 @@ def gradients(inference):
     return jax.device_get(run(keys))
 
 
-@pytest.mark.parametrize("inference", [None, "bottom_up", "top_down"])
+@pytest.mark.parametrize(
+    "inference", [None, *(pytest.param(name, marks=pytest.mark.slow) for name in ("bottom_up", "top_down"))]
+)
 @pytest.mark.parametrize(("name", "plain"), [("stl", "sampled_elbo"), ("dreg", "iwae")])
 def test_gradients_by_the_path_are_those_of_the_plain_bound_in_the_mean(name, plain, inference):
     for less_noise, more_noise in zip(*(gradients(inference)[which] for which in (name, plain)), strict=True):

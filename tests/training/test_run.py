@@ -184,6 +184,7 @@ def test_the_average_is_what_is_scored(tmp_path):
     assert bits(jax.tree.leaves(run.params)) != bits(jax.tree.leaves(state.params))
 
 
+@pytest.mark.slow
 def test_streaming_resumes_too(tmp_path):
     pytest.importorskip("grain")
     for name, stop_at in (("alone", 10**9), ("stopped", 5)):
