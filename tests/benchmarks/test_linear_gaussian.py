@@ -1,5 +1,7 @@
 """How near a linear VAE comes to what probabilistic PCA has in closed form."""
 
+import pytest
+
 from benchmarks.linear_gaussian import gap
 from jaxvae.data import suggested
 from jaxvae.training import config_from_mapping, load_run, make_experiment, train
