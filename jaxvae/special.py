@@ -16,6 +16,7 @@ import functools
 import inspect
 import math
 from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -26,15 +27,38 @@ from jax.typing import ArrayLike, DTypeLike
 from jaxvae.arguments import require_real
 
 Elementwise = Callable[[ArrayLike], Array]
+M = TypeVar("M", bound=Callable[..., Any])
 
 _TAIL = -40.0
 """Below this, e^x is less than half an ulp of x in float64 and float32 alike."""
 
 
 def compute_dtype(*operands: ArrayLike | DTypeLike) -> np.dtype:
-    """The dtype to compute in: float64 where an operand is float64, else float32."""
-    wide = any(jnp.result_type(x) == np.float64 for x in operands)
+    """The dtype to compute in: float64 where an operand is float64, else float32.
+
+    A Python number has no say beside other operands, nor has an array of JAX's weak type.
+    """
+    strong = [x for x in operands if not is_weak(x)]
+    wide = any(jnp.result_type(x) == np.float64 for x in strong or operands)
     return np.dtype(np.float64 if wide else np.float32)
+
+
+def is_weak(x: object) -> bool:
+    """Whether an operand is a Python number, or an array that came of such, whose dtype gives way to the others'."""
+    return bool(getattr(x, "weak_type", False)) or (isinstance(x, int | float) and not isinstance(x, np.generic))
+
+
+def weakly(method: M) -> M:
+    """Makes a method's result as weak as its operands: where all are Python numbers, as ``jnp``'s functions have it."""
+
+    @functools.wraps(method)
+    def wrapped(self: Any, *operands: ArrayLike, **named: ArrayLike) -> Any:
+        result = method(self, *operands, **named)
+        if not all(map(is_weak, (*operands, *named.values()))):
+            return result
+        return jax.tree.map(lambda x: jax.lax.convert_element_type(x, float), result)
+
+    return wrapped  # type: ignore[return-value]
 
 
 def computed(**argument: ArrayLike) -> Array:
@@ -61,8 +85,9 @@ def _public(function: Callable[[Array], Array]) -> Elementwise:
     def wrapped(x: ArrayLike) -> Array:
         if (wide := computed(**{name: x})) is x:
             return compiled(wide)
-        # A Python integer may be too large for one of JAX's.
-        x = wide if isinstance(x, int) else jnp.asarray(x)
+        if is_weak(x):
+            return jax.lax.convert_element_type(compiled(wide), float)
+        x = jnp.asarray(x)
         dtype = x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else compute_dtype(x)
         return compiled(x.astype(compute_dtype(x))).astype(dtype)
 
