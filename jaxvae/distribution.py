@@ -22,6 +22,8 @@ from jaxvae import special
 from jaxvae.arguments import require_real, require_sizes, shown
 from jaxvae.parameterizations import Parameterization, as_parameterization
 
+Leaf = ArrayLike | PartitionSpec | Sharding | jax.ShapeDtypeStruct | None
+
 _STAND_INS = (NoneType, bool, PartitionSpec, Sharding, jax.ShapeDtypeStruct)
 """What a leaf may be where a tree says something of a Gaussian: ``in_axes``, shardings, masks, shapes."""
 
@@ -38,9 +40,9 @@ class Distribution:
     _event_ranks: ClassVar[Mapping[str, int]]
     """How many of each leaf's last axes aren't batch axes; the first leaf's are the event's."""
 
-    def __post_init__(self) -> None:
-        self._set(parameterization=as_parameterization(self.parameterization))
-        leaves = self._leaves()
+    def _begin(self, parameterization: Parameterization | str, **leaves: Any) -> None:
+        """What each kind's constructor does: leaves that are checked, floats, and of one rank."""
+        self._set(parameterization=as_parameterization(parameterization), **leaves)
         if not _all_stand_ins(leaves.values()):
             require_real(**{f"{type(self).__name__}.{name}": x for name, x in leaves.items()})
             leaves = _as_floats(leaves)
@@ -104,7 +106,9 @@ class Distribution:
             least = min(batch)
             if least < max(batch):
                 mapped = any(isinstance(x, jax.core.Tracer) for x, n in zip(leaves, batch, strict=True) if n == least)
-                if mapped and all(x.shape[: n - least] == (1,) * (n - least) for x, n in zip(leaves, batch, strict=True)):
+                if mapped and all(
+                    x.shape[: n - least] == (1,) * (n - least) for x, n in zip(leaves, batch, strict=True)
+                ):
                     leaves = [x.reshape(x.shape[n - least :]) for x, n in zip(leaves, batch, strict=True)]
                 else:
                     leaves = list(cls._of_one_rank(dict(zip(cls._event_ranks, leaves, strict=True))).values())
@@ -127,6 +131,10 @@ class Distribution:
     @classmethod
     def _event_rank(cls) -> int:
         return next(iter(cls._event_ranks.values()))
+
+    def _settled(self, dtype: jnp.dtype) -> Self:
+        """The same, with leaves of this dtype where they are weak."""
+        return self._map(lambda x, event: jnp.asarray(x, dtype) if special.is_weak(x) else x)
 
     def _map(self, function: Callable[[Array, int], Array]) -> Self:
         """The Gaussian of the leaves that the function makes of each leaf and the number of its event axes."""
@@ -318,7 +326,7 @@ def _as_floats(leaves: Mapping[str, Any]) -> dict[str, Array]:
     def converted(x: Any) -> Array:
         if not special.is_weak(x):
             return jnp.asarray(x, _float_dtype(jnp.result_type(x)))
-        return jax.lax.convert_element_type(x, float if dtype is None else dtype)
+        return jnp.asarray(x) * 1.0 if dtype is None else jnp.asarray(x, dtype)
 
     return {name: converted(x) for name, x in leaves.items()}
 

@@ -27,7 +27,7 @@ from jax.typing import ArrayLike, DTypeLike
 from jaxvae.arguments import require_real
 
 Elementwise = Callable[[ArrayLike], Array]
-M = TypeVar("M", bound=Callable[..., Any])
+F = TypeVar("F", bound=Callable[..., Any])
 
 _TAIL = -40.0
 """Below this, e^x is less than half an ulp of x in float64 and float32 alike."""
@@ -48,15 +48,23 @@ def is_weak(x: object) -> bool:
     return bool(getattr(x, "weak_type", False)) or (isinstance(x, int | float) and not isinstance(x, np.generic))
 
 
-def weakly(method: M) -> M:
-    """Makes a method's result as weak as its operands: where all are Python numbers, as ``jnp``'s functions have it."""
+def weakly(function: F) -> F:
+    """Makes a function or method of Python numbers answer with a weak number, as those of ``jnp`` do.
 
-    @functools.wraps(method)
-    def wrapped(self: Any, *operands: ArrayLike, **named: ArrayLike) -> Any:
-        result = method(self, *operands, **named)
-        if not all(map(is_weak, (*operands, *named.values()))):
-            return result
-        return jax.tree.map(lambda x: jax.lax.convert_element_type(x, float), result)
+    So under ``jax_enable_x64`` it doesn't turn float32 into float64. A weak number under a trace takes the dtype of
+    what it meets where a function has several operands.
+    """
+
+    @functools.wraps(function)
+    def wrapped(*operands: Any, **named: Any) -> Any:
+        numbers = [x for x in (*operands, *named.values()) if isinstance(x, int | float | Array | np.ndarray)]
+        if not numbers or not all(
+            is_weak(x) and jnp.ndim(x) == 0 and not isinstance(x, jax.core.Tracer) for x in numbers
+        ):
+            return function(*operands, **named)
+        with jax.ensure_compile_time_eval():
+            result = function(*operands, **named)
+        return jax.tree.map(lambda x: jnp.asarray(x.item()), result)
 
     return wrapped  # type: ignore[return-value]
 
@@ -81,13 +89,13 @@ def _public(function: Callable[[Array], Array]) -> Elementwise:
     (name,) = inspect.signature(function).parameters
     compiled = jax.jit(function)
 
+    @weakly
     @functools.wraps(function)
     def wrapped(x: ArrayLike) -> Array:
         if (wide := computed(**{name: x})) is x:
             return compiled(wide)
-        if is_weak(x):
-            return jax.lax.convert_element_type(compiled(wide), float)
-        x = jnp.asarray(x)
+        # A Python integer may be too large for one of JAX's.
+        x = wide if isinstance(x, int) else jnp.asarray(x)
         dtype = x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else compute_dtype(x)
         return compiled(x.astype(compute_dtype(x))).astype(dtype)
 

@@ -36,6 +36,7 @@ CORE = (
     "transforms",
     "chains",
     "parameterizations",
+    "distribution",
     "gaussian",
     "natural",
     "contract",
