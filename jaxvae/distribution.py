@@ -19,8 +19,9 @@ from jax.sharding import PartitionSpec, Sharding
 from jax.typing import ArrayLike
 
 from jaxvae import special
-from jaxvae.arguments import require_real, require_sizes, shown
+from jaxvae.arguments import require, require_real, require_sizes, shown
 from jaxvae.parameterizations import Parameterization, as_parameterization
+from jaxvae.serialization import make_known_to_flax
 
 Leaf = ArrayLike | PartitionSpec | Sharding | jax.ShapeDtypeStruct | None
 
@@ -49,6 +50,7 @@ class Distribution:
             self._set(**leaves)
             self._check()
         self._set(**self._of_one_rank(leaves))
+        make_known_to_flax(type(self))
 
     def _check(self) -> None:
         """Raises ValueError where the leaves' shapes don't fit together."""
@@ -132,8 +134,12 @@ class Distribution:
     def _event_rank(cls) -> int:
         return next(iter(cls._event_ranks.values()))
 
-    def _settled(self, dtype: jnp.dtype) -> Self:
-        """The same, with leaves of this dtype where they are weak."""
+    def _settled(self, *others: ArrayLike) -> Self:
+        """The same, its weak leaves in the dtype to compute in with others that aren't all weak."""
+        leaves = self._leaves().values()
+        if all(map(special.is_weak, others)) or not any(map(special.is_weak, leaves)):
+            return self
+        dtype = special.compute_dtype(*leaves, *others)
         return self._map(lambda x, event: jnp.asarray(x, dtype) if special.is_weak(x) else x)
 
     def _map(self, function: Callable[[Array, int], Array]) -> Self:
@@ -215,8 +221,11 @@ def broadcast_to(q: D, shape: Sequence[int]) -> D:
     _require_alike(q=q)
     require_sizes(shape=shape)
     shape = tuple(shape)
-    if jnp.broadcast_shapes(shape, q.shape) != shape:
-        raise ValueError(f"shape must be one that q of shape {q.shape} broadcasts to, got {shape}")
+    try:
+        fits = jnp.broadcast_shapes(shape, q.shape) == shape
+    except ValueError:
+        fits = False
+    require(fits, "shape", shape, f"one that q of shape {q.shape} broadcasts to")
     batch = shape[: len(shape) - q._event_rank()]
     return q._map(lambda x, event: jnp.broadcast_to(x, (*batch, *x.shape[x.ndim - event :])))
 

@@ -15,6 +15,7 @@ import math
 from typing import Any, ClassVar, NamedTuple
 
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -24,10 +25,12 @@ from jaxvae import special
 from jaxvae.arguments import require_broadcast, require_real, require_sizes
 from jaxvae.distribution import Distribution, Leaf
 from jaxvae.parameterizations import Parameterization, as_parameterization, log_variance
+from jaxvae.serialization import serializable
 
 _LOG_2PI = math.log(2 * math.pi)
 
 
+@serializable
 @jax.tree_util.register_pytree_with_keys_class
 @dataclasses.dataclass(frozen=True, eq=False, repr=False, init=False)
 class Gaussian(Distribution):
@@ -168,6 +171,12 @@ def _in_one_dtype(*arrays: ArrayLike) -> list[Array]:
     return [jnp.asarray(x, dtype) for x in arrays]
 
 
+def _together(*qs: Gaussian) -> list[Gaussian]:
+    """The Gaussians, weak ones in the dtype of the others."""
+    leaves = [x for q in qs for x in (q.loc, q.raw)]
+    return [q._settled(*leaves) for q in qs]
+
+
 def _full_raw(q: Gaussian) -> Array:
     return aligned(q.raw, q.loc)[0]
 
@@ -193,7 +202,7 @@ def reparameterize(q: AnyGaussian, noise: ArrayLike) -> Array:
 
 
 def _moved(q: Gaussian, noise: ArrayLike) -> Array:
-    q = q._settled(special.compute_dtype(noise))
+    q = q._settled(noise)
     mean, std, noise = aligned(q.mean, q.std, noise)
     return (mean + std * noise).astype(q.dtype)
 
@@ -250,7 +259,7 @@ def kl_divergence(q: AnyGaussian, p: AnyGaussian | None = None) -> Array:
     if p is None:
         mean, raw = _ranked(q.mean, q.raw)
         return _scale_cost_to_standard(q.parameterization, raw) + mean * (mean / 2)
-    rho, distance = _compare(q, p)
+    rho, distance = _compare(*_together(q, p))
     return _scale_cost(rho) + distance
 
 
@@ -341,6 +350,7 @@ def cross_entropy(q: AnyGaussian, p: AnyGaussian) -> Array:
     if isinstance(p, Correlated):
         return cross_entropy(p._of_this_kind(q), p)
     require_gaussian(q=q, p=p)
+    q, p = _together(q, p)
     rho, distance = _compare(q, p)
     log_std = aligned(p.log_std, rho)[0]
     ratio = special.exp(rho)
@@ -389,6 +399,7 @@ def wasserstein2(q: Gaussian, p: Gaussian) -> Array:
     sum of squares itself, which has a gradient where q = p.
     """
     require_gaussian(q=q, p=p)
+    q, p = _together(q, p)
     rho, _ = _compare(q, p)
     largest = float(np.finfo(rho.dtype).max)
     std_q, std_p, mean_q, mean_p = aligned(jnp.minimum(q.std, largest), jnp.minimum(p.std, largest), q.mean, p.mean)
@@ -401,6 +412,9 @@ class Fisher(NamedTuple):
     loc: Array
     raw: Array
     cross: Array
+
+
+jax.export.register_namedtuple_serialization(Fisher, serialized_name="jaxvae.Fisher")
 
 
 def fisher(q: Gaussian) -> Fisher:
@@ -491,6 +505,7 @@ def product(*factors: Gaussian, parameterization: Parameterization | str | None 
     if not factors:
         raise ValueError("product needs at least one Gaussian, got none")
     require_gaussian(**{f"factors[{i}]": factor for i, factor in enumerate(factors)})
+    factors = tuple(_together(*factors))
     log_precisions = jnp.stack(aligned(*(-2 * f.log_std for f in factors)))  # (factors, ...)
     means = jnp.stack(aligned(*(f.mean for f in factors)))
     # About the first mean, so that equal means stay equal and their slopes don't cancel.

@@ -36,6 +36,7 @@ CORE = (
     "transforms",
     "chains",
     "parameterizations",
+    "serialization",
     "distribution",
     "gaussian",
     "natural",

@@ -38,8 +38,10 @@ from jaxvae.multivariate.correlated import (
     require_kind,
 )
 from jaxvae.parameterizations import Parameterization, log_variance
+from jaxvae.serialization import serializable
 
 
+@serializable
 @jax.tree_util.register_pytree_with_keys_class
 @dataclasses.dataclass(frozen=True, eq=False, repr=False, init=False)
 class CholeskyGaussian(CorrelatedGaussian):
@@ -165,7 +167,7 @@ class CholeskyGaussian(CorrelatedGaussian):
         require_gaussian(q=q)
         self._require_fits("p", q=q.shape)
         shape, p = jnp.broadcast_shapes(q.shape, self.shape), q.parameterization
-        q = q._settled(self.dtype)
+        q = q._settled(*self._leaves().values())
         loc, raw = (jnp.broadcast_to(x, shape) for x in (q.mean, q.raw))
         # Where the parameterization moves the mean, the plain one has the same σ.
         plain = p if leaves_the_mean(p) else Parameterization(p.quantity, p.transform)

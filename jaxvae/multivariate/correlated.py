@@ -17,6 +17,7 @@ from typing import Any, Self
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.sharding import PartitionSpec
 from jax.typing import ArrayLike, DTypeLike
 
 from jaxvae import special
@@ -37,11 +38,26 @@ def per_event(signature: str) -> Callable[[Callable], Callable]:
         @functools.wraps(function)
         def wrapped(*arrays: Array) -> Any:
             batch = max(x.ndim - rank for x, rank in zip(arrays, ranks, strict=True))
-            return many(*(x.reshape(*[1] * (batch - x.ndim + r), *x.shape) for x, r in zip(arrays, ranks, strict=True)))
+            led = [x.reshape(*[1] * (batch - x.ndim + r), *x.shape) for x, r in zip(arrays, ranks, strict=True)]
+            return many(*_sharded_alike(led, batch))
 
         return wrapped
 
     return decorate
+
+
+def _sharded_alike(arrays: list[Array], batch: int) -> list[Array]:
+    """The arrays, their batch axes over the same axes of a mesh, as ``vmap`` asks where the mesh is explicit."""
+    specs = [jax.typeof(x).sharding.spec for x in arrays]
+    over = [next((spec[i] for spec in specs if spec[i] is not None), None) for i in range(batch)]
+    if not any(over):
+        return arrays
+    return [
+        jax.sharding.reshard(
+            x, PartitionSpec(*(axis if n > 1 else None for axis, n in zip(over, x.shape, strict=False)), *spec[batch:])
+        )
+        for x, spec in zip(arrays, specs, strict=True)
+    ]
 
 
 diagonal = per_event("(l)->(l,l)")(jnp.diag)

@@ -30,8 +30,10 @@ from jaxvae.multivariate.correlated import (
     require_kind,
 )
 from jaxvae.parameterizations import Parameterization, log_variance
+from jaxvae.serialization import serializable
 
 
+@serializable
 @jax.tree_util.register_pytree_with_keys_class
 @dataclasses.dataclass(frozen=True, eq=False, repr=False, init=False)
 class LowRankGaussian(CorrelatedGaussian):
