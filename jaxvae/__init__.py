@@ -29,6 +29,10 @@ from jaxvae.chains import TanhClip as TanhClip
 from jaxvae.contract import Report as Report
 from jaxvae.contract import check_parameterization as check_parameterization
 from jaxvae.diagnosis import diagnose as diagnose
+from jaxvae.distribution import broadcast_to as broadcast_to
+from jaxvae.distribution import concatenate as concatenate
+from jaxvae.distribution import stack as stack
+from jaxvae.distribution import where as where
 from jaxvae.gaussian import Fisher as Fisher
 from jaxvae.gaussian import Gaussian as Gaussian
 from jaxvae.gaussian import convert as convert

@@ -14,7 +14,7 @@ import numpy as np
 from jax import Array
 
 from jaxvae.gaussian import Gaussian, cross_entropy, entropy, kl_divergence, log_prob, sample, standard_log_prob
-from jaxvae.parameterizations import Parameterization
+from jaxvae.parameterizations import Parameterization, as_parameterization
 
 SAMPLES = 200_000
 STANDARD_ERRORS = 4.5
@@ -49,8 +49,8 @@ class Report:
         return "\n".join(lines)
 
 
-def check_parameterization(parameterization: Parameterization) -> Report:
-    """Runs the whole contract on a parameterization, registered or one's own.
+def check_parameterization(parameterization: Parameterization | str) -> Report:
+    """Runs the whole contract on a parameterization, registered, by its name or itself, or one's own.
 
     The checks, by name: ``in_range``, ``monotone``, ``round_trip``, ``consistent`` (std, variance, precision and
     log std agree), ``gain`` (against finite differences in float64), ``ratio`` (of near raws), ``equal`` (KL of
@@ -67,6 +67,7 @@ def check_parameterization(parameterization: Parameterization) -> Report:
     >>> check_parameterization(log_variance).ok
     True
     """
+    parameterization = as_parameterization(parameterization)
     failures: dict[str, str] = {}
     for name, check in _CHECKS.items():
         try:

@@ -12,30 +12,36 @@ import abc
 import dataclasses
 import functools
 import math
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
 from jaxvae import special
-from jaxvae.arguments import require_broadcast, require_real, require_sizes, shown
-from jaxvae.parameterizations import Parameterization, log_variance
+from jaxvae.arguments import require_broadcast, require_real, require_sizes
+from jaxvae.distribution import Distribution, Leaf
+from jaxvae.parameterizations import Parameterization, as_parameterization, log_variance
+from jaxvae.serialization import serializable
 
 _LOG_2PI = math.log(2 * math.pi)
 
 
+@serializable
 @jax.tree_util.register_pytree_with_keys_class
-@dataclasses.dataclass(frozen=True, eq=False)
-class Gaussian:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False, init=False)
+class Gaussian(Distribution):
     """Independent Gaussians, one per element; a pytree whose leaves are ``loc`` and ``raw``.
 
     Attributes:
-        loc: the location, any shape; the mean, but for the natural parameterization.
-        raw: the unconstrained number that the parameterization turns into σ; broadcasts with ``loc``.
-        parameterization: static; ``log_variance`` if not given.
+        loc: the location, any shape; the mean, but for the natural parameterization. Integers and bools become
+            float32; a Python number takes the dtype of ``raw``.
+        raw: the unconstrained number that the parameterization turns into σ; broadcasts with ``loc``, with which it
+            is stored with as many axes.
+        parameterization: static, or the name of a registered one; ``log_variance`` if not given.
 
     Raises:
         ValueError: where the shapes don't broadcast.
@@ -50,42 +56,23 @@ class Gaussian:
     raw: Array
     parameterization: Parameterization = log_variance
 
-    def __post_init__(self) -> None:
-        require_parameterization(self.parameterization)
-        for name in ("loc", "raw"):
-            x = getattr(self, name)
-            require_real(**{f"Gaussian.{name}": x})
-            # A Python number takes the other's dtype.
-            dtype = jnp.result_type(self.loc, self.raw) if isinstance(x, int | float) else jnp.result_type(x)
-            dtype = dtype if jnp.issubdtype(dtype, jnp.floating) else special.compute_dtype(dtype)
-            object.__setattr__(self, name, jnp.asarray(x, dtype))
+    _event_ranks: ClassVar = {"loc": 0, "raw": 0}
+
+    def __init__(self, loc: Leaf, raw: Leaf, parameterization: Parameterization | str = log_variance) -> None:
+        self._begin(parameterization, loc=loc, raw=raw)
+
+    def _check(self) -> None:
         try:
-            jnp.broadcast_shapes(self.loc.shape, self.raw.shape)
+            _ = self.shape
         except ValueError:
             raise ValueError(
                 f"Gaussian.raw must broadcast with loc of shape {self.loc.shape}, got shape {self.raw.shape}"
             ) from None
 
-    def tree_flatten_with_keys(self) -> tuple:
-        key = jax.tree_util.GetAttrKey
-        return ((key("loc"), self.loc), (key("raw"), self.raw)), self.parameterization
-
-    @classmethod
-    def tree_unflatten(cls, parameterization: Parameterization, leaves: tuple) -> "Gaussian":
-        q = object.__new__(cls)  # leaves may be anything here: no checks, no conversion
-        for name, value in zip(("loc", "raw", "parameterization"), (*leaves, parameterization), strict=True):
-            object.__setattr__(q, name, value)
-        return q
-
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of one sample."""
         return jnp.broadcast_shapes(self.loc.shape, self.raw.shape)
-
-    @property
-    def dtype(self) -> jnp.dtype:
-        """The dtype of a sample."""
-        return jnp.result_type(self.loc, self.raw)
 
     @property
     def mean(self) -> Array:
@@ -113,7 +100,7 @@ class Gaussian:
         return self.parameterization.precision(_full_raw(self))
 
 
-class Correlated(abc.ABC):
+class Correlated(Distribution, abc.ABC):
     """A Gaussian of correlated elements, whose last axis is one event: what this file's functions ask of it.
 
     The kinds are in ``jaxvae.multivariate``. Each method checks its arguments.
@@ -147,12 +134,6 @@ class Correlated(abc.ABC):
 AnyGaussian = Gaussian | Correlated
 
 
-def require_parameterization(x: object) -> None:
-    """Raises TypeError for what isn't one."""
-    if not isinstance(x, Parameterization):
-        raise TypeError(f"parameterization must be a Parameterization, got {shown(x)}")
-
-
 def require_gaussian(**xs: object) -> None:
     """Raises TypeError for what isn't a Gaussian of independent elements; the shapes of several must broadcast.
 
@@ -173,15 +154,27 @@ def _require_points(q: Gaussian, **points: ArrayLike) -> None:
 
 def aligned(*arrays: ArrayLike) -> list[Array]:
     """The arrays broadcast to one shape, in the dtype to compute in."""
-    dtype = special.compute_dtype(*arrays)
-    return jnp.broadcast_arrays(*(jnp.asarray(x, dtype) for x in arrays))
+    return jnp.broadcast_arrays(*_in_one_dtype(*arrays))
 
 
 def _ranked(*arrays: ArrayLike) -> list[Array]:
     """The arrays with as many axes each, in the dtype to compute in: what is shared is computed once."""
-    dtype = special.compute_dtype(*arrays)
     rank = max(map(jnp.ndim, arrays))
-    return [jnp.expand_dims(jnp.asarray(x, dtype), tuple(range(rank - jnp.ndim(x)))) for x in arrays]
+    return [jnp.expand_dims(x, tuple(range(rank - x.ndim))) for x in _in_one_dtype(*arrays)]
+
+
+def _in_one_dtype(*arrays: ArrayLike) -> list[Array]:
+    """The arrays in the dtype to compute in; as they are where all are weak."""
+    if all(map(special.is_weak, arrays)):
+        return [jnp.asarray(x) * 1.0 for x in arrays]
+    dtype = special.compute_dtype(*arrays)
+    return [jnp.asarray(x, dtype) for x in arrays]
+
+
+def _together(*qs: Gaussian) -> list[Gaussian]:
+    """The Gaussians, weak ones in the dtype of the others."""
+    leaves = [x for q in qs for x in (q.loc, q.raw)]
+    return [q._settled(*leaves) for q in qs]
 
 
 def _full_raw(q: Gaussian) -> Array:
@@ -209,6 +202,7 @@ def reparameterize(q: AnyGaussian, noise: ArrayLike) -> Array:
 
 
 def _moved(q: Gaussian, noise: ArrayLike) -> Array:
+    q = q._settled(noise)
     mean, std, noise = aligned(q.mean, q.std, noise)
     return (mean + std * noise).astype(q.dtype)
 
@@ -265,7 +259,7 @@ def kl_divergence(q: AnyGaussian, p: AnyGaussian | None = None) -> Array:
     if p is None:
         mean, raw = _ranked(q.mean, q.raw)
         return _scale_cost_to_standard(q.parameterization, raw) + mean * (mean / 2)
-    rho, distance = _compare(q, p)
+    rho, distance = _compare(*_together(q, p))
     return _scale_cost(rho) + distance
 
 
@@ -356,6 +350,7 @@ def cross_entropy(q: AnyGaussian, p: AnyGaussian) -> Array:
     if isinstance(p, Correlated):
         return cross_entropy(p._of_this_kind(q), p)
     require_gaussian(q=q, p=p)
+    q, p = _together(q, p)
     rho, distance = _compare(q, p)
     log_std = aligned(p.log_std, rho)[0]
     ratio = special.exp(rho)
@@ -404,6 +399,7 @@ def wasserstein2(q: Gaussian, p: Gaussian) -> Array:
     sum of squares itself, which has a gradient where q = p.
     """
     require_gaussian(q=q, p=p)
+    q, p = _together(q, p)
     rho, _ = _compare(q, p)
     largest = float(np.finfo(rho.dtype).max)
     std_q, std_p, mean_q, mean_p = aligned(jnp.minimum(q.std, largest), jnp.minimum(p.std, largest), q.mean, p.mean)
@@ -416,6 +412,9 @@ class Fisher(NamedTuple):
     loc: Array
     raw: Array
     cross: Array
+
+
+jax.export.register_namedtuple_serialization(Fisher, serialized_name="jaxvae.Fisher")
 
 
 def fisher(q: Gaussian) -> Fisher:
@@ -447,7 +446,7 @@ def expectation_parameters(q: Gaussian) -> tuple[Array, Array]:
 
 
 def from_natural_parameters(
-    eta1: ArrayLike, eta2: ArrayLike, parameterization: Parameterization = log_variance
+    eta1: ArrayLike, eta2: ArrayLike, parameterization: Parameterization | str = log_variance
 ) -> Gaussian:
     """The Gaussian with these natural parameters: mean = -η₁/(2η₂), σ² = -1/(2η₂).
 
@@ -457,36 +456,41 @@ def from_natural_parameters(
     """
     require_real(eta1=eta1, eta2=eta2)
     require_broadcast(eta1=jnp.shape(eta1), eta2=jnp.shape(eta2))
-    dtype = Gaussian(eta1, eta2).dtype  # type: ignore[arg-type]
+    given = Gaussian(eta1, eta2)
     eta1, eta2 = aligned(eta1, eta2)
     try:
         if not jnp.all(eta2 < 0):
             raise ValueError(f"eta2 must be negative, got {float(jnp.max(eta2))}")
     except jax.errors.ConcretizationTypeError:
         pass
-    return _from_moments(-eta1 / (2 * eta2), -jnp.log(-2 * eta2) / 2, parameterization, dtype)
+    p = as_parameterization(parameterization)
+    return _from_moments(-eta1 / (2 * eta2), -jnp.log(-2 * eta2) / 2, p, given.loc, given.raw)
 
 
-def _from_moments(mean: Array, log_std: Array, parameterization: Parameterization, dtype: jnp.dtype) -> Gaussian:
-    require_parameterization(parameterization)
-    raw = parameterization.raw_from_log_std(log_std)
-    return Gaussian(parameterization.loc_from_mean(mean, raw).astype(dtype), raw.astype(dtype), parameterization)
+def _from_moments(mean: Array, log_std: Array, p: Parameterization, *like: Array) -> Gaussian:
+    """The Gaussian of this mean and σ, in the dtype of these arrays."""
+    raw = p.raw_from_log_std(log_std)
+    loc = p.loc_from_mean(mean, raw)
+    if all(map(special.is_weak, like)):
+        return Gaussian(loc, raw, p)
+    dtype = jnp.result_type(*like)
+    return Gaussian(loc.astype(dtype), raw.astype(dtype), p)
 
 
-def convert(q: Gaussian, parameterization: Parameterization) -> Gaussian:
+def convert(q: Gaussian, parameterization: Parameterization | str) -> Gaussian:
     """The same distribution in another parameterization's coordinates.
 
     Raises:
         ValueError: outside ``jit`` where q's σ is out of the new range; inside ``jit``, raw is NaN there.
     """
     require_gaussian(q=q)
-    require_parameterization(parameterization)
+    parameterization = as_parameterization(parameterization)
     if parameterization == q.parameterization:
         return q
-    return _from_moments(q.mean, q.log_std, parameterization, q.dtype)
+    return _from_moments(q.mean, q.log_std, parameterization, q.loc, q.raw)
 
 
-def product(*factors: Gaussian, parameterization: Parameterization | None = None) -> Gaussian:
+def product(*factors: Gaussian, parameterization: Parameterization | str | None = None) -> Gaussian:
     """The normalized product of Gaussian densities: precisions add, means average by precision.
 
     A product of experts (Hinton 2002), and the posterior of a ladder VAE (Sønderby et al. 2016, eq. 17).
@@ -501,12 +505,11 @@ def product(*factors: Gaussian, parameterization: Parameterization | None = None
     if not factors:
         raise ValueError("product needs at least one Gaussian, got none")
     require_gaussian(**{f"factors[{i}]": factor for i, factor in enumerate(factors)})
+    factors = tuple(_together(*factors))
     log_precisions = jnp.stack(aligned(*(-2 * f.log_std for f in factors)))  # (factors, ...)
     means = jnp.stack(aligned(*(f.mean for f in factors)))
     # About the first mean, so that equal means stay equal and their slopes don't cancel.
     mean = means[0] + jnp.sum(jax.nn.softmax(log_precisions, axis=0) * (means - means[:1]), axis=0)
     log_std = -jax.nn.logsumexp(log_precisions, axis=0) / 2
-    dtype = jnp.result_type(*(f.dtype for f in factors))
-    return _from_moments(
-        mean, log_std, factors[0].parameterization if parameterization is None else parameterization, dtype
-    )
+    p = factors[0].parameterization if parameterization is None else as_parameterization(parameterization)
+    return _from_moments(mean, log_std, p, *(x for f in factors for x in (f.loc, f.raw)))

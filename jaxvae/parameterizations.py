@@ -90,48 +90,58 @@ class Parameterization:
         ends = (_power(max(low, 0.0), self.exponent), _power(high, self.exponent))
         return Interval(min(ends), max(ends), closed)
 
+    @special.weakly
     def log_std(self, raw: ArrayLike) -> Array:
         """log σ, right also where σ itself under- or overflows."""
         return self.exponent * self.transform.log_forward(special.computed(raw=raw))
 
+    @special.weakly
     def std(self, raw: ArrayLike) -> Array:
         """σ."""
         return self.transform.power(special.computed(raw=raw), self.exponent)
 
+    @special.weakly
     def variance(self, raw: ArrayLike) -> Array:
         """σ²."""
         return self.transform.power(special.computed(raw=raw), 2 * self.exponent)
 
+    @special.weakly
     def precision(self, raw: ArrayLike) -> Array:
         """1/σ²."""
         return self.transform.power(special.computed(raw=raw), -2 * self.exponent)
 
+    @special.weakly
     def log_std_gain(self, raw: ArrayLike) -> Array:
         """d log σ / d raw."""
         return self.exponent * self.transform.log_gain(special.computed(raw=raw))
 
+    @special.weakly
     def log_std_ratio(self, raw_q: ArrayLike, raw_p: ArrayLike) -> Array:
         """log(σ_q / σ_p) of two raws, to full relative accuracy where they are near; exactly 0 where equal."""
         raw_q, raw_p = special.computed(raw_q=raw_q), special.computed(raw_p=raw_p)
         require_broadcast(raw_q=raw_q.shape, raw_p=raw_p.shape)
         return _log_std_ratio(self, raw_q, raw_p)
 
+    @special.weakly
     def mean(self, loc: ArrayLike, raw: ArrayLike) -> Array:
         """The mean; but for the natural parameterization, this is loc."""
         del raw
         return special.computed(loc=loc)
 
+    @special.weakly
     def loc_from_mean(self, mean: ArrayLike, raw: ArrayLike) -> Array:
         """The loc whose mean is ``mean``."""
         del raw
         return special.computed(mean=mean)
 
+    @special.weakly
     def half_square(self, x: ArrayLike, loc: ArrayLike, raw: ArrayLike) -> Array:
         """½ ((x - mean) / σ)²: 0 for x = mean at any raw, and inf only where the true value overflows."""
         x, loc, raw = special.computed(x=x), special.computed(loc=loc), special.computed(raw=raw)
         require_broadcast(x=x.shape, loc=loc.shape, raw=raw.shape)
         return _half_square(self, x, loc, raw)
 
+    @special.weakly
     def mean_slopes(self, loc: ArrayLike, raw: ArrayLike) -> tuple[Array, Array]:
         """(d mean / d loc, d mean / d raw) in units of σ, kept finite."""
         inverse = _finite(self.transform.power(special.computed(raw=raw), -self.exponent))
@@ -146,11 +156,13 @@ class Parameterization:
         z = jnp.where(jnp.abs(log_std) > far, by_logs, delta * self.transform.power(raw, -self.exponent))
         return _finite(jnp.where(delta == 0, 0, z))
 
+    @special.weakly
     def precision_weighted_mean(self, loc: ArrayLike, raw: ArrayLike) -> Array:
         """The mean over σ², the first natural parameter; 0 where the mean is 0, at any raw."""
         inverse = _finite(self.transform.power(special.computed(raw=raw), -self.exponent))
         return self.mean(loc, raw) * inverse * inverse
 
+    @special.weakly
     def raw_from_std(self, std: ArrayLike) -> Array:
         """The raw whose standard deviation is ``std``.
 
@@ -164,6 +176,7 @@ class Parameterization:
         raw = jnp.where(usable, direct, self.transform.log_inverse(jnp.log(std) / self.exponent))
         return self._within_range(raw, std, "std", self.std_range)
 
+    @special.weakly
     def raw_from_log_std(self, log_std: ArrayLike) -> Array:
         """The raw whose log standard deviation is ``log_std``; raises like ``raw_from_std``."""
         log_std = special.computed(log_std=log_std)
@@ -186,6 +199,20 @@ class Parameterization:
         except jax.errors.ConcretizationTypeError:
             pass
         return jnp.where(inside, raw, jnp.nan)
+
+
+def as_parameterization(x: object) -> Parameterization:
+    """A parameterization, or the registered one of this name.
+
+    Raises:
+        TypeError: for what is neither.
+        ValueError: for an unknown name.
+    """
+    if isinstance(x, str):
+        return parameterization(x)
+    if not isinstance(x, Parameterization):
+        raise TypeError(f"parameterization must be a Parameterization or the name of one, got {shown(x)}")
+    return x
 
 
 def _power(x: float, exponent: float) -> float:
@@ -248,17 +275,21 @@ class NaturalParameterization(Parameterization):
     def formula(self) -> str:
         return f"{super().formula}, mean = loc·σ²"
 
+    @special.weakly
     def mean(self, loc: ArrayLike, raw: ArrayLike) -> Array:
         """loc σ², kept finite, so that equal means differ by 0 at any raw."""
         return _natural_mean(self, special.computed(loc=loc), special.computed(raw=raw))
 
+    @special.weakly
     def loc_from_mean(self, mean: ArrayLike, raw: ArrayLike) -> Array:
         return special.computed(mean=mean) * self.precision(raw)
 
+    @special.weakly
     def precision_weighted_mean(self, loc: ArrayLike, raw: ArrayLike) -> Array:
         del raw
         return special.computed(loc=loc)
 
+    @special.weakly
     def mean_slopes(self, loc: ArrayLike, raw: ArrayLike) -> tuple[Array, Array]:
         std = _finite(self.std(raw))
         return std, _finite(2 * special.computed(loc=loc) * std * self.log_std_gain(raw))

@@ -16,6 +16,7 @@ import functools
 import inspect
 import math
 from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -26,15 +27,46 @@ from jax.typing import ArrayLike, DTypeLike
 from jaxvae.arguments import require_real
 
 Elementwise = Callable[[ArrayLike], Array]
+F = TypeVar("F", bound=Callable[..., Any])
 
 _TAIL = -40.0
 """Below this, e^x is less than half an ulp of x in float64 and float32 alike."""
 
 
 def compute_dtype(*operands: ArrayLike | DTypeLike) -> np.dtype:
-    """The dtype to compute in: float64 where an operand is float64, else float32."""
-    wide = any(jnp.result_type(x) == np.float64 for x in operands)
+    """The dtype to compute in: float64 where an operand is float64, else float32.
+
+    A Python number has no say beside other operands, nor has an array of JAX's weak type.
+    """
+    strong = [x for x in operands if not is_weak(x)]
+    wide = any(jnp.result_type(x) == np.float64 for x in strong or operands)
     return np.dtype(np.float64 if wide else np.float32)
+
+
+def is_weak(x: object) -> bool:
+    """Whether an operand is a Python number, or an array that came of such, whose dtype gives way to the others'."""
+    return bool(getattr(x, "weak_type", False)) or (isinstance(x, int | float) and not isinstance(x, np.generic))
+
+
+def weakly(function: F) -> F:
+    """Makes a function or method of Python numbers answer with a weak number, as those of ``jnp`` do.
+
+    So under ``jax_enable_x64`` it doesn't turn float32 into float64. A weak number under a trace takes the dtype of
+    what it meets where a function has several operands.
+    """
+
+    @functools.wraps(function)
+    def wrapped(*operands: Any, **named: Any) -> Any:
+        numbers = [x for x in (*operands, *named.values()) if isinstance(x, int | float | Array | np.ndarray)]
+        if not numbers or not all(
+            is_weak(x) and jnp.ndim(x) == 0 and not isinstance(x, jax.core.Tracer) for x in numbers
+        ):
+            return function(*operands, **named)
+        with jax.ensure_compile_time_eval():
+            result = function(*operands, **named)
+        return jax.tree.map(lambda x: jnp.asarray(x.item()), result)
+
+    return wrapped  # type: ignore[return-value]
 
 
 def computed(**argument: ArrayLike) -> Array:
@@ -57,6 +89,7 @@ def _public(function: Callable[[Array], Array]) -> Elementwise:
     (name,) = inspect.signature(function).parameters
     compiled = jax.jit(function)
 
+    @weakly
     @functools.wraps(function)
     def wrapped(x: ArrayLike) -> Array:
         if (wide := computed(**{name: x})) is x:

@@ -36,6 +36,8 @@ CORE = (
     "transforms",
     "chains",
     "parameterizations",
+    "serialization",
+    "distribution",
     "gaussian",
     "natural",
     "contract",

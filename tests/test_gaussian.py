@@ -431,9 +431,9 @@ def test_a_gaussian_is_a_pytree_and_can_be_indexed():
             r"raw must broadcast with loc of shape \(3,\), got shape \(4,\)",
         ),
         (
-            lambda: jv.Gaussian(0.0, 0.0, "log_std"),
+            lambda: jv.Gaussian(0.0, 0.0, jv.Exp()),
             TypeError,
-            "parameterization must be a Parameterization, got 'log_std'",
+            r"parameterization must be a Parameterization or the name of one, got Exp\(\)",
         ),
         (
             lambda: jv.kl_divergence(jv.Gaussian(jnp.zeros(3), 0.0), jv.Gaussian(jnp.zeros(4), 0.0)),
@@ -523,7 +523,7 @@ def test_a_learned_noise_finds_the_true_one():
 def test_arguments_are_checked_once(name, monkeypatch):
     """The two leaves, as the Gaussian is made; nothing of what the library computes from them."""
     checked = []
-    for module in (jv.gaussian, jv.special):
+    for module in (jv.distribution, jv.gaussian, jv.special):
         check = module.require_real
         monkeypatch.setattr(module, "require_real", lambda check=check, **x: (checked.extend(x), check(**x)))
     p, x = jv.PARAMETERIZATIONS[name], jnp.zeros(3)

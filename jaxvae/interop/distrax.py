@@ -10,9 +10,10 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from jaxvae.distribution import broadcast_to
 from jaxvae.gaussian import Gaussian, convert, entropy, log_prob, sample
 from jaxvae.interop.optional import load_optional
-from jaxvae.interop.reading import broadcast, expressed, kl, refusal
+from jaxvae.interop.reading import expressed, kl, refusal
 from jaxvae.parameterizations import Parameterization, log_std, log_variance
 
 distrax: Any = load_optional("distrax", "distrax")
@@ -64,7 +65,7 @@ class DistraxGaussian(distrax.Normal):
         return self.gaussian.variance
 
     def __getitem__(self, index: Any) -> "DistraxGaussian":
-        q = broadcast(self.gaussian, self.batch_shape)
+        q = broadcast_to(self.gaussian, self.batch_shape)
         return DistraxGaussian(jax.tree.map(lambda x: x[index], q))
 
 
@@ -79,7 +80,7 @@ def build(q: Gaussian) -> DistraxGaussian:
     return DistraxGaussian(q)
 
 
-def read(distribution: Any, parameterization: Parameterization | None) -> Gaussian:
+def read(distribution: Any, parameterization: Parameterization | str | None) -> Gaussian:
     """See ``jaxvae.from_distrax``."""
     while isinstance(distribution, distrax.Independent):
         distribution = distribution.distribution

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxvae.chains import Affine, Chain
-from jaxvae.parameterizations import QUANTITIES, Parameterization
+from jaxvae.parameterizations import QUANTITIES, Parameterization, as_parameterization
 from jaxvae.transforms import Exp
 
 
@@ -36,7 +36,9 @@ def _line(p: Parameterization) -> _Line:
     return _Line(scale, shift, (type(p), quantity, parts))
 
 
-def convert_head(kernel: Any, bias: Any, source: Parameterization, target: Parameterization) -> tuple[Any, Any]:
+def convert_head(
+    kernel: Any, bias: Any, source: Parameterization | str, target: Parameterization | str
+) -> tuple[Any, Any]:
     """The kernel and bias that give ``target`` the σ that the old ones give ``source``, for every input.
 
     Affine maps from raw to raw only: between ``log_variance``, ``log_std``, ``log_precision`` and others that are
@@ -46,7 +48,7 @@ def convert_head(kernel: Any, bias: Any, source: Parameterization, target: Param
     Args:
         kernel: of the layer that gives raw, of any layout; of any array type.
         bias: its bias; None if it has none.
-        source: what the layer was trained under.
+        source: what the layer was trained under, or its name.
         target: what it shall serve.
 
     Raises:
@@ -57,6 +59,7 @@ def convert_head(kernel: Any, bias: Any, source: Parameterization, target: Param
     >>> [x.tolist() for x in convert_head(jnp.ones((1, 2)), jnp.asarray([0.0, 3.0]), log_variance, log_std)]
     [[[0.5, 0.5]], [0.0, 1.5]]
     """
+    source, target = as_parameterization(source), as_parameterization(target)
     if source == target:
         return kernel, bias
     old, new = _line(source), _line(target)
@@ -70,7 +73,7 @@ def convert_head(kernel: Any, bias: Any, source: Parameterization, target: Param
 
 
 def convert_head_params(
-    params: Mapping[str, Mapping[str, Array]], source: Parameterization, target: Parameterization
+    params: Mapping[str, Mapping[str, Array]], source: Parameterization | str, target: Parameterization | str
 ) -> dict[str, dict[str, Array]]:
     """``convert_head`` of the parameters of a ``GaussianHead``: ``{"loc": …, "raw": {"kernel": …, "bias": …}}``.
 

@@ -11,7 +11,9 @@ from jaxvae.gaussian import Gaussian
 from jaxvae.parameterizations import Parameterization, diffusers_log_variance
 
 
-def from_moments(moments: Any, axis: int = -1, parameterization: Parameterization = diffusers_log_variance) -> Gaussian:
+def from_moments(
+    moments: Any, axis: int = -1, parameterization: Parameterization | str = diffusers_log_variance
+) -> Gaussian:
     """The Gaussian of an array whose halves along an axis are mean and raw: what diffusers calls moments.
 
     Its ``AutoencoderKL`` has them along axis 1 in PyTorch, the last in Flax, and takes raw for a log-variance that it
@@ -20,7 +22,7 @@ def from_moments(moments: Any, axis: int = -1, parameterization: Parameterizatio
     Args:
         moments: an array of any shape, or a PyTorch tensor, detached, on a device that JAX has, too.
         axis: the one that holds the means, then the raws.
-        parameterization: how σ arises from raw.
+        parameterization: how σ arises from raw; or its name.
 
     Raises:
         ValueError: where there is no such axis, or it has an odd length.

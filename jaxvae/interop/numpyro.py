@@ -8,9 +8,10 @@ from typing import Any
 from jax import Array
 from jax.typing import ArrayLike
 
+from jaxvae.distribution import broadcast_to
 from jaxvae.gaussian import Gaussian, entropy, log_prob, sample
 from jaxvae.interop.optional import load_optional
-from jaxvae.interop.reading import broadcast, expressed, kl, refusal
+from jaxvae.interop.reading import expressed, kl, refusal
 from jaxvae.parameterizations import Parameterization, log_variance
 
 dist: Any = load_optional("numpyro.distributions", "numpyro")
@@ -35,7 +36,7 @@ class NumPyroGaussian(dist.Distribution):
         self,
         loc: Array,
         raw: Array,
-        parameterization: Parameterization = log_variance,
+        parameterization: Parameterization | str = log_variance,
         *,
         validate_args: bool | None = None,
     ) -> None:
@@ -49,7 +50,7 @@ class NumPyroGaussian(dist.Distribution):
         return Gaussian(self.loc, self.raw, self.parameterization)
 
     def sample(self, key: Array, sample_shape: tuple[int, ...] = ()) -> Array:
-        return sample(key, broadcast(self.gaussian, self.batch_shape), sample_shape)
+        return sample(key, broadcast_to(self.gaussian, self.batch_shape), sample_shape)
 
     @dist.util.validate_sample
     def log_prob(self, value: ArrayLike) -> Array:
@@ -89,12 +90,12 @@ def build(q: Gaussian) -> NumPyroGaussian:
     return NumPyroGaussian(q.loc, q.raw, q.parameterization)
 
 
-def read(distribution: Any, parameterization: Parameterization | None) -> Gaussian:
+def read(distribution: Any, parameterization: Parameterization | str | None) -> Gaussian:
     """See ``jaxvae.from_numpyro``."""
     if isinstance(distribution, dist.Independent):
         return read(distribution.base_dist, parameterization)
     if isinstance(distribution, dist.ExpandedDistribution):
-        return broadcast(read(distribution.base_dist, parameterization), distribution.shape())
+        return broadcast_to(read(distribution.base_dist, parameterization), distribution.shape())
     if not isinstance(distribution, NumPyroGaussian | dist.Normal):
         raise refusal("from_numpyro", "a Normal, perhaps expanded or with axes declared an event", distribution)
     return expressed(distribution, parameterization)

@@ -24,7 +24,7 @@ def to_distrax(q: Gaussian) -> Any:
     return _adapter("distrax").build(q)
 
 
-def from_distrax(distribution: Any, parameterization: Parameterization | None = None) -> Gaussian:
+def from_distrax(distribution: Any, parameterization: Parameterization | str | None = None) -> Gaussian:
     """The Gaussian of a distrax distribution.
 
     Args:
@@ -57,7 +57,7 @@ def to_numpyro(q: Gaussian) -> Any:
     return _adapter("numpyro").build(q)
 
 
-def from_numpyro(distribution: Any, parameterization: Parameterization | None = None) -> Gaussian:
+def from_numpyro(distribution: Any, parameterization: Parameterization | str | None = None) -> Gaussian:
     """The Gaussian of a NumPyro distribution.
 
     Args:
@@ -84,7 +84,7 @@ def to_tfp(q: Gaussian) -> Any:
     return _adapter("tfp").build(q)
 
 
-def from_tfp(distribution: Any, parameterization: Parameterization | None = None) -> Gaussian:
+def from_tfp(distribution: Any, parameterization: Parameterization | str | None = None) -> Gaussian:
     """The Gaussian of a distribution of TensorFlow Probability on JAX.
 
     Args:

@@ -2,11 +2,10 @@
 
 from typing import Any
 
-import jax.numpy as jnp
 from jax import Array
 
 from jaxvae.gaussian import Gaussian, convert, kl_divergence
-from jaxvae.parameterizations import Parameterization, direct_std, log_variance
+from jaxvae.parameterizations import Parameterization, as_parameterization, direct_std, log_variance
 
 
 def gaussian_of(normal: Any) -> Gaussian:
@@ -20,7 +19,7 @@ def kl(a: Any, b: Any, *_: Any, **__: Any) -> Array:
     return kl_divergence(gaussian_of(a), gaussian_of(b))
 
 
-def expressed(normal: Any, parameterization: Parameterization | None) -> Gaussian:
+def expressed(normal: Any, parameterization: Parameterization | str | None) -> Gaussian:
     """The Gaussian of a normal in a parameterization; if not given, in that of ours, or log-variance for another's.
 
     A bare σ goes to raw by ``raw_from_std``, not by its log, which has fewer digits.
@@ -31,7 +30,7 @@ def expressed(normal: Any, parameterization: Parameterization | None) -> Gaussia
     own = _own(normal)
     if own is not None:
         return own if parameterization is None else convert(own, parameterization)
-    p, q = parameterization or log_variance, gaussian_of(normal)
+    p, q = as_parameterization(parameterization or log_variance), gaussian_of(normal)
     raw = p.raw_from_std(q.std)
     return Gaussian(p.loc_from_mean(q.mean, raw).astype(q.dtype), raw.astype(q.dtype), p)
 
@@ -39,11 +38,6 @@ def expressed(normal: Any, parameterization: Parameterization | None) -> Gaussia
 def _own(normal: Any) -> Gaussian | None:
     own = getattr(normal, "gaussian", None)
     return own if isinstance(own, Gaussian) else None
-
-
-def broadcast(q: Gaussian, shape: tuple[int, ...]) -> Gaussian:
-    """The same Gaussians, of this shape."""
-    return Gaussian(jnp.broadcast_to(q.loc, shape), jnp.broadcast_to(q.raw, shape), q.parameterization)
 
 
 def refusal(function: str, allowed: str, got: object) -> TypeError:

@@ -9,9 +9,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxvae.distribution import broadcast_to
 from jaxvae.gaussian import Gaussian, entropy, log_prob, sample
 from jaxvae.interop.optional import load_optional
-from jaxvae.interop.reading import broadcast, expressed, kl, refusal
+from jaxvae.interop.reading import expressed, kl, refusal
 from jaxvae.parameterizations import Parameterization
 
 tfd: Any = load_optional("tensorflow_probability.substrates.jax.distributions", "tfp-nightly")
@@ -72,7 +73,7 @@ class TFPGaussian(tfd.Normal):
         return self.gaussian.shape
 
     def __getitem__(self, index: Any) -> "TFPGaussian":
-        q = broadcast(self.gaussian, self.gaussian.shape)
+        q = broadcast_to(self.gaussian, self.gaussian.shape)
         return self.copy(gaussian=jax.tree.map(lambda x: x[index], q))
 
     def _sample_n(self, n: int, seed: Any = None) -> Array:
@@ -110,7 +111,7 @@ def build(q: Gaussian) -> TFPGaussian:
     return TFPGaussian(q)
 
 
-def read(distribution: Any, parameterization: Parameterization | None) -> Gaussian:
+def read(distribution: Any, parameterization: Parameterization | str | None) -> Gaussian:
     """See ``jaxvae.from_tfp``."""
     while isinstance(distribution, tfd.Independent):
         distribution = distribution.distribution

@@ -22,8 +22,7 @@ from jax.typing import ArrayLike
 
 from jaxvae import special
 from jaxvae.arguments import require, require_broadcast, require_numbers, require_real
-from jaxvae.gaussian import require_parameterization
-from jaxvae.parameterizations import Parameterization
+from jaxvae.parameterizations import Parameterization, as_parameterization
 
 START_STD = 0.3
 """σ at the start if not told otherwise: that of MNIST's pixels, and in the range of every registered name."""
@@ -41,11 +40,17 @@ def start(parameterization: Parameterization, std: float, mean: float = 0.5) -> 
         return float(parameterization.loc_from_mean(mean, raw)), raw
 
 
-def require_scale(parameterization: Parameterization, std: float) -> None:
-    """Raises where these are no parameterization and no number (TypeError), or σ is out of range (ValueError)."""
-    require_parameterization(parameterization)
+def scaled_by(parameterization: Parameterization | str, std: float) -> Parameterization:
+    """The parameterization, or that of this name, of a scale that starts at ``std``.
+
+    Raises:
+        TypeError: where these are no parameterization and no number.
+        ValueError: for an unknown name, or a std out of range.
+    """
+    p = as_parameterization(parameterization)
     require_numbers(std=std)
-    start(parameterization, std)
+    start(p, std)
+    return p
 
 
 class Likelihood:

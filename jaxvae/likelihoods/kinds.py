@@ -5,13 +5,12 @@ from types import MappingProxyType
 from typing import Protocol
 
 from jaxvae.arguments import require, require_numbers
-from jaxvae.gaussian import require_parameterization
 from jaxvae.likelihoods.bernoulli import Bernoulli, ContinuousBernoulli
 from jaxvae.likelihoods.categorical import Categorical, require_levels
 from jaxvae.likelihoods.family import START_STD, Likelihood
 from jaxvae.likelihoods.logistic import DiscretizedLogistic, DiscretizedLogisticMixture
 from jaxvae.likelihoods.normal import FixedGaussian, LearnedGaussian, OptimalGaussian, PixelGaussian
-from jaxvae.parameterizations import Parameterization, log_variance
+from jaxvae.parameterizations import Parameterization, as_parameterization, log_variance
 
 
 class Build(Protocol):
@@ -45,7 +44,7 @@ LIKELIHOODS: Mapping[str, Build] = MappingProxyType(
 
 
 def likelihood(
-    name: str, levels: int | None, parameterization: Parameterization = log_variance, std: float = START_STD
+    name: str, levels: int | None, parameterization: Parameterization | str = log_variance, std: float = START_STD
 ) -> Likelihood:
     """The likelihood of this name.
 
@@ -59,6 +58,6 @@ def likelihood(
         ValueError: for an unknown name, a σ out of the parameterization's range, or data without the levels needed.
     """
     require(isinstance(name, str) and name in LIKELIHOODS, "likelihood", name, "one of " + ", ".join(LIKELIHOODS))
-    require_parameterization(parameterization)
+    p = as_parameterization(parameterization)
     require_numbers(std=std)
-    return LIKELIHOODS[name](levels, parameterization, std)
+    return LIKELIHOODS[name](levels, p, std)

@@ -19,7 +19,7 @@ from jax.typing import ArrayLike
 from jaxvae import special
 from jaxvae.arguments import require
 from jaxvae.likelihoods.categorical import level_of, require_levels, value_of
-from jaxvae.likelihoods.family import START_STD, Likelihood, require_scale, start
+from jaxvae.likelihoods.family import START_STD, Likelihood, scaled_by, start
 from jaxvae.parameterizations import Parameterization, log_variance
 
 
@@ -89,7 +89,7 @@ class DiscretizedLogistic(Likelihood):
 
     def __post_init__(self) -> None:
         require_levels(self.levels)
-        require_scale(self.parameterization, self.std)
+        object.__setattr__(self, "parameterization", scaled_by(self.parameterization, self.std))
 
     @property
     def neutral(self) -> Sequence[float]:
@@ -129,7 +129,7 @@ class DiscretizedLogisticMixture(Likelihood):
         known, field = isinstance(self.components, int), "DiscretizedLogisticMixture.components"
         require(known and self.components >= 1, field, self.components, "at least 1")
         require(self.components <= 1000, field, self.components, "at most 1,000")
-        require_scale(self.parameterization, self.std)
+        object.__setattr__(self, "parameterization", scaled_by(self.parameterization, self.std))
 
     @property
     def neutral(self) -> Sequence[float]:

@@ -12,9 +12,9 @@ from jax.typing import ArrayLike
 
 from jaxvae import gaussian, special
 from jaxvae.arguments import require, require_numbers, require_real, require_shapes
-from jaxvae.gaussian import Gaussian, require_parameterization
-from jaxvae.likelihoods.family import START_STD, Likelihood, require_scale, start
-from jaxvae.parameterizations import Parameterization, direct_std, log_variance
+from jaxvae.gaussian import Gaussian
+from jaxvae.likelihoods.family import START_STD, Likelihood, scaled_by, start
+from jaxvae.parameterizations import Parameterization, as_parameterization, direct_std, log_variance
 
 SMALLEST_STD = math.exp(-6)
 """Where the best σ stops, 0.6 of 256 grey levels: the bound of σ-VAE's code, there a soft one."""
@@ -73,7 +73,7 @@ class LearnedGaussian(GaussianLikelihood):
     std: float = START_STD
 
     def __post_init__(self) -> None:
-        require_scale(self.parameterization, self.std)
+        object.__setattr__(self, "parameterization", scaled_by(self.parameterization, self.std))
 
     @property
     def raw_init(self) -> float:
@@ -100,7 +100,7 @@ class PixelGaussian(GaussianLikelihood):
     std: float = START_STD
 
     def __post_init__(self) -> None:
-        require_scale(self.parameterization, self.std)
+        object.__setattr__(self, "parameterization", scaled_by(self.parameterization, self.std))
 
     @property
     def neutral(self) -> Sequence[float]:
@@ -125,7 +125,7 @@ class OptimalGaussian(GaussianLikelihood):
     parameterization: Parameterization = log_variance
 
     def __post_init__(self) -> None:
-        require_parameterization(self.parameterization)
+        object.__setattr__(self, "parameterization", as_parameterization(self.parameterization))
 
     @property
     def neutral(self) -> Sequence[float]:

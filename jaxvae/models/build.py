@@ -13,7 +13,7 @@ from jaxvae.models.hierarchical import BottomUpVAE, TopDownVAE
 from jaxvae.models.latent import LatentModel
 from jaxvae.models.networks import ACTIVATIONS, MLP, ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
 from jaxvae.models.vae import VAE
-from jaxvae.parameterizations import Parameterization, log_variance
+from jaxvae.parameterizations import Parameterization, as_parameterization, log_variance
 
 ARCHITECTURES = ("mlp", "conv")
 """The encoder and decoder pairs that a configuration may name."""
@@ -26,7 +26,7 @@ def make_model(
     image_shape: tuple[int, int, int],
     likelihood: Likelihood,
     latents: int,
-    parameterization: Parameterization = log_variance,
+    parameterization: Parameterization | str = log_variance,
     *,
     architecture: str = "mlp",
     hidden: tuple[int, ...] = (200, 200),
@@ -49,7 +49,7 @@ def make_model(
         image_shape: (H, W, C).
         likelihood: p(x|z).
         latents: L, of the only layer or the lowest.
-        parameterization: how the encoder's σ arises, and in a hierarchy the prior's.
+        parameterization: how the encoder's σ arises, and in a hierarchy the prior's; or its name.
         architecture: ``mlp`` or ``conv``.
         hidden: widths of the dense layers (mlp; none makes both linear), or channels of the stages (conv), from the
             image inwards.
@@ -91,6 +91,7 @@ def make_model(
         flow_steps == 0 or len(upper_hidden) > 0, "upper_hidden", upper_hidden, "one or more widths, with flow_steps"
     )
     require(classes >= 0, "classes", classes, "at least 0")
+    parameterization = as_parameterization(parameterization)
     parameterization.raw_from_std(init_std)  # refuses one out of range
     shape = (*image_shape[:2], likelihood.output_channels(image_shape[2]))
     if mean is None:

@@ -10,7 +10,7 @@ from jax.typing import DTypeLike
 
 from jaxvae.gaussian import Gaussian
 from jaxvae.natural import precondition
-from jaxvae.parameterizations import Parameterization, log_variance
+from jaxvae.parameterizations import Parameterization, as_parameterization, log_variance
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
@@ -44,7 +44,7 @@ class GaussianHead(nn.Module):
 
     Attributes:
         latents: the number of latents L.
-        parameterization: how σ arises from raw.
+        parameterization: how σ arises from raw, or the name of a registered one.
         init_std: σ at the start; must lie in the parameterization's range.
         raw_min: project raw onto what is at least this: see ``project``.
         preconditioned: whether gradients that flow back into (loc, raw) are divided by their Fisher metric.
@@ -59,6 +59,10 @@ class GaussianHead(nn.Module):
     init_std: float = 1.0
     raw_min: float | None = None
     preconditioned: bool = False
+
+    def __post_init__(self) -> None:
+        self.parameterization = as_parameterization(self.parameterization)
+        super().__post_init__()
 
     @nn.compact
     def __call__(self, features: Array) -> Gaussian:

@@ -13,6 +13,8 @@ never negative, exactly 0 for equals, and as accurate near 0 as that of ``Gaussi
 """
 
 import dataclasses
+import math
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +24,7 @@ from jax.typing import ArrayLike
 
 from jaxvae import special
 from jaxvae.arguments import require_real
+from jaxvae.distribution import Leaf
 from jaxvae.gaussian import Gaussian, aligned, entropy, kl_divergence, log_prob, require_gaussian
 from jaxvae.multivariate.correlated import (
     CorrelatedGaussian,
@@ -35,10 +38,12 @@ from jaxvae.multivariate.correlated import (
     require_kind,
 )
 from jaxvae.parameterizations import Parameterization, log_variance
+from jaxvae.serialization import serializable
 
 
+@serializable
 @jax.tree_util.register_pytree_with_keys_class
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False, init=False)
 class CholeskyGaussian(CorrelatedGaussian):
     """N(loc, T Tᵀ), T lower triangular with diagonal σ (Kingma & Welling 2019, arXiv:1906.02691).
 
@@ -49,7 +54,7 @@ class CholeskyGaussian(CorrelatedGaussian):
         loc: the mean, ``(..., L)``.
         raw: the unconstrained number that the parameterization turns into σ, ``(..., L)``.
         lower: the strictly lower part of T, row by row, ``(..., L(L-1)/2)``.
-        parameterization: static; ``log_variance`` if not given.
+        parameterization: static, or the name of a registered one; ``log_variance`` if not given.
 
     Raises:
         ValueError: where the shapes don't fit, or the parameterization moves the mean.
@@ -66,6 +71,13 @@ class CholeskyGaussian(CorrelatedGaussian):
     raw: Array
     lower: Array
     parameterization: Parameterization = log_variance
+
+    _event_ranks: ClassVar = {"loc": 1, "raw": 1, "lower": 1}
+
+    def __init__(
+        self, loc: Leaf, raw: Leaf, lower: Leaf, parameterization: Parameterization | str = log_variance
+    ) -> None:
+        self._begin(parameterization, loc=loc, raw=raw, lower=lower)
 
     def _check_event(self, size: int) -> None:
         numbers = size * (size - 1) // 2
@@ -94,9 +106,7 @@ class CholeskyGaussian(CorrelatedGaussian):
 
     def _strict(self) -> Array:
         """T without its diagonal, ``(..., L, L)``."""
-        *batch, size = self.shape
-        lower = jnp.broadcast_to(self.lower, (*batch, self.lower.shape[-1]))
-        return jnp.zeros((*batch, size, size), lower.dtype).at[(..., *np.tril_indices(size, -1))].set(lower)
+        return _strictly_lower(self.lower)
 
     def _sample(self, key: Array, shape: tuple[int, ...]) -> Array:
         return self._reparameterize(jax.random.normal(key, (*shape, *self.shape), self.mean.dtype))
@@ -138,7 +148,7 @@ class CholeskyGaussian(CorrelatedGaussian):
         if p is not None:
             require_kind(self, p, CholeskyGaussian)
         self._require_fits(p=() if p is None else p.shape)
-        q = self._widened(self.dtype if p is None else p.dtype)
+        q = self._widened(*([] if p is None else p._leaves().values()))
         if not isinstance(p, CholeskyGaussian):
             return jnp.add(*aligned(kl_divergence(q._independent, p), half_squares(q._strict(), p)))
         # T_p (M - diag ratio) = T_q - T_p diag(ratio) has a diagonal of 0; the ratio is 1 + expm1(log ratio).
@@ -157,10 +167,17 @@ class CholeskyGaussian(CorrelatedGaussian):
         require_gaussian(q=q)
         self._require_fits("p", q=q.shape)
         shape, p = jnp.broadcast_shapes(q.shape, self.shape), q.parameterization
+        q = q._settled(*self._leaves().values())
         loc, raw = (jnp.broadcast_to(x, shape) for x in (q.mean, q.raw))
         # Where the parameterization moves the mean, the plain one has the same σ.
         plain = p if leaves_the_mean(p) else Parameterization(p.quantity, p.transform)
         return CholeskyGaussian(loc.astype(q.dtype), raw, jnp.zeros(self.lower.shape[-1], q.dtype), plain)
+
+
+@per_event("(m)->(l,l)")
+def _strictly_lower(numbers: Array) -> Array:
+    size = (1 + math.isqrt(1 + 8 * numbers.size)) // 2
+    return jnp.zeros((size, size), numbers.dtype).at[np.tril_indices(size, -1)].set(numbers)
 
 
 @per_event("(l,l),(l)->(l)")

@@ -10,7 +10,6 @@ The natural parameterizations are refused: with correlated elements η₁ = Σ�
 would be the mean of no natural parameter.
 """
 
-import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any, Self
@@ -18,6 +17,7 @@ from typing import Any, Self
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.sharding import PartitionSpec
 from jax.typing import ArrayLike, DTypeLike
 
 from jaxvae import special
@@ -38,11 +38,26 @@ def per_event(signature: str) -> Callable[[Callable], Callable]:
         @functools.wraps(function)
         def wrapped(*arrays: Array) -> Any:
             batch = max(x.ndim - rank for x, rank in zip(arrays, ranks, strict=True))
-            return many(*(x.reshape(*[1] * (batch - x.ndim + r), *x.shape) for x, r in zip(arrays, ranks, strict=True)))
+            led = [x.reshape(*[1] * (batch - x.ndim + r), *x.shape) for x, r in zip(arrays, ranks, strict=True)]
+            return many(*_sharded_alike(led, batch))
 
         return wrapped
 
     return decorate
+
+
+def _sharded_alike(arrays: list[Array], batch: int) -> list[Array]:
+    """The arrays, their batch axes over the same axes of a mesh, as ``vmap`` asks where the mesh is explicit."""
+    specs = [jax.typeof(x).sharding.spec for x in arrays]
+    over = [next((spec[i] for spec in specs if spec[i] is not None), None) for i in range(batch)]
+    if not any(over):
+        return arrays
+    return [
+        jax.sharding.reshard(
+            x, PartitionSpec(*(axis if n > 1 else None for axis, n in zip(over, x.shape, strict=False)), *spec[batch:])
+        )
+        for x, spec in zip(arrays, specs, strict=True)
+    ]
 
 
 diagonal = per_event("(l)->(l,l)")(jnp.diag)
@@ -53,18 +68,8 @@ class CorrelatedGaussian(Correlated):
 
     loc: Array
     raw: Array
-    parameterization: Parameterization
-    __dataclass_fields__: dict[str, dataclasses.Field[Any]]
 
-    def __post_init__(self) -> None:
-        require_real(**{f"{type(self).__name__}.{name}": getattr(self, name) for name in self._leaf_names()})
-        dtype = jnp.result_type(*(getattr(self, name) for name in self._leaf_names()))
-        for name in self._leaf_names():
-            x = getattr(self, name)
-            # A Python number takes the others' dtype.
-            own = dtype if isinstance(x, int | float) else jnp.result_type(x)
-            own = own if jnp.issubdtype(own, jnp.floating) else special.compute_dtype(own)
-            object.__setattr__(self, name, jnp.asarray(x, own))
+    def _check(self) -> None:
         p, kind = self.parameterization, type(self).__name__
         independent = Gaussian(self.loc, self.raw, p)
         if not leaves_the_mean(p):
@@ -75,32 +80,12 @@ class CorrelatedGaussian(Correlated):
         try:
             _ = self.shape
         except ValueError:
-            shapes = ", ".join(f"{name} {getattr(self, name).shape}" for name in self._leaf_names())
+            shapes = ", ".join(f"{name} {x.shape}" for name, x in self._leaves().items())
             raise ValueError(f"{kind}'s batch axes must broadcast, got shapes {shapes}") from None
 
     def _check_event(self, size: int) -> None:
         """Raises ValueError where the third leaf doesn't fit an event of this size."""
         raise NotImplementedError
-
-    @classmethod
-    def _leaf_names(cls) -> tuple[str, ...]:
-        return tuple(name for name in cls.__dataclass_fields__ if name != "parameterization")
-
-    def tree_flatten_with_keys(self) -> tuple:
-        leaves = tuple((jax.tree_util.GetAttrKey(name), getattr(self, name)) for name in self._leaf_names())
-        return leaves, self.parameterization
-
-    @classmethod
-    def tree_unflatten(cls, parameterization: Parameterization, leaves: tuple) -> Self:
-        q = object.__new__(cls)  # leaves may be anything here: no checks, no conversion
-        for name, value in zip((*cls._leaf_names(), "parameterization"), (*leaves, parameterization), strict=True):
-            object.__setattr__(q, name, value)
-        return q
-
-    @property
-    def dtype(self) -> jnp.dtype:
-        """The dtype of a sample."""
-        return jnp.result_type(*(getattr(self, name) for name in self._leaf_names()))
 
     @property
     def mean(self) -> Array:
@@ -110,9 +95,9 @@ class CorrelatedGaussian(Correlated):
     def _widened(self, *others: ArrayLike | DTypeLike) -> Self:
         """The same, in the dtype to compute in with the others; loc and raw of the full shape."""
         dtype = special.compute_dtype(self.dtype, *others)
-        loc, raw, *rest = (getattr(self, name).astype(dtype) for name in self._leaf_names())
+        loc, raw, *rest = (x.astype(dtype) for x in self._leaves().values())
         loc, raw = (jnp.broadcast_to(x, self.shape) for x in (loc, raw))
-        return self.tree_unflatten(self.parameterization, (loc, raw, *rest))
+        return self._made(self.parameterization, (loc, raw, *rest))
 
     def _require_noise(self, noise: ArrayLike, numbers: int) -> None:
         require_real(noise=noise)

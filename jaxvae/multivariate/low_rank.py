@@ -7,6 +7,7 @@ I + W Wᵀ, and its inverse by Woodbury's identity (1950). Dividing by σ and ne
 import dataclasses
 import functools
 import math
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,7 @@ from jax.typing import ArrayLike
 
 from jaxvae import special
 from jaxvae.arguments import require_real
+from jaxvae.distribution import Leaf
 from jaxvae.gaussian import Gaussian, aligned, entropy, kl_divergence, require_gaussian
 from jaxvae.multivariate.cholesky import CholeskyGaussian
 from jaxvae.multivariate.correlated import (
@@ -28,10 +30,12 @@ from jaxvae.multivariate.correlated import (
     require_kind,
 )
 from jaxvae.parameterizations import Parameterization, log_variance
+from jaxvae.serialization import serializable
 
 
+@serializable
 @jax.tree_util.register_pytree_with_keys_class
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False, init=False)
 class LowRankGaussian(CorrelatedGaussian):
     """N(loc, diag(σ²) + U Uᵀ), as x = loc + σ ε + U ε' (Ong et al. 2018, arXiv:1701.03208).
 
@@ -48,7 +52,7 @@ class LowRankGaussian(CorrelatedGaussian):
         loc: the mean, ``(..., L)``.
         raw: the unconstrained number that the parameterization turns into σ, ``(..., L)``.
         factor: U, ``(..., L, R)``.
-        parameterization: static; ``log_variance`` if not given.
+        parameterization: static, or the name of a registered one; ``log_variance`` if not given.
 
     Raises:
         ValueError: where the shapes don't fit, or the parameterization moves the mean.
@@ -63,6 +67,13 @@ class LowRankGaussian(CorrelatedGaussian):
     raw: Array
     factor: Array
     parameterization: Parameterization = log_variance
+
+    _event_ranks: ClassVar = {"loc": 1, "raw": 1, "factor": 2}
+
+    def __init__(
+        self, loc: Leaf, raw: Leaf, factor: Leaf, parameterization: Parameterization | str = log_variance
+    ) -> None:
+        self._begin(parameterization, loc=loc, raw=raw, factor=factor)
 
     def _check_event(self, size: int) -> None:
         if self.factor.ndim < 2 or self.factor.shape[-2] != size or not self.factor.shape[-1]:
@@ -127,7 +138,7 @@ class LowRankGaussian(CorrelatedGaussian):
         if p is not None:
             require_kind(self, p)
         self._require_fits(p=() if p is None else p.shape)
-        q = self._widened(self.dtype if p is None else p.dtype)
+        q = self._widened(*([] if p is None else p._leaves().values()))
         w = q._whitened()
         own, rho = kl_divergence(q._independent, p), log_std_ratio(q._independent, p)
         own, rho, energy, length = aligned(own, rho, half_squares(q.factor, p), jnp.sum(jnp.square(w), axis=-1))

@@ -1,10 +1,10 @@
 from types import SimpleNamespace
 
 import numpy as np
-from scores import LOC, RAW, gaussian, same
+from scores import gaussian, same
 
 import jaxvae as jv
-from jaxvae.interop.reading import broadcast, expressed, gaussian_of, refusal
+from jaxvae.interop.reading import expressed, gaussian_of, refusal
 
 
 def test_anothers_normal_is_read_as_it_is():
@@ -23,10 +23,6 @@ def test_a_bare_std_goes_to_raw_without_its_log():
 def test_ones_own_comes_back_itself():
     q = gaussian()
     assert gaussian_of(SimpleNamespace(gaussian=q)) is expressed(SimpleNamespace(gaussian=q), None) is q
-
-
-def test_broadcast():
-    same(broadcast(gaussian(), (2, 3)), jv.Gaussian(LOC, np.stack([RAW, RAW])))
 
 
 def test_refusal():

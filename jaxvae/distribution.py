@@ -1,0 +1,402 @@
+"""A Gaussian as an array and as a tree: what maps over its leaves, and what one does with arrays done to it.
+
+The leaves of one Gaussian have batch axes of one number, shared ones of size 1: ``loc`` of shape (5, 3) and ``raw`` of
+shape (3,) are stored as (5, 3) and (1, 3). So a shared leaf is computed once, and still whatever maps over the leaves'
+leading axes finds the same axis in each of them: ``jax.tree.map(lambda x: x[0], q)`` is right, and ``jax.vmap`` and
+``jax.lax.scan`` raise where one leaf is shared and another isn't. ``broadcast_to(q, q.shape)`` makes all of one size.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import NoneType
+from typing import Any, ClassVar, Self, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.sharding import PartitionSpec, Sharding
+from jax.typing import ArrayLike
+
+from jaxvae import special
+from jaxvae.arguments import require, require_real, require_sizes, shown
+from jaxvae.parameterizations import Parameterization, as_parameterization
+from jaxvae.serialization import make_known_to_flax
+
+Leaf = ArrayLike | PartitionSpec | Sharding | jax.ShapeDtypeStruct | None
+
+_STAND_INS = (NoneType, bool, PartitionSpec, Sharding, jax.ShapeDtypeStruct)
+"""What a leaf may be where a tree says something of a Gaussian: ``in_axes``, shardings, masks, shapes."""
+
+
+class Distribution:
+    """What the kinds of Gaussians have in common: a frozen dataclass of leaves and a static parameterization.
+
+    Indexing, ``len``, ``reshape``, and this module's functions act on the batch axes: all axes of a ``Gaussian``, all
+    but the last, the event's, of one whose elements are correlated.
+    """
+
+    parameterization: Parameterization
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
+    _event_ranks: ClassVar[Mapping[str, int]]
+    """How many of each leaf's last axes aren't batch axes; the first leaf's are the event's."""
+
+    def _begin(self, parameterization: Parameterization | str, **leaves: Any) -> None:
+        """What each kind's constructor does: leaves that are checked, floats, and of one rank."""
+        self._set(parameterization=as_parameterization(parameterization), **leaves)
+        if not _all_stand_ins(leaves.values()):
+            require_real(**{f"{type(self).__name__}.{name}": x for name, x in leaves.items()})
+            leaves = _as_floats(leaves)
+            self._set(**leaves)
+            self._check()
+        self._set(**self._of_one_rank(leaves))
+        make_known_to_flax(type(self))
+
+    def _check(self) -> None:
+        """Raises ValueError where the leaves' shapes don't fit together."""
+        raise NotImplementedError
+
+    @classmethod
+    def tree(cls, *leaves: Any, parameterization: Parameterization | str | None = None) -> Self:
+        """A tree of this structure whose leaves are anything, one for each array of the distribution.
+
+        For trees that say something of a distribution where the constructor would take the leaves for its numbers,
+        e.g. ``in_axes=Gaussian.tree(0, 1)``. With a leaf that is None, True, False, a PartitionSpec, a Sharding or a
+        ShapeDtypeStruct the constructor does the same.
+
+        >>> from jaxvae import Gaussian
+        >>> q = Gaussian(jnp.zeros((2, 3)), jnp.zeros((3, 2)).T)
+        >>> jax.vmap(lambda q: q.std, in_axes=(Gaussian.tree(1, 1),))(q).shape
+        (3, 2)
+        """
+        default = cls.__dataclass_fields__["parameterization"].default
+        p = as_parameterization(default if parameterization is None else parameterization)
+        return cls._made(p, leaves)
+
+    @classmethod
+    def _made(cls, parameterization: Parameterization, leaves: Sequence[Any]) -> Self:
+        q = object.__new__(cls)
+        q._set(**dict(zip(cls._event_ranks, leaves, strict=True)), parameterization=parameterization)
+        return q
+
+    def _set(self, **fields: Any) -> None:
+        for name, value in fields.items():
+            object.__setattr__(self, name, value)
+
+    def _leaves(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self._event_ranks}
+
+    @classmethod
+    def _of_one_rank(cls, leaves: Mapping[str, Any]) -> dict[str, Any]:
+        """The leaves with leading axes of size 1, for as many batch axes each."""
+        if not all(hasattr(x, "shape") for x in leaves.values()):
+            return dict(leaves)
+        batch = max(len(x.shape) - cls._event_ranks[name] for name, x in leaves.items())
+        return {name: _led_by_ones(x, max(batch, 0) + cls._event_ranks[name]) for name, x in leaves.items()}
+
+    def tree_flatten_with_keys(self) -> tuple:
+        leaves = tuple((jax.tree_util.GetAttrKey(name), x) for name, x in self._leaves().items())
+        return leaves, self.parameterization
+
+    @classmethod
+    def tree_unflatten(cls, parameterization: Parameterization, leaves: Sequence[Any]) -> Self:
+        # Leaves may be anything here: no checks, no conversion. Under in_axes=Gaussian(0, None) the shared leaf keeps
+        # the axis of size 1 that the mapped one, a tracer, has lost; under out_axes=Gaussian(0, None) it lacks one.
+        ranks = cls._event_ranks.values()
+        if all(hasattr(x, "shape") for x in leaves):
+            batch = [len(x.shape) - rank for x, rank in zip(leaves, ranks, strict=True)]
+            least = min(batch)
+            if least < max(batch):
+                mapped = any(isinstance(x, jax.core.Tracer) for x, n in zip(leaves, batch, strict=True) if n == least)
+                if mapped and all(
+                    x.shape[: n - least] == (1,) * (n - least) for x, n in zip(leaves, batch, strict=True)
+                ):
+                    leaves = [x.reshape(x.shape[n - least :]) for x, n in zip(leaves, batch, strict=True)]
+                else:
+                    leaves = list(cls._of_one_rank(dict(zip(cls._event_ranks, leaves, strict=True))).values())
+        return cls._made(parameterization, leaves)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one sample."""
+        raise NotImplementedError
+
+    @property
+    def dtype(self) -> jnp.dtype:
+        """The dtype of a sample."""
+        return jnp.result_type(*self._leaves().values())
+
+    @property
+    def _batch(self) -> tuple[int, ...]:
+        return self.shape[: len(self.shape) - self._event_rank()]
+
+    @classmethod
+    def _event_rank(cls) -> int:
+        return next(iter(cls._event_ranks.values()))
+
+    def _settled(self, *others: ArrayLike) -> Self:
+        """The same, its weak leaves in the dtype to compute in with others that aren't all weak."""
+        leaves = self._leaves().values()
+        if all(map(special.is_weak, others)) or not any(map(special.is_weak, leaves)):
+            return self
+        dtype = special.compute_dtype(*leaves, *others)
+        return self._map(lambda x, event: jnp.asarray(x, dtype) if special.is_weak(x) else x)
+
+    def _map(self, function: Callable[[Array, int], Array]) -> Self:
+        """The Gaussian of the leaves that the function makes of each leaf and the number of its event axes."""
+        return self._made(self.parameterization, [function(x, self._event_ranks[n]) for n, x in self._leaves().items()])
+
+    def __repr__(self) -> str:
+        kind, p = type(self).__name__, self.parameterization.name or self.parameterization.formula
+        try:
+            of = f"shape={self.shape}, dtype={self.dtype}"
+        except (AttributeError, TypeError, ValueError):  # leaves that aren't arrays
+            of = ", ".join(f"{name}={shown(x)}" for name, x in self._leaves().items())
+        return f"{kind}({of}, parameterization={p})"
+
+    def __len__(self) -> int:
+        if not self._batch:
+            raise TypeError(f"a {type(self).__name__} of shape {self.shape} has no axis to count along")
+        return self._batch[0]
+
+    # With __getitem__ alone Python would walk 0, 1, …; unrolled in a trace, that is seldom meant.
+    __iter__ = None
+
+    def __getitem__(self, index: Any) -> Self:
+        """The Gaussians at an index of the batch axes: integers, slices, None, an ellipsis, arrays of bool or int.
+
+        What is shared stays so but under arrays. An integer out of range raises IndexError.
+
+        >>> from jaxvae import Gaussian
+        >>> Gaussian(jnp.zeros((5, 3)), jnp.array([0.0, 1.0, 2.0]))[-1, 1:].raw.tolist()
+        [1.0, 2.0]
+        """
+        full = self._batch
+        wanted = _for_each_axis(index, len(full))
+        basic = all(i is None or isinstance(i, slice) or _is_integer(i) for i in wanted)
+
+        def part(x: Array, event: int) -> Array:
+            if not basic:
+                return jnp.broadcast_to(x, (*full, *x.shape[len(full) :]))[wanted]
+            return x[_basic_index(wanted, full, x.shape[: len(full)])]
+
+        return self._map(part)
+
+    def reshape(self, *shape: int | tuple[int, ...]) -> Self:
+        """The same Gaussians with batch axes of another shape; one of its sizes may be -1.
+
+        What isn't shared by all of them is no longer shared.
+        """
+        (wanted,) = shape if len(shape) == 1 and isinstance(shape[0], tuple | list) else (shape,)
+        full = self._batch
+        new = jax.eval_shape(lambda: jnp.zeros(full).reshape(wanted)).shape
+
+        def reshaped(x: Array, event: int) -> Array:
+            batch, rest = x.shape[: len(full)], x.shape[len(full) :]
+            if all(n == 1 for n in batch):
+                return x.reshape(*[1] * len(new), *rest)
+            return jnp.broadcast_to(x, (*full, *rest)).reshape(*new, *rest)
+
+        return self._map(reshaped)
+
+
+D = TypeVar("D", bound=Distribution)
+
+
+def broadcast_to(q: D, shape: Sequence[int]) -> D:
+    """The same Gaussians, each leaf of the full shape: nothing is shared, so that any map over the leaves is right.
+
+    Args:
+        q: Gaussians of independent or correlated elements.
+        shape: that of a sample of the result, the event included; ``q.shape`` for no other axes than it has.
+
+    Raises:
+        ValueError: where q doesn't broadcast to the shape.
+
+    >>> from jaxvae import Gaussian
+    >>> q = Gaussian(jnp.zeros((2, 2)), jnp.array([0.0, 2.0]))
+    >>> jax.vmap(lambda q: q.log_std)(broadcast_to(q, q.shape)).tolist()
+    [[0.0, 1.0], [0.0, 1.0]]
+    """
+    _require_alike(q=q)
+    require_sizes(shape=shape)
+    shape = tuple(shape)
+    try:
+        fits = jnp.broadcast_shapes(shape, q.shape) == shape
+    except ValueError:
+        fits = False
+    require(fits, "shape", shape, f"one that q of shape {q.shape} broadcasts to")
+    batch = shape[: len(shape) - q._event_rank()]
+    return q._map(lambda x, event: jnp.broadcast_to(x, (*batch, *x.shape[x.ndim - event :])))
+
+
+def stack(qs: Sequence[D], axis: int = 0) -> D:
+    """Gaussians of one kind, shape and parameterization, joined along a new batch axis; as ``jnp.stack``.
+
+    Raises:
+        ValueError: without Gaussians, or where shapes or parameterizations differ.
+    """
+    first = _first(qs)
+    _require_same_sizes(qs, range(len(first.shape)))
+    axis = _batch_axis(axis, len(first._batch) + 1)
+
+    def joined(event: int, *xs: Array) -> Array:
+        return jnp.stack(jnp.broadcast_arrays(*xs), axis)
+
+    return _joined(joined, qs)
+
+
+def concatenate(qs: Sequence[D], axis: int = 0) -> D:
+    """Gaussians of one kind and parameterization, joined along a batch axis that they have; as ``jnp.concatenate``.
+
+    Raises:
+        ValueError: without Gaussians, or where parameterizations, or shapes but for this axis, differ.
+    """
+    first = _first(qs)
+    axis = _batch_axis(axis, len(first._batch))
+    _require_same_sizes(qs, [i for i in range(len(first.shape)) if i != axis])
+
+    def joined(event: int, *xs: Array) -> Array:
+        shared = jnp.broadcast_shapes(*(x.shape[:axis] + x.shape[axis + 1 :] for x in xs))
+        sizes = (q.shape[axis] for q in qs)
+        parts = [jnp.broadcast_to(x, (*shared[:axis], n, *shared[axis:])) for x, n in zip(xs, sizes, strict=True)]
+        return jnp.concatenate(parts, axis)
+
+    return _joined(joined, qs)
+
+
+def where(condition: ArrayLike, q: D, p: D) -> D:
+    """The Gaussians of ``q`` where the condition holds, of ``p`` elsewhere; their kind and parameterization are one.
+
+    Args:
+        condition: bools that broadcast with the batch axes.
+        q: Gaussians of independent or correlated elements.
+        p: Gaussians whose batch axes broadcast with those of q.
+    """
+    _first([q, p])
+
+    def chosen(event: int, x: Array, y: Array) -> Array:
+        return jnp.where(jnp.expand_dims(condition, tuple(range(-event, 0))), x, y)
+
+    return _joined(chosen, [q, p])
+
+
+def _joined(function: Callable[..., Array], qs: Sequence[D]) -> D:
+    """The Gaussian of the leaves that the function makes of the number of event axes and each one's leaf."""
+    first = qs[0]
+    leaves = [function(event, *(getattr(q, name) for q in qs)) for name, event in first._event_ranks.items()]
+    return type(first)(*leaves, first.parameterization)  # type: ignore[call-arg]
+
+
+def _first(qs: Sequence[D]) -> D:
+    """The first of Gaussians of one kind and parameterization."""
+    if not len(qs):
+        raise ValueError("at least one Gaussian is needed, got none")
+    _require_alike(**{f"[{i}]": q for i, q in enumerate(qs)})
+    return qs[0]
+
+
+def _require_alike(**qs: Distribution) -> None:
+    first: Distribution | None = None
+    for name, q in qs.items():
+        if not isinstance(q, Distribution):
+            raise TypeError(f"{name} must be a Gaussian, got a {type(q).__name__}")
+        first = q if first is None else first
+        if type(q) is not type(first):
+            raise TypeError(f"Gaussians must be of one kind, got a {type(first).__name__} and a {type(q).__name__}")
+        if q.parameterization != first.parameterization:
+            found = " and ".join(x.parameterization.name or x.parameterization.formula for x in (first, q))
+            raise ValueError(f"Gaussians must be of one parameterization, got {found}; jaxvae.convert changes it")
+
+
+def _require_same_sizes(qs: Sequence[Distribution], axes: Sequence[int] | range) -> None:
+    sizes = {(len(q.shape), *(q.shape[i] for i in axes if i < len(q.shape))) for q in qs}
+    if len(sizes) > 1:
+        raise ValueError(f"Gaussians must be of one shape but for the axis, got {', '.join(str(q.shape) for q in qs)}")
+
+
+def _batch_axis(axis: int, rank: int) -> int:
+    if not _is_integer(axis) or not -rank <= axis < rank:
+        raise ValueError(f"axis must be one of the {rank} batch axes, got {shown(axis)}")
+    return axis % rank
+
+
+def _all_stand_ins(leaves: Iterable[Any]) -> bool:
+    """Whether the leaves say something of a Gaussian, and aren't numbers of one."""
+    leaves = list(leaves)
+    return any(isinstance(x, _STAND_INS) for x in leaves) and all(isinstance(x, (int, *_STAND_INS)) for x in leaves)
+
+
+def _as_floats(leaves: Mapping[str, Any]) -> dict[str, Array]:
+    """Arrays of floats. A Python number takes the others' dtype; where there are no others it stays weak."""
+    strong = [x for x in leaves.values() if not special.is_weak(x)]
+    dtype = _float_dtype(jnp.result_type(*strong)) if strong else None
+
+    def converted(x: Any) -> Array:
+        if not special.is_weak(x):
+            return jnp.asarray(x, _float_dtype(jnp.result_type(x)))
+        return jnp.asarray(x) * 1.0 if dtype is None else jnp.asarray(x, dtype)
+
+    return {name: converted(x) for name, x in leaves.items()}
+
+
+def _float_dtype(dtype: jnp.dtype) -> jnp.dtype:
+    return dtype if jnp.issubdtype(dtype, jnp.floating) else special.compute_dtype(dtype)
+
+
+def _led_by_ones(x: Any, rank: int) -> Any:
+    ones = (1,) * (rank - len(x.shape))
+    if not ones:
+        return x
+    if isinstance(x, jax.ShapeDtypeStruct):
+        return jax.ShapeDtypeStruct((*ones, *x.shape), x.dtype)
+    return x.reshape(*ones, *x.shape)
+
+
+def _is_integer(i: Any) -> bool:
+    if isinstance(i, bool | np.bool_):
+        return False
+    if isinstance(i, int | np.integer):
+        return True
+    return isinstance(i, Array | np.ndarray) and i.ndim == 0 and jnp.issubdtype(i.dtype, jnp.integer)
+
+
+def _for_each_axis(index: Any, rank: int) -> tuple[Any, ...]:
+    """The index with a slice for each axis that it leaves out, and no ellipsis."""
+    index = index if isinstance(index, tuple) else (index,)
+    taken = sum(_axes_of(i) for i in index)
+    if taken > rank:
+        raise IndexError(f"index must be of at most {rank} batch axes, got one of {taken}")
+    ellipses = [n for n, i in enumerate(index) if i is ...]
+    if len(ellipses) > 1:
+        raise IndexError("index must have one ellipsis at most, got more")
+    at = ellipses[0] if ellipses else len(index)
+    return (*index[:at], *[slice(None)] * (rank - taken), *index[at + 1 :])
+
+
+def _axes_of(i: Any) -> int:
+    """How many axes an element of an index takes."""
+    if i is None or i is ...:
+        return 0
+    if isinstance(i, Array | np.ndarray) and i.dtype == bool:
+        return i.ndim
+    return 0 if isinstance(i, bool | np.bool_) else 1
+
+
+def _basic_index(wanted: tuple, full: tuple[int, ...], own: tuple[int, ...]) -> tuple:
+    """What an index of the full shape is in a leaf, whose axes may be of size 1."""
+    sizes = iter(zip(full, own, strict=True))
+    index: list[Any] = []
+    for i in wanted:
+        if i is None:
+            index.append(None)
+            continue
+        n, size = next(sizes)
+        shared = size == 1 and n != 1
+        if isinstance(i, slice):
+            index.append(slice(None) if shared else i)
+            continue
+        if isinstance(i, int | np.integer) and not -n <= i < n:
+            raise IndexError(f"index {i} is out of range for an axis of size {n}")
+        index.append(0 if shared else i)
+    return tuple(index)
