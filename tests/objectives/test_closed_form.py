@@ -48,14 +48,18 @@ def test_tiling_the_batch_keeps_the_loss_and_doubling_the_latents_doubles_the_kl
 
 def test_wrong_shapes_are_refused():
     log_likelihood, kl = terms()
-    for arguments in ((log_likelihood, kl[:, 0]), (log_likelihood[:, None], kl), (log_likelihood, kl, np.ones(6))):
+    for arguments in ((log_likelihood, kl[0]), (log_likelihood[:, None], kl), (log_likelihood, kl, np.ones(6))):
         with pytest.raises(ValueError, match="shape"):
             elbo(*arguments)
     with pytest.raises(ValueError, match="shape"):
         elbo(log_likelihood[1:], kl)
-    for arguments in ((kl[0], 0.1), (kl, np.ones(3))):
-        with pytest.raises(ValueError, match="shape"):
-            free_bits(*arguments)
+    with pytest.raises(ValueError, match="shape"):
+        free_bits(kl, np.ones(3), event_axes=-1)
+    for axes in (2, (1, 1), (0, -2), 1.0, None):
+        with pytest.raises(ValueError, match=r"^event_axes must be different axes of an array of shape \(6, 3\), got"):
+            free_bits(kl, 0.1, event_axes=axes)
+    with pytest.raises(TypeError, match="event_axes"):  # a KL summed over its latents, (B, T), would pass for (B, L)
+        free_bits(kl, 0.1)
 
 
 def test_free_bits_are_the_larger_of_the_mean_and_the_floor():
@@ -63,12 +67,12 @@ def test_free_bits_are_the_larger_of_the_mean_and_the_floor():
     kl = kl * np.float32([0.01, 1, 0.1])
     floor = 0.3
     assert ((kl.mean(axis=0) < floor) == [True, False, True]).all()  # and single examples on either side
-    np.testing.assert_allclose(np.mean(free_bits(kl, floor), axis=0), np.maximum(kl.mean(axis=0), floor), rtol=1e-6)
-    slopes = jax.grad(lambda kl: jnp.sum(free_bits(kl, floor)))(kl)
+    np.testing.assert_allclose(np.mean(free_bits(kl, floor, -1), axis=0), np.maximum(kl.mean(axis=0), floor), rtol=1e-6)
+    slopes = jax.grad(lambda kl: jnp.sum(free_bits(kl, floor, -1)))(kl)
     assert (slopes == np.float32([[0, 1, 0]])).all()
-    assert (free_bits(kl, 0.0) == kl).all()
+    assert (free_bits(kl, 0.0, -1) == kl).all()
 
 
 def test_free_bits_do_not_hide_a_nan():
     kl = np.float32([[0.0, np.nan], [0.0, 0.0]])
-    assert np.isnan(np.sum(free_bits(kl, 0.5), axis=0)).tolist() == [False, True]
+    assert np.isnan(np.sum(free_bits(kl, 0.5, -1), axis=0)).tolist() == [False, True]
