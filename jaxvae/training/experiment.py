@@ -130,7 +130,7 @@ class Experiment(NamedTuple):
             kl = free_bits(terms.kl, config.free_bits, event_axes=-1) if config.free_bits else terms.kl
             return elbo(terms.log_likelihood, kl, batch["beta"]), terms
         function, path = BOUNDS[config.objective]
-        noise = jax.random.normal(key, (config.train_samples, len(x), model.latents))
+        noise = jax.random.normal(key, (config.train_samples, x.shape[0], model.latents))
         weights = log_weights(model, params, x, noise, label, beta=batch["beta"], path=path)
         return function(weights.log_weights, weights.tap), weights.terms
 
