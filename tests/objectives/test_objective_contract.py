@@ -70,7 +70,7 @@ def _log_weights(function, groups=()):
 
 
 def _dreg(log_weights):
-    z, tap = tapped(log_weights[..., None], batch_ndim=log_weights.ndim - 1)
+    z, tap = tapped(log_weights[..., None], batch_ndim=max(0, log_weights.ndim - 1))
     return dreg(z[..., 0], tap)
 
 
