@@ -1,7 +1,6 @@
 """Pure functions under bad input: what they promise, or a ValueError or TypeError that names an argument."""
 
 import itertools
-import re
 from collections.abc import Callable
 from typing import Any
 
