@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import export
 from jax.typing import ArrayLike
 
 _REAL = (np.floating, np.integer, np.bool_)
@@ -89,27 +90,37 @@ def require_shapes(axes: str, **arrays: ArrayLike) -> None:
 
     Args:
         axes: of each array, as a docstring has them; the same letter is the same size, and ``K > 0`` isn't empty.
+            ``*B`` is any number of axes, known from an array before, but for one in each array.
         arrays: by their argument's names.
 
     Raises:
         TypeError: for what isn't an array of real numbers.
         ValueError: for another shape.
 
-    >>> require_shapes("(B), (B, L)", log_likelihood=np.zeros(3), kl=np.zeros((2, 5)))
+    >>> require_shapes("(*B), (*B, L)", log_likelihood=np.zeros(3), kl=np.zeros((2, 5)))
     Traceback (most recent call last):
-    ValueError: kl must be of shape (B, L) with B = 3, got (2, 5)
+    ValueError: kl must be of shape (*B, L) with *B = (3,), got (2, 5)
     """
     require_real(**arrays)
-    sizes: dict[str, int] = {}
+    sizes: dict[str, tuple[int, ...]] = {}
     for wanted, (name, x) in zip(re.findall(r"\(.*?\)", axes), arrays.items(), strict=True):
-        letters, shape = re.findall(r"([A-Z])( > 0)?", wanted), np.shape(x)
-        known = ", ".join(f"{letter} = {sizes[letter]}" for letter, _ in letters if letter in sizes)
-        fits = len(letters) == len(shape) and all(
-            sizes.setdefault(letter, n) == n and (n or not some)
-            for (letter, some), n in zip(letters, shape, strict=True)
-        )
+        letters, shape = dict(re.findall(r"(\*?[A-Z])( > 0)?", wanted)), np.shape(x)
+        known = {letter: sizes[letter] for letter in letters if letter in sizes}
+        ranks = {letter: len(known.get(letter, () if "*" in letter else (1,))) for letter in letters}
+        spare = max(0, len(shape) - sum(ranks.values()))
+        ranks |= {letter: spare for letter in letters if "*" in letter and letter not in known}
+        fits, rest = sum(ranks.values()) == len(shape), shape
+        for letter, some in letters.items():
+            found, rest = rest[: ranks[letter]], rest[ranks[letter] :]
+            fits = fits and sizes.setdefault(letter, found) == found and not (some and 0 in found)
         if not fits:
-            raise ValueError(f"{name} must be of shape {wanted}{f' with {known}' if known else ''}, got {shape}")
+            told = ", ".join(f"{letter} = {n if '*' in letter else n[0]}" for letter, n in known.items())
+            raise ValueError(f"{name} must be of shape {wanted}{f' with {told}' if told else ''}, got {shape}")
+
+
+def symbolic(size: Any) -> bool:
+    """Whether this is a size that ``jax.export`` leaves open: no number, and so only some comparisons hold."""
+    return export.is_symbolic_dim(size)
 
 
 def require_numbers(**values: object) -> None:
@@ -146,14 +157,15 @@ def make_floats(x: Any) -> None:
 
 
 def require_sizes(**shapes: object) -> None:
-    """Raises TypeError where a shape isn't a tuple or list of integers, ValueError where one is negative.
+    """Raises TypeError where a shape isn't a tuple or list of sizes, ValueError where one is negative.
 
     >>> require_sizes(shape=5)
     Traceback (most recent call last):
     TypeError: shape must be a tuple of sizes, got 5
     """
     for name, shape in shapes.items():
-        if not isinstance(shape, tuple | list) or not all(isinstance(n, int | np.integer) for n in shape):
+        known = isinstance(shape, tuple | list) and [n for n in shape if not symbolic(n)]
+        if known is False or not all(isinstance(n, int | np.integer) for n in known):
             raise TypeError(f"{name} must be a tuple of sizes, got {shown(shape)}")
-        if any(n < 0 for n in shape):
+        if any(n < 0 for n in known):
             raise ValueError(f"{name} must be a tuple of sizes of at least 0, got {shown(shape)}")

@@ -24,7 +24,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
-from jaxvae.arguments import require_real
+from jaxvae.arguments import require_real, symbolic
 
 Elementwise = Callable[[ArrayLike], Array]
 F = TypeVar("F", bound=Callable[..., Any])
@@ -405,5 +405,7 @@ def log_mean_exp(x: ArrayLike, axis: int | tuple[int, ...] | None = None) -> Arr
     require_real(x=x)
     x = jnp.asarray(x)
     total = jax.nn.logsumexp(x.astype(compute_dtype(x)), axis=axis)
-    mean = total - math.log(max(x.size // max(total.size, 1), 1))
+    axes = range(x.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    count = math.prod(x.shape[i] for i in axes)
+    mean = total - (jnp.log(jnp.asarray(count, total.dtype)) if symbolic(count) else math.log(max(count, 1)))
     return mean.astype(x.dtype) if jnp.issubdtype(x.dtype, jnp.floating) else mean

@@ -1,4 +1,5 @@
 import dataclasses
+import re
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ from jaxvae.arguments import (
     require_real,
     require_shapes,
     require_sizes,
+    symbolic,
 )
 
 
@@ -72,6 +74,37 @@ def test_shapes_share_their_letters():
             require_shapes("(B), (B, L)", log_likelihood=np.ones(3), kl=np.ones(shape))
     with pytest.raises(TypeError, match=r"^kl must"):
         require_shapes("(B), (B, L)", log_likelihood=np.ones(3), kl=1j * kl)
+
+
+def test_a_star_is_any_number_of_axes():
+    axes = "(*B), (K, *B, *L), (*B, G)"
+    require_shapes(axes, a=np.ones(()), b=np.ones((7, 2, 3)), c=np.ones(5))
+    require_shapes(axes, a=np.ones((4, 2)), b=np.ones((7, 4, 2, 3, 3)), c=np.ones((4, 2, 5)))
+    require_shapes(axes, a=np.ones((4, 2)), b=np.ones((7, 4, 2)), c=np.ones((4, 2, 0)))
+    for shape in ((4, 2), (7, 4), (7, 2, 4), (), (7, 4, 3, 2)):
+        message = r"^b must be of shape \(K, \*B, \*L\) with \*B = \(4, 2\), got "
+        with pytest.raises(ValueError, match=message + re.escape(str(shape))):
+            require_shapes(axes, a=np.ones((4, 2)), b=np.ones(shape), c=np.ones(()))
+    with pytest.raises(ValueError, match=r"^x must be of shape \(\*B > 0\), got \(2, 0\)$"):
+        require_shapes("(*B > 0)", x=np.ones((2, 0)))
+
+
+def test_symbolic_sizes():
+    b, c = jax.export.symbolic_shape("b, c")
+    x, y = (jax.ShapeDtypeStruct(shape, np.float32) for shape in ((b, 3), (b, c)))
+
+    def check(x, y):
+        require_shapes("(B > 0, *L), (B, L > 0)", x=x, y=y)
+        require_sizes(shape=(x.shape[0], y.shape[1] - 1, 3))
+        assert symbolic(x.shape[0])
+        assert not symbolic(x.shape[1])
+        with pytest.raises(ValueError, match=r"^y must be of shape \(B, C\) with B = b, got \(c, b\)$"):
+            require_shapes("(B), (B, C)", x=x[:, 0], y=y.T)
+        with pytest.raises(ValueError, match="at least 0"):
+            require_sizes(shape=(x.shape[0], -1))
+        return x
+
+    jax.export.export(jax.jit(check))(x, y)
 
 
 def test_what_may_not_be_empty():

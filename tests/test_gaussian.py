@@ -529,3 +529,13 @@ def test_arguments_are_checked_once(name, monkeypatch):
     p, x = jv.PARAMETERIZATIONS[name], jnp.zeros(3)
     jax.make_jaxpr(jax.grad(lambda loc, raw: jv.kl_divergence(jv.Gaussian(loc, raw, p)).sum(), (0, 1)))(x, x)
     assert checked == ["Gaussian.loc", "Gaussian.raw"]
+
+
+def test_as_many_samples_as_a_symbolic_batch():
+    (b,) = jax.export.symbolic_shape("b")
+    q = jv.Gaussian(jnp.zeros(3), jnp.zeros(3))
+    draw = jax.jit(lambda x: jv.sample(jax.random.key(0), q, (x.shape[0],)))
+    exported = jax.export.export(draw)(jax.ShapeDtypeStruct((b, 2), np.float32))
+    for size in (1, 4):
+        x = jnp.zeros((size, 2))
+        np.testing.assert_array_equal(exported.call(x), draw(x))

@@ -124,7 +124,7 @@ class TopDownVAE(_Hierarchy):
             latents.insert(0, reparameterize(q, parts[layer]))
             return latents[0]
 
-        posteriors = self._posteriors(x, label, len(noise), pick)
+        posteriors = self._posteriors(x, label, noise.shape[0], pick)
         kl = jnp.concatenate([kl_divergence(q) for q in posteriors], axis=-1)
         log_q = _log_probs(posteriors, latents)
         return Draws(jnp.concatenate(latents, axis=-1), log_q, jnp.mean(kl, axis=0), _side_by_side(posteriors))
@@ -158,7 +158,7 @@ class TopDownVAE(_Hierarchy):
 
     def log_posterior(self, x: Array, latents: Array, label: Array | None = None) -> Array:
         layers = self._layers(latents)
-        return _log_probs(self._posteriors(x, label, len(latents), lambda layer, q: layers[layer]), layers)
+        return _log_probs(self._posteriors(x, label, latents.shape[0], lambda layer, q: layers[layer]), layers)
 
     def log_prior(self, latents: Array) -> Array:
         return standard_log_prob(latents)

@@ -73,7 +73,7 @@ class LatentModel(nn.Module):
 
     def at_means(self, x: Array, label: Array | None = None) -> Draws:
         """``draw`` where each latent is the mean of its q, with K = 1."""
-        return self.draw(x, jnp.zeros((1, len(x), self.latents)), label)
+        return self.draw(x, jnp.zeros((1, x.shape[0], self.latents)), label)
 
     @abc.abstractmethod
     def log_posterior(self, x: Array, latents: Array, label: Array | None = None) -> Array:
@@ -116,6 +116,6 @@ class LatentModel(nn.Module):
         self, x: Array, key: Array, label: Array | None = None, raw: Array | None = None, samples: int = 1
     ) -> Terms:
         """The terms of the ELBO, by so many samples per image; arguments as for ``log_likelihood``."""
-        draws = self.draw(x, jax.random.normal(key, (samples, len(x), self.latents)), label)
+        draws = self.draw(x, jax.random.normal(key, (samples, x.shape[0], self.latents)), label)
         log_likelihood = jnp.mean(self.log_likelihood(x, draws.latents, label, raw), axis=0)
         return Terms(log_likelihood, draws.kl, draws.posterior)

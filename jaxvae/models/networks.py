@@ -56,7 +56,7 @@ class MLPEncoder(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, label: Array | None = None) -> Array:
-        x = _join(x.reshape(len(x), -1).astype(self.dtype), _one_hot(label, self.classes, self.dtype))
+        x = _join(jax.lax.collapse(x, 1).astype(self.dtype), _one_hot(label, self.classes, self.dtype))
         return MLP(self.hidden, self.activation, self.dtype)(x)
 
 
@@ -145,7 +145,7 @@ class ConvEncoder(nn.Module):
             x = nn.Conv(channels, (3, 3), dtype=self.dtype)(_pixel_unshuffle(x))
             for _ in range(self.blocks):
                 x = ResidualBlock(self.activation, self.dtype)(x)
-        x = _join(activation(x).reshape(len(x), -1), one_hot)
+        x = _join(jax.lax.collapse(activation(x), 1), one_hot)
         return activation(nn.Dense(self.features, dtype=self.dtype)(x))
 
 

@@ -26,6 +26,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxvae.arguments import require, require_real, require_shapes
+from jaxvae.objectives.axes import Axes, split_axes
 
 
 def lagrangian(loss: Array, constraints: Array, multipliers: Array) -> Array:
@@ -49,35 +50,41 @@ def lagrangian(loss: Array, constraints: Array, multipliers: Array) -> Array:
     return loss + jnp.sum(multipliers * constraints)
 
 
-def lower_bound_violation(x: Array, bound: ArrayLike) -> Array:
+def lower_bound_violation(x: Array, bound: ArrayLike, event_axes: Axes = -1) -> Array:
     """max over the batch of bound - x, for each latent: at most 0 where every example keeps x ≥ bound.
 
     One multiplier bounds all examples: at the saddle point it is the sum of those that each would need. (For the mean
     of max(0, bound - x), which is never below 0, λ could only grow.)
 
     Args:
-        x: (B, L), e.g. raw where raw is σ.
+        x: of any shape, e.g. raw where raw is σ.
         bound: a scalar.
+        event_axes: the axes of the latents, e.g. (1, 2, 3) for (B, H, W, C); the others are the batch's.
 
     Returns:
-        An array of shape (L,).
+        An array of the shape of the latents' axes.
 
     >>> lower_bound_violation(jnp.array([[0.5, 2.0], [1.0, 3.0]]), 1.0).tolist()
     [0.5, -1.0]
     """
-    require_shapes("(B > 0, L), ()", x=x, bound=bound)
-    return jnp.max(jnp.asarray(bound, jnp.result_type(x, 1.0)) - x, axis=0)
+    require_shapes("(*B), ()", x=x, bound=bound)
+    shape = np.shape(x)
+    batch, _ = split_axes(shape, event_axes)
+    require(all(shape[axis] != 0 for axis in batch), "x.shape", shape, "of batch axes that aren't empty")
+    return jnp.max(jnp.asarray(bound, jnp.result_type(x, 1.0)) - x, axis=batch)
 
 
-def reconstruction_constraint(distortion: Array, tolerance: ArrayLike) -> Array:
+def reconstruction_constraint(distortion: Array, tolerance: ArrayLike, event_axes: Axes | None = None) -> Array:
     """mean over the batch of the distortion, less what is tolerated (Rezende & Viola 2018, arXiv:1810.00597).
 
     Theirs is ‖x - g(z)‖² - κ², i.e. squared errors with the tolerance κ²; minus log-likelihoods with one in nats do
     as well. The loss beside it is the KL alone, and λ takes the place of 1/β.
 
     Args:
-        distortion: (B,), summed over the event's axes.
+        distortion: (B,), summed over the event's axes, or of any shape with ``event_axes``.
         tolerance: a scalar.
+        event_axes: the axes of the event, which are summed; the others are the batch's. It is () for sequences (B, T)
+            that are summed already, and has to be given where the distortion has more than one axis.
 
     Returns:
         A scalar, at most 0 where the tolerance is kept.
@@ -85,8 +92,12 @@ def reconstruction_constraint(distortion: Array, tolerance: ArrayLike) -> Array:
     >>> float(reconstruction_constraint(jnp.array([1.0, 4.0]), 2.0))
     0.5
     """
-    require_shapes("(B > 0), ()", distortion=distortion, tolerance=tolerance)
-    return jnp.mean(distortion) - tolerance
+    require_shapes("(*B > 0), ()", distortion=distortion, tolerance=tolerance)
+    shape = np.shape(distortion)
+    told = event_axes is not None or len(shape) <= 1
+    require(told, "event_axes", event_axes, f"given for a distortion of shape {shape}: the axes to sum, or ()")
+    _, events = split_axes(shape, () if event_axes is None else event_axes)
+    return jnp.mean(jnp.sum(distortion, axis=events)) - tolerance
 
 
 def dual_ascent(rate: float) -> optax.GradientTransformation:

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxvae.arguments import require, require_shapes
+from jaxvae.arguments import require, require_shapes, symbolic
+from jaxvae.objectives.axes import sum_events, whole
 from jaxvae.objectives.closed_form import elbo
 from jaxvae.special import compute_dtype, exp
 
@@ -46,11 +47,12 @@ def _require_scale(scale: float) -> None:
 def mmd(x: Array, y: Array, kernel: Kernel) -> Array:
     """E k(x, x') + E k(y, y') - 2 E k(x, y), the squared maximum mean discrepancy (Gretton et al. 2012, eq. 3).
 
-    The U-statistic: no point is paired with itself, so that it is unbiased, and may be below 0.
+    The U-statistic: no point is paired with itself, so that it is unbiased, and may be below 0. A draw has any number
+    of axes; where the time steps of sequences (B, T, L) are draws, ``jax.vmap`` over T gives each its own discrepancy.
 
     Args:
-        x: draws of one distribution, (B, L), B at least 2; e.g. one z of each example.
-        y: draws of the other, (P, L), P at least 2; e.g. of p(z).
+        x: draws of one distribution, ``(B, *L)``, B at least 2; e.g. one z of each example.
+        y: draws of the other, ``(P, *L)``, P at least 2; e.g. of p(z).
         kernel: of the squared distance.
 
     Returns:
@@ -59,21 +61,22 @@ def mmd(x: Array, y: Array, kernel: Kernel) -> Array:
     Raises:
         ValueError: for fewer than 2 draws.
     """
-    require_shapes("(B, L), (P, L)", x=x, y=y)
-    if min(len(x), len(y)) < 2:
-        raise ValueError(f"mmd needs at least 2 draws of each, got {len(x)} and {len(y)}")
+    require_shapes("(B, L, *M), (P, L, *M)", x=x, y=y)
     x, y = (jnp.asarray(draws, compute_dtype(x, y)) for draws in (x, y))
+    counts = x.shape[0], y.shape[0]
+    if any(not symbolic(count) and count < 2 for count in counts):
+        raise ValueError(f"mmd needs at least 2 draws of each, got {counts[0]} and {counts[1]}")
     return _within(x, kernel) + _within(y, kernel) - 2 * jnp.mean(kernel(_squares(x, y)))
 
 
 def _squares(x: Array, y: Array) -> Array:
-    return jnp.sum(jnp.square(x[:, None] - y[None]), axis=-1)  # (B, P)
+    return sum_events(jnp.square(x[:, None] - whole(y)[None]), 2)  # (B, P)
 
 
 def _within(x: Array, kernel: Kernel) -> Array:
-    count = len(x)
-    others = ~jnp.eye(count, dtype=bool)
-    return jnp.sum(jnp.where(others, kernel(_squares(x, x)), 0)) / float(count * (count - 1))
+    count = jnp.asarray(x.shape[0], x.dtype)
+    others = ~jnp.eye(x.shape[0], dtype=bool)
+    return jnp.sum(jnp.where(others, kernel(_squares(x, x)), 0)) / (count * (count - 1))
 
 
 def info_vae(log_likelihood: Array, kl: Array, divergence: Array, alpha: ArrayLike, weight: ArrayLike) -> Array:
@@ -82,14 +85,14 @@ def info_vae(log_likelihood: Array, kl: Array, divergence: Array, alpha: ArrayLi
     α = 0 with λ = 1 is the ELBO; α = 1 with the MMD as D is the MMD-VAE, whose KL isn't counted at all.
 
     Args:
-        log_likelihood: (B,).
-        kl: (B, L).
+        log_likelihood: ``(*B)``.
+        kl: ``(*B, *L)``.
         divergence: D, a scalar, which all examples share; e.g. ``mmd`` of one z per example and as many of p(z).
         alpha: a scalar.
         weight: λ, a scalar.
 
     Returns:
-        An array of shape (B,).
+        An array of shape ``(*B)``.
     """
     require_shapes("(), (), ()", divergence=divergence, alpha=alpha, weight=weight)
     return elbo(log_likelihood, kl, 1 - alpha) - (alpha + weight - 1) * divergence

@@ -1,16 +1,20 @@
 """KL in parts or held at a value, for latents that each stand for one thing.
 
-Shapes: B batch, L latents; nats. Results are per example (B,); a loss is minus their mean over the batch.
+Shapes: ``*B`` is any number of batch axes, ``*L`` of the latents'; nats. Results are per example, ``(*B)``; a loss is
+minus their mean over the batch.
 """
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
 from jaxvae.arguments import require, require_shapes
 from jaxvae.gaussian import Gaussian, log_prob, require_gaussian, standard_log_prob
+from jaxvae.objectives.axes import sum_events, whole
 from jaxvae.special import log_mean_exp
 
 
@@ -20,23 +24,23 @@ def capacity(log_likelihood: Array, kl: Array, target: ArrayLike, gamma: ArrayLi
     C's schedule is ``beta_schedule("linear", C, steps)``, with C in the place of β.
 
     Args:
-        log_likelihood: (B,).
-        kl: (B, L).
+        log_likelihood: ``(*B)``.
+        kl: ``(*B, *L)``; of log_likelihood's shape where it is summed already.
         target: C in nats, a scalar; may be traced.
         gamma: a scalar; 1000 in the paper.
 
     Returns:
-        An array of shape (B,).
+        An array of shape ``(*B)``.
 
     >>> capacity(jnp.array([-80.0, -80.0]), jnp.array([[3.0, 1.0], [9.0, 1.0]]), 5.0, gamma=10.0).tolist()
     [-90.0, -130.0]
     """
-    require_shapes("(B), (B, L), (), ()", log_likelihood=log_likelihood, kl=kl, target=target, gamma=gamma)
-    return log_likelihood - gamma * jnp.abs(jnp.sum(kl, axis=-1) - target)
+    require_shapes("(*B), (*B, *L), (), ()", log_likelihood=log_likelihood, kl=kl, target=target, gamma=gamma)
+    return log_likelihood - gamma * jnp.abs(sum_events(kl, np.ndim(log_likelihood)) - target)
 
 
 class Decomposition(NamedTuple):
-    """Three parts whose sum is log q(z|x) - log p(z): the first two (B,), the last per latent (B, L)."""
+    """Three parts whose sum is log q(z|x) - log p(z): the first two (B,), the last per latent ``(B, *L)``."""
 
     mutual_information: Array
     total_correlation: Array
@@ -51,19 +55,23 @@ def decompose(q: Gaussian, z: Array, size: ArrayLike) -> Decomposition:
     log q(z_b) ≈ log 1/(N B) Σ_c q(z_b|x_c), and each latent's likewise. This is too low in the mean: by log N where all
     posteriors are equal, so that the parts are to be compared with themselves, not with 0.
 
+    Each example is paired with each, and so there is one batch axis. For sequences (B, T, L) where each time step has a
+    q(z) of its own, ``jax.vmap(decompose, (1, 1, None), 1)`` gives the parts per time step.
+
     Args:
-        q: q(z|x) of the batch, (B, L).
-        z: one sample per example, (B, L).
+        q: q(z|x) of the batch, ``(B, *L)``.
+        z: one sample per example, ``(B, *L)``.
         size: N, of the data set; a scalar, at least B.
     """
     require_gaussian(q=q)
-    require_shapes("(B, L), ()", z=z, size=size)
+    require_shapes("(B, L, *M), ()", z=z, size=size)
     require(q.shape == z.shape, "q.shape", q.shape, f"z's, {z.shape}")
-    pairs = log_prob(q, z[:, None])  # (B, B, L): of each sample under each posterior
-    own = jnp.sum(log_prob(q, z), axis=-1)
-    joint = log_mean_exp(jnp.sum(pairs, axis=-1), axis=1) - jnp.log(size)
-    marginals = log_mean_exp(pairs, axis=1) - jnp.log(size)  # (B, L)
-    total = joint - jnp.sum(marginals, axis=-1)
+    z = jnp.asarray(z)
+    pairs = log_prob(jax.tree.map(whole, q), z[:, None])  # (B, B, *L): of each sample under each posterior
+    joint = log_mean_exp(sum_events(pairs, 2), axis=1) - jnp.log(size)
+    marginals = log_mean_exp(pairs, axis=1) - jnp.log(size)  # (B, *L)
+    own = sum_events(log_prob(q, z), 1)
+    total = joint - sum_events(marginals, 1)
     return Decomposition(own - joint, total, marginals - standard_log_prob(z))
 
 
@@ -75,17 +83,17 @@ def beta_tc(
     α = β = γ = 1 is the ELBO with a KL by Monte Carlo, exactly, whatever the error of q(z).
 
     Args:
-        log_likelihood: (B,).
-        parts: of ``decompose``.
+        log_likelihood: ``(*B)``.
+        parts: of ``decompose``, ``(*B)``, ``(*B)`` and ``(*B, *L)``.
         beta: of the total correlation; a scalar.
         alpha: of the mutual information; a scalar.
         gamma: of the dimension-wise KL; a scalar.
 
     Returns:
-        An array of shape (B,).
+        An array of shape ``(*B)``.
     """
     information, correlation, kl = parts
     shared = {"log_likelihood": log_likelihood, "mutual_information": information, "total_correlation": correlation}
     weights = {"beta": beta, "alpha": alpha, "gamma": gamma}
-    require_shapes("(B), (B), (B), (B, L), (), (), ()", **shared, dimensionwise_kl=kl, **weights)
-    return log_likelihood - alpha * information - beta * correlation - gamma * jnp.sum(kl, axis=-1)
+    require_shapes("(*B), (*B), (*B), (*B, *L), (), (), ()", **shared, dimensionwise_kl=kl, **weights)
+    return log_likelihood - alpha * information - beta * correlation - gamma * sum_events(kl, np.ndim(log_likelihood))

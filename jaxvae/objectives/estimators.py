@@ -2,7 +2,8 @@
 
 A sample z = mean + σ ε carries the gradient of q's parameters twice: through z (the path), and through log q(z|x)
 itself (the score), whose mean is 0 or can be turned into one through z. All here is built on ``stop_parameters``,
-which leaves the path only. Shapes: q (B, L), z (K, B, L), log-weights (K, B); nats.
+which leaves the path only. Shapes: q ``(*B, *L)``, z ``(K, *B, *L)``, log-weights ``(K, *B)``, where ``*B`` is
+any number of batch axes and ``*L`` of the latents'; nats.
 
 For a flat model, in the loss of a train step:
 
@@ -21,6 +22,7 @@ from jax import Array
 
 from jaxvae.arguments import require, require_real, require_shapes
 from jaxvae.gaussian import Gaussian, log_prob, standard_log_prob
+from jaxvae.objectives.axes import sum_events
 from jaxvae.objectives.importance import iwae, sampled_elbo
 from jaxvae.special import compute_dtype
 
@@ -63,17 +65,19 @@ def path_log_weights(log_joint: Array, q: Gaussian, z: Array) -> Array:
     """log p(x, z) - Σ log q(z|x), with q's parameters stopped.
 
     Args:
-        log_joint: log p(x, z), (K, B).
-        q: (B, L).
-        z: its samples, (K, B, L).
+        log_joint: log p(x, z), ``(K, *B)``.
+        q: ``(*B, *L)``.
+        z: its samples, ``(K, *B, *L)``.
 
     Returns:
-        Log-weights of shape (K, B).
+        Log-weights of shape ``(K, *B)``.
     """
-    require_shapes("(K > 0, B), (K, B, L)", log_joint=log_joint, z=z)
-    log_posterior = jnp.sum(log_prob(stop_parameters(q), z), axis=-1)
-    require(log_posterior.shape == log_joint.shape, "q.shape", q.shape, f"one that broadcasts to z's, {z.shape}")
-    return log_joint - log_posterior
+    require_shapes("(K > 0, *B), (K, *B, *L)", log_joint=log_joint, z=z)
+    log_posterior = log_prob(stop_parameters(q), z)
+    total = sum_events(log_posterior, log_joint.ndim)
+    fits = log_posterior.ndim == z.ndim and total.shape == log_joint.shape
+    require(fits, "q.shape", q.shape, f"one that broadcasts to z's, {z.shape}")
+    return log_joint - total
 
 
 def stl(log_joint: Array, q: Gaussian, z: Array) -> Array:
@@ -84,36 +88,41 @@ def stl(log_joint: Array, q: Gaussian, z: Array) -> Array:
     terms the same would be biased: see ``dreg``.)
 
     Args:
-        log_joint: log p(x, z), (K, B).
-        q: (B, L).
-        z: its samples, (K, B, L).
+        log_joint: log p(x, z), ``(K, *B)``.
+        q: ``(*B, *L)``.
+        z: its samples, ``(K, *B, *L)``.
 
     Returns:
-        An array of shape (B,).
+        An array of shape ``(*B)``.
     """
     return sampled_elbo(path_log_weights(log_joint, q, z))
 
 
-def tapped(z: Latents) -> tuple[Latents, Array]:
+def tapped(z: Latents, batch_ndim: int = 1) -> tuple[Latents, Array]:
     """The same z, and a tap, through which ``dreg`` weighs what flows back through z.
 
     Use this z for the log-weights, and for nothing else: all that flows back through it is weighed.
 
     Args:
-        z: (K, B, ...), or a tree of such.
+        z: ``(K, *B, *L)``, or a tree of such.
+        batch_ndim: the number of batch axes, which all leaves share; 0 inside ``vmap``, 2 for (K, B, T, L).
 
     Returns:
-        z, and the tap: zeros of shape (K, B), whose gradient is the weight less 1, so that one not used does nothing.
+        z, and the tap: zeros of shape ``(K, *B)``, whose gradient is the weight less 1, so that one not used does
+        nothing.
 
     Reverse mode only: ``jax.jvp`` through it raises TypeError.
     """
     leaves = jax.tree.leaves(z)
     require(len(leaves) > 0, "z", z, "an array, or a tree of arrays")
+    require(isinstance(batch_ndim, int) and batch_ndim >= 0, "batch_ndim", batch_ndim, "an integer of at least 0")
     for leaf in leaves:
         require_real(z=leaf)
-        first = np.shape(leaves[0])[:2]
-        require(np.shape(leaf)[:2] == first and len(first) == 2, "z.shape", np.shape(leaf), "(K, B, ...), as all of z")
-    return _tapped(z, jnp.zeros(leaves[0].shape[:2], compute_dtype(*leaves)))
+        first, own = (np.shape(x)[: 1 + batch_ndim] for x in (leaves[0], leaf))
+        allowed = f"K and batch_ndim = {batch_ndim} batch axes, the same in all of z, and then the latents'"
+        require(own == first and len(first) == 1 + batch_ndim, "z.shape", np.shape(leaf), allowed)
+    # Made of z, the zeros are placed on devices as z is.
+    return _tapped(z, jnp.zeros_like(sum_events(leaves[0], 1 + batch_ndim), compute_dtype(*leaves)))
 
 
 @jax.custom_vjp
@@ -130,7 +139,7 @@ def _tapped_backward(_: None, cotangents: tuple[Latents, Array]) -> tuple[Latent
     weight = 1 + excess
 
     def weighed(x: Array) -> Array:
-        return (x * weight.reshape(weight.shape + (1,) * (x.ndim - 2))).astype(x.dtype)
+        return (x * weight.reshape(weight.shape + (1,) * (x.ndim - weight.ndim))).astype(x.dtype)
 
     return jax.tree.map(weighed, by_z), jnp.zeros_like(excess)
 
@@ -152,11 +161,11 @@ def dreg(log_weights: Array, tap: Array) -> Array:
     (arXiv:2101.11046) do besides, for the scores of p's parameters and those of lower layers, isn't a weight at z.
 
     Args:
-        log_weights: (K, B).
-        tap: of ``tapped``, (K, B).
+        log_weights: ``(K, *B)``.
+        tap: of ``tapped``, ``(K, *B)``.
 
     Returns:
-        The values of ``iwae``, (B,).
+        The values of ``iwae``, ``(*B)``.
 
     >>> from jaxvae.gaussian import reparameterize
     >>> def bound(loc):
@@ -166,7 +175,9 @@ def dreg(log_weights: Array, tap: Array) -> Array:
     >>> float(jax.grad(bound)(jnp.zeros((1, 1)))[0, 0])  # q is the posterior
     0.0
     """
-    require_shapes("(K > 0, B), (K, B)", log_weights=log_weights, tap=tap)
+    require_shapes("(K > 0, *B), (*T)", log_weights=log_weights, tap=tap)
+    allowed = f"log_weights', {np.shape(log_weights)}, as tapped makes it by its batch_ndim"
+    require(np.shape(tap) == np.shape(log_weights), "tap.shape", np.shape(tap), allowed)
     return _dreg(log_weights, tap)
 
 

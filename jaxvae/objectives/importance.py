@@ -1,8 +1,9 @@
 """Bounds of log p(x), and estimates of it, that need nothing but the log-weights.
 
-log w = log p(x, z) - log q(z|x), z ~ q(z|x), in nats. Shapes: ``log_weights`` (K, B), or (M, K, B) where the samples
-come in M groups. Results are per example (B,); a loss is minus their mean over the batch. A weight of 0, i.e. a log of
--inf, is allowed; where all of an example's are 0, the gradient is NaN.
+log w = log p(x, z) - log q(z|x), z ~ q(z|x), in nats. Shapes: ``log_weights`` ``(K, *B)``, or ``(M, K, *B)`` where the
+samples come in M groups; ``*B`` is any number of batch axes. The caller has summed over the latents' axes, and where
+whole sequences are weighed, over their time steps. Results are per example, ``(*B)``; a loss is minus their mean over
+the batch. A weight of 0, i.e. a log of -inf, is allowed; where all of an example's are 0, the gradient is NaN.
 """
 
 import itertools
@@ -15,7 +16,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxvae.arguments import require, require_shapes
+from jaxvae.arguments import require, require_shapes, symbolic
 from jaxvae.special import expm1mx, log1p, log_mean_exp
 
 _MOST = 10**7
@@ -26,12 +27,12 @@ def sampled_elbo(log_weights: Array) -> Array:
     """1/K Σ log w: the ELBO with a KL by Monte Carlo (Kingma & Welling 2014, eq. 6).
 
     Args:
-        log_weights: (K, B).
+        log_weights: ``(K, *B)``.
 
     Returns:
-        An array of shape (B,).
+        An array of shape ``(*B)``.
     """
-    require_shapes("(K > 0, B)", log_weights=log_weights)
+    require_shapes("(K > 0, *B)", log_weights=log_weights)
     return jnp.mean(log_weights, axis=0)
 
 
@@ -39,15 +40,15 @@ def iwae(log_weights: Array) -> Array:
     """log 1/K Σ w: the importance-weighted bound (Burda et al. 2016, arXiv:1509.00519, eq. 8).
 
     Args:
-        log_weights: (K, B).
+        log_weights: ``(K, *B)``.
 
     Returns:
-        An array of shape (B,).
+        An array of shape ``(*B)``.
 
     >>> print(jnp.exp(iwae(jnp.log(jnp.array([[1.0], [3.0]])))))
     [2.]
     """
-    require_shapes("(K > 0, B)", log_weights=log_weights)
+    require_shapes("(K > 0, *B)", log_weights=log_weights)
     return log_mean_exp(log_weights, axis=0)
 
 
@@ -57,12 +58,12 @@ def miwae(log_weights: Array) -> Array:
     The gradient of q's parameters, whose signal-to-noise ratio falls with K, rises with M.
 
     Args:
-        log_weights: (M, K, B).
+        log_weights: ``(M, K, *B)``.
 
     Returns:
-        An array of shape (B,).
+        An array of shape ``(*B)``.
     """
-    require_shapes("(M > 0, K > 0, B)", log_weights=log_weights)
+    require_shapes("(M > 0, K > 0, *B)", log_weights=log_weights)
     return jnp.mean(log_mean_exp(log_weights, axis=1), axis=0)
 
 
@@ -70,20 +71,20 @@ def ciwae(log_weights: Array, beta: ArrayLike) -> Array:
     """β 1/K Σ log w + (1 - β) log 1/K Σ w: between the ELBO and IWAE (Rainforth et al. 2018, arXiv:1802.04537).
 
     Args:
-        log_weights: (K, B).
+        log_weights: ``(K, *B)``.
         beta: a scalar in [0, 1]; may be traced.
 
     Returns:
-        An array of shape (B,).
+        An array of shape ``(*B)``.
     """
-    require_shapes("(K > 0, B), ()", log_weights=log_weights, beta=beta)
+    require_shapes("(K > 0, *B), ()", log_weights=log_weights, beta=beta)
     # Weights of 0 may make either -inf, which must not meet a 0.
     elbo = jnp.where(beta == 0, 0.0, beta * sampled_elbo(log_weights))
     return elbo + jnp.where(beta == 1, 0.0, (1 - beta) * iwae(log_weights))
 
 
 class PartialBounds(NamedTuple):
-    """A bound for the generative parameters and one for the inference parameters, per example (B,)."""
+    """A bound for the generative parameters and one for the inference parameters, per example ``(*B)``."""
 
     generative: Array
     inference: Array
@@ -100,9 +101,9 @@ def piwae(log_weights: Array) -> PartialBounds:
     where ``jit`` evaluates the two calls, which are equal, once.
 
     Args:
-        log_weights: (M, K, B).
+        log_weights: ``(M, K, *B)``.
     """
-    require_shapes("(M > 0, K > 0, B)", log_weights=log_weights)
+    require_shapes("(M > 0, K > 0, *B)", log_weights=log_weights)
     return PartialBounds(log_mean_exp(log_weights, axis=(0, 1)), miwae(log_weights))
 
 
@@ -116,13 +117,13 @@ def renyi(log_weights: Array, alpha: ArrayLike) -> Array:
     m + log(1 + 1/K Σ (e^d - 1 - d)) / (1 - α).
 
     Args:
-        log_weights: (K, B); for α > 1, one of -inf makes the result -inf and the gradient NaN.
+        log_weights: ``(K, *B)``; for α > 1, one of -inf makes the result -inf and the gradient NaN.
         alpha: a finite scalar; may be traced, but the derivative by it isn't right at 1.
 
     Returns:
-        An array of shape (B,).
+        An array of shape ``(*B)``.
     """
-    require_shapes("(K > 0, B), ()", log_weights=log_weights, alpha=alpha)
+    require_shapes("(K > 0, *B), ()", log_weights=log_weights, alpha=alpha)
     rest = jnp.asarray(1 - alpha, jnp.result_type(log_weights, 1.0))
     divisor = jnp.where(rest == 0, 1, rest)
     mean = sampled_elbo(log_weights)
@@ -142,17 +143,18 @@ def jackknife(log_weights: Array, order: int) -> Array:
     The c_j grow as K^m / m!, and rounding with them; the subsets, C(K, m) of them, are all in memory at once.
 
     Args:
-        log_weights: (K, B).
-        order: m, at least 0 and below K, with K C(K, m) at most 10⁷; static.
+        log_weights: ``(K, *B)``.
+        order: m, at least 0 and below K, with K C(K, m) at most 10⁷; static, as K is.
 
     Returns:
-        An array of shape (B,).
+        An array of shape ``(*B)``.
 
     Raises:
         ValueError: for an order that isn't allowed.
     """
-    require_shapes("(K > 0, B)", log_weights=log_weights)
+    require_shapes("(K > 0, *B)", log_weights=log_weights)
     samples = log_weights.shape[0]
+    require(not symbolic(samples), "log_weights.shape", log_weights.shape, "of a known number of samples")
     allowed = isinstance(order, int) and 0 <= order < samples
     require(allowed, "order", order, f"at least 0 and below the {samples} samples")
     numbers = samples * math.comb(samples, order)

@@ -127,10 +127,10 @@ class Experiment(NamedTuple):
         config, model, label = self.config, self.model, batch.get("label")
         if config.objective == "elbo":
             terms = model.apply(params, x, key, label, samples=config.train_samples)
-            kl = free_bits(terms.kl, config.free_bits) if config.free_bits else terms.kl
+            kl = free_bits(terms.kl, config.free_bits, event_axes=-1) if config.free_bits else terms.kl
             return elbo(terms.log_likelihood, kl, batch["beta"]), terms
         function, path = BOUNDS[config.objective]
-        noise = jax.random.normal(key, (config.train_samples, len(x), model.latents))
+        noise = jax.random.normal(key, (config.train_samples, x.shape[0], model.latents))
         weights = log_weights(model, params, x, noise, label, beta=batch["beta"], path=path)
         return function(weights.log_weights, weights.tap), weights.terms
 

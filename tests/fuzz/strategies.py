@@ -1,7 +1,7 @@
 """Bad input, and good: what the properties of this folder are drawn from, here and, by thousands, in a benchmark."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -91,19 +91,39 @@ def vectors(count: int, values: tuple[float, ...] = SPECIAL) -> st.SearchStrateg
 
 
 def names(axes: str) -> list[list[str]]:
-    """The letters of each array of ``(B), (B, L), ()``."""
-    return [re.findall(r"[A-Z]", part) for part in re.findall(r"\(.*?\)", axes)]
+    """The letters of each array of ``(*B), (*B, L), ()``."""
+    return [re.findall(r"\*?[A-Z]", part) for part in re.findall(r"\(.*?\)", axes)]
+
+
+def _cuts(letters: list[str], shape: tuple[int, ...]) -> Iterator[list[tuple[int, ...]]]:
+    """All ways to give one size to each letter, and any number to a letter with a star."""
+    if not letters and not shape:
+        yield []
+    for n in range(len(shape) + 1) if letters and "*" in letters[0] else (1,) if letters and shape else ():
+        for rest in _cuts(letters[1:], shape[n:]):
+            yield [shape[:n], *rest]
+
+
+def assigned(axes: str, shapes: list[tuple[int, ...]]) -> dict[str, tuple[int, ...]] | None:
+    """What the letters stand for where arrays of these shapes have these axes; None where they don't."""
+    found: list[dict[str, tuple[int, ...]]] = [{}]
+    for letters, shape in zip(names(axes), shapes, strict=True):
+        new = [dict(zip(letters, cut, strict=True)) for cut in _cuts(letters, shape)]
+        found = [old | more for old in found for more in new if all(old.get(x, n) == n for x, n in more.items())]
+    least = re.findall(r"(\*?[A-Z]) > (\d)", axes)
+    return next((x for x in found if all(n > int(low) for letter, low in least for n in x[letter])), None)
 
 
 @st.composite
-def abstract(draw: Any, axes: str) -> tuple[dict[str, int], list[jax.ShapeDtypeStruct], bool]:
-    """Sizes, arrays that may have these axes, and whether they do."""
+def abstract(draw: Any, axes: str) -> list[jax.ShapeDtypeStruct]:
+    """Arrays that may have these axes, or not."""
     wanted = names(axes)
-    sizes = {letter: draw(HUGE) for letter in sorted({letter for part in wanted for letter in part})}
-    shapes = [tuple(sizes[letter] for letter in part) for part in wanted]
+    letters = sorted({letter for part in wanted for letter in part})
+    ranks = {letter: draw(st.integers(0, 2)) if "*" in letter else 1 for letter in letters}
+    sizes = {letter: tuple(draw(HUGE) for _ in range(ranks[letter])) for letter in letters}
+    shapes = [tuple(n for letter in part for n in sizes[letter]) for part in wanted]
     dtypes = [jnp.dtype(draw(st.sampled_from(REAL))) for _ in wanted]
-    right = draw(st.booleans())
-    if not right:
+    if draw(st.booleans()):
         i = draw(st.integers(0, len(wanted) - 1))
         change = draw(st.sampled_from(("more", "fewer", "size", "complex")))
         if change == "complex":
@@ -114,9 +134,7 @@ def abstract(draw: Any, axes: str) -> tuple[dict[str, int], list[jax.ShapeDtypeS
             shapes[i] = shapes[i][1:]
         else:
             shapes[i] = (shapes[i][0] + 1, *shapes[i][1:])
-            right = sum(wanted[i][0] in part for part in wanted) == 1  # of this array alone
-            sizes[wanted[i][0]] += right
-    return sizes, [jax.ShapeDtypeStruct(*x) for x in zip(shapes, map(_canonical, dtypes), strict=True)], right
+    return [jax.ShapeDtypeStruct(*x) for x in zip(shapes, map(_canonical, dtypes), strict=True)]
 
 
 def _canonical(dtype: np.dtype) -> np.dtype:

@@ -1,4 +1,9 @@
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
+import quick
 
 import jaxvae as jv
 from jaxvae.likelihoods import (
@@ -58,3 +63,35 @@ def test_what_does_not_fit_is_refused_in_one_line(build, message):
     with pytest.raises(ValueError, match=message) as error:
         build()
     assert "\n" not in str(error.value)
+
+
+def test_the_batch_may_be_symbolic():
+    """Of K samples for B images, both symbolic, in one exported program."""
+    kinds = {name: likelihood(name, 4, jv.log_std) for name in LIKELIHOODS}
+
+    def everything(outputs, x):
+        raw = jnp.float32(-1)
+        return {
+            name: (
+                kind.log_prob(outputs[name], x, raw),
+                kind.mean(outputs[name], raw),
+                kind.sample(quick.key(0), outputs[name], raw),
+            )
+            for name, kind in kinds.items()
+        }
+
+    k, b = jax.export.symbolic_shape("k, b")
+    channels, rng = 2, np.random.default_rng(0)
+
+    def arrays(make, k, b):
+        outputs = {name: make((k, b, 1, 3, kind.output_channels(channels))) for name, kind in kinds.items()}
+        return outputs, make((b, 1, 3, channels))
+
+    function = jax.jit(everything)
+    exported = jax.export.export(function)(*arrays(lambda shape: jax.ShapeDtypeStruct(shape, np.float32), k, b))
+    outputs, x = arrays(lambda shape: np.float32(rng.integers(0, 4, shape) / 3), 2, 3)
+    found = exported.call(outputs, x)
+    chex.assert_trees_all_close(found, function(outputs, x), rtol=1e-5, atol=1e-5)
+    alone = exported.call({name: value[:1, :1] for name, value in outputs.items()}, x[:1])
+    for name in kinds:
+        chex.assert_trees_all_close(alone[name][:2], tuple(v[:1, :1] for v in found[name][:2]), rtol=1e-5, atol=1e-5)

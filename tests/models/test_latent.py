@@ -3,6 +3,7 @@
 import functools
 from typing import NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 import kinds
@@ -11,6 +12,7 @@ import pytest
 import quick
 
 from jaxvae.models import Draws
+from jaxvae.objectives import elbo
 
 every_kind = pytest.mark.parametrize("kind", kinds.OPTIONS)
 SAMPLES = 20_000
@@ -116,3 +118,36 @@ def test_terms_are_means_over_samples_and_every_parameter_has_a_gradient(kind):
     for path, leaf in jax.tree_util.tree_leaves_with_path(slopes):
         assert np.isfinite(leaf).all(), path
         assert np.any(leaf != 0), path
+
+
+def test_the_batch_may_be_symbolic():
+    """One exported program for every batch: all that each kind can do, and its loss, here with one gradient."""
+    made = {kind: kinds.model(kind, classes=2) for kind in kinds.OPTIONS}
+    made["conv"] = kinds.model("gaussian", classes=2, architecture="conv")
+    label = jnp.array([0, 1, 1])
+    params = {kind: kinds.params(model, label) for kind, model in made.items()}
+
+    def all_of(kind, x, label):
+        def apply(method, *inputs):
+            return made[kind].apply(params[kind], *inputs, method=method)
+
+        def loss(params):
+            terms = made[kind].apply(params, x, quick.key(0), label)
+            return -jnp.mean(elbo(terms.log_likelihood, terms.kl))
+
+        draws = apply("at_means", x, label)
+        z = draws.latents[0]
+        encoded = apply("encode", x, label).mean if hasattr(made[kind], "encode") else ()
+        scores = apply("log_posterior", x, draws.latents, label), apply("log_prior", z), apply("generate", z)
+        rows = encoded, z, apply("decode", z, label), apply("mean", z, label)
+        return rows, scores, (jax.grad(loss) if kind == "conv" else loss)(params[kind])
+
+    function = jax.jit(lambda *inputs: {kind: all_of(kind, *inputs) for kind in made})
+    (b,) = jax.export.symbolic_shape("b")
+    abstract = jax.ShapeDtypeStruct((b, *kinds.SHAPE), np.float32), jax.ShapeDtypeStruct((b,), np.int32)
+    exported = jax.export.export(function)(*abstract)
+    three, one = (exported.call(kinds.images(size), label[:size]) for size in (3, 1))
+    chex.assert_trees_all_close(three, function(kinds.images(3), label), rtol=1e-5, atol=1e-5)
+    for kind in made:
+        first = jax.tree.map(lambda x: x[:1], three[kind][0])
+        chex.assert_trees_all_close(one[kind][0], first, rtol=1e-5, atol=1e-6)

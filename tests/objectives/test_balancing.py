@@ -38,6 +38,6 @@ def test_a_group_without_kl_costs_least_and_has_a_gradient():
 
 def test_wrong_shapes_are_refused():
     with pytest.raises(ValueError, match="shape"):
-        balance(draw()[0], SIZES)
+        balance(draw()[:, 0], SIZES)
     with pytest.raises(ValueError, match="shape"):
         balance(draw(), SIZES[:2])

@@ -213,12 +213,24 @@ def test_wrong_shapes_are_refused():
         lagrangian(one, one, one)
     with pytest.raises(ValueError, match="shape"):
         lagrangian(one[0], one, one[:2])
-    for x, bound in ((one, 0.5), (one[None], one)):
+    for x, bound in ((one[None], one), (one[:0, None], 0.5), (np.float32(1), 0.5)):
         with pytest.raises(ValueError, match="shape"):
             lower_bound_violation(x, bound)
-    for distortion, tolerance in ((one[None], 0.5), (one, one)):
+    for distortion, tolerance in ((one[None], 0.5), (one, one), (one[:0], 0.5)):
         with pytest.raises(ValueError, match="shape"):
             reconstruction_constraint(distortion, tolerance)
+
+
+def test_axes_of_the_event_are_told():
+    x = np.float32(np.random.default_rng(0).normal(size=(2, 3, 4)))
+    np.testing.assert_array_equal(lower_bound_violation(x, 1.0), (1 - x).max(axis=(0, 1)))
+    np.testing.assert_array_equal(lower_bound_violation(x, 1.0, event_axes=(1, 2)), (1 - x).max(axis=0))
+    np.testing.assert_array_equal(lower_bound_violation(x[0, 0], 1.0), 1 - x[0, 0])  # one example
+    for axes, want in (((), x.mean()), (-1, x.sum(axis=-1).mean()), ((1, 2), x.sum(axis=(1, 2)).mean())):
+        np.testing.assert_allclose(reconstruction_constraint(x, 0.5, axes), want - 0.5, rtol=8 * EPS, atol=8 * EPS)
+    np.testing.assert_array_equal(reconstruction_constraint(x[0, 0, 0], 0.5), x[0, 0, 0] - 0.5)
+    with pytest.raises(ValueError, match=r"^event_axes must be given for a distortion of shape \(2, 3, 4\): the axes"):
+        reconstruction_constraint(x, 0.5)
 
 
 @pytest.mark.parametrize(

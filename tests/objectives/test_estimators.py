@@ -300,6 +300,30 @@ def test_sampled_kl():
     np.testing.assert_array_equal(jax.jit(sampled_kl)(q, z, q), 0)
 
 
+def test_dreg_weighs_what_flows_back_whatever_the_batch_axes():
+    noise, (loc, *_) = np.float32(np.random.default_rng(0).normal(size=(2, K, 4, L, 1)))
+
+    def bound(loc, noise, batch_ndim):
+        q = Gaussian(loc, jnp.zeros_like(loc))
+        z, tap = tapped(reparameterize(q, noise), batch_ndim)
+        log_joint = -jnp.sum(jnp.square(z - 1), axis=tuple(range(1 + batch_ndim, z.ndim)))
+        return dreg(path_log_weights(log_joint, q, z), tap).sum()
+
+    def wide(x):
+        return x.reshape(*x.shape[:-3], 2, 2, L, 1)
+
+    @jax.jit
+    def slopes(loc, noise):
+        slope = jax.grad(bound)
+        alone = jax.vmap(lambda loc, noise: slope(loc, noise, 0), (0, 1))
+        return slope(loc, noise, 1), slope(wide(loc), wide(noise), 2), alone(loc, noise)
+
+    flat, two, none = slopes(loc, noise)
+    assert (flat != 0).all()
+    np.testing.assert_allclose(two, wide(flat), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(none, flat, rtol=1e-5, atol=1e-6)
+
+
 def test_wrong_shapes_are_refused():
     q, z = posterior(PHI), np.ones((K, B, L), np.float32)
     joint = np.ones((K, B), np.float32)
@@ -309,5 +333,10 @@ def test_wrong_shapes_are_refused():
         stl(joint[1:], q, z)
     with pytest.raises(ValueError, match="shape"):
         dreg(joint, np.ones((K, 1), np.float32))
+    with pytest.raises(ValueError, match=r"^tap.shape must be log_weights', .* by its batch_ndim, got"):
+        dreg(joint[:, 0], tapped(z[:, 0])[1])  # of one example
+    for x, ndim in ((z[:, 0, 0], 1), (z, 4), (z, -1), (z, 1.0)):
+        with pytest.raises(ValueError, match="batch_ndim"):
+            tapped(x, ndim)
     with pytest.raises(ValueError, match="shape"):
         tapped((z, z[1:]))

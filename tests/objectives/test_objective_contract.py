@@ -38,18 +38,29 @@ from jaxvae.objectives import (
     tapped,
 )
 
-K, B, L = 6, 4, 3
+K, B, L = 6, 4, 10
+WIDE = {B: (2, 2), L: (2, 5)}
+"""The same axes as two of each."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """An objective of arrays (..., B, ...), where their batch axes are, and the shapes of what it returns."""
+    """An objective of arrays (..., B, ...), where their batch axes are, and the shapes of what it returns.
+
+    One of ``whole_batch`` looks at other examples, too; where it pairs them, the batch has one axis.
+    """
 
     function: Callable
     inputs: tuple
     batch_axes: tuple
     shapes: list
     of_log_weights: bool = False
+    whole_batch: bool = False
+    pairs: bool = False
+
+    def wide(self, x):
+        axes = {L: WIDE[L]} if self.pairs else WIDE
+        return x.reshape([n for size in x.shape for n in axes.get(size, (size,))])
 
 
 def _log_weights(function, groups=()):
@@ -59,13 +70,22 @@ def _log_weights(function, groups=()):
 
 
 def _dreg(log_weights):
-    z, tap = tapped(log_weights[..., None])
+    z, tap = tapped(log_weights[..., None], batch_ndim=max(0, log_weights.ndim - 1))
     return dreg(z[..., 0], tap)
 
 
 def _infer(function):
     """Of q's leaves and z in place of q and z."""
     return lambda first, loc, raw, z: function(first, Gaussian(loc, raw), z)
+
+
+def _mmd(kernel):
+    axes, shapes = ((B, L), (B, L)), [()]
+    return Case(lambda *x: mmd(*x, kernel), axes, (0, None), shapes, whole_batch=True, pairs=True)
+
+
+def _free_bits(kl):
+    return free_bits(jnp.square(kl), 0.5, event_axes=-1 if kl.ndim == 2 else (2, 3))
 
 
 JOINT, TERMS = ((K, B), (B, L), (B, L), (K, B, L)), ((B,), (B, L))
@@ -88,20 +108,25 @@ CASES = {
     "path_log_weights": Case(_infer(path_log_weights), JOINT, (1, 0, 0, 1), [(K, B)]),
     "sampled_kl": Case(lambda *x: sampled_kl(Gaussian(*x[:2]), x[2]), JOINT[1:], (0, 0, 1), [(K, B, L)]),
     "elbo": Case(elbo, TERMS, (0, 0), [(B,)]),
-    "free_bits": Case(lambda kl: free_bits(jnp.square(kl), 0.5), TERMS[1:], (0,), [(B, L)]),
+    "free_bits": Case(_free_bits, TERMS[1:], (0,), [(B, L)], whole_batch=True),
     "beta_nll": Case(lambda *x: beta_nll(Gaussian(*x[:2]), x[2], 0.5), ((B, L),) * 3, (0, 0, 0), [(B, L)]),
     "faithful": Case(lambda *x: faithful(Gaussian(*x[:2]), x[2]), ((B, L),) * 3, (0, 0, 0), [(B, L)]),
-    "balance": Case(lambda kl: balance(kl, jnp.array([1.0, 4.0, 16.0])), TERMS[1:], (0,), [(B, L)]),
+    "balance": Case(lambda kl: balance(kl, jnp.array([1.0, 4.0, 16.0])), ((B, 3),), (0,), [(B, 3)], whole_batch=True),
     "capacity": Case(lambda *x: capacity(*x, 2.0, gamma=10.0), TERMS, (0, 0), [(B,)]),
     "decompose": Case(
-        lambda *x: decompose(Gaussian(*x[:2]), x[2], 100), ((B, L),) * 3, (0, 0, 0), [(B,), (B,), (B, L)]
+        lambda *x: decompose(Gaussian(*x[:2]), x[2], 100),
+        ((B, L),) * 3,
+        (0, 0, 0),
+        [(B,), (B,), (B, L)],
+        whole_batch=True,
+        pairs=True,
     ),
     "beta_tc": Case(
         lambda x, *parts: beta_tc(x, Decomposition(*parts), 6.0), ((B,), (B,), (B,), (B, L)), (0,) * 4, [(B,)]
     ),
     "info_vae": Case(lambda *x: info_vae(*x, alpha=0.5, weight=10.0), (*TERMS, ()), (0, 0, None), [(B,)]),
-    "mmd": Case(lambda *x: mmd(*x, gaussian_kernel(6.0)), ((B, L), (B, L)), (0, None), [()]),
-    "inverse_multiquadratic": Case(lambda *x: mmd(*x, inverse_multiquadratic(6.0)), ((B, L), (B, L)), (0, None), [()]),
+    "mmd": _mmd(gaussian_kernel(6.0)),
+    "inverse_multiquadratic": _mmd(inverse_multiquadratic(6.0)),
 }
 CONSTRAINED = {"GecoState", "dual_ascent", "geco", "lagrangian", "lower_bound_violation", "reconstruction_constraint"}
 """Not per example; their own tests say what they promise."""
@@ -143,6 +168,67 @@ def test_shapes_vmap_and_one_trace(case):
     for one, other, axis in zip(*map(jax.tree.leaves, (separate[0], function(*inputs))), axes, strict=True):
         want = one if axis < 0 else np.take(np.asarray(one), order, axis)
         np.testing.assert_allclose(other, want, rtol=1e-5, atol=1e-5)
+
+
+@every_case
+def test_axes_are_of_any_number(case):
+    """Two batch axes and two of the latents for one, and no batch axis inside ``vmap``."""
+    inputs = draw(case)
+    alone = (lambda *x: None) if case.whole_batch else jax.vmap(case.function, case.batch_axes)
+    both = jax.jit(lambda inputs, wide: (case.function(*inputs), case.function(*wide), alone(*inputs)))
+    value, wide, single = both(inputs, tuple(map(case.wide, inputs)))
+    chex.assert_trees_all_close(wide, jax.tree.map(case.wide, value), rtol=1e-5, atol=1e-5)
+    if not case.whole_batch:
+        axes = [shape.index(B) for shape in case.shapes]
+        moved = [np.moveaxis(x, 0, axis) for x, axis in zip(jax.tree.leaves(single), axes, strict=True)]
+        chex.assert_trees_all_close(moved, jax.tree.leaves(value), rtol=1e-5, atol=1e-5)
+
+
+def every_value(inputs):
+    return {name: case.function(*inputs[name]) for name, case in CASES.items()}
+
+
+def slopes(inputs):
+    return jax.grad(lambda inputs: sum(jnp.sum(x) for x in jax.tree.leaves(every_value(inputs))))(inputs)
+
+
+def test_sizes_may_be_symbolic():
+    """One program for every batch, and for every number of samples but the jackknife's, whose subsets it fixes."""
+    b, k = jax.export.symbolic_shape("b, k")
+
+    def resized(name, sizes):
+        case, shapes = CASES[name], CASES[name].inputs
+        if case.of_log_weights and not name.startswith("jackknife"):
+            return [(*shapes[0][:-2], sizes[K], sizes[B])]
+        fixed = case.of_log_weights
+        return [tuple(n if fixed and n == K else sizes.get(n, n) for n in shape) for shape in shapes]
+
+    def arrays(make, sizes):
+        return {name: tuple(make(shape) for shape in resized(name, sizes)) for name in CASES}
+
+    symbols = arrays(lambda shape: jax.ShapeDtypeStruct(shape, np.float32), {B: b, K: k})
+    exported = jax.export.export(jax.jit(every_value))(symbols)
+    rng = np.random.default_rng(0)
+    for sizes in ({B: 3, K: 5}, {B: 2, K: 1}):
+        inputs = arrays(lambda shape: np.float32(rng.normal(size=shape)), sizes)
+        chex.assert_trees_all_close(exported.call(inputs), jax.jit(every_value)(inputs), rtol=1e-5, atol=1e-5)
+
+
+def test_a_batch_may_be_sharded_explicitly():
+    inputs = {name: draw(case) for name, case in CASES.items()}
+    mesh = jax.make_mesh((B,), ("batch",))
+
+    def placed(x, axis):
+        spec = [None] * x.ndim
+        if axis is not None:
+            spec[axis] = "batch"
+        return jax.device_put(x, jax.NamedSharding(mesh, jax.P(*spec)))
+
+    sharded = {name: tuple(map(placed, inputs[name], CASES[name].batch_axes)) for name in CASES}
+    both = jax.jit(lambda inputs: (every_value(inputs), slopes(inputs)))
+    with jax.set_mesh(mesh):
+        found = jax.device_get(both(sharded))
+    chex.assert_trees_all_close(found, both(inputs), rtol=1e-5, atol=1e-5)
 
 
 @every_case
@@ -196,4 +282,4 @@ def test_a_factor_of_the_weights_is_one_of_the_evidence_and_equal_ones_leave_no_
 @every_bound
 def test_wrong_ranks_are_refused(name):
     with pytest.raises(ValueError, match="shape"):
-        CASES[name].function(np.ones(K, np.float32))
+        CASES[name].function(np.ones(CASES[name].inputs[0][:-2], np.float32))
