@@ -1,0 +1,240 @@
+"""Every public function of the core under every transformation of JAX: the numbers of the plain call.
+
+All functions are one program, which each transformation compiles once.
+"""
+
+import functools
+import inspect
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import quick
+from jax.sharding import PartitionSpec
+
+import jaxvae as jv
+from jaxvae import special
+
+B, L = 4, 3
+P = jv.softplus_std
+
+ELSEWHERE = {
+    "check_parameterization": "runs on the host",
+    "convert_head": "of kernels, affine",
+    "convert_head_params": "of kernels, affine",
+    "diagnose": "runs on the host",
+    "from_bijector": "makes a parameterization",
+    "from_distrax": "of another library's objects",
+    "from_moments": "splits an array",
+    "from_numpyro": "of another library's objects",
+    "from_tfp": "of another library's objects",
+    "load_safetensors": "reads a file",
+    "parameterization": "looks up a name",
+    "save_safetensors": "writes a file",
+    "to_distrax": "of another library's objects",
+    "to_numpyro": "of another library's objects",
+    "to_tfp": "of another library's objects",
+}
+"""Public functions that no transformation is asked of, and why."""
+
+
+def arguments(dtype=np.float32):
+    """Two Gaussians' numbers, points, noise, and what correlates elements: all with a leading axis of B."""
+    draw = np.random.default_rng(0)
+    shapes = {"loc": (L,), "raw": (L,), "loc_p": (L,), "raw_p": (L,), "x": (L,), "lower": (L,), "factor": (L, 2)}
+    return {name: jnp.asarray(draw.normal(size=(B, *shape)), dtype) for name, shape in shapes.items()}
+
+
+def gaussians(a):
+    return jv.Gaussian(a["loc"], a["raw"], P), jv.Gaussian(a["loc_p"], a["raw_p"], P)
+
+
+def correlated(function):
+    """Of both kinds, by one function of a Gaussian and another one."""
+
+    def both(a):
+        q, p = gaussians(a)
+        return [function(kind(q.loc, q.raw, a[name], P), p, a) for kind, name in CORRELATED.items()]
+
+    return both
+
+
+CORRELATED = {jv.CholeskyGaussian: "lower", jv.LowRankGaussian: "factor"}
+
+
+def of_q(function):
+    return lambda a: function(gaussians(a)[0])
+
+
+def of_both(function):
+    return lambda a: function(*gaussians(a))
+
+
+def tail(a):
+    """The last L - 1 elements, wherever batch axes stand."""
+    return gaussians(a)[0][..., 1:]
+
+
+FUNCTIONS = {
+    "mean": of_q(lambda q: q.mean),
+    "std": of_q(lambda q: q.std),
+    "log_std": of_q(lambda q: q.log_std),
+    "variance": of_q(lambda q: q.variance),
+    "precision": of_q(lambda q: q.precision),
+    "index": tail,
+    "reshape": of_q(lambda q: q.reshape(*q.shape, 1)),
+    "broadcast_to": of_q(lambda q: jv.broadcast_to(q, q.shape)),
+    "stack": of_both(lambda q, p: jv.stack([q, p], axis=-1)),
+    "concatenate": of_both(lambda q, p: jv.concatenate([q, p], axis=-1)),
+    "where": lambda a: jv.where(a["x"] > 0, *gaussians(a)),
+    "sample": lambda a: jv.sample(jax.random.key(1), gaussians(a)[0]),
+    "reparameterize": lambda a: jv.reparameterize(gaussians(a)[0], a["x"]),
+    "kl_divergence": of_both(jv.kl_divergence),
+    "kl_divergence to a standard normal": of_q(jv.kl_divergence),
+    "log_prob": lambda a: jv.log_prob(gaussians(a)[0], a["x"]),
+    "entropy": of_q(jv.entropy),
+    "cross_entropy": of_both(jv.cross_entropy),
+    "jeffreys": of_both(jv.jeffreys),
+    "wasserstein2": of_both(jv.wasserstein2),
+    "fisher": of_q(jv.fisher),
+    "natural_parameters": of_q(jv.natural_parameters),
+    "expectation_parameters": of_q(jv.expectation_parameters),
+    "from_natural_parameters": lambda a: jv.from_natural_parameters(a["loc"], -jnp.exp(a["raw"]), P),
+    "convert": of_q(lambda q: jv.convert(q, jv.log_variance)),
+    "product": of_both(jv.product),
+    "natural_gradient": of_both(jv.natural_gradient),
+    "precondition": of_q(jv.precondition),
+    "correlated sample": correlated(lambda q, p, a: jv.sample(jax.random.key(1), q)),
+    "correlated log_prob": correlated(lambda q, p, a: jv.log_prob(q, a["x"])),
+    "correlated entropy": correlated(lambda q, p, a: jv.entropy(q)),
+    "correlated kl_divergence": correlated(lambda q, p, a: jv.kl_divergence(q, p)),
+    "correlated cross_entropy": correlated(lambda q, p, a: jv.cross_entropy(q, p)),
+    "correlated covariance": correlated(lambda q, p, a: q.covariance),
+    "correlated part": correlated(lambda q, p, a: jv.stack([q, q])),
+}
+
+
+def every(a):
+    """What all functions make of the arguments, as arrays."""
+    found = {name: function(a) for name, function in FUNCTIONS.items()}
+    of_x = {name: function(jnp.abs(a["x"])) for name, function in elementary().items()}
+    return jax.tree.map(jnp.asarray, {**found, **of_x})
+
+
+def elementary():
+    """The public functions of ``special``, of numbers above 0."""
+    functions = {n: f for n, f in vars(special).items() if inspect.isfunction(f) and not n.startswith("_")}
+    checks = {"compute_dtype", "computed", "is_weak", "weakly", "log_mean_exp"}
+    return {
+        f"special.{name}": f for name, f in functions.items() if f.__module__ == special.__name__ and name not in checks
+    }
+
+
+ONLY_BACKWARD = ("natural_gradient", "precondition")
+"""What acts on gradients, and so has none of its own or no forward mode."""
+
+RUN = jax.jit(every)
+
+
+def total(a):
+    found = {name: x for name, x in every(a).items() if name not in ONLY_BACKWARD}
+    return sum(jnp.sum(x) for x in jax.tree.leaves(found))
+
+
+@functools.cache
+def rows():
+    """Of each row of the arguments by itself."""
+    found = [RUN(jax.tree.map(lambda x, i=i: x[i], arguments())) for i in range(B)]
+    return jax.tree.map(lambda *x: np.stack(x), *found)
+
+
+def same(found, wanted, tolerance=1e-5):
+    """To some ulp of the largest element: fusions differ from program to program."""
+    assert jax.tree.structure(found) == jax.tree.structure(wanted)
+    for (path, x), y in zip(jax.tree_util.tree_leaves_with_path(found), jax.tree.leaves(wanted), strict=True):
+        bound = tolerance * np.max(np.abs(y), initial=1)
+        np.testing.assert_allclose(x, y, rtol=tolerance, atol=bound, err_msg=jax.tree_util.keystr(path))
+
+
+def test_no_public_function_is_left_out():
+    public = {name for name, f in vars(jv).items() if inspect.isfunction(f) and not name.startswith("_")}
+    named = {word for name in FUNCTIONS for word in name.split()}
+    assert public - named - set(ELSEWHERE) == set()
+    assert set(ELSEWHERE) <= public
+
+
+def test_vmap():
+    turned = jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), arguments())
+    same(jax.jit(jax.vmap(every, in_axes=1))(turned), rows())
+
+
+def test_vmap_over_some():
+    axes = {name: None if name in ("raw", "loc_p", "lower") else 0 for name in arguments()}
+    first = {name: x if axes[name] == 0 else x[0] for name, x in arguments().items()}
+    found = jax.jit(jax.vmap(every, in_axes=(axes,)))(first)
+    for i in range(B):
+        wanted = RUN({name: x[i] if axes[name] == 0 else x for name, x in first.items()})
+        same(jax.tree.map(lambda x, i=i: x[i], found), wanted)
+
+
+def test_derivatives_of_both_modes_and_orders_agree():
+    a = arguments()
+    tangent = jax.tree.map(lambda x: jnp.roll(x, 1, axis=0), a)
+
+    def dot(one, other):
+        return sum(jnp.vdot(x, y) for x, y in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True))
+
+    @jax.jit
+    def first(a, t):
+        return jax.grad(total)(a), jax.grad(jax.checkpoint(total))(a), jax.jvp(total, (a,), (t,))[1]
+
+    gradient, rematerialized, along = first(a, tangent)
+    chex.assert_tree_all_finite(gradient)
+    same(rematerialized, gradient)
+    np.testing.assert_allclose(along, dot(gradient, tangent), rtol=1e-4)
+
+    @jax.jit
+    def second(a, t):
+        forward = jax.jvp(jax.grad(total), (a,), (t,))[1]
+        return forward, jax.grad(lambda a: jax.jvp(total, (a,), (t,))[1])(a)
+
+    forward, backward = second(a, tangent)
+    chex.assert_tree_all_finite(forward)
+    same(backward, forward, 1e-4)
+
+
+def test_scan_and_cond():
+    def step(carry, row):
+        found = jax.lax.cond(carry < 0, lambda row: jax.tree.map(jnp.zeros_like, every(row)), every, row)
+        return carry + 1, found
+
+    count, found = jax.jit(lambda a: jax.lax.scan(step, 0, a))(arguments())
+    assert count == B
+    same(found, rows())
+
+
+def test_shard_map():
+    mesh = jax.make_mesh((2,), ("batch",), axis_types=(jax.sharding.AxisType.Auto,))
+    batch = PartitionSpec("batch")
+    same(jax.jit(jax.shard_map(jax.vmap(every), mesh=mesh, in_specs=batch, out_specs=batch))(arguments()), rows())
+
+
+def test_exported_with_a_symbolic_batch():
+    (batch,) = jax.export.symbolic_shape("batch")
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct((batch, *x.shape[1:]), x.dtype), arguments())
+    exported = jax.export.export(RUN)(shapes)
+    same(exported.call(arguments()), RUN(arguments()))
+
+
+def test_with_everything_checked():
+    """Where JAX looks for NaN, for dtypes and ranks that are promoted silently, and for keys that are used twice."""
+    with jax.debug_nans(True), jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
+        same(RUN(arguments()), jax.device_get(every(arguments())))
+        chex.assert_tree_all_finite(RUN(arguments(jnp.bfloat16)))
+    with jax.debug_key_reuse(True):
+        q, key = gaussians(arguments())[0], quick.key(0)
+        jv.sample(key, q)
+        with pytest.raises(jax.errors.KeyReuseError):
+            jv.sample(key, q)
