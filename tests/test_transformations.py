@@ -116,9 +116,9 @@ FUNCTIONS = {
 }
 
 
-def every(a):
+def every(a, without=()):
     """What all functions make of the arguments, as arrays."""
-    found = {name: function(a) for name, function in FUNCTIONS.items()}
+    found = {name: function(a) for name, function in FUNCTIONS.items() if name not in without}
     of_x = {name: function(jnp.abs(a["x"])) for name, function in elementary().items()}
     return jax.tree.map(jnp.asarray, {**found, **of_x})
 
@@ -139,8 +139,7 @@ RUN = jax.jit(every)
 
 
 def total(a):
-    found = {name: x for name, x in every(a).items() if name not in ONLY_BACKWARD}
-    return sum(jnp.sum(x) for x in jax.tree.leaves(found))
+    return sum(jnp.sum(x) for x in jax.tree.leaves(every(a, without=ONLY_BACKWARD)))
 
 
 @functools.cache
