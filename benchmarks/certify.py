@@ -32,7 +32,7 @@ ROOTS = ("log_softplus", "softplus_inverse")
 
 FUNCTIONS = (
     "exp", "expm1", "expm1mx", "log1p", "log1pmx", "sigmoid", "tanh", "softplus", "log_sigmoid",
-    "log_softplus", "log1mexp", "softplus_inverse", "squareplus", "log_squareplus",
+    "log_softplus", "log1mexp", "softplus_inverse", "squareplus", "log_squareplus", "ndtr", "log_ndtr", "inverse_mills",
 )  # fmt: skip
 ORDERS = ("value", "derivative")
 BAR = 4.0

@@ -120,8 +120,9 @@ def test_second_derivatives(name):
     x = in_domain(name, np.concatenate([np.linspace(-30, 30, 83), [1e-3, -1e-3, 90.0, -90.0]]).astype(np.float32))
     got = np.asarray(jax.jit(slope(slope(getattr(special, name))))(x), np.float64)
     want = np.array([float(mpmath.diff(SPECIAL[name][1], mpmath.mpf(float(v)), h=mpmath.mpf(10) ** -20)) for v in x])
-    # An ulp of the first derivative changes the second by as much near its roots.
-    tolerance = 1e-5 * np.abs(want) + 1e-6 * np.abs(true(name, 1, x)) * (np.abs(x) < 0.1) + 1e-37
+    # An ulp of the first derivative changes the second by as much near its roots, and in the tail that tends to a line.
+    steep = (np.abs(x) < 0.1) | ((name == "inverse_mills") & (x < 0))
+    tolerance = 1e-5 * np.abs(want) + 1e-6 * np.abs(true(name, 1, x)) * steep + 1e-37
     close = (np.abs(got - want) <= tolerance) | ((np.abs(want) > 3e38) & np.isinf(got))
     assert np.all(close), f"at {x[~close]}: {got[~close]}, true {want[~close]}"
 
@@ -150,6 +151,9 @@ LIMITS = {  # at -inf, start of the domain, inf
     "softplus_inverse": {0.0: -np.inf, np.inf: np.inf},
     "squareplus": {-np.inf: 0, np.inf: np.inf},
     "log_squareplus": {-np.inf: -np.inf, np.inf: np.inf},
+    "ndtr": {-np.inf: 0, 0.0: 0.5, np.inf: 1},
+    "log_ndtr": {-np.inf: -np.inf, np.inf: 0},
+    "inverse_mills": {-np.inf: np.inf, np.inf: 0},
 }
 
 
