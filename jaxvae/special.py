@@ -365,35 +365,14 @@ def log_squareplus(x: Array) -> Array:
 
 
 _EXCESS = (
-    0.19970715972582725,
-    -0.13798578219167465,
-    0.012451605015985584,
-    0.006052119970865566,
-    -0.0019080541350845232,
-    -0.00011848083723763995,
-    0.00015205280698049443,
-    -1.0937291561175243e-05,
-    -9.703112855015379e-06,
-    1.8176991515059766e-06,
-    5.202952626761462e-07,
-    -1.7564941422450146e-07,
-    -2.2221345748442983e-08,
-    1.384813455530713e-08,
-    5.418940884690929e-10,
-    -9.584547696393415e-10,
-    2.4043743487642404e-11,
-    5.927501954339613e-11,
-    -4.932296843429157e-12,
-    -3.2316514791968615e-12,
-    4.835703917155512e-13,
-    1.458754226097216e-13,
-    -3.764718458590888e-14,
-    -4.188175912861341e-15,
-    2.5812148751316284e-15,
-    -1.043310641693706e-16,
-    -1.6315495745824758e-16,
-    2.988353042579065e-17,
-)
+    0.19970715972582725, -0.13798578219167465, 0.012451605015985584, 0.006052119970865566,
+    -0.0019080541350845232, -0.00011848083723763995, 0.00015205280698049443, -1.0937291561175243e-05,
+    -9.703112855015379e-06, 1.8176991515059766e-06, 5.202952626761462e-07, -1.7564941422450146e-07,
+    -2.2221345748442983e-08, 1.384813455530713e-08, 5.418940884690929e-10, -9.584547696393415e-10,
+    2.4043743487642404e-11, 5.927501954339613e-11, -4.932296843429157e-12, -3.2316514791968615e-12,
+    4.835703917155512e-13, 1.458754226097216e-13, -3.764718458590888e-14, -4.188175912861341e-15,
+    2.5812148751316284e-15, -1.043310641693706e-16, -1.6315495745824758e-16, 2.988353042579065e-17,
+)  # fmt: skip
 """Chebyshev coefficients of ((x + c) G(x) - 1) / (1 - t²), with c = sqrt(π/2), t = (x - 4) / (x + 4), G as below.
 
 (x + c) G(x) is 1 at 0 and at infinity, and at most 1.21 between.
@@ -404,12 +383,16 @@ def _excess(x: Array) -> Array:
     """G(x) = φ(x) / Φ(-x) - x for x >= 0: how far beyond x a standard normal number lies, given that it does."""
     x = jnp.minimum(x, float(np.finfo(x.dtype).max))
     series = np.polynomial.chebyshev.cheb2poly(_EXCESS[: 17 if x.dtype == jnp.float32 else None])
-    y = jnp.minimum(x, 1e9)  # beyond, G is 1/x
+    y = jnp.minimum(x, 1e18)  # beyond, G is 1/x
     bulge = 16 * y / jnp.square(y + 4) * _polynomial(series.tolist(), (y - 4) / (y + 4))
     shift = np.asarray(math.sqrt(math.pi / 2), x.dtype)
     total = x + shift
     lost = shift - (total - x)
     return (1 + (bulge - lost / total)) / total
+
+
+_DENSITY = (-15.716598510742188, 4.710508172815767e-06)
+"""-log(2^24 φ(0)) = ½ log 2π - 24 log 2, as a multiple of 2^-16 and what is left."""
 
 
 @jax.custom_jvp
@@ -423,15 +406,11 @@ def _times_density(factor: Array, x: Array) -> Array:
     info = np.finfo(x.dtype)
     high = jax.lax.reduce_precision(x, info.nexp, (info.nmant - 1) // 2)
     half = high * high / 2
-    coarse = jnp.round((half + _DENSITY) * 256) / 256
-    lead = round(_DENSITY * 2**16) / 2**16
-    rest = ((coarse - lead) - half) - ((_DENSITY - lead) - (high - x) * (high + x) / 2)
+    lead, more = _DENSITY
+    coarse = jnp.round((half + lead) * 256) / 256
+    rest = ((coarse - lead) - half) - (more - (high - x) * (high + x) / 2)
     rough = jnp.exp(-coarse)
     return (rough + rough * _expm1(rest)) * factor * 2.0**-24
-
-
-_DENSITY = math.log(2 * math.pi) / 2 - 24 * math.log(2)
-"""-log(2^24 φ(0))."""
 
 
 @jax.custom_jvp
@@ -475,15 +454,15 @@ def _inverse_mills_slope(x: Array) -> Array:
     return -jnp.where(x > 0, right, (below + excess) * excess)
 
 
-def _log_scaled_ndtr(x: Array) -> Array:
-    """log Φ(x) + x²/2 for x <= 0."""
-    return -math.log(2 * math.pi) / 2 - jnp.log(_excess(-x) - x)
+@jax.custom_jvp
+def _log_mills(x: Array) -> Array:
+    return jnp.where(x < 0, jnp.nan, -jnp.log(x + _excess(jnp.abs(x))))
 
 
 @jax.custom_jvp
 def _log_ndtr(x: Array) -> Array:
     below = jnp.minimum(x, -0.5)
-    left = -below * (below / 2) + _log_scaled_ndtr(below)
+    left = -below * (below / 2) - math.log(2 * math.pi) / 2 + _log_mills(-below)
     return jnp.where(x < -0.5, left, jnp.where(x < 0, jnp.log(_ndtr(x)), _log1p(-_ndtr(-jnp.abs(x)))))
 
 
@@ -495,6 +474,7 @@ def _times_density_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
 
 
 _ndtr.defjvps(lambda dx, ans, x: _normal_density(x) * dx)
+_log_mills.defjvps(lambda dx, ans, x: -_excess(jnp.abs(x)) * dx)
 _inverse_mills.defjvps(lambda dx, ans, x: _inverse_mills_slope(x) * dx)
 _log_ndtr.defjvps(lambda dx, ans, x: _inverse_mills(x) * dx)
 
@@ -515,6 +495,15 @@ def log_ndtr(x: Array) -> Array:
 def inverse_mills(x: Array) -> Array:
     """λ(x) = φ(x) / Φ(x), the derivative of ``log_ndtr``: between -x (left) and 0. Its own is -λ(x) (x + λ(x))."""
     return _inverse_mills(x)
+
+
+@_public
+def log_mills(x: Array) -> Array:
+    """log of Mills' ratio Φ(-x) / φ(x) for x >= 0: what is left of log Φ(-x) without -x²/2. The derivative is x - 1/ratio.
+
+    Where the value is below 1/2, about the root 0.3026, the absolute error is below 2 eps.
+    """
+    return _log_mills(x)
 
 
 def log_mean_exp(x: ArrayLike, axis: int | tuple[int, ...] | None = None) -> Array:

@@ -177,6 +177,7 @@ SPECIAL: dict[str, tuple[Callable[[Real], Real], Callable[[Real], Real]]] = {
     "log_squareplus": (lambda x: mpmath.asinh(x / 2), lambda x: 1 / mpmath.sqrt(x * x + 4)),
     "ndtr": (ndtr, normal_density),
     "log_ndtr": (log_ndtr, inverse_mills),
+    "log_mills": (lambda x: -mpmath.log(inverse_mills(-x)), far(lambda x: x - inverse_mills(-x))),
     "inverse_mills": (inverse_mills, inverse_mills_slope),
 }
 """Value and derivative of the unary functions of ``jaxvae.special``."""

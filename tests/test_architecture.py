@@ -37,6 +37,7 @@ CORE = (
     "chains",
     "parameterizations",
     "gaussian",
+    "distribution_functions",
     "natural",
     "contract",
     "ranges",
