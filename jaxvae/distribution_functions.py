@@ -132,18 +132,27 @@ def log_interval_probability(q: Gaussian, low: ArrayLike, high: ArrayLike) -> Ar
     """
     require_points(q, low=low, high=high)
     low, high, loc, raw = ranked(low, high, q.loc, q.raw)
-    p, info, proper = q.parameterization, np.finfo(raw.dtype), low < high
+    return log_bin_probability(q.parameterization, low, high, high - low, loc, raw)
+
+
+def log_bin_probability(p: Parameterization, low: Array, high: Array, width: Array, loc: Array, raw: Array) -> Array:
+    """``log_interval_probability`` for a width that is known better than as ``high - low``, as in a grid of levels.
+
+    The arrays are of one rank and in the dtype to compute in.
+    """
+    largest, tiny = float(np.finfo(raw.dtype).max), float(np.finfo(raw.dtype).tiny)
+    proper = low < high
     a, b = _standardized(p, low, loc, raw), _standardized(p, high, loc, raw)
-    # The width has digits of its own, which b - a has lost.
-    gap = jnp.where(proper & (high - low > float(info.tiny)), high - low, float(info.tiny))
-    width = _standardized(p, gap, jnp.zeros_like(loc), raw)
-    thin = width < 1e-30
-    by_logs = jnp.log(jnp.where(jnp.isinf(gap), 1, gap)) - p.log_std(raw)
-    log_width = jnp.where(thin, by_logs, jnp.log(jnp.where(thin, 1, width)))
+    # In units of σ, as b - a has lost digits; by logs where it underflows.
+    width = jnp.where(proper & (width > tiny), width, tiny)
+    scaled = _standardized(p, width, jnp.zeros_like(loc), raw)
+    thin = scaled < 1e-30
+    by_logs = jnp.log(jnp.minimum(width, largest)) - p.log_std(raw)
+    log_width = jnp.where(thin, by_logs, jnp.log(jnp.where(thin, 1, scaled)))
     # Mirrored, if need be, so that the end nearer to the mean is the lower one.
-    a, b, width, log_width = jnp.broadcast_arrays(a, b, width, log_width)
-    near = jnp.maximum(jnp.where(jnp.abs(a) <= jnp.abs(b), a, -b), -float(info.max) / 2)
-    return jnp.where(proper, _log_mass(near, width, log_width), jnp.where(low == high, -jnp.inf, jnp.nan))
+    near = jnp.maximum(jnp.where(jnp.abs(a) <= jnp.abs(b), a, -b), -largest / 2)
+    mass = _log_mass(*jnp.broadcast_arrays(near, scaled, log_width))
+    return jnp.where(proper, mass, jnp.where(low == high, -jnp.inf, jnp.nan))
 
 
 def _log_mass(a: Array, width: Array, log_width: Array) -> Array:

@@ -499,7 +499,9 @@ def inverse_mills(x: Array) -> Array:
 
 @_public
 def log_mills(x: Array) -> Array:
-    """log of Mills' ratio Φ(-x) / φ(x) for x >= 0: what is left of log Φ(-x) without -x²/2. The derivative is x - 1/ratio.
+    """The log of Mills' ratio R(x) = Φ(-x) / φ(x) for x >= 0, that is log Φ(-x) + x²/2, up to a constant.
+
+    The derivative is x - 1/R(x).
 
     Where the value is below 1/2, about the root 0.3026, the absolute error is below 2 eps.
     """
