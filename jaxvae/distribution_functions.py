@@ -150,14 +150,16 @@ def log_bin_probability(p: Parameterization, low: Array, high: Array, width: Arr
     by_logs = jnp.log(jnp.minimum(width, largest)) - p.log_std(raw)
     log_width = jnp.where(thin, by_logs, jnp.log(jnp.where(thin, 1, scaled)))
     # Mirrored, if need be, so that the end nearer to the mean is the lower one.
-    near = jnp.maximum(jnp.where(jnp.abs(a) <= jnp.abs(b), a, -b), -largest / 2)
-    mass = _log_mass(*jnp.broadcast_arrays(near, scaled, log_width))
-    return jnp.where(proper, mass, jnp.where(low == high, -jnp.inf, jnp.nan))
+    near = jnp.where(a + b >= 0, a, -b)
+    mass = _log_mass(*(jnp.where(proper, x, 1) for x in jnp.broadcast_arrays(near, scaled, log_width)))
+    return jnp.where(proper, mass, jnp.log(jnp.where(low <= high, 0.0, -1.0).astype(mass.dtype)))
 
 
 def _log_mass(a: Array, width: Array, log_width: Array) -> Array:
     """log(Φ(a + width) - Φ(a)) for |a| <= a + width: from the density within, or, where that varies, from tails."""
-    narrow = (width < 2) & (jnp.abs(a) * width + jnp.square(jnp.minimum(width, 2)) / 2 < 1)
+    # At a width of 200 the farther end's tail is 0 already, wherever the interval lies.
+    width, a = jnp.minimum(width, 200), jnp.maximum(a, -100)
+    narrow = jnp.abs(a) * width + jnp.square(width) / 2 < 1
     within = log_width + _log_mean_density(jnp.where(narrow, a, 0), jnp.where(narrow, width, 0))
     return jnp.where(narrow, within, _log_tail_difference(jnp.where(narrow, 0, a), jnp.where(narrow, 2, width)))
 
@@ -168,10 +170,9 @@ def _log_mean_density(a: Array, width: Array) -> Array:
     φ(a + u) / φ(a) = e^(-u (a + u/2)) is summed by Gauss and Legendre's rule, whose weights are positive.
     """
     nodes, weights = np.polynomial.legendre.leggauss(5 if a.dtype == jnp.float32 else 9)
-    total = jnp.zeros_like(a)
-    for node, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
-        u = width * float(node)
-        total = total + float(weight) * special.exp(-u * (a + u / 2))
+    nodes, weights = (jnp.asarray(x / 2, a.dtype).reshape(-1, *[1] * a.ndim) for x in (nodes + 1, weights))
+    u = width * nodes
+    total = jnp.sum(weights * special.exp(-u * (a + u / 2)), axis=0)
     return jnp.log(total) - a * (a / 2) - math.log(2 * math.pi) / 2
 
 

@@ -456,7 +456,7 @@ def _inverse_mills_slope(x: Array) -> Array:
 
 @jax.custom_jvp
 def _log_mills(x: Array) -> Array:
-    return jnp.where(x < 0, jnp.nan, -jnp.log(x + _excess(jnp.abs(x))))
+    return -jnp.log(jnp.where(x < 0, -1, x + _excess(jnp.abs(x))))
 
 
 @jax.custom_jvp

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import mpmath
 import numpy as np
+import oracles
 import pytest
 from oracles import SPECIAL
 from ulp import ulp_error
@@ -174,6 +175,21 @@ def test_never_nan_in_the_domain(name):
     x = in_domain(name, x[np.isfinite(x)])
     for order in (0, 1):
         assert not np.any(np.isnan(computed(name, order, x)))
+
+
+def test_the_coefficients_of_the_tail():
+    """Those of ((x + c) G(x) - 1) / (1 - t²), G(x) = λ(-x) - x, at t = (x - 4) / (x + 4), by their integral at 80 nodes."""
+    angles = [mpmath.pi * (k + 0.5) / 80 for k in range(80)]
+    values = []
+    for angle in angles:
+        t = mpmath.cos(angle)
+        x = 4 * (1 + t) / (1 - t)
+        with mpmath.workdps(60):
+            excess = oracles.inverse_mills(-x) - x
+            values.append(((x + mpmath.sqrt(mpmath.pi / 2)) * excess - 1) / (1 - t * t))
+    for n, coefficient in enumerate(special._EXCESS):
+        total = mpmath.fsum(v * mpmath.cos(n * angle) for v, angle in zip(values, angles, strict=True))
+        assert abs(total * (2 if n else 1) / 80 - coefficient) < 1e-17
 
 
 def test_signs():
