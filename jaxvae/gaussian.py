@@ -146,7 +146,8 @@ def require_gaussian(**xs: object) -> None:
     require_broadcast(**{name: x.shape for name, x in xs.items() if isinstance(x, Gaussian)})
 
 
-def _require_points(q: Gaussian, **points: ArrayLike) -> None:
+def require_points(q: Gaussian, **points: ArrayLike) -> None:
+    """Raises where q isn't a Gaussian of independent elements, or the points aren't numbers that broadcast with it."""
     require_gaussian(q=q)
     require_real(**points)
     require_broadcast(q=q.shape, **{name: jnp.shape(x) for name, x in points.items()})
@@ -157,7 +158,7 @@ def aligned(*arrays: ArrayLike) -> list[Array]:
     return jnp.broadcast_arrays(*_in_one_dtype(*arrays))
 
 
-def _ranked(*arrays: ArrayLike) -> list[Array]:
+def ranked(*arrays: ArrayLike) -> list[Array]:
     """The arrays with as many axes each, in the dtype to compute in: what is shared is computed once."""
     rank = max(map(jnp.ndim, arrays))
     return [jnp.expand_dims(x, tuple(range(rank - x.ndim))) for x in _in_one_dtype(*arrays)]
@@ -197,7 +198,7 @@ def reparameterize(q: AnyGaussian, noise: ArrayLike) -> Array:
     """
     if isinstance(q, Correlated):
         return q._reparameterize(noise)
-    _require_points(q, noise=noise)
+    require_points(q, noise=noise)
     return _moved(q, noise)
 
 
@@ -257,7 +258,7 @@ def kl_divergence(q: AnyGaussian, p: AnyGaussian | None = None) -> Array:
         return kl_divergence(p._of_this_kind(q), p)
     require_gaussian(q=q, p=q if p is None else p)
     if p is None:
-        mean, raw = _ranked(q.mean, q.raw)
+        mean, raw = ranked(q.mean, q.raw)
         return _scale_cost_to_standard(q.parameterization, raw) + mean * (mean / 2)
     rho, distance = _compare(*_together(q, p))
     return _scale_cost(rho) + distance
@@ -317,8 +318,8 @@ def log_prob(q: AnyGaussian, x: ArrayLike) -> Array:
     """
     if isinstance(q, Correlated):
         return q._log_prob(x)
-    _require_points(q, x=x)
-    x, loc, raw = _ranked(x, q.loc, q.raw)
+    require_points(q, x=x)
+    x, loc, raw = ranked(x, q.loc, q.raw)
     return -q.parameterization.half_square(x, loc, raw) - q.parameterization.log_std(raw) - _LOG_2PI / 2
 
 

@@ -39,6 +39,7 @@ CORE = (
     "serialization",
     "distribution",
     "gaussian",
+    "distribution_functions",
     "natural",
     "contract",
     "ranges",
