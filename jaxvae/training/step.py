@@ -219,7 +219,8 @@ def _asked_for(
 ) -> dict[str, Any]:
     """What an optimizer's update takes beside gradients, state and parameters, by the names that optax has for it."""
 
-    def value_fn(params: chex.ArrayTree) -> Array:
+    # A line search hands all that it was given on to value_fn, and wants it to be taken.
+    def value_fn(params: chex.ArrayTree, obj_fn: object = None, grad_fn: object = None) -> Array:
         return evaluate(params)[0]
 
     def grad_fn(params: chex.ArrayTree, _: int) -> chex.ArrayTree:
