@@ -66,9 +66,10 @@ def fit(
                 if display is not None and monotonic() - shown > _PAUSE:
                     display.update(history.steps - _AHEAD, history.newest(done))
                     shown = monotonic()
+        whole = history.whole()
         if display is not None and ahead:
             display.update(history.steps, history.newest(ahead[-1]))
-    return state, history.whole()
+    return state, whole
 
 
 class _History:
@@ -92,20 +93,23 @@ class _History:
             self._rows, self._stack = [], _stacked(self._rows)
 
     def newest(self, metrics: Metrics) -> dict[str, float]:
-        """What is to be shown: single numbers, and how many updates were skipped, as far as that is known."""
-        numbers = {name: float(x) for name, x in metrics.items() if np.ndim(x) == 0}
-        return {**numbers, "skipped": self._skipped + numbers.get("skipped", 0)}
+        """What is to be shown: single numbers, and how many updates were skipped by those whose metrics are fetched."""
+        return {**{name: float(x) for name, x in metrics.items() if np.ndim(x) == 0}, "skipped": self._skipped}
 
     def whole(self) -> dict[str, np.ndarray]:
+        """All of it on the host, after the last step."""
         self._fetch()
         if self._rows:
-            self._parts.append(jax.tree.map(lambda *values: np.stack(values), *jax.device_get(self._rows)))
+            self._keep(jax.tree.map(lambda *values: np.stack(values), *jax.device_get(self._rows)))
         return jax.tree.map(lambda *parts: np.concatenate(parts), *self._parts) if self._parts else {}
 
     def _fetch(self) -> None:
         if self._stack is not None:
-            self._parts.append(jax.device_get(self._stack))
-            self._skipped += int(np.sum(self._parts[-1].get("skipped", 0)))
+            self._keep(jax.device_get(self._stack))
+
+    def _keep(self, part: Metrics) -> None:
+        self._parts.append(part)
+        self._skipped += int(np.sum(part.get("skipped", 0)))
 
 
 @jax.jit

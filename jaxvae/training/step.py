@@ -123,7 +123,8 @@ def train_step(
             if state.model_state is None:
                 loss, metrics = call(params, batch, key)
                 return loss, (metrics, None)
-            loss, metrics, model_state = call(params, state.model_state, batch, key)
+            given = jax.tree.map(lambda x: x, state.model_state)  # the loss may write to it: NNX, in this trace only
+            loss, metrics, model_state = call(params, given, batch, key)
             return loss, (metrics, model_state)
 
         (loss, (metrics, model_state)), grads = jax.value_and_grad(evaluate, has_aux=True)(state.params)

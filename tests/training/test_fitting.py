@@ -79,7 +79,7 @@ def test_it_shows_how_far_it_is(monkeypatch):
     assert len(lines) > 2
     assert lines[-1].startswith("step 75/75  first ")
     assert "both" not in out.getvalue()
-    assert lines[-1].endswith("  skipped 3")  # of the steps whose metrics are on the host: the first 32
+    assert "  skipped 7" in lines[-1]
     out.truncate(0)
     fit(STEP, start(), batches(3))
     assert "step 3  first " in out.getvalue()

@@ -295,7 +295,7 @@ def test_an_optimizer_that_changes_a_shape_or_dtype_is_refused(change, message):
         jax.eval_shape(step, init_state(params, changing(change), quick.key(0)), data())
 
 
-OPTIMIZERS = {
+ONE_LEAF_EACH = {
     # They keep the parameters they began with, or a key of their own.
     "prodigy": optax.contrib.prodigy(),
     "dog": optax.contrib.dog(1.0),
@@ -303,31 +303,33 @@ OPTIMIZERS = {
     "cocob": optax.contrib.cocob(),
     "mechanize": optax.contrib.mechanize(optax.sgd(1e-2)),
     "add_noise": optax.chain(optax.add_noise(0.1, 0.5, key=quick.key(3)), optax.sgd(0.1)),
-    # They want the loss, its gradient, or the function itself.
+    # They want the loss.
     "reduce_on_plateau": optax.chain(optax.sgd(0.1), optax.contrib.reduce_on_plateau(patience=1)),
     "polyak_sgd": optax.polyak_sgd(0.1),
     "momo": optax.contrib.momo(0.1),
+    "momo_adam": optax.contrib.momo_adam(0.1),
+}
+OPTIMIZERS = {
+    "one leaf each": optax.partition(ONE_LEAF_EACH, {name: name for name in ONE_LEAF_EACH}),
     "lbfgs": optax.chain(optax.clip_by_global_norm(1.0), optax.lbfgs(memory_size=2)),
-    "backtracking": optax.chain(optax.sgd(1.0), optax.scale_by_backtracking_linesearch(5, store_grad=True)),
     "sophia": optax.contrib.sophia(0.1),
     "sam": optax.contrib.sam(optax.sgd(0.1), optax.sgd(0.1), opaque_mode=True),
-    "sam_by_turns": optax.contrib.sam(optax.sgd(0.1), optax.sgd(0.1)),  # which takes no more than it asks for
-    "partition": optax.partition({"a": optax.polyak_sgd(1.0), "b": optax.sgd(0.1)}, {"w": "a", "v": "b"}),
+    "sam by turns": optax.contrib.sam(optax.sgd(0.1), optax.sgd(0.1)),  # which takes no more than it asks for
     "accumulating": optax.MultiSteps(optax.polyak_sgd(0.1), 2),
 }
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_any_optimizer_steps_and_the_callers_arrays_stay(name):
-    tx, (params, _), key = OPTIMIZERS[name], hand_written(), quick.key(3)
-    state, before = init_state(params, tx, key), copied(params)
-    step = make_train_step(LOSS, tx)
+    tx, key, params = OPTIMIZERS[name], quick.key(3), {name: jnp.ones(2) for name in ONE_LEAF_EACH}
+    state = init_state(params, tx, key)
+    step = make_train_step(lambda p, batch, key: (sum(jnp.sum(jnp.square(x)) for x in p.values()), {}), tx)
     for _ in range(2):
-        state, metrics = step(state, data())
+        state, metrics = step(state, None)
         assert np.isfinite(metrics["loss"])
     assert int(state.skipped) == 0
-    assert (copied(state.params)["w"] != before["w"]).any()
-    assert_same(params, before)
+    assert all((copied(x) < 1).all() for x in state.params.values())
+    assert_same(params, {name: np.ones(2, np.float32) for name in params})
     assert not key.is_deleted()
     init_state(params, tx, key)  # the optimizer's own arrays are its own still
 
@@ -343,7 +345,7 @@ def test_one_array_may_have_two_names():
 
 
 def test_an_optimizer_is_given_the_loss_of_this_steps_batch_and_key():
-    """One that asks for all there is, and keeps how much it was off: nothing, as the same program is evaluated twice."""
+    """One that asks for all there is, and keeps how much that was off."""
 
     def update(grads, state, params, *, value, grad, value_fn, obj_fn, grad_fn):
         again, slope = jax.value_and_grad(value_fn)(params)
@@ -381,7 +383,7 @@ def test_other_errors_of_a_step_are_its_own():
         raise ValueError("deleted by the loss")
 
     tx = optax.sgd(0.1)
-    with pytest.raises(ValueError, match="^deleted by the loss$"):
+    with pytest.raises(ValueError, match="^deleted by the loss"):
         make_train_step(refusing, tx)(start(tx), data())
 
 
