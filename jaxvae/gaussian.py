@@ -210,7 +210,7 @@ def reparameterize(q: AnyGaussian, noise: ArrayLike) -> Array:
 
 def _moved(q: Gaussian, noise: ArrayLike) -> Array:
     mean, std, noise = aligned(q.mean, q.std, noise)
-    return (mean + std * noise).astype(q.dtype)
+    return (mean + special.times(std, noise)).astype(q.dtype)
 
 
 def sample(key: Array, q: AnyGaussian, shape: tuple[int, ...] = ()) -> Array:
@@ -271,6 +271,7 @@ def kl_divergence(q: AnyGaussian, p: AnyGaussian | None = None) -> Array:
 
 def _half_excess(log_ratio: Array, ratio: Array) -> Array:
     """½ (ratio² - 1 - log ratio²), given log ratio and ratio; inf only where this itself overflows."""
+    log_ratio = jnp.minimum(log_ratio, float(np.finfo(log_ratio.dtype).max))  # lest it be inf - inf
     near = jnp.abs(log_ratio) < 0.5
     close = special.expm1mx(2 * jnp.where(near, log_ratio, 0)) / 2
     return jnp.where(near, close, ratio * (ratio / 2) - 0.5 - log_ratio)
@@ -286,10 +287,10 @@ def _scale_cost_to_standard_jvp(p: Parameterization, primals: tuple, tangents: t
     # d/draw = (σ² - 1) gain, with σ kept finite, so that it doesn't meet a gain of 0.
     (raw,), (draw,) = primals, tangents
     log_std, gain = p.log_std(raw), p.log_std_gain(raw)
-    std = jnp.minimum(p.std(raw), float(np.finfo(raw.dtype).max))
+    std = special.finite(p.std(raw))
     near = jnp.abs(log_std) < 0.5
     slope = jnp.where(near, special.expm1(2 * jnp.where(near, log_std, 0)) * gain, std * (std * gain) - gain)
-    return _scale_cost_to_standard(p, raw), slope * draw
+    return _scale_cost_to_standard(p, raw), special.finite(slope) * draw
 
 
 @jax.custom_jvp
@@ -298,7 +299,7 @@ def _scale_cost(rho: Array) -> Array:
 
 
 # Kept finite, so that it doesn't meet a gain of 0.
-_scale_cost.defjvps(lambda drho, ans, rho: jnp.minimum(special.expm1(2 * rho), float(np.finfo(rho.dtype).max)) * drho)
+_scale_cost.defjvps(lambda drho, ans, rho: special.finite(special.expm1(2 * rho)) * drho)
 
 
 def _compare(q: Gaussian, p: Gaussian) -> tuple[Array, Array]:
@@ -307,7 +308,7 @@ def _compare(q: Gaussian, p: Gaussian) -> tuple[Array, Array]:
     if q.parameterization == p.parameterization:
         rho = q.parameterization.log_std_ratio(raw_q, raw_p)
     else:
-        rho = q.parameterization.log_std(raw_q) - p.parameterization.log_std(raw_p)
+        rho = special.minus(q.parameterization.log_std(raw_q), p.parameterization.log_std(raw_p))
     return rho, p.parameterization.half_square(mean_q, loc_p, raw_p)
 
 
@@ -325,7 +326,7 @@ def log_prob(q: AnyGaussian, x: ArrayLike) -> Array:
         return q._log_prob(x)
     _require_points(q, x=x)
     x, loc, raw = _ranked(x, q.loc, q.raw)
-    return -q.parameterization.half_square(x, loc, raw) - q.parameterization.log_std(raw) - _LOG_2PI / 2
+    return -_with_log_std(q.parameterization.half_square(x, loc, raw), q.parameterization.log_std(raw)) - _LOG_2PI / 2
 
 
 def standard_log_prob(z: ArrayLike) -> Array:
@@ -358,8 +359,21 @@ def cross_entropy(q: AnyGaussian, p: AnyGaussian) -> Array:
     require_gaussian(q=q, p=p)
     rho, distance = _compare(q, p)
     log_std = aligned(p.log_std, rho)[0]
+    return _with_log_std(_half_squared_ratio(rho) + distance, log_std) + _LOG_2PI / 2
+
+
+@jax.custom_jvp
+def _half_squared_ratio(rho: Array) -> Array:
     ratio = special.exp(rho)
-    return ratio * (ratio / 2) + distance + log_std + _LOG_2PI / 2
+    return ratio * (ratio / 2)
+
+
+_half_squared_ratio.defjvps(lambda drho, ans, rho: special.finite(2 * ans) * drho)
+
+
+def _with_log_std(squares: Array, log_std: Array) -> Array:
+    """The squares + log σ: as σ tends to 0, the squares over σ² outweigh log σ."""
+    return jnp.where(squares == jnp.inf, squares, squares + log_std)
 
 
 def jeffreys(q: AnyGaussian, p: AnyGaussian) -> Array:
@@ -385,7 +399,7 @@ def _distance(x: Array, y: Array) -> Array:
 @_distance.defjvp
 def _distance_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     # The unit vector, of numbers scaled to 1 first; 0, a subgradient, where x = y = 0.
-    x, y = primals
+    x, y = map(special.finite, primals)
     scale = jax.lax.stop_gradient(jnp.clip(jnp.maximum(jnp.abs(x), jnp.abs(y)), *_normal(x.dtype)))
     x, y = x / scale, y / scale
     zero = (x == 0) & (y == 0)
@@ -405,8 +419,7 @@ def wasserstein2(q: Gaussian, p: Gaussian) -> Array:
     """
     require_gaussian(q=q, p=p)
     rho, _ = _compare(q, p)
-    largest = float(np.finfo(rho.dtype).max)
-    std_q, std_p, mean_q, mean_p = aligned(jnp.minimum(q.std, largest), jnp.minimum(p.std, largest), q.mean, p.mean)
+    std_q, std_p, mean_q, mean_p = aligned(special.finite(q.std), special.finite(p.std), q.mean, p.mean)
     return _distance(mean_q - mean_p, _std_difference(std_q, std_p, rho))
 
 
@@ -428,7 +441,8 @@ def fisher(q: Gaussian) -> Fisher:
     loc, raw = aligned(q.loc, q.raw)
     by_loc, by_raw = q.parameterization.mean_slopes(loc, raw)
     gain = q.parameterization.log_std_gain(raw)
-    return Fisher(jnp.square(by_loc), jnp.square(by_raw) + 2 * jnp.square(gain), by_loc * by_raw)
+    times = special.times
+    return Fisher(times(by_loc, by_loc), times(by_raw, by_raw) + 2 * times(gain, gain), times(by_loc, by_raw))
 
 
 def natural_parameters(q: Gaussian) -> tuple[Array, Array]:
@@ -443,7 +457,7 @@ def expectation_parameters(q: Gaussian) -> tuple[Array, Array]:
     """(E[x], E[x²]) = (mean, mean² + σ²), elementwise."""
     require_gaussian(q=q)
     mean = q.mean
-    return mean, jnp.square(mean) + q.variance
+    return mean, special.times(mean, mean) + q.variance
 
 
 def from_natural_parameters(

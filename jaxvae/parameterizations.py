@@ -24,6 +24,7 @@ from jax.typing import ArrayLike
 from jaxvae import special
 from jaxvae.arguments import require, require_broadcast, shown
 from jaxvae.chains import Affine, Chain, Clip, Floor, HardClip, SoftClip, TanhClip
+from jaxvae.special import finite
 from jaxvae.transforms import (
     Abs,
     Exp,
@@ -134,7 +135,7 @@ class Parameterization:
 
     def mean_slopes(self, loc: ArrayLike, raw: ArrayLike) -> tuple[Array, Array]:
         """(d mean / d loc, d mean / d raw) in units of σ, kept finite."""
-        inverse = _finite(self.transform.power(special.computed(raw=raw), -self.exponent))
+        inverse = finite(self.transform.power(special.computed(raw=raw), -self.exponent))
         return inverse, jnp.zeros_like(inverse)
 
     def _standardized(self, x: Array, loc: Array, raw: Array) -> Array:
@@ -144,12 +145,12 @@ class Parameterization:
         by_logs = jnp.sign(delta) * special.exp(jnp.log(jnp.abs(delta)) - log_std)
         far = -math.log(float(np.finfo(raw.dtype).tiny)) - 7
         z = jnp.where(jnp.abs(log_std) > far, by_logs, delta * self.transform.power(raw, -self.exponent))
-        return _finite(jnp.where(delta == 0, 0, z))
+        return finite(jnp.where(delta == 0, 0, z))
 
     def precision_weighted_mean(self, loc: ArrayLike, raw: ArrayLike) -> Array:
         """The mean over σ², the first natural parameter; 0 where the mean is 0, at any raw."""
-        inverse = _finite(self.transform.power(special.computed(raw=raw), -self.exponent))
-        return self.mean(loc, raw) * inverse * inverse
+        inverse = finite(self.transform.power(special.computed(raw=raw), -self.exponent))
+        return special.times(special.times(self.mean(loc, raw), inverse), inverse)
 
     def raw_from_std(self, std: ArrayLike) -> Array:
         """The raw whose standard deviation is ``std``.
@@ -161,7 +162,7 @@ class Parameterization:
         quantity = power(std, 1 / self.exponent)
         usable = (quantity >= float(np.finfo(std.dtype).tiny)) & (quantity < jnp.inf)
         direct = self.transform.inverse(jnp.where(usable, quantity, 1))
-        raw = jnp.where(usable, direct, self.transform.log_inverse(jnp.log(std) / self.exponent))
+        raw = jnp.where(usable, direct, self.transform.log_inverse(special.log(std) / self.exponent))
         return self._within_range(raw, std, "std", self.std_range)
 
     def raw_from_log_std(self, log_std: ArrayLike) -> Array:
@@ -205,9 +206,9 @@ def _log_std_ratio_jvp(p: Parameterization, primals: tuple, tangents: tuple) -> 
 
 def _slopes(p: Parameterization, z: Array, loc: Array, raw: Array) -> tuple[Array, Array, Array]:
     """Of z = (x - mean) / σ by x, loc and raw: dz = (dx - dmean) / σ - z dlog σ."""
-    inverse = _finite(p.transform.power(raw, -p.exponent))
+    inverse = finite(p.transform.power(raw, -p.exponent))
     by_loc, by_raw = p.mean_slopes(loc, raw)
-    return inverse, -by_loc, -by_raw - z * p.log_std_gain(raw)
+    return inverse, -by_loc, finite(-by_raw - z * p.log_std_gain(raw))
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
@@ -231,13 +232,8 @@ def _half_square(p: Parameterization, x: Array, loc: Array, raw: Array) -> Array
 def _half_square_jvp(p: Parameterization, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     # Each slope is kept finite, so that none meets a 0.
     z = _standardize(p, *primals)
-    slopes = (_finite(z * slope) for slope in _slopes(p, z, *primals[1:]))
+    slopes = (finite(z * slope) for slope in _slopes(p, z, *primals[1:]))
     return z * (z / 2), sum(slope * t for slope, t in zip(slopes, tangents, strict=True))
-
-
-def _finite(x: Array) -> Array:
-    largest = float(np.finfo(x.dtype).max)
-    return jnp.clip(x, -largest, largest)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -253,33 +249,33 @@ class NaturalParameterization(Parameterization):
         return _natural_mean(self, special.computed(loc=loc), special.computed(raw=raw))
 
     def loc_from_mean(self, mean: ArrayLike, raw: ArrayLike) -> Array:
-        return special.computed(mean=mean) * self.precision(raw)
+        return special.times(*jnp.broadcast_arrays(special.computed(mean=mean), self.precision(raw)))
 
     def precision_weighted_mean(self, loc: ArrayLike, raw: ArrayLike) -> Array:
         del raw
         return special.computed(loc=loc)
 
     def mean_slopes(self, loc: ArrayLike, raw: ArrayLike) -> tuple[Array, Array]:
-        std = _finite(self.std(raw))
-        return std, _finite(2 * special.computed(loc=loc) * std * self.log_std_gain(raw))
+        std = finite(self.std(raw))
+        return std, finite(finite(2 * special.computed(loc=loc) * std) * self.log_std_gain(raw))
 
     def _standardized(self, x: Array, loc: Array, raw: Array) -> Array:
         # Where the mean had to be kept finite, z = x / σ - loc σ is -loc σ.
         mean = self.mean(loc, raw)
         beyond = (jnp.abs(mean) >= float(np.finfo(raw.dtype).max)) & (x != mean)
-        return jnp.where(beyond, _finite(-loc * self.std(raw)), super()._standardized(x, loc, raw))
+        return jnp.where(beyond, finite(-loc * self.std(raw)), super()._standardized(x, loc, raw))
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _natural_mean(p: Parameterization, loc: Array, raw: Array) -> Array:
-    return _finite(loc * _finite(p.variance(raw)))
+    return finite(loc * finite(p.variance(raw)))
 
 
 @_natural_mean.defjvp
 def _natural_mean_jvp(p: Parameterization, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     (loc, raw), (dloc, draw) = primals, tangents
     mean = _natural_mean(p, loc, raw)
-    return mean, _finite(p.variance(raw)) * dloc + 2 * mean * p.log_std_gain(raw) * draw
+    return mean, finite(p.variance(raw)) * dloc + finite(finite(2 * mean) * p.log_std_gain(raw)) * draw
 
 
 def behind(clip: Clip, p: Parameterization) -> Parameterization:

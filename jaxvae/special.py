@@ -6,6 +6,8 @@ Conventions of this file:
   float16; the two 16-bit types are computed in float32 and rounded once;
 * a derivative is part of the function: where autodiff of the formula would lose digits or make 0/0, a
   ``custom_jvp`` states it, in terms of other functions of this file, so that all orders and both modes work;
+* a slope is finite: where the true one is beyond the dtype, it is the largest finite number, so that a cotangent of
+  0, as ``jnp.where`` and ``jnp.minimum`` send to what they leave out, gives a gradient of 0;
 * below a function's domain the result is NaN, at its border the limit (``-inf``, ``inf`` or 0);
 * XLA flushes subnormal numbers to zero on most devices; accuracy is stated for normal inputs and results.
 
@@ -75,6 +77,44 @@ def _polynomial(coefficients: Sequence[float], x: Array) -> Array:
 
 
 @jax.custom_jvp
+def finite(x: Array) -> Array:
+    """x, with the largest finite numbers in the place of its infinities; the derivative is 1 there, too."""
+    largest = float(np.finfo(x.dtype).max)
+    return jnp.clip(x, -largest, largest)
+
+
+@jax.custom_jvp
+def reciprocal(x: Array) -> Array:
+    """1 / x, kept finite."""
+    return finite(1 / x)
+
+
+@jax.custom_jvp
+def log(x: Array) -> Array:
+    """log x, of which the slope 1 / x is kept finite."""
+    return jnp.log(x)
+
+
+@jax.custom_jvp
+def minus(x: Array, y: Array) -> Array:
+    """x - y, and 0 where both are the same infinity."""
+    return jnp.where(x == y, 0, x - y)
+
+
+@jax.custom_jvp
+def times(x: Array, y: Array) -> Array:
+    """x y, and 0 where either is 0; each slope is kept finite."""
+    return jnp.where((x == 0) | (y == 0), 0, x * y)
+
+
+finite.defjvps(lambda dx, ans, x: dx)
+reciprocal.defjvps(lambda dx, ans, x: -finite(ans * ans) * dx)
+log.defjvps(lambda dx, ans, x: reciprocal(x) * dx)
+minus.defjvps(lambda dx, ans, x, y: dx, lambda dy, ans, x, y: -dy)
+times.defjvps(lambda dx, ans, x, y: finite(y) * dx, lambda dy, ans, x, y: finite(x) * dy)
+
+
+@jax.custom_jvp
 def _exp(x: Array) -> Array:
     high = x > 88
     y = jnp.exp(jnp.where(high, x - 1, x))
@@ -100,9 +140,9 @@ def _expm1(t: Array) -> Array:
     return jnp.where(_cancels(t), t + _expm1mx(t), _exp(t) - 1)
 
 
-_exp.defjvps(lambda dx, ans, x: ans * dx)
-_expm1mx.defjvps(lambda dt, ans, t: _expm1(t) * dt)
-_expm1.defjvps(lambda dt, ans, t: _exp(t) * dt)
+_exp.defjvps(lambda dx, ans, x: finite(ans) * dx)
+_expm1mx.defjvps(lambda dt, ans, t: finite(_expm1(t)) * dt)
+_expm1.defjvps(lambda dt, ans, t: finite(_exp(t)) * dt)
 
 
 @_public
@@ -155,9 +195,9 @@ def _odds_to_probability(u: Array) -> Array:
     return u / (1 + jnp.minimum(u, float(np.finfo(u.dtype).max)))
 
 
-_log1pmx.defjvps(lambda du, ans, u: -_odds_to_probability(u) * du)
-_log1p.defjvps(lambda du, ans, u: du / (1 + u))
-_odds_to_probability.defjvps(lambda du, ans, u: du / jnp.square(1 + u))
+_log1pmx.defjvps(lambda du, ans, u: -finite(_odds_to_probability(u)) * du)
+_log1p.defjvps(lambda du, ans, u: reciprocal(1 + u) * du)
+_odds_to_probability.defjvps(lambda du, ans, u: reciprocal(jnp.square(1 + u)) * du)
 
 
 @_public
@@ -288,8 +328,8 @@ def _bose(x: Array) -> Array:
     return 1 / _expm1(x)
 
 
-_log1mexp.defjvps(lambda dx, ans, x: _bose(x) * dx)
-_bose.defjvps(lambda dx, ans, x: -ans * (1 + ans) * dx)
+_log1mexp.defjvps(lambda dx, ans, x: finite(_bose(x)) * dx)
+_bose.defjvps(lambda dx, ans, x: -finite(ans * (1 + ans)) * dx)
 
 
 @_public
@@ -309,7 +349,7 @@ def _softplus_inverse(y: Array) -> Array:
     return y + _log1mexp(y)
 
 
-_softplus_inverse.defjvps(lambda dy, ans, y: (1 + _bose(y)) * dy)
+_softplus_inverse.defjvps(lambda dy, ans, y: finite(1 + _bose(y)) * dy)
 
 
 @_public
