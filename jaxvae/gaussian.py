@@ -12,6 +12,7 @@ import abc
 import dataclasses
 import functools
 import math
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -265,8 +266,7 @@ def kl_divergence(q: AnyGaussian, p: AnyGaussian | None = None) -> Array:
     if p is None:
         mean, raw = _ranked(q.mean, q.raw)
         return _scale_cost_to_standard(q.parameterization, raw) + mean * (mean / 2)
-    rho, distance = _compare(q, p)
-    return _scale_cost(rho) + distance
+    return _compared(q, p, _scale_cost)
 
 
 def _half_excess(log_ratio: Array, ratio: Array) -> Array:
@@ -302,14 +302,36 @@ def _scale_cost(rho: Array) -> Array:
 _scale_cost.defjvps(lambda drho, ans, rho: special.finite(special.expm1(2 * rho)) * drho)
 
 
-def _compare(q: Gaussian, p: Gaussian) -> tuple[Array, Array]:
-    """log(σ_q / σ_p) and ½ ((mean_q - mean_p) / σ_p)²."""
-    raw_q, raw_p, mean_q, loc_p = aligned(q.raw, p.raw, q.mean, p.loc)
-    if q.parameterization == p.parameterization:
-        rho = q.parameterization.log_std_ratio(raw_q, raw_p)
-    else:
-        rho = special.minus(q.parameterization.log_std(raw_q), p.parameterization.log_std(raw_p))
-    return rho, p.parameterization.half_square(mean_q, loc_p, raw_p)
+def _compared(q: Gaussian, p: Gaussian, cost: Callable[[Array], Array]) -> Array:
+    """cost(log(σ_q / σ_p)) + ½ ((mean_q - mean_p) / σ_p)²."""
+    ours, theirs = q.parameterization, p.parameterization
+
+    def scale(loc_q: Array, raw_q: Array, loc_p: Array, raw_p: Array) -> Array:
+        return cost(_log_std_ratio(ours, theirs, raw_q, raw_p))
+
+    def distance(loc_q: Array, raw_q: Array, loc_p: Array, raw_p: Array) -> Array:
+        return theirs.half_square(ours.mean(loc_q, raw_q), loc_p, raw_p)
+
+    return _sum((scale, distance), *aligned(q.loc, q.raw, p.loc, p.raw))
+
+
+def _log_std_ratio(q: Parameterization, p: Parameterization, raw_q: Array, raw_p: Array) -> Array:
+    """log(σ_q / σ_p)."""
+    return q.log_std_ratio(raw_q, raw_p) if q == p else special.minus(q.log_std(raw_q), p.log_std(raw_p))
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _sum(terms: Sequence[Callable[..., Array]], *leaves: Array) -> Array:
+    """The sum of elementwise terms, with a finite slope by each leaf: terms' slopes may be infinities of both signs."""
+    return functools.reduce(jnp.add, (term(*leaves) for term in terms))
+
+
+@_sum.defjvp
+def _sum_jvp(terms: Sequence[Callable[..., Array]], leaves: tuple, tangents: tuple) -> tuple[Array, Array]:
+    values, pulls = zip(*(jax.vjp(term, *leaves) for term in terms), strict=True)
+    slopes = zip(*(map(special.finite, pull(jnp.ones_like(leaves[0]))) for pull in pulls), strict=True)
+    totals = (special.finite(functools.reduce(jnp.add, of_leaf)) for of_leaf in slopes)
+    return functools.reduce(jnp.add, values), sum(total * t for total, t in zip(totals, tangents, strict=True))
 
 
 def log_prob(q: AnyGaussian, x: ArrayLike) -> Array:
@@ -357,9 +379,8 @@ def cross_entropy(q: AnyGaussian, p: AnyGaussian) -> Array:
     if isinstance(p, Correlated):
         return cross_entropy(p._of_this_kind(q), p)
     require_gaussian(q=q, p=p)
-    rho, distance = _compare(q, p)
-    log_std = aligned(p.log_std, rho)[0]
-    return _with_log_std(_half_squared_ratio(rho) + distance, log_std) + _LOG_2PI / 2
+    squares, log_std = aligned(_compared(q, p, _half_squared_ratio), p.log_std)
+    return _with_log_std(squares, log_std) + _LOG_2PI / 2
 
 
 @jax.custom_jvp
@@ -418,8 +439,8 @@ def wasserstein2(q: Gaussian, p: Gaussian) -> Array:
     sum of squares itself, which has a gradient where q = p.
     """
     require_gaussian(q=q, p=p)
-    rho, _ = _compare(q, p)
-    std_q, std_p, mean_q, mean_p = aligned(special.finite(q.std), special.finite(p.std), q.mean, p.mean)
+    rho = _log_std_ratio(q.parameterization, p.parameterization, *aligned(q.raw, p.raw))
+    std_q, std_p, mean_q, mean_p, rho = aligned(special.finite(q.std), special.finite(p.std), q.mean, p.mean, rho)
     return _distance(mean_q - mean_p, _std_difference(std_q, std_p, rho))
 
 
@@ -442,15 +463,28 @@ def fisher(q: Gaussian) -> Fisher:
     by_loc, by_raw = q.parameterization.mean_slopes(loc, raw)
     gain = q.parameterization.log_std_gain(raw)
     times = special.times
-    return Fisher(times(by_loc, by_loc), times(by_raw, by_raw) + 2 * times(gain, gain), times(by_loc, by_raw))
+    metric = Fisher(times(by_loc, by_loc), times(by_raw, by_raw) + 2 * times(gain, gain), times(by_loc, by_raw))
+    return jax.tree.map(lambda x: jnp.where(jnp.isinf(x), jax.lax.stop_gradient(x), x), metric)
 
 
 def natural_parameters(q: Gaussian) -> tuple[Array, Array]:
     """(η₁, η₂) = (mean/σ², -1/(2σ²)), elementwise."""
     require_gaussian(q=q)
     loc, raw = aligned(q.loc, q.raw)
-    inverse = 1 / q.std
-    return q.parameterization.precision_weighted_mean(loc, raw), -inverse * (inverse / 2)
+    return q.parameterization.precision_weighted_mean(loc, raw), -_half_precision(q.parameterization, raw)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _half_precision(p: Parameterization, raw: Array) -> Array:
+    inverse = 1 / p.std(raw)
+    return inverse * (inverse / 2)
+
+
+@_half_precision.defjvp
+def _half_precision_jvp(p: Parameterization, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    (raw,), (draw,) = primals, tangents
+    half = _half_precision(p, raw)
+    return half, special.finite(special.finite(-2 * half) * p.log_std_gain(raw)) * draw
 
 
 def expectation_parameters(q: Gaussian) -> tuple[Array, Array]:
@@ -478,7 +512,10 @@ def from_natural_parameters(
             raise ValueError(f"eta2 must be negative, got {float(jnp.max(eta2))}")
     except jax.errors.ConcretizationTypeError:
         pass
-    return _from_moments(-eta1 / (2 * eta2), -jnp.log(-2 * eta2) / 2, parameterization, dtype)
+    negative = eta2 < 0
+    eta2 = jnp.where(negative, eta2, -1)  # whose slopes are finite
+    mean, log_std = special.over(-eta1, 2 * eta2), -special.log(-2 * eta2) / 2
+    return _from_moments(*(jnp.where(negative, x, jnp.nan) for x in (mean, log_std)), parameterization, dtype)
 
 
 def _from_moments(mean: Array, log_std: Array, parameterization: Parameterization, dtype: jnp.dtype) -> Gaussian:
@@ -515,12 +552,29 @@ def product(*factors: Gaussian, parameterization: Parameterization | None = None
     if not factors:
         raise ValueError("product needs at least one Gaussian, got none")
     require_gaussian(**{f"factors[{i}]": factor for i, factor in enumerate(factors)})
-    log_precisions = jnp.stack(aligned(*(-2 * f.log_std for f in factors)))  # (factors, ...)
+    precise = jnp.stack(aligned(*(-2 * f.log_std for f in factors)))  # (factors, ...)
+    log_precisions = special.finite(precise)
     means = jnp.stack(aligned(*(f.mean for f in factors)))
-    # About the first mean, so that equal means stay equal and their slopes don't cancel.
-    mean = means[0] + jnp.sum(jax.nn.softmax(log_precisions, axis=0) * (means - means[:1]), axis=0)
+    mean = _weighted_mean(log_precisions, means)
     log_std = -jax.nn.logsumexp(log_precisions, axis=0) / 2
+    log_std = jnp.where(jnp.max(precise, axis=0) == jnp.inf, -jnp.inf, log_std)
     dtype = jnp.result_type(*(f.dtype for f in factors))
     return _from_moments(
         mean, log_std, factors[0].parameterization if parameterization is None else parameterization, dtype
     )
+
+
+@jax.custom_jvp
+def _weighted_mean(log_weights: Array, x: Array) -> Array:
+    """Σ_i w_i x_i along the first axis, w = softmax(log_weights): about the first x, so that equal ones stay equal."""
+    return x[0] + jnp.sum(special.times(jax.nn.softmax(log_weights, axis=0), x - x[:1]), axis=0)
+
+
+@_weighted_mean.defjvp
+def _weighted_mean_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    # By log_weights_i it is w_i (x_i - mean), here about the x of the largest weight, lest that cancel.
+    log_weights, x = primals
+    weights = jax.nn.softmax(log_weights, axis=0)
+    apart = x - jnp.take_along_axis(x, jnp.argmax(log_weights, axis=0)[None], axis=0)
+    slopes = special.finite(special.times(weights, apart - jnp.sum(special.times(weights, apart), axis=0)[None]))
+    return _weighted_mean(*primals), jnp.sum(slopes * tangents[0] + weights * tangents[1], axis=0)

@@ -57,7 +57,7 @@ def _quotient(x: Array, y: Array) -> Array:
     """x / y; where y is 0, 0 for a finite x, else NaN."""
     # The selection also keeps XLA from turning x / y / y into x / y².
     zero = y == 0
-    return jnp.where(zero, 0 * x, x / jnp.where(zero, 1, y))
+    return jnp.where(zero, 0 * x, special.over(x, jnp.where(zero, 1, y)))
 
 
 def precondition(q: Gaussian) -> Gaussian:

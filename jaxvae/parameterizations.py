@@ -162,7 +162,9 @@ class Parameterization:
         quantity = power(std, 1 / self.exponent)
         usable = (quantity >= float(np.finfo(std.dtype).tiny)) & (quantity < jnp.inf)
         direct = self.transform.inverse(jnp.where(usable, quantity, 1))
-        raw = jnp.where(usable, direct, self.transform.log_inverse(special.log(std) / self.exponent))
+        raw = jnp.where(
+            usable, direct, self.transform.log_inverse(special.log(jnp.where(std < 0, 1, std)) / self.exponent)
+        )
         return self._within_range(raw, std, "std", self.std_range)
 
     def raw_from_log_std(self, log_std: ArrayLike) -> Array:
@@ -249,7 +251,9 @@ class NaturalParameterization(Parameterization):
         return _natural_mean(self, special.computed(loc=loc), special.computed(raw=raw))
 
     def loc_from_mean(self, mean: ArrayLike, raw: ArrayLike) -> Array:
-        return special.times(*jnp.broadcast_arrays(special.computed(mean=mean), self.precision(raw)))
+        mean, raw = jnp.broadcast_arrays(special.computed(mean=mean), special.computed(raw=raw))
+        known = ~jnp.isnan(raw)  # out of the range raw is NaN
+        return jnp.where(known, special.times(mean, self.precision(jnp.where(known, raw, 0))), jnp.nan)
 
     def precision_weighted_mean(self, loc: ArrayLike, raw: ArrayLike) -> Array:
         del raw

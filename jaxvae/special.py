@@ -107,11 +107,18 @@ def times(x: Array, y: Array) -> Array:
     return jnp.where((x == 0) | (y == 0), 0, x * y)
 
 
+@jax.custom_jvp
+def over(x: Array, y: Array) -> Array:
+    """x / y; each slope is kept finite."""
+    return x / y
+
+
 finite.defjvps(lambda dx, ans, x: dx)
 reciprocal.defjvps(lambda dx, ans, x: -finite(ans * ans) * dx)
 log.defjvps(lambda dx, ans, x: reciprocal(x) * dx)
 minus.defjvps(lambda dx, ans, x, y: dx, lambda dy, ans, x, y: -dy)
 times.defjvps(lambda dx, ans, x, y: finite(y) * dx, lambda dy, ans, x, y: finite(x) * dy)
+over.defjvps(lambda dx, ans, x, y: reciprocal(y) * dx, lambda dy, ans, x, y: -finite(finite(ans) * reciprocal(y)) * dy)
 
 
 @jax.custom_jvp
@@ -288,7 +295,7 @@ def _log_softplus(x: Array) -> Array:
 @jax.custom_jvp
 def _sigmoid_over_softplus(x: Array) -> Array:
     tail, e, p = x < _TAIL, jnp.exp(-jnp.abs(x)), _softplus(x)
-    return jnp.where(tail | (x > 0), 1, e) / jnp.where(tail, 1, p + e * p)
+    return jnp.where(tail | (x > 0), 1, e) / jnp.where(tail, 1, p + times(e, p))
 
 
 def _sigmoid_over_softplus_slope(x: Array) -> Array:
