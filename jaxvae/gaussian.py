@@ -12,7 +12,7 @@ import abc
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -312,26 +312,12 @@ def _compared(q: Gaussian, p: Gaussian, cost: Callable[[Array], Array]) -> Array
     def distance(loc_q: Array, raw_q: Array, loc_p: Array, raw_p: Array) -> Array:
         return theirs.half_square(ours.mean(loc_q, raw_q), loc_p, raw_p)
 
-    return _sum((scale, distance), *aligned(q.loc, q.raw, p.loc, p.raw))
+    return special.added((scale, distance), *aligned(q.loc, q.raw, p.loc, p.raw))
 
 
 def _log_std_ratio(q: Parameterization, p: Parameterization, raw_q: Array, raw_p: Array) -> Array:
     """log(σ_q / σ_p)."""
     return q.log_std_ratio(raw_q, raw_p) if q == p else special.minus(q.log_std(raw_q), p.log_std(raw_p))
-
-
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _sum(terms: Sequence[Callable[..., Array]], *leaves: Array) -> Array:
-    """The sum of elementwise terms, with a finite slope by each leaf: terms' slopes may be infinities of both signs."""
-    return functools.reduce(jnp.add, (term(*leaves) for term in terms))
-
-
-@_sum.defjvp
-def _sum_jvp(terms: Sequence[Callable[..., Array]], leaves: tuple, tangents: tuple) -> tuple[Array, Array]:
-    values, pulls = zip(*(jax.vjp(term, *leaves) for term in terms), strict=True)
-    slopes = zip(*(map(special.finite, pull(jnp.ones_like(leaves[0]))) for pull in pulls), strict=True)
-    totals = (special.finite(functools.reduce(jnp.add, of_leaf)) for of_leaf in slopes)
-    return functools.reduce(jnp.add, values), sum(total * t for total, t in zip(totals, tangents, strict=True))
 
 
 def log_prob(q: AnyGaussian, x: ArrayLike) -> Array:
@@ -575,6 +561,6 @@ def _weighted_mean_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     # By log_weights_i it is w_i (x_i - mean), here about the x of the largest weight, lest that cancel.
     log_weights, x = primals
     weights = jax.nn.softmax(log_weights, axis=0)
-    apart = x - jnp.take_along_axis(x, jnp.argmax(log_weights, axis=0)[None], axis=0)
+    apart = special.finite(x - jnp.take_along_axis(x, jnp.argmax(log_weights, axis=0)[None], axis=0))
     slopes = special.finite(special.times(weights, apart - jnp.sum(special.times(weights, apart), axis=0)[None]))
     return _weighted_mean(*primals), jnp.sum(slopes * tangents[0] + weights * tangents[1], axis=0)

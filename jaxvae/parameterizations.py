@@ -170,7 +170,7 @@ class Parameterization:
     def raw_from_log_std(self, log_std: ArrayLike) -> Array:
         """The raw whose log standard deviation is ``log_std``; raises like ``raw_from_std``."""
         log_std = special.computed(log_std=log_std)
-        raw = self.transform.log_inverse(log_std / self.exponent)
+        raw = special.added((lambda x: self.transform.log_inverse(x / self.exponent),), log_std)
         interval = self.std_range.map(lambda x: math.log(x) if x > 0 else -math.inf)
         return self._within_range(raw, log_std, "log_std", interval)
 

@@ -103,8 +103,8 @@ def minus(x: Array, y: Array) -> Array:
 
 @jax.custom_jvp
 def times(x: Array, y: Array) -> Array:
-    """x y, and 0 where either is 0; each slope is kept finite."""
-    return jnp.where((x == 0) | (y == 0), 0, x * y)
+    """x y, and 0 for 0 times infinity; each slope is kept finite."""
+    return jnp.where((x == 0) | (y == 0), finite(x) * finite(y), x * y)
 
 
 @jax.custom_jvp
@@ -119,6 +119,24 @@ log.defjvps(lambda dx, ans, x: reciprocal(x) * dx)
 minus.defjvps(lambda dx, ans, x, y: dx, lambda dy, ans, x, y: -dy)
 times.defjvps(lambda dx, ans, x, y: finite(y) * dx, lambda dy, ans, x, y: finite(x) * dy)
 over.defjvps(lambda dx, ans, x, y: reciprocal(y) * dx, lambda dy, ans, x, y: -finite(finite(ans) * reciprocal(y)) * dy)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def added(terms: Sequence[Callable[..., Array]], *leaves: Array) -> Array:
+    """The sum of elementwise terms of leaves of one shape, of which the slope by each leaf is kept finite.
+
+    Without it, where two steps of a term both have large slopes, or two terms have ones of opposite sign, autodiff
+    arrives at infinities that meet a 0 or each other.
+    """
+    return functools.reduce(jnp.add, (term(*leaves) for term in terms))
+
+
+@added.defjvp
+def _added_jvp(terms: Sequence[Callable[..., Array]], leaves: tuple, tangents: tuple) -> tuple[Array, Array]:
+    values, pulls = zip(*(jax.vjp(term, *leaves) for term in terms), strict=True)
+    slopes = zip(*(map(finite, pull(jnp.ones_like(leaves[0]))) for pull in pulls), strict=True)
+    totals = (finite(functools.reduce(jnp.add, of_leaf)) for of_leaf in slopes)
+    return functools.reduce(jnp.add, values), sum(total * t for total, t in zip(totals, tangents, strict=True))
 
 
 @jax.custom_jvp
