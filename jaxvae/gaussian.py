@@ -3,6 +3,10 @@
 Conventions of this file: a ``Gaussian`` is elementwise, each element being a Gaussian of its own; nothing is
 summed or averaged. Of a ``Correlated`` one the last axis is one event, and what is computed of it has the shape of
 the batch, the axes before: it is that of the whole event, as no element has one of its own. Information is in nats.
+A gradient is the cotangent times a slope, and slopes are finite: where a true one is beyond the dtype to compute in, it
+is the largest finite number. So a cotangent of 0, which ``jnp.where`` and ``jnp.minimum`` send to what they mask or
+clip, gives a gradient of 0, unless the value there is NaN. At σ = 0 a KL is inf, but between equals, and a density -inf
+off the mean and inf at it; the slopes are those from the right, made finite.
 16-bit inputs are computed in float32; so are noise, KL and densities, and only samples return to the inputs' dtype.
 ``loc``, ``raw`` and points broadcast by NumPy's rules. How sigma arises from ``raw`` is the parameterization's
 affair alone.
@@ -375,7 +379,7 @@ def _half_squared_ratio(rho: Array) -> Array:
     return ratio * (ratio / 2)
 
 
-_half_squared_ratio.defjvps(lambda drho, ans, rho: special.finite(2 * ans) * drho)
+_half_squared_ratio.defjvps(lambda drho, ans, rho: special.finite(jnp.square(special.exp(rho))) * drho)
 
 
 def _with_log_std(squares: Array, log_std: Array) -> Array:
@@ -449,8 +453,7 @@ def fisher(q: Gaussian) -> Fisher:
     by_loc, by_raw = q.parameterization.mean_slopes(loc, raw)
     gain = q.parameterization.log_std_gain(raw)
     times = special.times
-    metric = Fisher(times(by_loc, by_loc), times(by_raw, by_raw) + 2 * times(gain, gain), times(by_loc, by_raw))
-    return jax.tree.map(lambda x: jnp.where(jnp.isinf(x), jax.lax.stop_gradient(x), x), metric)
+    return Fisher(times(by_loc, by_loc), times(by_raw, by_raw) + 2 * times(gain, gain), times(by_loc, by_raw))
 
 
 def natural_parameters(q: Gaussian) -> tuple[Array, Array]:
@@ -470,7 +473,7 @@ def _half_precision(p: Parameterization, raw: Array) -> Array:
 def _half_precision_jvp(p: Parameterization, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     (raw,), (draw,) = primals, tangents
     half = _half_precision(p, raw)
-    return half, special.finite(special.finite(-2 * half) * p.log_std_gain(raw)) * draw
+    return half, special.finite(special.times(-2 * half, p.log_std_gain(raw))) * draw
 
 
 def expectation_parameters(q: Gaussian) -> tuple[Array, Array]:
@@ -501,7 +504,8 @@ def from_natural_parameters(
     negative = eta2 < 0
     eta2 = jnp.where(negative, eta2, -1)  # whose slopes are finite
     mean, log_std = special.over(-eta1, 2 * eta2), -special.log(-2 * eta2) / 2
-    return _from_moments(*(jnp.where(negative, x, jnp.nan) for x in (mean, log_std)), parameterization, dtype)
+    mean, log_std = (jnp.where(negative, x, jnp.nan) for x in (mean, log_std))
+    return _from_moments(mean, log_std, parameterization, dtype)
 
 
 def _from_moments(mean: Array, log_std: Array, parameterization: Parameterization, dtype: jnp.dtype) -> Gaussian:

@@ -260,8 +260,11 @@ class NaturalParameterization(Parameterization):
         return special.computed(loc=loc)
 
     def mean_slopes(self, loc: ArrayLike, raw: ArrayLike) -> tuple[Array, Array]:
-        std = finite(self.std(raw))
-        return std, finite(finite(2 * special.computed(loc=loc) * std) * self.log_std_gain(raw))
+        def by_raw(loc: Array, raw: Array) -> Array:
+            return special.times(2 * loc * finite(self.std(raw)), self.log_std_gain(raw))
+
+        loc, raw = jnp.broadcast_arrays(special.computed(loc=loc), special.computed(raw=raw))
+        return finite(self.std(raw)), finite(special.added((by_raw,), loc, raw))
 
     def _standardized(self, x: Array, loc: Array, raw: Array) -> Array:
         # Where the mean had to be kept finite, z = x / σ - loc σ is -loc σ.
@@ -279,7 +282,7 @@ def _natural_mean(p: Parameterization, loc: Array, raw: Array) -> Array:
 def _natural_mean_jvp(p: Parameterization, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     (loc, raw), (dloc, draw) = primals, tangents
     mean = _natural_mean(p, loc, raw)
-    return mean, finite(p.variance(raw)) * dloc + finite(finite(2 * mean) * p.log_std_gain(raw)) * draw
+    return mean, finite(p.variance(raw)) * dloc + finite(special.times(2 * mean, p.log_std_gain(raw))) * draw
 
 
 def behind(clip: Clip, p: Parameterization) -> Parameterization:

@@ -436,6 +436,9 @@ def log_mean_exp(x: ArrayLike, axis: int | tuple[int, ...] | None = None) -> Arr
     """
     require_real(x=x)
     x = jnp.asarray(x)
-    total = jax.nn.logsumexp(x.astype(compute_dtype(x)), axis=axis)
+    # Where every element is -inf, its slopes are 0, not 0/0.
+    none = jnp.max(x, axis=axis, keepdims=True) == -jnp.inf
+    total = jax.nn.logsumexp(jnp.where(none, 0, x).astype(compute_dtype(x)), axis=axis)
+    total = jnp.where(none.reshape(total.shape), -jnp.inf, total)
     mean = total - math.log(max(x.size // max(total.size, 1), 1))
     return mean.astype(x.dtype) if jnp.issubdtype(x.dtype, jnp.floating) else mean

@@ -117,7 +117,7 @@ def _power(transform: Transform, raw: Array, exponent: float) -> Array:
 def _power_jvp(transform: Transform, exponent: float, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     (raw,), (draw,) = primals, tangents
     value = _power(transform, raw, exponent)
-    return value, special.finite(special.finite(exponent * value) * transform.log_gain(raw)) * draw
+    return value, special.finite(special.times(exponent * value, transform.log_gain(raw))) * draw
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
