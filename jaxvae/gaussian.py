@@ -3,6 +3,10 @@
 Conventions of this file: a ``Gaussian`` is elementwise, each element being a Gaussian of its own; nothing is
 summed or averaged. Of a ``Correlated`` one the last axis is one event, and what is computed of it has the shape of
 the batch, the axes before: it is that of the whole event, as no element has one of its own. Information is in nats.
+A gradient is the cotangent times a slope, and slopes are finite: where a true one is beyond the dtype to compute in, it
+is the largest finite number. So a cotangent of 0, which ``jnp.where`` and ``jnp.minimum`` send to what they mask or
+clip, gives a gradient of 0, unless the value there is NaN. At σ = 0 a KL is inf, but between equals, and a density -inf
+off the mean and inf at it; the slopes are those from the right, made finite.
 16-bit inputs are computed in float32; so are noise, KL and densities, and only samples return to the inputs' dtype.
 ``loc``, ``raw`` and points broadcast by NumPy's rules. How sigma arises from ``raw`` is the parameterization's
 affair alone.
@@ -12,6 +16,7 @@ import abc
 import dataclasses
 import functools
 import math
+from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -205,7 +210,7 @@ def reparameterize(q: AnyGaussian, noise: ArrayLike) -> Array:
 def _moved(q: Gaussian, noise: ArrayLike) -> Array:
     q = q._settled(noise)
     mean, std, noise = aligned(q.mean, q.std, noise)
-    return (mean + std * noise).astype(q.dtype)
+    return (mean + special.times(std, noise)).astype(q.dtype)
 
 
 def sample(key: Array, q: AnyGaussian, shape: tuple[int, ...] = ()) -> Array:
@@ -260,12 +265,12 @@ def kl_divergence(q: AnyGaussian, p: AnyGaussian | None = None) -> Array:
     if p is None:
         mean, raw = ranked(q.mean, q.raw)
         return _scale_cost_to_standard(q.parameterization, raw) + mean * (mean / 2)
-    rho, distance = _compare(*_together(q, p))
-    return _scale_cost(rho) + distance
+    return _compared(q, p, _scale_cost)
 
 
 def _half_excess(log_ratio: Array, ratio: Array) -> Array:
     """½ (ratio² - 1 - log ratio²), given log ratio and ratio; inf only where this itself overflows."""
+    log_ratio = jnp.minimum(log_ratio, float(np.finfo(log_ratio.dtype).max))  # lest it be inf - inf
     near = jnp.abs(log_ratio) < 0.5
     close = special.expm1mx(2 * jnp.where(near, log_ratio, 0)) / 2
     return jnp.where(near, close, ratio * (ratio / 2) - 0.5 - log_ratio)
@@ -281,10 +286,10 @@ def _scale_cost_to_standard_jvp(p: Parameterization, primals: tuple, tangents: t
     # d/draw = (σ² - 1) gain, with σ kept finite, so that it doesn't meet a gain of 0.
     (raw,), (draw,) = primals, tangents
     log_std, gain = p.log_std(raw), p.log_std_gain(raw)
-    std = jnp.minimum(p.std(raw), float(np.finfo(raw.dtype).max))
+    std = special.finite(p.std(raw))
     near = jnp.abs(log_std) < 0.5
     slope = jnp.where(near, special.expm1(2 * jnp.where(near, log_std, 0)) * gain, std * (std * gain) - gain)
-    return _scale_cost_to_standard(p, raw), slope * draw
+    return _scale_cost_to_standard(p, raw), special.finite(slope) * draw
 
 
 @jax.custom_jvp
@@ -293,17 +298,25 @@ def _scale_cost(rho: Array) -> Array:
 
 
 # Kept finite, so that it doesn't meet a gain of 0.
-_scale_cost.defjvps(lambda drho, ans, rho: jnp.minimum(special.expm1(2 * rho), float(np.finfo(rho.dtype).max)) * drho)
+_scale_cost.defjvps(lambda drho, ans, rho: special.finite(special.expm1(2 * rho)) * drho)
 
 
-def _compare(q: Gaussian, p: Gaussian) -> tuple[Array, Array]:
-    """log(σ_q / σ_p) and ½ ((mean_q - mean_p) / σ_p)²."""
-    raw_q, raw_p, mean_q, loc_p = aligned(q.raw, p.raw, q.mean, p.loc)
-    if q.parameterization == p.parameterization:
-        rho = q.parameterization.log_std_ratio(raw_q, raw_p)
-    else:
-        rho = q.parameterization.log_std(raw_q) - p.parameterization.log_std(raw_p)
-    return rho, p.parameterization.half_square(mean_q, loc_p, raw_p)
+def _compared(q: Gaussian, p: Gaussian, cost: Callable[[Array], Array]) -> Array:
+    """cost(log(σ_q / σ_p)) + ½ ((mean_q - mean_p) / σ_p)²."""
+    ours, theirs = q.parameterization, p.parameterization
+
+    def scale(loc_q: Array, raw_q: Array, loc_p: Array, raw_p: Array) -> Array:
+        return cost(_log_std_ratio(ours, theirs, raw_q, raw_p))
+
+    def distance(loc_q: Array, raw_q: Array, loc_p: Array, raw_p: Array) -> Array:
+        return theirs.half_square(ours.mean(loc_q, raw_q), loc_p, raw_p)
+
+    return special.added((scale, distance), *aligned(q.loc, q.raw, p.loc, p.raw))
+
+
+def _log_std_ratio(q: Parameterization, p: Parameterization, raw_q: Array, raw_p: Array) -> Array:
+    """log(σ_q / σ_p)."""
+    return q.log_std_ratio(raw_q, raw_p) if q == p else special.minus(q.log_std(raw_q), p.log_std(raw_p))
 
 
 def log_prob(q: AnyGaussian, x: ArrayLike) -> Array:
@@ -320,7 +333,7 @@ def log_prob(q: AnyGaussian, x: ArrayLike) -> Array:
         return q._log_prob(x)
     require_points(q, x=x)
     x, loc, raw = ranked(x, q.loc, q.raw)
-    return -q.parameterization.half_square(x, loc, raw) - q.parameterization.log_std(raw) - _LOG_2PI / 2
+    return -_with_log_std(q.parameterization.half_square(x, loc, raw), q.parameterization.log_std(raw)) - _LOG_2PI / 2
 
 
 def standard_log_prob(z: ArrayLike) -> Array:
@@ -352,10 +365,22 @@ def cross_entropy(q: AnyGaussian, p: AnyGaussian) -> Array:
         return cross_entropy(p._of_this_kind(q), p)
     require_gaussian(q=q, p=p)
     q, p = _together(q, p)
-    rho, distance = _compare(q, p)
-    log_std = aligned(p.log_std, rho)[0]
+    squares, log_std = aligned(_compared(q, p, _half_squared_ratio), p.log_std)
+    return _with_log_std(squares, log_std) + _LOG_2PI / 2
+
+
+@jax.custom_jvp
+def _half_squared_ratio(rho: Array) -> Array:
     ratio = special.exp(rho)
-    return ratio * (ratio / 2) + distance + log_std + _LOG_2PI / 2
+    return ratio * (ratio / 2)
+
+
+_half_squared_ratio.defjvps(lambda drho, ans, rho: special.finite(jnp.square(special.exp(rho))) * drho)
+
+
+def _with_log_std(squares: Array, log_std: Array) -> Array:
+    """The squares + log σ: as σ tends to 0, the squares over σ² outweigh log σ."""
+    return jnp.where(squares == jnp.inf, squares, squares + log_std)
 
 
 def jeffreys(q: AnyGaussian, p: AnyGaussian) -> Array:
@@ -381,7 +406,7 @@ def _distance(x: Array, y: Array) -> Array:
 @_distance.defjvp
 def _distance_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     # The unit vector, of numbers scaled to 1 first; 0, a subgradient, where x = y = 0.
-    x, y = primals
+    x, y = map(special.finite, primals)
     scale = jax.lax.stop_gradient(jnp.clip(jnp.maximum(jnp.abs(x), jnp.abs(y)), *_normal(x.dtype)))
     x, y = x / scale, y / scale
     zero = (x == 0) & (y == 0)
@@ -401,9 +426,8 @@ def wasserstein2(q: Gaussian, p: Gaussian) -> Array:
     """
     require_gaussian(q=q, p=p)
     q, p = _together(q, p)
-    rho, _ = _compare(q, p)
-    largest = float(np.finfo(rho.dtype).max)
-    std_q, std_p, mean_q, mean_p = aligned(jnp.minimum(q.std, largest), jnp.minimum(p.std, largest), q.mean, p.mean)
+    rho = _log_std_ratio(q.parameterization, p.parameterization, *aligned(q.raw, p.raw))
+    std_q, std_p, mean_q, mean_p, rho = aligned(special.finite(q.std), special.finite(p.std), q.mean, p.mean, rho)
     return _distance(mean_q - mean_p, _std_difference(std_q, std_p, rho))
 
 
@@ -428,22 +452,35 @@ def fisher(q: Gaussian) -> Fisher:
     loc, raw = aligned(q.loc, q.raw)
     by_loc, by_raw = q.parameterization.mean_slopes(loc, raw)
     gain = q.parameterization.log_std_gain(raw)
-    return Fisher(jnp.square(by_loc), jnp.square(by_raw) + 2 * jnp.square(gain), by_loc * by_raw)
+    times = special.times
+    return Fisher(times(by_loc, by_loc), times(by_raw, by_raw) + 2 * times(gain, gain), times(by_loc, by_raw))
 
 
 def natural_parameters(q: Gaussian) -> tuple[Array, Array]:
     """(η₁, η₂) = (mean/σ², -1/(2σ²)), elementwise."""
     require_gaussian(q=q)
     loc, raw = aligned(q.loc, q.raw)
-    inverse = 1 / q.std
-    return q.parameterization.precision_weighted_mean(loc, raw), -inverse * (inverse / 2)
+    return q.parameterization.precision_weighted_mean(loc, raw), -_half_precision(q.parameterization, raw)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _half_precision(p: Parameterization, raw: Array) -> Array:
+    inverse = 1 / p.std(raw)
+    return inverse * (inverse / 2)
+
+
+@_half_precision.defjvp
+def _half_precision_jvp(p: Parameterization, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    (raw,), (draw,) = primals, tangents
+    half = _half_precision(p, raw)
+    return half, special.finite(special.times(-2 * half, p.log_std_gain(raw))) * draw
 
 
 def expectation_parameters(q: Gaussian) -> tuple[Array, Array]:
     """(E[x], E[x²]) = (mean, mean² + σ²), elementwise."""
     require_gaussian(q=q)
     mean = q.mean
-    return mean, jnp.square(mean) + q.variance
+    return mean, special.times(mean, mean) + q.variance
 
 
 def from_natural_parameters(
@@ -464,8 +501,12 @@ def from_natural_parameters(
             raise ValueError(f"eta2 must be negative, got {float(jnp.max(eta2))}")
     except jax.errors.ConcretizationTypeError:
         pass
+    negative = eta2 < 0
+    eta2 = jnp.where(negative, eta2, -1)  # whose slopes are finite
+    mean, log_std = special.over(-eta1, 2 * eta2), -special.log(-2 * eta2) / 2
+    mean, log_std = (jnp.where(negative, x, jnp.nan) for x in (mean, log_std))
     p = as_parameterization(parameterization)
-    return _from_moments(-eta1 / (2 * eta2), -jnp.log(-2 * eta2) / 2, p, given.loc, given.raw)
+    return _from_moments(mean, log_std, p, given.loc, given.raw)
 
 
 def _from_moments(mean: Array, log_std: Array, p: Parameterization, *like: Array) -> Gaussian:
@@ -507,10 +548,27 @@ def product(*factors: Gaussian, parameterization: Parameterization | str | None 
         raise ValueError("product needs at least one Gaussian, got none")
     require_gaussian(**{f"factors[{i}]": factor for i, factor in enumerate(factors)})
     factors = tuple(_together(*factors))
-    log_precisions = jnp.stack(aligned(*(-2 * f.log_std for f in factors)))  # (factors, ...)
+    precise = jnp.stack(aligned(*(-2 * f.log_std for f in factors)))  # (factors, ...)
+    log_precisions = special.finite(precise)
     means = jnp.stack(aligned(*(f.mean for f in factors)))
-    # About the first mean, so that equal means stay equal and their slopes don't cancel.
-    mean = means[0] + jnp.sum(jax.nn.softmax(log_precisions, axis=0) * (means - means[:1]), axis=0)
+    mean = _weighted_mean(log_precisions, means)
     log_std = -jax.nn.logsumexp(log_precisions, axis=0) / 2
+    log_std = jnp.where(jnp.max(precise, axis=0) == jnp.inf, -jnp.inf, log_std)
     p = factors[0].parameterization if parameterization is None else as_parameterization(parameterization)
     return _from_moments(mean, log_std, p, *(x for f in factors for x in (f.loc, f.raw)))
+
+
+@jax.custom_jvp
+def _weighted_mean(log_weights: Array, x: Array) -> Array:
+    """Σ_i w_i x_i along the first axis, w = softmax(log_weights): about the first x, so that equal ones stay equal."""
+    return x[0] + jnp.sum(special.times(jax.nn.softmax(log_weights, axis=0), x - x[:1]), axis=0)
+
+
+@_weighted_mean.defjvp
+def _weighted_mean_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    # By log_weights_i it is w_i (x_i - mean), here about the x of the largest weight, lest that cancel.
+    log_weights, x = primals
+    weights = jax.nn.softmax(log_weights, axis=0)
+    apart = special.finite(x - jnp.take_along_axis(x, jnp.argmax(log_weights, axis=0)[None], axis=0))
+    slopes = special.finite(special.times(weights, apart - jnp.sum(special.times(weights, apart), axis=0)[None]))
+    return _weighted_mean(*primals), jnp.sum(slopes * tangents[0] + weights * tangents[1], axis=0)

@@ -49,7 +49,7 @@ def natural_gradient(q: Gaussian, gradient: Gaussian) -> Gaussian:
     gain, shear = q.parameterization.log_std_gain(raw), _quotient(raw_slope, slope)
     # Divided twice, as a square may over- or underflow where the result doesn't.
     new_raw = _quotient(_quotient(by_raw - shear * by_loc, gain), gain) / 2
-    new_loc = _quotient(_quotient(by_loc, slope), slope) - shear * new_raw
+    new_loc = _quotient(_quotient(by_loc, slope), slope) - special.times(shear, new_raw)
     return Gaussian(new_loc.astype(gradient.loc.dtype), new_raw.astype(gradient.raw.dtype), q.parameterization)
 
 
@@ -57,7 +57,7 @@ def _quotient(x: Array, y: Array) -> Array:
     """x / y; where y is 0, 0 for a finite x, else NaN."""
     # The selection also keeps XLA from turning x / y / y into x / y².
     zero = y == 0
-    return jnp.where(zero, 0 * x, x / jnp.where(zero, 1, y))
+    return jnp.where(zero, 0 * x, special.over(x, jnp.where(zero, 1, y)))
 
 
 def precondition(q: Gaussian) -> Gaussian:

@@ -24,6 +24,7 @@ from jax.typing import ArrayLike
 from jaxvae import special
 from jaxvae.arguments import require, require_broadcast, shown
 from jaxvae.chains import Affine, Chain, Clip, Floor, HardClip, SoftClip, TanhClip
+from jaxvae.special import finite
 from jaxvae.transforms import (
     Abs,
     Exp,
@@ -151,7 +152,7 @@ class Parameterization:
     @special.weakly
     def mean_slopes(self, loc: ArrayLike, raw: ArrayLike) -> tuple[Array, Array]:
         """(d mean / d loc, d mean / d raw) in units of σ, kept finite."""
-        inverse = _finite(self.transform.power(special.computed(raw=raw), -self.exponent))
+        inverse = finite(self.transform.power(special.computed(raw=raw), -self.exponent))
         return inverse, jnp.zeros_like(inverse)
 
     def _standardized(self, x: Array, loc: Array, raw: Array) -> Array:
@@ -161,13 +162,13 @@ class Parameterization:
         by_logs = jnp.sign(delta) * special.exp(jnp.log(jnp.abs(delta)) - log_std)
         far = -math.log(float(np.finfo(raw.dtype).tiny)) - 7
         z = jnp.where(jnp.abs(log_std) > far, by_logs, delta * self.transform.power(raw, -self.exponent))
-        return _finite(jnp.where(delta == 0, 0, z))
+        return finite(jnp.where(delta == 0, 0, z))
 
     @special.weakly
     def precision_weighted_mean(self, loc: ArrayLike, raw: ArrayLike) -> Array:
         """The mean over σ², the first natural parameter; 0 where the mean is 0, at any raw."""
-        inverse = _finite(self.transform.power(special.computed(raw=raw), -self.exponent))
-        return self.mean(loc, raw) * inverse * inverse
+        inverse = finite(self.transform.power(special.computed(raw=raw), -self.exponent))
+        return special.times(special.times(self.mean(loc, raw), inverse), inverse)
 
     @special.weakly
     def raw_from_std(self, std: ArrayLike) -> Array:
@@ -180,14 +181,16 @@ class Parameterization:
         quantity = power(std, 1 / self.exponent)
         usable = (quantity >= float(np.finfo(std.dtype).tiny)) & (quantity < jnp.inf)
         direct = self.transform.inverse(jnp.where(usable, quantity, 1))
-        raw = jnp.where(usable, direct, self.transform.log_inverse(jnp.log(std) / self.exponent))
+        raw = jnp.where(
+            usable, direct, self.transform.log_inverse(special.log(jnp.where(std < 0, 1, std)) / self.exponent)
+        )
         return self._within_range(raw, std, "std", self.std_range)
 
     @special.weakly
     def raw_from_log_std(self, log_std: ArrayLike) -> Array:
         """The raw whose log standard deviation is ``log_std``; raises like ``raw_from_std``."""
         log_std = special.computed(log_std=log_std)
-        raw = self.transform.log_inverse(log_std / self.exponent)
+        raw = special.added((lambda x: self.transform.log_inverse(x / self.exponent),), log_std)
         interval = self.std_range.map(lambda x: math.log(x) if x > 0 else -math.inf)
         return self._within_range(raw, log_std, "log_std", interval)
 
@@ -239,9 +242,9 @@ def _log_std_ratio_jvp(p: Parameterization, primals: tuple, tangents: tuple) -> 
 
 def _slopes(p: Parameterization, z: Array, loc: Array, raw: Array) -> tuple[Array, Array, Array]:
     """Of z = (x - mean) / σ by x, loc and raw: dz = (dx - dmean) / σ - z dlog σ."""
-    inverse = _finite(p.transform.power(raw, -p.exponent))
+    inverse = finite(p.transform.power(raw, -p.exponent))
     by_loc, by_raw = p.mean_slopes(loc, raw)
-    return inverse, -by_loc, _finite(-by_raw - z * p.log_std_gain(raw))
+    return inverse, -by_loc, finite(-by_raw - z * p.log_std_gain(raw))
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
@@ -265,13 +268,8 @@ def _half_square(p: Parameterization, x: Array, loc: Array, raw: Array) -> Array
 def _half_square_jvp(p: Parameterization, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     # Each slope is kept finite, so that none meets a 0.
     z = _standardize(p, *primals)
-    slopes = (_finite(z * slope) for slope in _slopes(p, z, *primals[1:]))
+    slopes = (finite(z * slope) for slope in _slopes(p, z, *primals[1:]))
     return z * (z / 2), sum(slope * t for slope, t in zip(slopes, tangents, strict=True))
-
-
-def _finite(x: Array) -> Array:
-    largest = float(np.finfo(x.dtype).max)
-    return jnp.clip(x, -largest, largest)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -289,7 +287,9 @@ class NaturalParameterization(Parameterization):
 
     @special.weakly
     def loc_from_mean(self, mean: ArrayLike, raw: ArrayLike) -> Array:
-        return special.computed(mean=mean) * self.precision(raw)
+        mean, raw = jnp.broadcast_arrays(special.computed(mean=mean), special.computed(raw=raw))
+        known = ~jnp.isnan(raw)  # out of the range raw is NaN
+        return jnp.where(known, special.times(mean, self.precision(jnp.where(known, raw, 0))), jnp.nan)
 
     @special.weakly
     def precision_weighted_mean(self, loc: ArrayLike, raw: ArrayLike) -> Array:
@@ -298,26 +298,29 @@ class NaturalParameterization(Parameterization):
 
     @special.weakly
     def mean_slopes(self, loc: ArrayLike, raw: ArrayLike) -> tuple[Array, Array]:
-        std = _finite(self.std(raw))
-        return std, _finite(2 * special.computed(loc=loc) * std * self.log_std_gain(raw))
+        def by_raw(loc: Array, raw: Array) -> Array:
+            return special.times(2 * loc * finite(self.std(raw)), self.log_std_gain(raw))
+
+        loc, raw = jnp.broadcast_arrays(special.computed(loc=loc), special.computed(raw=raw))
+        return finite(self.std(raw)), finite(special.added((by_raw,), loc, raw))
 
     def _standardized(self, x: Array, loc: Array, raw: Array) -> Array:
         # Where the mean had to be kept finite, z = x / σ - loc σ is -loc σ.
         mean = self.mean(loc, raw)
         beyond = (jnp.abs(mean) >= float(np.finfo(raw.dtype).max)) & (x != mean)
-        return jnp.where(beyond, _finite(-loc * self.std(raw)), super()._standardized(x, loc, raw))
+        return jnp.where(beyond, finite(-loc * self.std(raw)), super()._standardized(x, loc, raw))
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _natural_mean(p: Parameterization, loc: Array, raw: Array) -> Array:
-    return _finite(loc * _finite(p.variance(raw)))
+    return finite(loc * finite(p.variance(raw)))
 
 
 @_natural_mean.defjvp
 def _natural_mean_jvp(p: Parameterization, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     (loc, raw), (dloc, draw) = primals, tangents
     mean = _natural_mean(p, loc, raw)
-    return mean, _finite(p.variance(raw)) * dloc + 2 * mean * p.log_std_gain(raw) * draw
+    return mean, finite(p.variance(raw)) * dloc + finite(special.times(2 * mean, p.log_std_gain(raw))) * draw
 
 
 def behind(clip: Clip, p: Parameterization) -> Parameterization:

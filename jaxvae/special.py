@@ -6,6 +6,8 @@ Conventions of this file:
   float16; the two 16-bit types are computed in float32 and rounded once;
 * a derivative is part of the function: where autodiff of the formula would lose digits or make 0/0, a
   ``custom_jvp`` states it, in terms of other functions of this file, so that all orders and both modes work;
+* a slope is finite: where the true one is beyond the dtype, it is the largest finite number, so that a cotangent of
+  0, as ``jnp.where`` and ``jnp.minimum`` send to what they leave out, gives a gradient of 0;
 * below a function's domain the result is NaN, at its border the limit (``-inf``, ``inf`` or 0);
 * XLA flushes subnormal numbers to zero on most devices; accuracy is stated for normal inputs and results.
 
@@ -108,6 +110,69 @@ def _polynomial(coefficients: Sequence[float], x: Array) -> Array:
 
 
 @jax.custom_jvp
+def finite(x: Array) -> Array:
+    """x, with the largest finite numbers in the place of its infinities; the derivative is 1 there, too."""
+    largest = float(np.finfo(x.dtype).max)
+    return jnp.clip(x, -largest, largest)
+
+
+@jax.custom_jvp
+def reciprocal(x: Array) -> Array:
+    """1 / x, kept finite."""
+    return finite(1 / x)
+
+
+@jax.custom_jvp
+def log(x: Array) -> Array:
+    """log x, of which the slope 1 / x is kept finite."""
+    return jnp.log(x)
+
+
+@jax.custom_jvp
+def minus(x: Array, y: Array) -> Array:
+    """x - y, and 0 where both are the same infinity."""
+    return jnp.where(x == y, 0, x - y)
+
+
+@jax.custom_jvp
+def times(x: Array, y: Array) -> Array:
+    """x y, and 0 for 0 times infinity; each slope is kept finite."""
+    return jnp.where((x == 0) | (y == 0), finite(x) * finite(y), x * y)
+
+
+@jax.custom_jvp
+def over(x: Array, y: Array) -> Array:
+    """x / y; each slope is kept finite."""
+    return x / y
+
+
+finite.defjvps(lambda dx, ans, x: dx)
+reciprocal.defjvps(lambda dx, ans, x: -finite(ans * ans) * dx)
+log.defjvps(lambda dx, ans, x: reciprocal(x) * dx)
+minus.defjvps(lambda dx, ans, x, y: dx, lambda dy, ans, x, y: -dy)
+times.defjvps(lambda dx, ans, x, y: finite(y) * dx, lambda dy, ans, x, y: finite(x) * dy)
+over.defjvps(lambda dx, ans, x, y: reciprocal(y) * dx, lambda dy, ans, x, y: -finite(finite(ans) * reciprocal(y)) * dy)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def added(terms: Sequence[Callable[..., Array]], *leaves: Array) -> Array:
+    """The sum of elementwise terms of leaves of one shape, of which the slope by each leaf is kept finite.
+
+    Without it, where two steps of a term both have large slopes, or two terms have ones of opposite sign, autodiff
+    arrives at infinities that meet a 0 or each other.
+    """
+    return functools.reduce(jnp.add, (term(*leaves) for term in terms))
+
+
+@added.defjvp
+def _added_jvp(terms: Sequence[Callable[..., Array]], leaves: tuple, tangents: tuple) -> tuple[Array, Array]:
+    values, pulls = zip(*(jax.vjp(term, *leaves) for term in terms), strict=True)
+    slopes = zip(*(map(finite, pull(jnp.ones_like(leaves[0]))) for pull in pulls), strict=True)
+    totals = (finite(functools.reduce(jnp.add, of_leaf)) for of_leaf in slopes)
+    return functools.reduce(jnp.add, values), sum(total * t for total, t in zip(totals, tangents, strict=True))
+
+
+@jax.custom_jvp
 def _exp(x: Array) -> Array:
     high = x > 88
     y = jnp.exp(jnp.where(high, x - 1, x))
@@ -133,9 +198,9 @@ def _expm1(t: Array) -> Array:
     return jnp.where(_cancels(t), t + _expm1mx(t), _exp(t) - 1)
 
 
-_exp.defjvps(lambda dx, ans, x: ans * dx)
-_expm1mx.defjvps(lambda dt, ans, t: _expm1(t) * dt)
-_expm1.defjvps(lambda dt, ans, t: _exp(t) * dt)
+_exp.defjvps(lambda dx, ans, x: finite(ans) * dx)
+_expm1mx.defjvps(lambda dt, ans, t: finite(_expm1(t)) * dt)
+_expm1.defjvps(lambda dt, ans, t: finite(_exp(t)) * dt)
 
 
 @_public
@@ -188,9 +253,9 @@ def _odds_to_probability(u: Array) -> Array:
     return u / (1 + jnp.minimum(u, float(np.finfo(u.dtype).max)))
 
 
-_log1pmx.defjvps(lambda du, ans, u: -_odds_to_probability(u) * du)
-_log1p.defjvps(lambda du, ans, u: du / (1 + u))
-_odds_to_probability.defjvps(lambda du, ans, u: du / jnp.square(1 + u))
+_log1pmx.defjvps(lambda du, ans, u: -finite(_odds_to_probability(u)) * du)
+_log1p.defjvps(lambda du, ans, u: reciprocal(1 + u) * du)
+_odds_to_probability.defjvps(lambda du, ans, u: reciprocal(jnp.square(1 + u)) * du)
 
 
 @_public
@@ -281,7 +346,7 @@ def _log_softplus(x: Array) -> Array:
 @jax.custom_jvp
 def _sigmoid_over_softplus(x: Array) -> Array:
     tail, e, p = x < _TAIL, jnp.exp(-jnp.abs(x)), _softplus(x)
-    return jnp.where(tail | (x > 0), 1, e) / jnp.where(tail, 1, p + e * p)
+    return jnp.where(tail | (x > 0), 1, e) / jnp.where(tail, 1, p + times(e, p))
 
 
 def _sigmoid_over_softplus_slope(x: Array) -> Array:
@@ -321,8 +386,8 @@ def _bose(x: Array) -> Array:
     return 1 / _expm1(x)
 
 
-_log1mexp.defjvps(lambda dx, ans, x: _bose(x) * dx)
-_bose.defjvps(lambda dx, ans, x: -ans * (1 + ans) * dx)
+_log1mexp.defjvps(lambda dx, ans, x: finite(_bose(x)) * dx)
+_bose.defjvps(lambda dx, ans, x: -finite(ans * (1 + ans)) * dx)
 
 
 @_public
@@ -342,7 +407,7 @@ def _softplus_inverse(y: Array) -> Array:
     return y + _log1mexp(y)
 
 
-_softplus_inverse.defjvps(lambda dy, ans, y: (1 + _bose(y)) * dy)
+_softplus_inverse.defjvps(lambda dy, ans, y: finite(1 + _bose(y)) * dy)
 
 
 @_public
@@ -548,7 +613,10 @@ def log_mean_exp(x: ArrayLike, axis: int | tuple[int, ...] | None = None) -> Arr
     """
     require_real(x=x)
     x = jnp.asarray(x)
-    total = jax.nn.logsumexp(x.astype(compute_dtype(x)), axis=axis)
+    # Where every element is -inf, its slopes are 0, not 0/0.
+    none = jnp.max(x, axis=axis, keepdims=True) == -jnp.inf
+    total = jax.nn.logsumexp(jnp.where(none, 0, x).astype(compute_dtype(x)), axis=axis)
+    total = jnp.where(none.reshape(total.shape), -jnp.inf, total)
     axes = range(x.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
     count = math.prod(x.shape[i] for i in axes)
     mean = total - (jnp.log(jnp.asarray(count, total.dtype)) if symbolic(count) else math.log(max(count, 1)))

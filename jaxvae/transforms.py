@@ -71,7 +71,7 @@ class Transform(abc.ABC):
 
     def log_forward(self, raw: Array) -> Array:
         """log g(raw)."""
-        return jnp.log(self.forward(raw))
+        return special.log(self.forward(raw))
 
     def log_inverse(self, log_value: Array) -> Array:
         """The raw whose log g is ``log_value``."""
@@ -95,8 +95,9 @@ class Transform(abc.ABC):
         integral = step * jnp.sum(weights / 2 * self.log_gain(points), axis=0)
         rounding = 4 * float(np.finfo(log_a.dtype).eps) * (jnp.abs(log_a) + jnp.abs(log_b) + 1)
         near = jnp.abs(step) <= 1 + (jnp.abs(a) + jnp.abs(b)) / 8
-        agree = jnp.abs(integral - (log_a - log_b)) <= rounding
-        return jnp.where(step == 0, 0, jnp.where(near & agree, integral, log_a - log_b))
+        difference = special.minus(log_a, log_b)
+        agree = (jnp.abs(integral - difference) <= rounding) & (rounding < jnp.inf)
+        return jnp.where(step == 0, 0, jnp.where(near & agree, integral, difference))
 
     def power(self, raw: Array, exponent: float) -> Array:
         """g(raw)^exponent."""
@@ -116,7 +117,7 @@ def _power(transform: Transform, raw: Array, exponent: float) -> Array:
 def _power_jvp(transform: Transform, exponent: float, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     (raw,), (draw,) = primals, tangents
     value = _power(transform, raw, exponent)
-    return value, exponent * value * transform.log_gain(raw) * draw
+    return value, special.finite(special.times(exponent * value, transform.log_gain(raw))) * draw
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
@@ -132,10 +133,21 @@ def _with_slope_jvp(
     return _with_slope(value, slope, *primals), slope(*primals) * tangents[0]
 
 
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
 def power(x: Array, exponent: float) -> Array:
     """x^exponent for the exponents that lead from one quantity to another: +-1/2, +-1, +-2."""
     y = jnp.sqrt(x) if abs(exponent) == 0.5 else jnp.square(x) if abs(exponent) == 2 else x
     return 1 / y if exponent < 0 else y
+
+
+@power.defjvp
+def _power_of_x_jvp(exponent: float, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    (x,), (dx,) = primals, tangents
+    y = power(x, exponent)
+    if exponent == 1:
+        return y, dx
+    slope = exponent * (power(x, exponent - 1) if exponent > 0 else y * power(x, -1))
+    return y, special.finite(slope) * dx
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,7 +166,7 @@ class Exp(Transform):
         return raw
 
     def inverse(self, value: Array) -> Array:
-        return jnp.log(value)
+        return special.log(value)
 
     def log_inverse(self, log_value: Array) -> Array:
         return log_value
@@ -230,7 +242,7 @@ class Squareplus(Transform):
         return special.log_squareplus(raw)
 
     def inverse(self, value: Array) -> Array:
-        return (value - 1) * (1 + 1 / value)
+        return (value - 1) * (1 + special.reciprocal(value))
 
     def log_inverse(self, log_value: Array) -> Array:
         return special.expm1(log_value) - special.expm1(-log_value)
@@ -252,7 +264,7 @@ class ExpLinear(Transform):
         return jnp.where(raw > 0, special.log1p(jnp.where(raw > 0, raw, 0)), raw)
 
     def inverse(self, value: Array) -> Array:
-        return jnp.where(value > 1, value - 1, jnp.log(jnp.minimum(value, 1)))
+        return jnp.where(value > 1, value - 1, special.log(jnp.minimum(value, 1)))
 
     def log_inverse(self, log_value: Array) -> Array:
         return jnp.where(log_value > 0, special.expm1(log_value), log_value)
@@ -299,11 +311,11 @@ class Sigmoid(Transform):
         below = (self.low - 1) + self.width * special.sigmoid(raw)
         away = jnp.where(raw > 1, above, jnp.where(raw < -1, below, middle))
         near = jnp.abs(away) < 0.5
-        far = math.log(self.high) + special.log_sigmoid(raw) if self.low == 0 else jnp.log(self.forward(raw))
+        far = math.log(self.high) + special.log_sigmoid(raw) if self.low == 0 else special.log(self.forward(raw))
         return jnp.where(near, special.log1p(jnp.where(near, away, 0)), far)
 
     def inverse(self, value: Array) -> Array:
-        return jnp.log(value - self.low) - jnp.log(self.high - value)
+        return special.log(value - self.low) - special.log(self.high - value)
 
     def log_inverse(self, log_value: Array) -> Array:
         if self.low > 0:
@@ -352,7 +364,7 @@ class HalfBounded(Transform):
     def inverse(self, value: Array) -> Array:
         left = value <= self.high / 2
         rest = jnp.where(left, value, self.high - value) / (self.high / 2)
-        return jnp.where(left, 1, -1) * jnp.log(rest)
+        return jnp.where(left, 1, -1) * special.log(rest)
 
     def log_inverse(self, log_value: Array) -> Array:
         x = log_value - math.log(self.high / 2)
@@ -361,7 +373,7 @@ class HalfBounded(Transform):
 
 @dataclasses.dataclass(frozen=True)
 class Identity(Transform):
-    """r itself: no constraint. Its log is NaN below 0, which is what makes a constraint necessary."""
+    """r itself: no constraint. Its log is NaN below 0, which is what makes a constraint necessary, and -inf at 0."""
 
     range = Interval(-math.inf, math.inf)
 
@@ -380,7 +392,7 @@ class Identity(Transform):
 
 @dataclasses.dataclass(frozen=True)
 class Abs(Transform):
-    """|r|, onto [0, ∞): neither invertible nor smooth at 0."""
+    """|r|, onto [0, ∞): neither invertible nor smooth at 0, where its slope is 1, that from the right."""
 
     range = Interval(0, math.inf, closed=True)
 
@@ -399,7 +411,7 @@ class Abs(Transform):
 
 @dataclasses.dataclass(frozen=True)
 class Square(Transform):
-    """r^2, onto [0, ∞): not invertible, and of zero slope at 0."""
+    """r^2, onto [0, ∞): not invertible, and of zero slope at 0; that of its log is the limit from the right, ∞."""
 
     range = Interval(0, math.inf, closed=True)
 
@@ -410,6 +422,12 @@ class Square(Transform):
         return jnp.square(raw)
 
     def log_forward(self, raw: Array) -> Array:
+        return _with_slope(self._log_value, self.log_gain, raw)
+
+    def log_gain(self, raw: Array) -> Array:
+        return special.finite(2 * special.reciprocal(raw))
+
+    def _log_value(self, raw: Array) -> Array:
         return 2 * jnp.log(Abs().forward(raw))
 
     def inverse(self, value: Array) -> Array:
@@ -419,4 +437,5 @@ class Square(Transform):
         return special.exp(log_value / 2)
 
     def power(self, raw: Array, exponent: float) -> Array:
-        return power(self.forward(raw), exponent)
+        # Of a negative power the two factors of the chain rule may over- and underflow where their product doesn't.
+        return power(self.forward(raw), exponent) if exponent > 0 else super().power(raw, exponent)
