@@ -48,7 +48,7 @@ def require_alike(name: str, new: Any, old: Any) -> None:
 
     >>> require_alike("model_state", {"mean": np.zeros(3)}, {"mean": np.zeros(2)})
     Traceback (most recent call last):
-    ValueError: model_state['mean'] must be like the one it replaces, float64[2], got float64[3]
+    ValueError: model_state['mean'] must be like the one it replaces, float32[2], got float32[3]
     """
     wanted, found = (
         {jax.tree_util.keystr(path): _shaped(x) for path, x in jax.tree_util.tree_leaves_with_path(tree)}

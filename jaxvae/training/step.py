@@ -182,7 +182,7 @@ def _refusing_donated(run: Callable[Concatenate[TrainState, P], R]) -> Callable[
                 raise ValueError(
                     "state must be one that no step has had, got one whose arrays a step took over: "
                     "go on with the state that it returned, or give it a copy, jax.tree.map(jnp.copy, state)"
-                ) from error
+                ) from None
             raise
 
     return checked

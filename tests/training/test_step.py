@@ -488,10 +488,10 @@ def test_a_state_that_is_not_trained_goes_along(make, tmp_path):
 def test_a_step_that_would_spoil_the_model_state_is_skipped():
     def loss(params, model_state, batch, key):
         spoilt = {"codes": model_state["codes"] / batch, "largest": jnp.maximum(model_state["largest"], batch)}
-        return jnp.square(params), {}, {**spoilt, "count": model_state["count"] + 1}
+        return jnp.square(params), {}, {**model_state, **spoilt, "count": model_state["count"] + 1}
 
     tx = optax.sgd(0.1)
-    begin = {"codes": jnp.ones(2), "largest": jnp.array(-jnp.inf), "count": jnp.array(0)}
+    begin = {"codes": jnp.ones(2), "largest": jnp.array(-jnp.inf), "unseen": jnp.array(jnp.inf), "count": jnp.array(0)}
     step, state = make_train_step(loss, tx), init_state(jnp.ones(()), tx, quick.key(0), model_state=begin)
     for batch, want in ((2.0, (0.5, 2.0, 1)), (0.0, (0.5, 2.0, 1)), (4.0, (0.125, 4.0, 2))):
         state, metrics = step(state, np.float32(batch))
