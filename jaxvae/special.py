@@ -438,6 +438,7 @@ def _log_squareplus(x: Array) -> Array:
 
 @jax.custom_jvp
 def _squareplus_slope(x: Array) -> Array:
+    x = finite(x)
     h = hypot2(x)
     return jnp.where(x > 0, (1 + x / h) / 2, 2 / (jnp.square(x) + 4 + h * jnp.abs(x)))
 

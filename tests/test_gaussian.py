@@ -146,6 +146,96 @@ def test_float64_keeps_its_digits_far_from_1():
     np.testing.assert_allclose(slope, -x * np.exp(-2 * log_std), rtol=4e-15)
 
 
+def public(p, loc, raw, loc_p, raw_p, x):
+    """What the public functions make of two Gaussians, one of them in another parameterization, too."""
+    q, other = jv.Gaussian(loc, raw, p), jv.Gaussian(loc_p, raw_p, p)
+    softplus, back = jv.Gaussian(loc_p, raw_p, jv.softplus_std), jv.Gaussian(loc, jnp.abs(raw), jv.abs_std)
+    return {
+        **{name: getattr(q, name) for name in ("mean", "log_std", "std", "variance", "precision")},
+        **{f"{f.__name__} of one": f(q) for f in (jv.kl_divergence, jv.entropy)},
+        **{
+            f"{f.__name__} {i}": f(*pair)
+            for f in (jv.kl_divergence, jv.cross_entropy, jv.wasserstein2)
+            for i, pair in enumerate([(q, other), (q, softplus), (softplus, q), (q, back), (back, q)])
+        },
+        "jeffreys": jv.jeffreys(q, other),
+        "log_prob": jv.log_prob(q, x),
+        "reparameterize": jv.reparameterize(q, x),
+        "fisher": jv.fisher(q),
+        "natural_parameters": jv.natural_parameters(q),
+        "expectation_parameters": jv.expectation_parameters(q),
+        "convert": jv.convert(q, jv.log_variance),
+        "product": jv.product(q, other, parameterization=jv.softplus_std),
+        "precondition": jv.precondition(q),
+    }
+
+
+def extremes(name, dtype):
+    """Pairs of (loc, raw) over all of [-200, 200], those of which a gradient was NaN once, and a point."""
+    raw = np.float32([-200, -95, -89, -44.4, -20, -1, 0, 1e-4, 1, 3.3, 44.4, 89, 95, 120, 200])
+    raw = raw[raw >= 0] if name.startswith("direct") else raw  # below 0 their values are NaN
+    grid = np.stack(np.meshgrid(np.float32([0, 3.3, -1e3]), raw, np.float32([0, 2.3]), raw, np.float32([0.7])), -1)
+    rows = [(3.3323, 93.903, 2.2852, 193.48, 0), (-2.6, 95.8, 3.6, 85.4, 0), (1e30, 60, -1e30, 120, 1)]
+    rows = np.float32([*rows, *([a, -b, c, -d, x] for a, b, c, d, x in rows if raw[0] < 0)])
+    return [jnp.asarray(column, dtype) for column in np.concatenate([grid.reshape(-1, 5), rows]).T]
+
+
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("bfloat16", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", each(NAMES))
+def test_gradients_are_numbers(name, dtype):
+    """A cotangent of 0, as a mask or a clip sends it, gives 0, and one of 1 a number: one row for each output."""
+    at = extremes(name, dtype)
+    # Operation by operation: a compiled program for each name would take ten times as long.
+    with jax.disable_jit():
+        values, pull = jax.vjp(functools.partial(public, jv.PARAMETERIZATIONS[name]), *at)
+        leaves, structure = jax.tree.flatten(values)
+        rows = jnp.eye(len(leaves) + 1, len(leaves))
+        cotangents = [jnp.tile(rows[:, i : i + 1], len(at[0])).astype(leaf.dtype) for i, leaf in enumerate(leaves)]
+        slopes = jax.vmap(pull)(jax.tree.unflatten(structure, cotangents))
+    paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(values)]
+    for argument, slope in zip(("loc", "raw", "loc_p", "raw_p", "x"), np.asarray(slopes, np.float32), strict=True):
+        assert np.all(slope[-1] == 0), (argument, [float(column[np.argmax(slope[-1] != 0)]) for column in at])
+        for path, row in zip(paths, slope, strict=False):
+            bad = np.isnan(row)
+            assert not bad.any(), (path, argument, [float(column[np.argmax(bad)]) for column in at])
+
+
+def test_what_is_masked_or_clipped_has_a_gradient_of_zero():
+    # ray#8551, SkyRL#1633, pyro#2447: σ² at raw 95 is beyond float32.
+    mask = np.array([True, False])
+
+    @jax.jit
+    def slopes(raw):
+        masked = jax.grad(lambda r: jnp.where(mask, jv.kl_divergence(jv.Gaussian(jnp.zeros(2), r)), 0).sum())
+        clipped = jax.grad(lambda r: jnp.minimum(jv.kl_divergence(jv.Gaussian(jnp.zeros(2), r)), 1e3).sum())
+        return masked(raw), clipped(raw)
+
+    np.testing.assert_array_equal(slopes(np.float32([0, 95])), np.zeros((2, 2)))
+
+
+@pytest.mark.parametrize("name", ["abs_std", "square_std", "direct_std", "direct_variance"])
+def test_a_std_of_zero(name):
+    """A point mass: its KL is inf, but between equals, and so is its density at the mean; its slopes are finite."""
+    p, one = jv.PARAMETERIZATIONS[name], np.float32(1)
+    others = [jv.PARAMETERIZATIONS[n] for n in ("abs_std", "square_std", "log_variance", "natural_softplus")]
+
+    @jax.jit
+    def found(raw):
+        q = jv.Gaussian(0.0, raw, p)
+        wide = [jv.Gaussian(0.0, raw + 1, other) for other in (p, *others)]
+        same = [jv.Gaussian(0.0, raw, other) for other in (p, *others[:2])]
+        infinite = [jv.kl_divergence(q), *(jv.kl_divergence(*pair) for w in wide for pair in ((q, w), (w, q)))]
+        infinite += [jv.cross_entropy(w, q) for w in wide] + [-jv.log_prob(q, one), jv.log_prob(q, 0 * one)]
+        slopes = jax.grad(lambda r: jv.kl_divergence(jv.Gaussian(0.0, r, p)))(raw)
+        return jnp.stack(infinite), jnp.stack([jv.kl_divergence(q, s) for s in same]), slopes, p.log_std_gain(raw)
+
+    infinite, equal, slope, gain = found(0 * one)
+    assert np.all(infinite == np.inf)
+    assert np.all(equal == 0)
+    assert -LARGEST <= slope <= -LARGEST / 2
+    assert LARGEST / 2 <= gain <= LARGEST
+
+
 def test_log_prob_and_entropy_at_log_variance_minus_210():
     q = jv.Gaussian(1.0, -210.0)
     np.testing.assert_allclose(jv.entropy(q), -105 + 0.5 * math.log(2 * math.pi * math.e), rtol=1e-6)
