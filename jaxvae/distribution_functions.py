@@ -170,9 +170,9 @@ def _log_mean_density(a: Array, width: Array) -> Array:
     φ(a + u) / φ(a) = e^(-u (a + u/2)) is summed by Gauss and Legendre's rule, whose weights are positive.
     """
     nodes, weights = np.polynomial.legendre.leggauss(5 if a.dtype == jnp.float32 else 9)
-    nodes, weights = (jnp.asarray(x / 2, a.dtype).reshape(-1, *[1] * a.ndim) for x in (nodes + 1, weights))
-    u = width * nodes
-    total = jnp.sum(weights * special.exp(-u * (a + u / 2)), axis=0)
+    s, share = (jnp.asarray(x / 2, a.dtype).reshape(-1, *[1] * a.ndim) for x in (nodes + 1, weights))
+    u = width * s
+    total = jnp.sum(share * special.exp(-u * (a + u / 2)), axis=0)
     return jnp.log(total) - a * (a / 2) - math.log(2 * math.pi) / 2
 
 
