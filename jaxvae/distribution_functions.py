@@ -171,8 +171,8 @@ def _log_mean_density(a: Array, width: Array) -> Array:
     """
     nodes, weights = np.polynomial.legendre.leggauss(5 if a.dtype == jnp.float32 else 9)
     s, share = (jnp.asarray(x / 2, a.dtype).reshape(-1, *[1] * a.ndim) for x in (nodes + 1, weights))
-    u = width * s
-    total = jnp.sum(share * special.exp(-u * (a + u / 2)), axis=0)
+    u = width[None] * s
+    total = jnp.sum(share * special.exp(-u * (a[None] + u / 2)), axis=0)
     return jnp.log(total) - a * (a / 2) - math.log(2 * math.pi) / 2
 
 

@@ -285,7 +285,7 @@ def _natural_mean(p: Parameterization, loc: Array, raw: Array) -> Array:
 def _natural_mean_jvp(p: Parameterization, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     (loc, raw), (dloc, draw) = primals, tangents
     mean = _natural_mean(p, loc, raw)
-    return mean, _finite(p.variance(raw)) * dloc + 2 * mean * p.log_std_gain(raw) * draw
+    return mean, _finite(p.variance(raw)) * dloc + _finite(2 * mean * p.log_std_gain(raw)) * draw
 
 
 def behind(clip: Clip, p: Parameterization) -> Parameterization:
