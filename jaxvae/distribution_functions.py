@@ -169,10 +169,10 @@ def _log_mean_density(a: Array, width: Array) -> Array:
 
     φ(a + u) / φ(a) = e^(-u (a + u/2)) is summed by Gauss and Legendre's rule, whose weights are positive.
     """
-    points, factors = np.polynomial.legendre.leggauss(5 if a.dtype == jnp.float32 else 9)
-    nodes, weights = (jnp.asarray(x / 2, a.dtype).reshape(-1, *[1] * a.ndim) for x in (points + 1, factors))
-    u = width * nodes
-    total = jnp.sum(weights * special.exp(-u * (a + u / 2)), axis=0)
+    nodes, weights = np.polynomial.legendre.leggauss(5 if a.dtype == jnp.float32 else 9)
+    s, share = (jnp.asarray(x / 2, a.dtype).reshape(-1, *[1] * a.ndim) for x in (nodes + 1, weights))
+    u = width[None] * s
+    total = jnp.sum(share * special.exp(-u * (a[None] + u / 2)), axis=0)
     return jnp.log(total) - a * (a / 2) - math.log(2 * math.pi) / 2
 
 

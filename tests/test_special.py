@@ -176,7 +176,7 @@ def test_never_nan_in_the_domain(name):
 
 
 def test_the_coefficients_of_the_tail():
-    """Those of ((x + c) G(x) - 1) / (1 - t²), G(x) = λ(-x) - x, at t = (x - 4) / (x + 4), by quadrature."""
+    """Of ((x + c) G(x) - 1) / (1 - t²), with G(x) = λ(-x) - x and t = (x - 4) / (x + 4), by sums over 80 nodes."""
     angles = [mpmath.pi * (k + 0.5) / 80 for k in range(80)]
     values = []
     for angle in angles:
