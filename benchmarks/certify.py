@@ -31,8 +31,8 @@ ROOTS = ("log_softplus", "softplus_inverse")
 """Functions with a root away from 0: there the values below 1/2 are held to an absolute bound."""
 
 FUNCTIONS = (
-    "exp", "expm1", "expm1mx", "log1p", "log1pmx", "sigmoid", "tanh", "softplus", "log_sigmoid",
-    "log_softplus", "log1mexp", "softplus_inverse", "squareplus", "log_squareplus",
+    "exp", "expm1", "expm1mx", "log1p", "log1pmx", "sigmoid", "tanh", "log_sech2", "softplus",
+    "log_sigmoid", "log_softplus", "log1mexp", "softplus_inverse", "squareplus", "log_squareplus",
 )  # fmt: skip
 ORDERS = ("value", "derivative")
 BAR = 4.0

@@ -46,10 +46,9 @@ class Distribution:
         self._set(parameterization=as_parameterization(parameterization), **leaves)
         if not _all_stand_ins(leaves.values()):
             require_real(**{f"{type(self).__name__}.{name}": x for name, x in leaves.items()})
-            leaves = _as_floats(leaves)
-            self._set(**leaves)
+            self._set(**_as_floats(leaves))
             self._check()
-        self._set(**self._of_one_rank(leaves))
+        self._set(**self._of_one_rank(self._leaves()))
         make_known_to_flax(type(self))
 
     def _check(self) -> None:
@@ -284,8 +283,8 @@ def where(condition: ArrayLike, q: D, p: D) -> D:
 def _joined(function: Callable[..., Array], qs: Sequence[D]) -> D:
     """The Gaussian of the leaves that the function makes of the number of event axes and each one's leaf."""
     first = qs[0]
-    leaves = [function(event, *(getattr(q, name) for q in qs)) for name, event in first._event_ranks.items()]
-    return type(first)(*leaves, first.parameterization)  # type: ignore[call-arg]
+    leaves = {name: function(event, *(getattr(q, name) for q in qs)) for name, event in first._event_ranks.items()}
+    return type(first)(**leaves, parameterization=first.parameterization)  # type: ignore[call-arg]
 
 
 def _first(qs: Sequence[D]) -> D:
