@@ -26,6 +26,8 @@ from jaxvae.chains import Floor as Floor
 from jaxvae.chains import HardClip as HardClip
 from jaxvae.chains import SoftClip as SoftClip
 from jaxvae.chains import TanhClip as TanhClip
+from jaxvae.clipping import log_floor as log_floor
+from jaxvae.clipping import soft_clip as soft_clip
 from jaxvae.contract import Report as Report
 from jaxvae.contract import check_parameterization as check_parameterization
 from jaxvae.diagnosis import diagnose as diagnose

@@ -178,7 +178,8 @@ class TanhGaussian(Delegate):
         same = (bounds[0] == bounds[1]) & (bounds[2] == bounds[3])
         try:
             if not jnp.all(same):
-                raise ValueError("q and p must have the same bounds low and high to have a KL here")
+                found = " and ".join(f"{shown(x.low.tolist())}, {shown(x.high.tolist())}" for x in (self, p))
+                raise ValueError(f"q and p must have the same bounds low and high, got {found}")
         except jax.errors.ConcretizationTypeError:
             pass
         return jnp.where(same, kl, jnp.nan)
@@ -206,9 +207,9 @@ def _require_room(dtype: jnp.dtype, low: Any, high: Any) -> None:
 
 
 def _half_width(low: Array, high: Array) -> Array:
-    """(high - low)/2, NaN where it isn't positive."""
-    half = high / 2 - low / 2
-    return jnp.where(half > 0, half, jnp.nan)
+    """(high - low)/2, NaN where it isn't positive and finite."""
+    width = high - low
+    return jnp.where((width > 0) & (width < jnp.inf), width / 2, jnp.nan)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(3,))
@@ -313,8 +314,8 @@ def _expected_log_sech2(mean: Array, std: Array) -> Array:
     Weideman 2014, "The exponentially convergent trapezoidal rule", theorem 5.1).
     """
     step, count = (1 / 2, 18) if mean.dtype == jnp.float32 else (1 / 4, 80)
-    points = step * np.arange(-count, count + 1).reshape(-1, *[1] * mean.ndim)
-    u = jnp.asarray(points, mean.dtype)
+    u = jnp.asarray(step * np.arange(-count, count + 1).reshape(-1, *[1] * mean.ndim), mean.dtype)
+    mean, std = mean[None], std[None]
     narrow = std < 1
     inner, outer = jnp.where(narrow, std, 1), jnp.where(narrow, 1, std)
     x = jnp.where(narrow, mean + inner * u, u)  # (points, ...)
@@ -323,7 +324,7 @@ def _expected_log_sech2(mean: Array, std: Array) -> Array:
     rest = jnp.sum(weights * _localized(x), axis=0)
     wide = std > 1e9
     total = jnp.where(wide, std, jnp.sqrt(jnp.square(jnp.where(wide, 1, std)) + 1))
-    return 2 * math.log(2) - 2 * _folded_mean(mean, total) + rest
+    return 2 * math.log(2) - 2 * _folded_mean(mean, total)[0] + rest
 
 
 @jax.custom_jvp
