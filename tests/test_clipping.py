@@ -100,7 +100,7 @@ def test_pets_learns_its_bounds():
     Where raw is the network's, free for each point, the likelihood leaves the bounds to the regularizer, which draws
     them together about the variances that the data need.
     """
-    target = jnp.asarray([np.exp(-0.5), np.exp(-2.0)]) * jax.random.normal(jax.random.key(0), (200, 2))
+    target = jnp.asarray([[np.exp(-0.5), np.exp(-2.0)]]) * jax.random.normal(jax.random.key(0), (200, 2))
 
     def loss(params):
         low, high = params["low"], params["high"]

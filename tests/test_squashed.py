@@ -95,14 +95,18 @@ def test_densities_up_to_the_last_number_inside(name):
 
 def test_no_density_of_an_own_sample_is_infinite():
     """At σ = e² more than a quarter are for distrax and TFP, whose samples are 1 and have lost what they came of."""
-    loc, raw, key = jnp.zeros(()), jnp.asarray(2.0), quick.key(1)
-    for dtype in (jnp.float32, jnp.bfloat16, jnp.float16):
-        q = jv.TanhGaussian(loc.astype(dtype), raw.astype(dtype), jv.log_std)
-        y, log_prob = jax.jit(lambda q: jv.sample_and_log_prob(key, q, (10_000,)))(q)
+    dtypes, key = (jnp.float32, jnp.bfloat16, jnp.float16), quick.key(1)
+
+    def drawn():
+        for dtype in dtypes:
+            q = jv.TanhGaussian(jnp.zeros((), dtype), jnp.full((), 2, dtype), jv.log_std)
+            y, log_prob = jv.sample_and_log_prob(key, q, (10_000,))
+            yield y, log_prob, jv.log_prob(q, y)
+
+    for dtype, (y, log_prob, again) in zip(dtypes, jax.jit(lambda: list(drawn()))(), strict=True):
         assert (y.dtype, log_prob.dtype) == (dtype, jnp.float32)
         assert np.all((y > -1) & (y < 1))
-        assert np.all(np.isfinite(log_prob))
-        assert np.all(np.isfinite(jax.jit(jv.log_prob)(q, y)))
+        assert np.all(np.isfinite(log_prob)) & np.all(np.isfinite(again))
 
 
 def test_others_lose_more_than_a_quarter():
@@ -313,11 +317,11 @@ def test_gradients_by_everything():
         values, slopes, seconds = jax.device_get(orders(*(points[:, :, None] + steps[:, None, :])))
     for n, slope in enumerate(slopes):
         up, down = n + 1, n + 6
-        difference = (values[..., up] - values[..., down]) / 2e-6
-        np.testing.assert_allclose(slope[..., 0], difference, rtol=1e-6, atol=1e-8)
+        difference = (values[..., up, :] - values[..., down, :]) / 2e-6
+        np.testing.assert_allclose(slope[..., 0, :], difference, rtol=1e-6, atol=1e-8)
         for m in range(5):
-            difference = (slopes[m][..., up] - slopes[m][..., down]) / 2e-6
-            np.testing.assert_allclose(seconds[m][n][..., 0], difference, rtol=1e-5, atol=1e-7)
+            difference = (slopes[m][..., up, :] - slopes[m][..., down, :]) / 2e-6
+            np.testing.assert_allclose(seconds[m][n][..., 0, :], difference, rtol=1e-5, atol=1e-7)
 
 
 def test_what_is_masked_has_a_gradient_of_zero():
@@ -349,7 +353,7 @@ def test_an_actor_learns():
         critic = -8 * jnp.square(action - states[None]) + 3 * states[None]
         return jnp.mean(alpha * log_prob - critic)
 
-    optimizer = optax.adam(optax.cosine_decay_schedule(0.1, 300))
+    optimizer = optax.adam(optax.cosine_decay_schedule(0.1, 300), b2=0.9)
     params = {"loc": jnp.zeros((4, 1)), "raw": jnp.zeros((4, 1))}
 
     def step(carry, key):
@@ -358,7 +362,7 @@ def test_an_actor_learns():
         updates, state = optimizer.update(gradient, state)
         return (optax.apply_updates(params, updates), state), value
 
-    keys = jax.random.split(jax.random.key(0), 300)
+    keys = jax.random.split(quick.key(0), 300)
     (params, _), losses = jax.jit(lambda c: jax.lax.scan(step, c, keys))((params, optimizer.init(params)))
     assert np.all(np.isfinite(losses))
     learned = policy(params)
@@ -366,7 +370,7 @@ def test_an_actor_learns():
     # -E[soft value], the least that the loss can be; the policy isn't a Gaussian, which costs it a little.
     best = -np.mean(3 * states) - alpha * np.log(np.sqrt(np.pi * alpha / 8))
     entropy = jv.entropy(learned)
-    distance = 8 * np.square(np.asarray(jv.sample(jax.random.key(1), learned, (4000,))) - np.asarray(states))
+    distance = 8 * np.square(np.asarray(jv.sample(quick.key(1), learned, (4000,))) - np.asarray(states))
     final = np.mean(distance) - np.mean(alpha * entropy + 3 * states)
     error = np.std(distance) / np.sqrt(distance.size)
     assert best - 4 * error <= final <= best + 4 * error + 0.01
