@@ -26,13 +26,14 @@ from jax import Array
 from benchmarks import harness
 from jaxvae import special
 
-DOMAIN_START = {"log1p": -1.0, "log1pmx": -1.0, "log1mexp": 0.0, "softplus_inverse": 0.0}
-ROOTS = ("log_softplus", "softplus_inverse")
+DOMAIN_START = {"log1p": -1.0, "log1pmx": -1.0, "log1mexp": 0.0, "softplus_inverse": 0.0, "log_mills": 0.0}
+ROOTS = ("log_softplus", "softplus_inverse", "log_mills")
 """Functions with a root away from 0: there the values below 1/2 are held to an absolute bound."""
 
 FUNCTIONS = (
-    "exp", "expm1", "expm1mx", "log1p", "log1pmx", "sigmoid", "tanh", "log_sech2", "softplus",
-    "log_sigmoid", "log_softplus", "log1mexp", "softplus_inverse", "squareplus", "log_squareplus",
+    "exp", "expm1", "expm1mx", "log1p", "log1pmx", "sigmoid", "tanh", "log_sech2", "softplus", "log_sigmoid",
+    "log_softplus", "log1mexp", "softplus_inverse", "squareplus", "log_squareplus", "ndtr", "log_ndtr", "log_mills",
+    "inverse_mills",
 )  # fmt: skip
 ORDERS = ("value", "derivative")
 BAR = 4.0

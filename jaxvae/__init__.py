@@ -35,6 +35,14 @@ from jaxvae.distribution import broadcast_to as broadcast_to
 from jaxvae.distribution import concatenate as concatenate
 from jaxvae.distribution import stack as stack
 from jaxvae.distribution import where as where
+from jaxvae.distribution_functions import cdf as cdf
+from jaxvae.distribution_functions import log_cdf as log_cdf
+from jaxvae.distribution_functions import log_interval_probability as log_interval_probability
+from jaxvae.distribution_functions import log_survival as log_survival
+from jaxvae.distribution_functions import median as median
+from jaxvae.distribution_functions import mode as mode
+from jaxvae.distribution_functions import quantile as quantile
+from jaxvae.distribution_functions import survival as survival
 from jaxvae.gaussian import Fisher as Fisher
 from jaxvae.gaussian import Gaussian as Gaussian
 from jaxvae.gaussian import convert as convert

@@ -19,7 +19,7 @@ from jax.sharding import PartitionSpec, Sharding
 from jax.typing import ArrayLike
 
 from jaxvae import special
-from jaxvae.arguments import require, require_real, require_sizes, shown
+from jaxvae.arguments import require, require_real, require_sizes, shown, symbolic
 from jaxvae.parameterizations import Parameterization, as_parameterization
 from jaxvae.serialization import make_known_to_flax
 
@@ -44,11 +44,16 @@ class Distribution:
     def _begin(self, parameterization: Parameterization | str, **leaves: Any) -> None:
         """What each kind's constructor does: leaves that are checked, floats, and of one rank."""
         self._set(parameterization=as_parameterization(parameterization), **leaves)
-        if not _all_stand_ins(leaves.values()):
+        said = _all_stand_ins(leaves.values())
+        if not said:
             require_real(**{f"{type(self).__name__}.{name}": x for name, x in leaves.items()})
             self._set(**_as_floats(leaves))
             self._check()
-        self._set(**self._of_one_rank(self._leaves()))
+        leaves = self._leaves()
+        if all(hasattr(x, "shape") for x in leaves.values()):
+            self._set(**dict(zip(leaves, self._of_one_rank(list(leaves.values())), strict=True)))
+        if not said:
+            self._set(**self._without_elements()._leaves())
         make_known_to_flax(type(self))
 
     def _check(self) -> None:
@@ -85,35 +90,60 @@ class Distribution:
     def _leaves(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self._event_ranks}
 
-    @classmethod
-    def _of_one_rank(cls, leaves: Mapping[str, Any]) -> dict[str, Any]:
-        """The leaves with leading axes of size 1, for as many batch axes each."""
-        if not all(hasattr(x, "shape") for x in leaves.values()):
-            return dict(leaves)
-        batch = max(len(x.shape) - cls._event_ranks[name] for name, x in leaves.items())
-        return {name: _led_by_ones(x, max(batch, 0) + cls._event_ranks[name]) for name, x in leaves.items()}
-
     def tree_flatten_with_keys(self) -> tuple:
         leaves = tuple((jax.tree_util.GetAttrKey(name), x) for name, x in self._leaves().items())
         return leaves, self.parameterization
 
     @classmethod
     def tree_unflatten(cls, parameterization: Parameterization, leaves: Sequence[Any]) -> Self:
-        # Leaves may be anything here: no checks, no conversion. Under in_axes=Gaussian(0, None) the shared leaf keeps
-        # the axis of size 1 that the mapped one, a tracer, has lost; under out_axes=Gaussian(0, None) it lacks one.
-        ranks = cls._event_ranks.values()
+        # Leaves may be anything here, and what a map has made of arrays.
         if all(hasattr(x, "shape") for x in leaves):
-            batch = [len(x.shape) - rank for x, rank in zip(leaves, ranks, strict=True)]
-            least = min(batch)
-            if least < max(batch):
-                mapped = any(isinstance(x, jax.core.Tracer) for x, n in zip(leaves, batch, strict=True) if n == least)
-                if mapped and all(
-                    x.shape[: n - least] == (1,) * (n - least) for x, n in zip(leaves, batch, strict=True)
-                ):
-                    leaves = [x.reshape(x.shape[n - least :]) for x, n in zip(leaves, batch, strict=True)]
-                else:
-                    leaves = list(cls._of_one_rank(dict(zip(cls._event_ranks, leaves, strict=True))).values())
+            leaves = cls._of_one_rank(cls._without_the_mapped_axis(leaves))
+            cls._require_none_emptied(leaves)
         return cls._made(parameterization, leaves)
+
+    @classmethod
+    def _of_one_rank(cls, leaves: Sequence[Any]) -> list[Any]:
+        """Arrays with leading axes of size 1, for as many batch axes each."""
+        ranks = cls._event_ranks.values()
+        batch = max(0, *(len(x.shape) - event for x, event in zip(leaves, ranks, strict=True)))
+        return [_led_by_ones(x, batch + event) for x, event in zip(leaves, ranks, strict=True)]
+
+    @classmethod
+    def _require_none_emptied(cls, leaves: Sequence[Any]) -> None:
+        """Raises ValueError for what ``tree.map(lambda x: x[1:], q)`` leaves of a shared leaf: nothing."""
+        shapes = [x.shape[: len(x.shape) - event] for x, event in zip(leaves, cls._event_ranks.values(), strict=True)]
+        if any(0 in sizes and any(n != 0 for n in sizes) for sizes in zip(*shapes, strict=True)):
+            raise ValueError(
+                f"a {cls.__name__}'s leaves have shapes {', '.join(str(x.shape) for x in leaves)}: a slice of "
+                "a shared leaf, whose axis is of size 1, leaves nothing of it; index the distribution itself"
+            )
+
+    def _without_elements(self) -> Self:
+        """The same, where it has no elements with no shared ones either: each leaf has the axis of size 0."""
+        if 0 not in self._batch:
+            return self
+        sizes = [0 if n == 0 else None for n in self._batch]
+
+        def emptied(x: Array, event: int) -> Array:
+            batch = [n if size is None else 0 for n, size in zip(x.shape, sizes, strict=False)]
+            return jnp.broadcast_to(x, (*batch, *x.shape[len(batch) :]))
+
+        return self._map(emptied)
+
+    @classmethod
+    def _without_the_mapped_axis(cls, leaves: Sequence[Any]) -> Sequence[Any]:
+        """Under ``in_axes=Gaussian(0, None)`` the shared leaf has the axis of size 1 that the mapped one has lost.
+
+        The mapped one is a tracer then. Outside, where ``out_axes`` were so, it is the shared leaf that lacks an axis.
+        """
+        batch = [len(x.shape) - event for x, event in zip(leaves, cls._event_ranks.values(), strict=True)]
+        extra = [n - min(batch) for n in batch]
+        mapped = any(isinstance(x, jax.core.Tracer) for x, n in zip(leaves, extra, strict=True) if n == 0)
+        shared = all(size == 1 for x, n in zip(leaves, extra, strict=True) for size in x.shape[:n])
+        if not (any(extra) and mapped and shared):
+            return leaves
+        return [x.reshape(x.shape[n:]) for x, n in zip(leaves, extra, strict=True)]
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -179,7 +209,7 @@ class Distribution:
                 return jnp.broadcast_to(x, (*full, *x.shape[len(full) :]))[wanted]
             return x[_basic_index(wanted, full, x.shape[: len(full)])]
 
-        return self._map(part)
+        return self._map(part)._without_elements()
 
     def reshape(self, *shape: int | tuple[int, ...]) -> Self:
         """The same Gaussians with batch axes of another shape; one of its sizes may be -1.
@@ -395,7 +425,7 @@ def _basic_index(wanted: tuple, full: tuple[int, ...], own: tuple[int, ...]) -> 
         if isinstance(i, slice):
             index.append(slice(None) if shared else i)
             continue
-        if isinstance(i, int | np.integer) and not -n <= i < n:
+        if isinstance(i, int | np.integer) and not symbolic(n) and not -n <= i < n:
             raise IndexError(f"index {i} is out of range for an axis of size {n}")
         index.append(0 if shared else i)
     return tuple(index)

@@ -157,7 +157,8 @@ def require_gaussian(**xs: object) -> None:
     require_broadcast(**{name: x.shape for name, x in xs.items() if isinstance(x, Gaussian)})
 
 
-def _require_points(q: Gaussian, **points: ArrayLike) -> None:
+def require_points(q: Gaussian, **points: ArrayLike) -> None:
+    """Raises where q isn't a Gaussian of independent elements, or the points aren't numbers that broadcast with it."""
     require_gaussian(q=q)
     require_real(**points)
     require_broadcast(q=q.shape, **{name: jnp.shape(x) for name, x in points.items()})
@@ -208,7 +209,7 @@ def reparameterize(q: AnyGaussian, noise: ArrayLike) -> Array:
     """
     if isinstance(q, Delegate):
         return q._reparameterize(noise)
-    _require_points(q, noise=noise)
+    require_points(q, noise=noise)
     return _moved(q, noise)
 
 
@@ -355,7 +356,7 @@ def log_prob(q: AnyGaussian, x: ArrayLike) -> Array:
     """
     if isinstance(q, Delegate):
         return q._log_prob(x)
-    _require_points(q, x=x)
+    require_points(q, x=x)
     x, loc, raw = ranked(x, q.loc, q.raw)
     return -q.parameterization.half_square(x, loc, raw) - q.parameterization.log_std(raw) - _LOG_2PI / 2
 

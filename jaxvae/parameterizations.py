@@ -138,6 +138,13 @@ class Parameterization:
         return special.computed(mean=mean)
 
     @special.weakly
+    def standardize(self, x: ArrayLike, loc: ArrayLike, raw: ArrayLike) -> Array:
+        """(x - mean) / σ: 0 for x = mean at any raw, and kept finite; so are its slopes."""
+        x, loc, raw = special.computed(x=x), special.computed(loc=loc), special.computed(raw=raw)
+        require_broadcast(x=x.shape, loc=loc.shape, raw=raw.shape)
+        return _standardize(self, x, loc, raw)
+
+    @special.weakly
     def half_square(self, x: ArrayLike, loc: ArrayLike, raw: ArrayLike) -> Array:
         """½ ((x - mean) / σ)²: 0 for x = mean at any raw, and inf only where the true value overflows."""
         x, loc, raw = special.computed(x=x), special.computed(loc=loc), special.computed(raw=raw)
@@ -237,7 +244,7 @@ def _slopes(p: Parameterization, z: Array, loc: Array, raw: Array) -> tuple[Arra
     """Of z = (x - mean) / σ by x, loc and raw: dz = (dx - dmean) / σ - z dlog σ."""
     inverse = _finite(p.transform.power(raw, -p.exponent))
     by_loc, by_raw = p.mean_slopes(loc, raw)
-    return inverse, -by_loc, -by_raw - z * p.log_std_gain(raw)
+    return inverse, -by_loc, _finite(-by_raw - z * p.log_std_gain(raw))
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))

@@ -13,6 +13,7 @@ from rich.text import Text
 from jaxvae.arguments import require
 
 _PAUSE = 1.0  # seconds between lines
+_LONG_PAUSE = 10.0  # where they tell of single steps
 _FORMATS = {
     "elbo": "elbo {:.2f}",
     "kl": "kl {:.2f}",
@@ -36,7 +37,7 @@ class _Bar(Progress):
 class _Display:
     """A context with a bar, which is drawn on a terminal only."""
 
-    def __init__(self, name: str, total: float, done: int = 0, console: Console | None = None) -> None:
+    def __init__(self, name: str, total: float | None, done: int = 0, console: Console | None = None) -> None:
         self._console = Console(stderr=True) if console is None else console
         self._live = self._console.is_interactive
         columns = (TextColumn("{task.description}", markup=False), BarColumn(None), TextColumn("{task.fields[left]}"))
@@ -56,7 +57,7 @@ class _Display:
         """Draws how much is done, and returns the time left, "" where it isn't known yet."""
         now, left = monotonic(), ""
         time, first = self._first = self._first or (now, done)
-        if done > first:
+        if self._total is not None and done > first:
             left = f"{timedelta(seconds=round((now - time) / (done - first) * (self._total - done)))} left"
         self._bar.update(self._task, description=name, completed=done, left=left)
         return left
@@ -166,6 +167,44 @@ class StudyProgress(_Display):
         if name != self._variant and not self._live:
             self._print(", ".join(filter(None, (line, left))))
         self._variant = name
+
+
+class StepProgress(_Display):
+    """A context in which a loop shows how many steps are done, and the newest values; on stderr by default.
+
+    On a terminal it is a live bar; elsewhere a line every ten seconds, and one at the end.
+
+    Args:
+        steps: to be made, or None where that isn't known.
+        console: as of ``RunProgress``.
+
+    >>> import sys
+    >>> with StepProgress(2000, Console(file=sys.stdout)) as progress:
+    ...     progress.update(64, {"loss": 3.2125, "skipped": 0})
+    step 64/2,000  loss 3.212
+    """
+
+    def __init__(self, steps: int | None, console: Console | None = None) -> None:
+        self._of = "" if steps is None else f"/{steps:,}"
+        super().__init__(f"step 0{self._of}", steps, console=console)
+        self._waiting, self._printed = "", monotonic()
+
+    def __exit__(self, *_: object) -> None:
+        super().__exit__()
+        if self._waiting:
+            self._print(self._waiting)
+
+    def update(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Shows that ``step`` steps are done, and the newest values."""
+        name = f"step {step:,}{self._of}"
+        values = "  ".join(f"{key} {x:.4g}" for key, x in metrics.items() if key != "skipped" or x != 0)
+        left = self._show(name, step)
+        self._bar.update(self._task, values=values)
+        if not self._live:
+            self._waiting = f"{name}  {values}".rstrip()
+            if monotonic() - self._printed >= _LONG_PAUSE:
+                self._print(", ".join(filter(None, (self._waiting, left))))
+                self._waiting, self._printed = "", monotonic()
 
 
 def _summary(metrics: Mapping[str, float]) -> str:

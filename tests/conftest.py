@@ -30,8 +30,18 @@ jax.config.update("jax_compilation_cache_dir", str(PROGRAMS))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
-QUICKLY_COMPILED = ("data", "faults", "likelihoods", "models", "objectives", "plots", "study", "training")
-"""Folders whose tests need a program's meaning, not its speed: LLVM's optimizations are a third of its compilation."""
+QUICKLY_COMPILED = (
+    "data",
+    "faults",
+    "likelihoods",
+    "models",
+    "objectives",
+    "plots",
+    "study",
+    "test_transformations.py",
+    "training",
+)
+"""Where tests need a program's meaning, not its speed: LLVM's optimizations are a third of its compilation."""
 
 
 @pytest.hookimpl(tryfirst=True)

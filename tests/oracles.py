@@ -125,6 +125,40 @@ def log_slope(x: Real, width: float) -> Real:
     return mpmath.log(mpf(width) / 2) - 2 * mpmath.log(mpmath.cosh(x))
 
 
+def normal_density(x: Real) -> Real:
+    return exp(-x * x / 2) / mpmath.sqrt(2 * mp.pi)
+
+
+def far(function: Callable[[Real], Real]) -> Callable[[Real], Real]:
+    """With the digits that x² takes before the point, twice: e^(-x²/2) and x + λ(x) need them."""
+
+    @functools.wraps(function)
+    def wrapped(x: Real) -> Real:
+        with mpmath.workdps(mp.dps + 4 * max(0, int(mpmath.log10(abs(x) + 1)))):
+            return function(x)
+
+    return wrapped
+
+
+@far
+def ndtr(x: Real) -> Real:
+    return mpmath.erfc(-x / mpmath.sqrt(2)) / 2
+
+
+def log_ndtr(x: Real) -> Real:
+    return mpmath.log1p(-ndtr(-x)) if x > 0 else mpmath.log(ndtr(x))
+
+
+@far
+def inverse_mills(x: Real) -> Real:
+    return normal_density(x) / ndtr(x)
+
+
+@far
+def inverse_mills_slope(x: Real) -> Real:
+    return -inverse_mills(x) * (x + inverse_mills(x))
+
+
 SPECIAL: dict[str, tuple[Callable[[Real], Real], Callable[[Real], Real]]] = {
     "exp": (exp, exp),
     "expm1": (mpmath.expm1, exp),
@@ -147,5 +181,9 @@ SPECIAL: dict[str, tuple[Callable[[Real], Real], Callable[[Real], Real]]] = {
     ),
     "squareplus": (squareplus, lambda x: squareplus(x) / mpmath.sqrt(x * x + 4)),
     "log_squareplus": (lambda x: mpmath.asinh(x / 2), lambda x: 1 / mpmath.sqrt(x * x + 4)),
+    "ndtr": (ndtr, normal_density),
+    "log_ndtr": (log_ndtr, inverse_mills),
+    "log_mills": (lambda x: -mpmath.log(inverse_mills(-x)), far(lambda x: x - inverse_mills(-x))),
+    "inverse_mills": (inverse_mills, inverse_mills_slope),
 }
 """Value and derivative of the unary functions of ``jaxvae.special``."""

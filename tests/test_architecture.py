@@ -41,6 +41,7 @@ CORE = (
     "distribution",
     "gaussian",
     "squashed",
+    "distribution_functions",
     "natural",
     "contract",
     "ranges",

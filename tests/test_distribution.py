@@ -66,6 +66,18 @@ def test_what_maps_over_a_shared_leaf_is_right_or_raises():
     np.testing.assert_array_equal(jax.lax.scan(lambda carry, q: (carry, q.std), 0, full)[1], STD)
 
 
+def test_a_slice_of_the_leaves_leaves_all_or_raises():
+    q = jv.Gaussian(jnp.zeros((3, 2)), jnp.array([0.0, 2.0]))
+    np.testing.assert_array_equal(jax.tree.map(lambda x: x[:2], q).std, STD)
+    for part in (slice(1, 2), slice(2, 3), slice(1, 3)):
+        with pytest.raises(ValueError, match=r"a slice of a shared leaf"):
+            jax.tree.map(lambda x, part=part: x[part], q)
+    empty = (q[:0], q[3:], jv.Gaussian(jnp.zeros((0, 2)), 0.0), jax.jit(lambda q: q[:0])(q))
+    for part in empty:
+        assert jax.tree.map(lambda x: x, part).shape == (0, 2)
+        assert jax.grad(lambda q: jv.kl_divergence(q).sum())(part).raw.shape[0] == 0
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_mapped_distribution_is_that_of_its_parts(kind):
     q = kinds()[kind]

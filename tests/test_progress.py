@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from jaxvae import progress as module
-from jaxvae.progress import RunProgress, StudyProgress
+from jaxvae.progress import RunProgress, StepProgress, StudyProgress
 
 RECORD = {
     "elbo": -23.414,
@@ -223,3 +223,28 @@ def test_the_live_bar_of_a_study(clock: Clock) -> None:
     frame = plain(written(console)).rstrip().split("\n")[-1]
     assert re.fullmatch(r" 50%  \[log_std\] ━+[╸╺]?━+ 0:00:30 left", frame)
     assert len(frame) == 60
+
+
+def test_single_steps_are_told_of_every_ten_seconds_and_at_the_end(clock: Clock) -> None:
+    console = pipe()
+    with StepProgress(4000, console) as progress:
+        for step in range(1, 26):
+            clock.now += 1
+            progress.update(step, {"loss": 1 / step, "skipped": step > 20})
+    assert written(console).splitlines() == [
+        "step 10/4,000  loss 0.1, 1:06:30 left",
+        "step 20/4,000  loss 0.05, 1:06:20 left",
+        "step 25/4,000  loss 0.04  skipped 1",
+    ]
+
+
+def test_steps_without_an_end_have_no_time_left(clock: Clock) -> None:
+    console = terminal()
+    with StepProgress(None, console) as progress:
+        for step in (64, 128):
+            clock.now += 1
+            progress.update(step, {"loss": 2.0})
+    shown = plain(written(console))
+    assert "step 128 " in shown
+    assert "loss 2" in shown
+    assert "left" not in shown

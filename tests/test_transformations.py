@@ -136,9 +136,9 @@ FUNCTIONS = {
 }
 
 
-def every(a):
+def every(a, without=()):
     """What all functions make of the arguments, as arrays."""
-    found = {name: function(a) for name, function in FUNCTIONS.items()}
+    found = {name: function(a) for name, function in FUNCTIONS.items() if name not in without}
     of_x = {name: function(jnp.abs(a["x"])) for name, function in elementary().items()}
     return jax.tree.map(jnp.asarray, {**found, **of_x})
 
@@ -159,8 +159,7 @@ RUN = jax.jit(every)
 
 
 def total(a):
-    found = {name: x for name, x in every(a).items() if name not in ONLY_BACKWARD}
-    return sum(jnp.sum(x) for x in jax.tree.leaves(found))
+    return sum(jnp.sum(x) for x in jax.tree.leaves(every(a, without=ONLY_BACKWARD)))
 
 
 @functools.cache
@@ -190,6 +189,7 @@ def test_vmap():
     same(jax.jit(jax.vmap(every, in_axes=1))(turned), rows())
 
 
+@pytest.mark.slow
 def test_vmap_over_some():
     axes = {name: None if name in ("raw", "loc_p", "lower") else 0 for name in arguments()}
     first = {name: x if axes[name] == 0 else x[0] for name, x in arguments().items()}
@@ -199,9 +199,12 @@ def test_vmap_over_some():
         same(jax.tree.map(lambda x, i=i: x[i], found), wanted)
 
 
-def test_derivatives_of_both_modes_and_orders_agree():
-    a = arguments()
-    tangent = jax.tree.map(lambda x: jnp.roll(x, 1, axis=0), a)
+def tangents():
+    return jax.tree.map(lambda x: jnp.roll(x, 1, axis=0), arguments())
+
+
+def test_derivatives_of_both_modes_agree():
+    a, tangent = arguments(), tangents()
 
     def dot(one, other):
         return sum(jnp.vdot(x, y) for x, y in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True))
@@ -215,6 +218,11 @@ def test_derivatives_of_both_modes_and_orders_agree():
     same(rematerialized, gradient)
     np.testing.assert_allclose(along, dot(gradient, tangent), rtol=1e-4)
 
+
+@pytest.mark.slow
+def test_second_derivatives_of_both_modes_agree():
+    a, tangent = arguments(), tangents()
+
     @jax.jit
     def second(a, t):
         forward = jax.jvp(jax.grad(total), (a,), (t,))[1]
@@ -225,6 +233,7 @@ def test_derivatives_of_both_modes_and_orders_agree():
     same(backward, forward, 1e-4)
 
 
+@pytest.mark.slow
 def test_scan_and_cond():
     def step(carry, row):
         found = jax.lax.cond(carry < 0, lambda row: jax.tree.map(jnp.zeros_like, every(row)), every, row)
@@ -235,6 +244,7 @@ def test_scan_and_cond():
     same(found, rows())
 
 
+@pytest.mark.slow
 def test_shard_map():
     mesh = jax.make_mesh((2,), ("batch",), axis_types=(jax.sharding.AxisType.Auto,))
     batch = PartitionSpec("batch")
@@ -248,6 +258,7 @@ def test_exported_with_a_symbolic_batch():
     same(exported.call(arguments()), RUN(arguments()))
 
 
+@pytest.mark.slow
 def test_with_everything_checked():
     """Where JAX looks for NaN, for dtypes and ranks that are promoted silently, and for keys that are used twice."""
     with jax.debug_nans(True), jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):

@@ -6,11 +6,11 @@ It is a ``distrax.Normal``, so that what takes one takes it, and whatever is reg
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
 from jaxvae.distribution import broadcast_to
+from jaxvae.distribution_functions import cdf, log_cdf, log_survival, survival
 from jaxvae.gaussian import Gaussian, convert, entropy, log_prob, sample
 from jaxvae.interop.optional import load_optional
 from jaxvae.interop.reading import expressed, kl, refusal
@@ -54,9 +54,17 @@ class DistraxGaussian(distrax.Normal):
     def log_prob(self, value: ArrayLike) -> Array:
         return log_prob(self.gaussian, value)
 
-    def _standardize(self, value: ArrayLike) -> Array:
-        x, mean, std = jnp.broadcast_arrays(value, self.loc, self.scale)
-        return (x - mean) / std
+    def cdf(self, value: ArrayLike) -> Array:
+        return cdf(self.gaussian, value)
+
+    def log_cdf(self, value: ArrayLike) -> Array:
+        return log_cdf(self.gaussian, value)
+
+    def survival_function(self, value: ArrayLike) -> Array:
+        return survival(self.gaussian, value)
+
+    def log_survival_function(self, value: ArrayLike) -> Array:
+        return log_survival(self.gaussian, value)
 
     def entropy(self) -> Array:
         return entropy(self.gaussian)

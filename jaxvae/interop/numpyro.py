@@ -8,11 +8,13 @@ from typing import Any
 from jax import Array
 from jax.typing import ArrayLike
 
+from jaxvae.arguments import require
 from jaxvae.distribution import broadcast_to
+from jaxvae.distribution_functions import cdf, log_cdf, quantile
 from jaxvae.gaussian import Gaussian, entropy, log_prob, sample
 from jaxvae.interop.optional import load_optional
 from jaxvae.interop.reading import expressed, kl, refusal
-from jaxvae.parameterizations import Parameterization, log_variance
+from jaxvae.parameterizations import Parameterization, direct_std, log_variance
 
 dist: Any = load_optional("numpyro.distributions", "numpyro")
 
@@ -20,34 +22,47 @@ dist: Any = load_optional("numpyro.distributions", "numpyro")
 class NumPyroGaussian(dist.Distribution):
     """A ``jaxvae.Gaussian``, its methods computed by jaxvae.
 
+    Made of loc and raw, as ``jaxvae.Gaussian``; or of the mean and σ, ``NumPyroGaussian(loc, scale=scale)``, which is
+    how NumPyro's reparameterizers make one of a site's own kind.
+
     Attributes:
-        loc: as of ``jaxvae.Gaussian``.
-        raw: as of ``jaxvae.Gaussian``.
-        parameterization: static.
+        gaussian: what it is made of.
     """
 
     arg_constraints = {"loc": dist.constraints.real, "raw": dist.constraints.real}  # noqa: RUF012
     support = dist.constraints.real
     reparametrized_params = ["loc", "raw"]  # noqa: RUF012
-    pytree_data_fields = ("loc", "raw")
-    pytree_aux_fields = ("parameterization",)
+    pytree_data_fields = ("gaussian",)
 
     def __init__(
         self,
         loc: Array,
-        raw: Array,
+        raw: Array | None = None,
         parameterization: Parameterization | str = log_variance,
         *,
+        scale: Array | None = None,
         validate_args: bool | None = None,
     ) -> None:
-        q = Gaussian(loc, raw, parameterization)
-        self.loc, self.raw, self.parameterization = q.loc, q.raw, parameterization
-        super().__init__(batch_shape=q.shape, validate_args=validate_args)
+        require((raw is None) != (scale is None), "scale", scale, "given where raw is not, and only there")
+        raw, parameterization = (raw, parameterization) if scale is None else (scale, direct_std)
+        assert raw is not None
+        self.gaussian = Gaussian(loc, raw, parameterization)
+        super().__init__(batch_shape=self.gaussian.shape, validate_args=validate_args)
 
     @property
-    def gaussian(self) -> Gaussian:
-        """What it is made of."""
-        return Gaussian(self.loc, self.raw, self.parameterization)
+    def loc(self) -> Array:
+        """The mean."""
+        return self.gaussian.mean
+
+    @property
+    def scale(self) -> Array:
+        """σ."""
+        return self.gaussian.std
+
+    @property
+    def raw(self) -> Array:
+        """As of ``jaxvae.Gaussian``."""
+        return self.gaussian.raw
 
     def sample(self, key: Array, sample_shape: tuple[int, ...] = ()) -> Array:
         return sample(key, broadcast_to(self.gaussian, self.batch_shape), sample_shape)
@@ -68,17 +83,13 @@ class NumPyroGaussian(dist.Distribution):
         return self.gaussian.variance
 
     def cdf(self, value: ArrayLike) -> Array:
-        return self._normal.cdf(value)
+        return cdf(self.gaussian, value)
 
     def log_cdf(self, value: ArrayLike) -> Array:
-        return self._normal.log_cdf(value)
+        return log_cdf(self.gaussian, value)
 
     def icdf(self, q: ArrayLike) -> Array:
-        return self._normal.icdf(q)
-
-    @property
-    def _normal(self) -> Any:
-        return dist.Normal(self.gaussian.mean, self.gaussian.std, validate_args=False)
+        return quantile(self.gaussian, q)
 
 
 for _pair in ((NumPyroGaussian, NumPyroGaussian), (NumPyroGaussian, dist.Normal), (dist.Normal, NumPyroGaussian)):

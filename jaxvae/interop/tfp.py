@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxvae.distribution import broadcast_to
+from jaxvae.distribution_functions import cdf, log_cdf, log_survival, quantile, survival
 from jaxvae.gaussian import Gaussian, entropy, log_prob, sample
 from jaxvae.interop.optional import load_optional
 from jaxvae.interop.reading import expressed, kl, refusal
@@ -96,9 +97,20 @@ class TFPGaussian(tfd.Normal):
     def _variance(self) -> Array:
         return self.gaussian.variance
 
-    def _z(self, x: Array, scale: Array | None = None) -> Array:
-        x, mean, std = jnp.broadcast_arrays(x, self.loc, self.scale if scale is None else scale)
-        return (x - mean) / std
+    def _cdf(self, x: Array) -> Array:
+        return cdf(self.gaussian, x)
+
+    def _log_cdf(self, x: Array) -> Array:
+        return log_cdf(self.gaussian, x)
+
+    def _survival_function(self, x: Array) -> Array:
+        return survival(self.gaussian, x)
+
+    def _log_survival_function(self, x: Array) -> Array:
+        return log_survival(self.gaussian, x)
+
+    def _quantile(self, p: Array) -> Array:
+        return quantile(self.gaussian, p)
 
 
 tfd.RegisterKL(TFPGaussian, TFPGaussian)(kl)

@@ -10,6 +10,7 @@
 from jaxvae.likelihoods.bernoulli import Bernoulli as Bernoulli
 from jaxvae.likelihoods.bernoulli import ContinuousBernoulli as ContinuousBernoulli
 from jaxvae.likelihoods.categorical import Categorical as Categorical
+from jaxvae.likelihoods.discretized import DiscretizedGaussian as DiscretizedGaussian
 from jaxvae.likelihoods.family import Likelihood as Likelihood
 from jaxvae.likelihoods.kinds import LIKELIHOODS as LIKELIHOODS
 from jaxvae.likelihoods.kinds import likelihood as likelihood

@@ -1,7 +1,7 @@
 """Grey levels without order: one softmax over them per channel."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +27,27 @@ def level_of(x: Array, levels: int) -> Array:
 def value_of(level: Array, levels: int, dtype: np.dtype) -> Array:
     """level / (levels - 1), from a table: compiled division by a constant may be an ulp off."""
     return jnp.asarray(np.arange(levels) / (levels - 1), dtype)[level.astype(jnp.int32)]
+
+
+def rounded(x: Array, levels: int) -> Array:
+    """The value of the level nearest to x."""
+    return value_of(jnp.clip(level_of(x, levels), 0, levels - 1), levels, x.dtype)
+
+
+def expected_value(survival: Callable[[Array], Array], levels: int, like: Array) -> Array:
+    """E[x], the sum over v of P(level > v) / (levels - 1); the ends of the grid keep it from being the mean of a cause.
+
+    Args:
+        survival: P(cause > edge), of an edge between two levels, in units of one level.
+        levels: the number of grey levels.
+        like: an array of the result's shape and dtype.
+    """
+
+    def add(v: Array, total: Array) -> Array:
+        return total + survival(v + 0.5)
+
+    total: Array = jax.lax.fori_loop(0, levels - 1, add, jnp.zeros_like(like))
+    return total / (levels - 1)
 
 
 @dataclasses.dataclass(frozen=True)

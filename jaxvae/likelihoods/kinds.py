@@ -7,6 +7,7 @@ from typing import Protocol
 from jaxvae.arguments import require, require_numbers
 from jaxvae.likelihoods.bernoulli import Bernoulli, ContinuousBernoulli
 from jaxvae.likelihoods.categorical import Categorical, require_levels
+from jaxvae.likelihoods.discretized import DiscretizedGaussian
 from jaxvae.likelihoods.family import START_STD, Likelihood
 from jaxvae.likelihoods.logistic import DiscretizedLogistic, DiscretizedLogisticMixture
 from jaxvae.likelihoods.normal import FixedGaussian, LearnedGaussian, OptimalGaussian, PixelGaussian
@@ -34,6 +35,7 @@ LIKELIHOODS: Mapping[str, Build] = MappingProxyType(
         "gaussian_learned": lambda n, p, std=START_STD: LearnedGaussian(p, std),
         "gaussian_pixel": lambda n, p, std=START_STD: PixelGaussian(p, std),
         "gaussian_optimal": lambda n, p, std=START_STD: OptimalGaussian(p),
+        "discretized_gaussian": lambda n, p, std=START_STD: DiscretizedGaussian(_known(n), p, std),
         "discretized_logistic": lambda n, p, std=START_STD: DiscretizedLogistic(_known(n), p, std),
         "discretized_logistic_mixture": lambda n, p, std=START_STD: DiscretizedLogisticMixture(
             _known(n), parameterization=p, std=std

@@ -18,7 +18,7 @@ from jax.typing import ArrayLike
 
 from jaxvae import special
 from jaxvae.arguments import require
-from jaxvae.likelihoods.categorical import level_of, require_levels, value_of
+from jaxvae.likelihoods.categorical import expected_value, level_of, require_levels, rounded
 from jaxvae.likelihoods.family import START_STD, Likelihood, scaled_by, start
 from jaxvae.parameterizations import Parameterization, log_variance
 
@@ -53,23 +53,16 @@ def _log_mass(p: Parameterization, levels: int, loc: Array, raw: Array, x: Array
 
 
 def _expectation(p: Parameterization, levels: int, loc: Array, raw: Array) -> Array:
-    """E[x], the sum over v of P(level > v) / (levels - 1); the ends of the grid keep it from being ``loc``."""
     steps = levels - 1
     mean, inverse = p.mean(loc, raw) * steps, _inverse_scale(p, raw) / steps
-
-    def add(v: Array, total: Array) -> Array:
-        return total + special.sigmoid((mean - (v + 0.5)) * inverse)
-
-    total: Array = jax.lax.fori_loop(0, steps, add, jnp.zeros_like(mean))
-    return total / steps
+    return expected_value(lambda edge: special.sigmoid((mean - edge) * inverse), levels, mean)
 
 
 def _draw(p: Parameterization, levels: int, key: Array, loc: Array, raw: Array) -> Array:
     """The level nearest to a logistic draw."""
     noise = jax.random.logistic(key, loc.shape, loc.dtype)
     scale = jnp.minimum(p.std(raw), float(np.finfo(loc.dtype).max))
-    level = level_of(p.mean(loc, raw) + scale * noise, levels)
-    return value_of(jnp.clip(level, 0, levels - 1), levels, loc.dtype)
+    return rounded(p.mean(loc, raw) + scale * noise, levels)
 
 
 @dataclasses.dataclass(frozen=True)

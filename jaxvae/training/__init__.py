@@ -2,7 +2,7 @@
 
 from jaxvae import extras
 
-extras.require_train_extra(__name__, "chex", "flax", "optax", "orbax")
+extras.require_train_extra(__name__, "chex", "flax", "optax", "orbax", "rich")
 
 from jaxvae.training.config import TrainConfig as TrainConfig
 from jaxvae.training.config import config_from_mapping as config_from_mapping
@@ -12,6 +12,7 @@ from jaxvae.training.directory import METRICS as METRICS
 from jaxvae.training.directory import read_metrics as read_metrics
 from jaxvae.training.experiment import Experiment as Experiment
 from jaxvae.training.experiment import make_experiment as make_experiment
+from jaxvae.training.fitting import fit as fit
 from jaxvae.training.optimizers import learning_rate_schedule as learning_rate_schedule
 from jaxvae.training.optimizers import make_optimizer as make_optimizer
 from jaxvae.training.optimizers import scale_by_fisher as scale_by_fisher

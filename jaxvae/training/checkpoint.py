@@ -5,7 +5,8 @@ import json
 import logging
 import math
 import sys
-from collections.abc import Mapping
+from collections import namedtuple
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -19,6 +20,7 @@ from orbax.checkpoint import checkpoint_managers
 
 from jaxvae.arguments import require
 from jaxvae.files import write_atomically
+from jaxvae.training.step import TrainState
 
 FORMAT = 2
 """Of what a checkpoint holds; raised when that changes."""
@@ -92,7 +94,7 @@ class Checkpoints:
             return
         self._manager.wait_until_finished()
         self._saving = step
-        own = jax.tree.map(jnp.copy, state)  # the state itself is about to be donated
+        own = jax.tree.map(jnp.copy, _stored(state))  # the state itself is about to be donated
         about = {"format": FORMAT, "config": self._config}
         items = ocp.args.Composite(state=ocp.args.StandardSave(own), format=ocp.args.JsonSave(about))
         metrics = {"score": _UNSCORED if score is None else score} if self._scored else None
@@ -112,8 +114,8 @@ class Checkpoints:
         for name, value in self._manager.restore(step, args=items)["format"]["config"].items():
             found = self._config.get(name)
             require(found == value, name, found, f"{value!r}, as in {self._directory / str(step)}")
-        items = ocp.args.Composite(state=ocp.args.StandardRestore(like))
-        return self._manager.restore(step, args=items)["state"]
+        items = ocp.args.Composite(state=ocp.args.StandardRestore(_stored(like)))
+        return _loaded(self._manager.restore(step, args=items)["state"])
 
     def _check(self, writable: bool) -> None:
         """Looks at all checkpoints, before anyone else does."""
@@ -134,6 +136,22 @@ class Checkpoints:
             # Where orbax writes on file systems that can rename, until all is there.
             path = Path(ocp.path.atomicity.AtomicRenameTemporaryPath.from_final(final).get())
             write_atomically(path / _DIGESTS, json.dumps(_digests(path), indent=1) + "\n")
+
+
+_Stateless = namedtuple("_Stateless", ("step", "params", "opt_state", "ema", "key", "skipped", "skipped_in_row"))
+"""A train state without a model state as it is stored: those from before there was one can still be read."""
+
+
+def _stored(tree: Any) -> Any:
+    return _replaced(TrainState, lambda x: _Stateless(*x[:-1]) if x.model_state is None else x, tree)
+
+
+def _loaded(tree: Any) -> Any:
+    return _replaced(_Stateless, lambda x: TrainState(*x), tree)
+
+
+def _replaced(kind: type, change: Callable[[Any], Any], tree: Any) -> Any:
+    return jax.tree.map(lambda x: change(x) if isinstance(x, kind) else x, tree, is_leaf=lambda x: isinstance(x, kind))
 
 
 def _score(metrics: Mapping[str, float]) -> float:

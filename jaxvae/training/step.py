@@ -1,11 +1,15 @@
 """One update, and many of them in one program: pure functions of a state and a batch.
 
 They ask for no more than a loss ``(params, batch, key) -> (scalar, metrics)``, so that Linen, NNX, Equinox or
-hand-written models train alike. ``params`` and ``batch`` are any pytrees, ``metrics`` a dict of arrays.
+hand-written models train alike. ``params`` and ``batch`` are any pytrees, ``metrics`` a dict of arrays. A model with
+arrays that change without being trained (the statistics of batch normalization, a codebook that is an average) has a
+loss ``(params, model_state, batch, key) -> (scalar, metrics, model_state)``.
 """
 
+import functools
+import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 import chex
 import jax
@@ -14,9 +18,16 @@ import optax
 from jax import Array
 from jax.typing import ArrayLike
 
+from jaxvae.training.checks import require_alike, require_arrays, require_trainable
+
 Metrics = Mapping[str, Array]
-LossFn = Callable[[chex.ArrayTree, Any, Array], tuple[Array, Metrics]]
+LossFn = (
+    Callable[[chex.ArrayTree, Any, Array], tuple[Array, Metrics]]
+    | Callable[[chex.ArrayTree, chex.ArrayTree, Any, Array], tuple[Array, Metrics, chex.ArrayTree]]
+)
 Step = Callable[["TrainState", Any], tuple["TrainState", Metrics]]
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class TrainState(NamedTuple):
@@ -30,6 +41,7 @@ class TrainState(NamedTuple):
         key: the PRNG key of the run; step t uses ``fold_in(key, t)``.
         skipped: updates skipped so far, because a gradient wasn't finite.
         skipped_in_row: of these, the last ones in a row.
+        model_state: what the loss takes and returns beside the parameters, or None.
     """
 
     step: Array
@@ -39,6 +51,7 @@ class TrainState(NamedTuple):
     key: Array
     skipped: Array
     skipped_in_row: Array
+    model_state: chex.ArrayTree | None = None
 
     @property
     def evaluated(self) -> chex.ArrayTree:
@@ -47,12 +60,31 @@ class TrainState(NamedTuple):
 
 
 def init_state(
-    params: chex.ArrayTree, tx: optax.GradientTransformation, key: Array, *, ema: bool = False
+    params: chex.ArrayTree,
+    tx: optax.GradientTransformation,
+    key: Array,
+    *,
+    ema: bool = False,
+    model_state: chex.ArrayTree | None = None,
 ) -> TrainState:
-    """The state before the first step; with ``ema``, one that averages the parameters."""
-    zeros = [jnp.zeros((), jnp.int32) for _ in range(3)]  # three buffers: donated ones can't be shared
-    average = jax.tree.map(jnp.copy, params) if ema else None
-    return TrainState(zeros[0], params, tx.init(params), average, key, zeros[1], zeros[2])
+    """The state before the first step, all of it copies: a step takes a state's arrays over, and not the caller's.
+
+    Args:
+        params: arrays of floats, which are trained.
+        tx: an optax optimizer.
+        key: a PRNG key.
+        ema: whether to average the parameters.
+        model_state: arrays that aren't trained, where the loss takes and returns them.
+
+    Raises:
+        TypeError: for a parameter that isn't an array of floats, or a model state that isn't of arrays.
+        ValueError: for Linen's or NNX's batch statistics among the parameters.
+    """
+    require_trainable(params)
+    require_arrays(model_state=model_state)
+    zero = jnp.zeros((), jnp.int32)
+    state = TrainState(zero, params, tx.init(params), params if ema else None, key, zero, zero, model_state)
+    return jax.tree.map(jnp.copy, state)
 
 
 def train_step(
@@ -64,12 +96,17 @@ def train_step(
 ) -> Step:
     """The update, not yet jitted: for use inside ``scan``, ``vmap`` or a program of one's own.
 
-    An update whose loss or gradient's norm isn't finite is skipped: parameters, optimizer and average stay as they
-    were, and the state counts it. The metrics are those of the loss with ``loss``, ``gradient_norm`` (before clipping)
-    and ``skipped`` (1 or 0).
+    An update whose loss or gradient's norm isn't finite is skipped: parameters, optimizer, average and model state stay
+    as they were, and the state counts it. So is one after which a number of the model state were no longer finite. The
+    metrics are those of the loss with ``loss``, ``gradient_norm`` (before clipping) and ``skipped`` (1 or 0).
+
+    An optimizer that asks for more than gradients gets what it asks for: the loss (``value``), the gradient (``grad``),
+    and the loss as a function of the parameters, with this step's batch and key (``value_fn``, which is Sophia's
+    ``obj_fn``, and with its gradient SAM's ``grad_fn``).
 
     Args:
-        loss_fn: ``(params, batch, key) -> (scalar, metrics)``, pure.
+        loss_fn: ``(params, batch, key) -> (scalar, metrics)``, pure; for a state made with a ``model_state``,
+            ``(params, model_state, batch, key) -> (scalar, metrics, model_state)``.
         tx: an optax optimizer.
         ema_decay: d in average ← d average + (1 - d) params, for a state made with ``ema=True``.
         measure: more metrics, of the gradients.
@@ -77,23 +114,38 @@ def train_step(
     Returns:
         ``(state, batch) -> (state, metrics)``.
     """
+    call: Callable[..., Any] = loss_fn  # either kind
 
     def step(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(state.key, state.step)
-        (loss, metrics), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params, batch, key)
+
+        def evaluate(params: chex.ArrayTree) -> tuple[Array, tuple[Metrics, chex.ArrayTree | None]]:
+            if state.model_state is None:
+                loss, metrics = call(params, batch, key)
+                return loss, (metrics, None)
+            given = jax.tree.map(lambda x: x, state.model_state)  # the loss may write to it: NNX, in this trace only
+            loss, metrics, model_state = call(params, given, batch, key)
+            return loss, (metrics, model_state)
+
+        (loss, (metrics, model_state)), grads = jax.value_and_grad(evaluate, has_aux=True)(state.params)
+        require_alike("the model_state that the loss returns", model_state, state.model_state)
         norm = optax.tree.norm(grads)
-        finite = jnp.isfinite(loss) & jnp.isfinite(norm)
+        finite = jnp.isfinite(loss) & jnp.isfinite(norm) & _stays_finite(state.model_state, model_state)
 
-        def update(params: chex.ArrayTree, opt_state: optax.OptState, ema: chex.ArrayTree | None) -> tuple:
-            updates, new_state = tx.update(grads, opt_state, params)
+        def update(
+            params: chex.ArrayTree, opt_state: optax.OptState, ema: chex.ArrayTree | None, _: chex.ArrayTree | None
+        ) -> tuple:
+            updates, new_state = tx.update(grads, opt_state, params, **_asked_for(tx, evaluate, loss, grads))
             # Else the two branches of a skipped update would differ, of which JAX speaks less clearly.
-            chex.assert_trees_all_equal_shapes_and_dtypes(opt_state, new_state)
-            params = optax.apply_updates(params, updates)
+            require_alike("the optimizer's new state", new_state, opt_state)
+            new = optax.apply_updates(params, updates)
+            require_alike("the updated params", new, params)
             if ema_decay is not None:
-                ema = jax.tree.map(lambda average, new: ema_decay * average + (1 - ema_decay) * new, ema, params)
-            return params, new_state, ema
+                ema = jax.tree.map(lambda average, x: ema_decay * average + (1 - ema_decay) * x, ema, new)
+            return new, new_state, ema, model_state
 
-        params, opt_state, ema = _update_if(finite, update, state.params, state.opt_state, state.ema)
+        old = state.params, state.opt_state, state.ema, state.model_state
+        params, opt_state, ema, model_state = _update_if(finite, update, *old)
         skipped = jnp.where(finite, 0, 1)
         new = TrainState(
             state.step + 1,
@@ -103,6 +155,7 @@ def train_step(
             state.key,
             state.skipped + skipped,
             jnp.where(finite, 0, state.skipped_in_row + 1),
+            model_state,
         )
         return new, {**metrics, **measure(grads), "loss": loss, "gradient_norm": norm, "skipped": skipped}
 
@@ -110,8 +163,33 @@ def train_step(
 
 
 def make_train_step(loss_fn: LossFn, tx: optax.GradientTransformation, *, ema_decay: float | None = None) -> Step:
-    """``train_step``, jitted; the state passed in is donated, i.e. not to be used again."""
-    return jax.jit(train_step(loss_fn, tx, ema_decay=ema_decay), donate_argnums=0)
+    """``train_step``, jitted; the state passed in is donated, i.e. not to be used again.
+
+    The step raises ValueError for a state that was passed to one before.
+    """
+    return _refusing_donated(jax.jit(train_step(loss_fn, tx, ema_decay=ema_decay), donate_argnums=0))
+
+
+def _refusing_donated(run: Callable[Concatenate[TrainState, P], R]) -> Callable[Concatenate[TrainState, P], R]:
+    """``run``, which says clearly that a state passed to it was donated before; where it wasn't, that costs nothing."""
+
+    @functools.wraps(run)
+    def checked(state: TrainState, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return run(state, *args, **kwargs)
+        except (RuntimeError, ValueError) as error:
+            if "deleted" in str(error) and any(x.is_deleted() for x in jax.tree.leaves(state) if _is_concrete(x)):
+                raise ValueError(
+                    "state must be one that no step has had, got one whose arrays a step took over: "
+                    "go on with the state that it returned, or give it a copy, jax.tree.map(jnp.copy, state)"
+                ) from error
+            raise
+
+    return checked
+
+
+def _is_concrete(x: object) -> bool:
+    return isinstance(x, jax.Array) and not isinstance(x, jax.core.Tracer)
 
 
 def _update_if(finite: Array, update: Callable[..., tuple], *old: Any) -> tuple:
@@ -125,6 +203,35 @@ def _update_if(finite: Array, update: Callable[..., tuple], *old: Any) -> tuple:
 
     # For a select, XLA on CPU copies the optimizer's state; for a branch, a GPU makes the host wait.
     return jax.lax.platform_dependent(finite, *old, cpu=branch, default=select)
+
+
+def _stays_finite(old: chex.ArrayTree, new: chex.ArrayTree) -> Array:
+    """Whether every number that was finite still is; what begins as infinite may, as the extremes seen so far do."""
+    pairs = zip(jax.tree.leaves(old), jax.tree.leaves(new), strict=True)
+    kept = [jnp.all(jnp.isfinite(y) | ~jnp.isfinite(x)) for x, y in pairs if jnp.issubdtype(y.dtype, jnp.inexact)]
+    return functools.reduce(jnp.logical_and, kept, jnp.array(True))
+
+
+def _asked_for(
+    tx: optax.GradientTransformation,
+    evaluate: Callable[[chex.ArrayTree], tuple[Array, Any]],
+    loss: Array,
+    grads: chex.ArrayTree,
+) -> dict[str, Any]:
+    """What an optimizer's update takes beside gradients, state and parameters, by the names that optax has for it."""
+
+    # A line search hands all that it was given on to value_fn, and wants it to be taken.
+    def value_fn(params: chex.ArrayTree, obj_fn: object = None, grad_fn: object = None) -> Array:
+        return evaluate(params)[0]
+
+    def grad_fn(params: chex.ArrayTree, _: int) -> chex.ArrayTree:
+        return jax.grad(value_fn)(params)
+
+    offered = {"value": loss, "grad": grads, "value_fn": value_fn, "obj_fn": value_fn, "grad_fn": grad_fn}
+    parameters = inspect.signature(tx.update).parameters
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return offered
+    return {name: x for name, x in offered.items() if name in parameters}
 
 
 class Sums(NamedTuple):
@@ -185,7 +292,7 @@ def make_train_loop(
         return jax.lax.while_loop(lambda carry: ahead(carry[0], stop), lambda carry: one(*carry, data), (state, sums))
 
     if fused:
-        return jax.jit(run, donate_argnums=(0, 1))
+        return _refusing_donated(jax.jit(run, donate_argnums=(0, 1)))
     jitted = jax.jit(one, donate_argnums=(0, 1))
 
     def run_one_by_one(state: TrainState, sums: Sums, data: Any, stop: ArrayLike) -> tuple[TrainState, Sums]:
@@ -193,4 +300,4 @@ def make_train_loop(
             state, sums = jitted(state, sums, data)
         return state, sums
 
-    return run_one_by_one
+    return _refusing_donated(run_one_by_one)

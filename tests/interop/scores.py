@@ -29,3 +29,9 @@ def same(got, want) -> None:
 
 def close(got, want) -> None:
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-6), got, want)
+
+
+NARROW, BESIDE = jv.Gaussian(np.float32(0), np.float32(-120), jv.softplus_std), np.float32([-1, 0, 1])
+"""σ is e^-120, for which the peers' own distribution functions are NaN at the mean."""
+TAILS = {"cdf": [0, 0.5, 1], "log_cdf": [-np.inf, np.log(0.5), 0]}
+"""What they are at the points beside, and at the mean."""

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import quick
-from scores import LOC, RAW, STANDARD, X, close, gaussian, near, same
+from scores import BESIDE, LOC, NARROW, RAW, STANDARD, TAILS, X, close, gaussian, near, same
 from tensorflow_probability.substrates.jax import distributions as tfd
 
 import jaxvae as jv
@@ -76,6 +76,13 @@ def test_indexing():
 def test_cdf():
     d = jv.to_distrax(jv.Gaussian(np.ones(3, np.float32), np.zeros(3, np.float32)))
     close(jax.jit(d.cdf)(np.float32([[1, 1, 2]])), np.float32([[0.5, 0.5, 0.8413447]]))
+
+
+def test_tails_where_sigma_underflows():
+    d = jv.to_distrax(NARROW)
+    close({name: getattr(d, name)(BESIDE) for name in TAILS}, {name: np.float32(x) for name, x in TAILS.items()})
+    close(d.survival_function(BESIDE), np.float32([1, 0.5, 0]))
+    close(d.log_survival_function(BESIDE), np.float32([0, np.log(0.5), -np.inf]))
 
 
 @pytest.mark.parametrize(

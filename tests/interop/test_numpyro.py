@@ -10,8 +10,9 @@ import pytest
 import quick
 from numpyro.distributions.batch_util import promote_batch_shape
 from numpyro.infer import SVI, Trace_ELBO, TraceMeanField_ELBO
+from numpyro.infer.reparam import LocScaleReparam
 from numpyro.infer.util import log_density
-from scores import LOC, RAW, STANDARD, X, close, gaussian, near, same
+from scores import BESIDE, LOC, NARROW, RAW, STANDARD, TAILS, X, close, gaussian, near, same
 
 import jaxvae as jv
 
@@ -83,6 +84,36 @@ def test_cdf():
     d = jv.to_numpyro(jv.Gaussian(np.ones(3, np.float32), np.zeros(3, np.float32)))
     x, p = np.float32([1, 1, 2]), np.float32([0.5, 0.5, 0.8413447])
     close(jax.jit(lambda: (d.cdf(x), d.log_cdf(x), d.icdf(p)))(), (p, np.log(p), x))
+
+
+def test_tails_where_sigma_underflows():
+    d = jv.to_numpyro(NARROW)
+    close({name: getattr(d, name)(BESIDE) for name in TAILS}, {name: np.float32(x) for name, x in TAILS.items()})
+    assert d.icdf(np.float32(0.3)) == 0
+
+
+@pytest.mark.parametrize("centered", [0.0, 0.3])
+@pytest.mark.parametrize("p", [jv.softplus_std, jv.natural_softplus])
+def test_a_location_and_a_scale_for_the_reparameterizers(centered, p):
+    """The site's value is mean + σ^(1 - c) (y - c mean), where y has the mean c mean and the scale σ^c."""
+    q = jv.Gaussian(np.float32([0.7, -2]), np.float32([0.3, 1]), p)
+    model = numpyro.handlers.reparam(
+        lambda: numpyro.sample("z", jv.to_numpyro(q).to_event(1)), config={"z": LocScaleReparam(centered)}
+    )
+    sites = numpyro.handlers.trace(numpyro.handlers.seed(model, KEY)).get_trace()
+    site, y = sites["z_decentered"]["fn"].base_dist, sites["z_decentered"]["value"]
+    assert isinstance(site, type(jv.to_numpyro(q)))
+    np.testing.assert_allclose(site.loc, centered * q.mean, rtol=2e-6)
+    np.testing.assert_allclose(site.scale, q.std**centered, rtol=2e-6)
+    np.testing.assert_allclose(sites["z"]["value"], q.mean + q.std ** (1 - centered) * (y - site.loc), rtol=2e-6)
+
+
+def test_a_scale_takes_the_place_of_raw():
+    kind = type(jv.to_numpyro(gaussian()))
+    assert kind(0.0, scale=2.0).gaussian.parameterization == jv.direct_std
+    for wrong in ({}, {"raw": 0.0, "scale": 1.0}):
+        with pytest.raises(ValueError, match="scale must be given where raw is not, and only there"):
+            kind(0.0, **wrong)
 
 
 NOISE, DATA = -0.7, np.float32([0.5, -0.3, 1.2, 0.8])

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import quick
-from scores import LOC, RAW, STANDARD, X, close, gaussian, near, same
+from scores import BESIDE, LOC, NARROW, RAW, STANDARD, TAILS, X, close, gaussian, near, same
 from tensorflow_probability.substrates.jax import bijectors as tfb
 from tensorflow_probability.substrates.jax import distributions as tfd
 
@@ -83,6 +83,16 @@ def test_cdf_and_quantile():
     d = jv.to_tfp(jv.Gaussian(np.ones(3, np.float32), np.zeros(3, np.float32)))
     x, p = np.float32([1, 1, 2]), np.float32([0.5, 0.5, 0.8413447])
     close(jax.jit(lambda: (d.cdf(x[None])[0], d.quantile(p)))(), (p, x))
+
+
+def test_tails_where_sigma_underflows():
+    d = jv.to_tfp(NARROW)
+    close({name: getattr(d, name)(BESIDE) for name in TAILS}, {name: np.float32(x) for name, x in TAILS.items()})
+    close(d.survival_function(BESIDE), np.float32([1, 0.5, 0]))
+    close(d.log_survival_function(BESIDE), np.float32([0, np.log(0.5), -np.inf]))
+    assert d.quantile(np.float32(0.3)) == 0
+    # It was NaN: Φ's slope, 0, times 1/σ, infinite.
+    assert jax.grad(lambda raw: jv.to_tfp(jv.Gaussian(np.float32(0), raw)).log_cdf(1.0))(-200.0) == 0
 
 
 @pytest.mark.parametrize("build", [tfd.Normal, tfd.MultivariateNormalDiag])

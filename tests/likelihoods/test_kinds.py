@@ -25,6 +25,7 @@ def test_the_registry_holds_what_is_promised():
         "gaussian_learned",
         "gaussian_pixel",
         "gaussian_optimal",
+        "discretized_gaussian",
         "discretized_logistic",
         "discretized_logistic_mixture",
     }

@@ -120,6 +120,7 @@ def test_terms_are_means_over_samples_and_every_parameter_has_a_gradient(kind):
         assert np.any(leaf != 0), path
 
 
+@pytest.mark.slow
 def test_the_batch_may_be_symbolic():
     """One exported program for every batch: all that each kind can do, and its loss, here with one gradient."""
     made = {kind: kinds.model(kind, classes=2) for kind in kinds.OPTIONS}

@@ -1,6 +1,7 @@
 """Checkpoints: what is saved comes back bit for bit; the last two and the best are kept."""
 
 import json
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,16 @@ from jaxvae.training.step import init_state
 def state(value: float):
     params = {"w": jnp.full((3,), value), "b": jnp.asarray(value, jnp.bfloat16)}
     return init_state(params, optax.adam(1e-3), jax.random.key(7), ema=True)
+
+
+class Older(NamedTuple):
+    step: object
+    params: object
+    opt_state: object
+    ema: object
+    key: object
+    skipped: object
+    skipped_in_row: object
 
 
 def like():
@@ -38,6 +49,15 @@ def test_a_state_comes_back_bit_for_bit(tmp_path):
     for a, b in zip(leaves(found), leaves(state(0.3)), strict=True):
         assert a.dtype == b.dtype
         assert a.tobytes() == b.tobytes()
+
+
+def test_a_state_from_before_there_was_a_model_state_is_read(tmp_path):
+    with Checkpoints(tmp_path / "c", {}, scored=False) as checkpoints:
+        checkpoints.save(5, {"state": Older(*state(0.3)[:7])})
+    with Checkpoints(tmp_path / "c", {}, scored=False, writable=False) as checkpoints:
+        found = checkpoints.restore(5, {"state": like()})["state"]
+    assert jax.tree.structure(found) == jax.tree.structure(state(0.3))
+    assert [x.tobytes() for x in leaves(found)] == [x.tobytes() for x in leaves(state(0.3))]
 
 
 def test_the_last_two_and_the_best_are_kept(tmp_path):

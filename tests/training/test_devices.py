@@ -63,3 +63,17 @@ def test_a_step_in_a_loop_of_ones_own():
         state, metrics = jax.block_until_ready(step(state, batch))
     assert float(state.params) == pytest.approx(7.5 * (1 - 0.8**3), rel=1e-6)
     assert not metrics["skipped"]
+
+
+def test_statistics_that_are_not_trained_are_those_of_the_whole_batch():
+    def loss(params, model_state, batch, key):
+        return ((batch - params) ** 2).mean(), {}, 0.5 * model_state + 0.5 * batch.mean()
+
+    mesh, tx = data_mesh(16), optax.sgd(0.1)
+    state = init_state(np.float32(0), tx, jax.random.key(0), model_state=np.float32(0))
+    state = jax.device_put(state, replicated(mesh))
+    step, batch = make_train_step(loss, tx), put(shared_out(mesh), np.arange(16, dtype=np.float32))
+    for _ in range(3):
+        state, _ = jax.block_until_ready(step(state, batch))
+    assert float(state.model_state) == pytest.approx(7.5 * (1 - 0.5**3), rel=1e-6)
+    assert state.model_state.sharding.is_fully_replicated

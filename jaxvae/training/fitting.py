@@ -1,0 +1,118 @@
+"""A loop over batches from anywhere, for those who have a step and no configuration."""
+
+import itertools
+import operator
+from collections import deque
+from collections.abc import Iterable
+from contextlib import nullcontext
+from time import monotonic
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxvae.arguments import require
+from jaxvae.progress import StepProgress
+from jaxvae.training.step import Metrics, Step, TrainState
+
+_AHEAD = 16  # steps that the host may be ahead of the device, which so never waits for it
+_TOGETHER = 32  # steps whose metrics are stacked on the device: a transfer of a single number costs as much as of many
+_PAUSE = 0.25  # seconds between looks at the metrics
+
+
+def fit(
+    step: Step, state: TrainState, batches: Iterable[Any], *, steps: int | None = None, progress: bool = True
+) -> tuple[TrainState, dict[str, np.ndarray]]:
+    """One step per batch, with progress on stderr.
+
+    It can be called again with the state that it returns, e.g. after each evaluation; an iterator then goes on where it
+    was. The host waits for no step's metrics, but fetches them when later steps are under way.
+
+    Args:
+        step: from ``make_train_step``.
+        state: from ``init_state``; it is donated, i.e. not to be used again.
+        batches: any iterable of what the loss takes.
+        steps: at most so many, and no more batches are taken; needed where the iterable never ends.
+        progress: False to show nothing.
+
+    Returns:
+        The state after the last step, and each of the step's metrics, one value per step: (steps, ...).
+
+    Raises:
+        ValueError: for a negative number of steps.
+
+    >>> import optax
+    >>> from jaxvae.training import init_state, make_train_step
+    >>> def loss(params, batch, key):
+    ...     return jnp.mean(jnp.square(batch - params)), {}
+    >>> tx = optax.sgd(0.5)
+    >>> step, state = make_train_step(loss, tx), init_state(jnp.zeros(()), tx, jax.random.key(0))
+    >>> state, history = fit(step, state, itertools.repeat(jnp.ones(4)), steps=3, progress=False)
+    >>> history["loss"].tolist(), int(state.step)
+    ([1.0, 0.0, 0.0], 3)
+    """
+    require(steps is None or steps >= 0, "steps", steps, "at least 0")
+    total = steps or operator.length_hint(batches) or None
+    with StepProgress(total) if progress and jax.process_index() == 0 else nullcontext() as display:
+        history, ahead, shown = _History(), deque[Metrics](), monotonic()
+        for batch in batches if steps is None else itertools.islice(batches, steps):
+            state, metrics = step(state, batch)
+            history.append(metrics)
+            ahead.append(metrics)
+            if len(ahead) > _AHEAD:
+                done = ahead.popleft()
+                jax.block_until_ready(next(iter(done.values()), None))  # with it is all of its step
+                if display is not None and monotonic() - shown > _PAUSE:
+                    display.update(history.steps - _AHEAD, history.newest(done))
+                    shown = monotonic()
+        whole = history.whole()
+        if display is not None and ahead:
+            display.update(history.steps, history.newest(ahead[-1]))
+    return state, whole
+
+
+class _History:
+    """The metrics of all steps so far: on the device the last ones and a stack of those before, on the host the rest.
+
+    Attributes:
+        steps: how many there are.
+    """
+
+    def __init__(self) -> None:
+        self.steps, self._skipped = 0, 0
+        self._rows: list[Metrics] = []
+        self._stack: Metrics | None = None
+        self._parts: list[Metrics] = []
+
+    def append(self, metrics: Metrics) -> None:
+        self._rows.append(metrics)
+        self.steps += 1
+        if len(self._rows) == _TOGETHER:
+            self._fetch()
+            self._rows, self._stack = [], _stacked(self._rows)
+
+    def newest(self, metrics: Metrics) -> dict[str, float]:
+        """What is to be shown: single numbers, and how many updates were skipped by those whose metrics are fetched."""
+        return {**{name: float(x) for name, x in metrics.items() if np.ndim(x) == 0}, "skipped": self._skipped}
+
+    def whole(self) -> dict[str, np.ndarray]:
+        """All of it on the host, after the last step."""
+        self._fetch()
+        if self._rows:
+            self._keep(jax.tree.map(lambda *values: np.stack(values), *jax.device_get(self._rows)))
+        return jax.tree.map(lambda *parts: np.concatenate(parts), *self._parts) if self._parts else {}
+
+    def _fetch(self) -> None:
+        if self._stack is not None:
+            self._keep(jax.device_get(self._stack))
+
+    def _keep(self, part: Metrics) -> None:
+        self._parts.append(part)
+        self._skipped += int(np.sum(part.get("skipped", 0)))
+
+
+@jax.jit
+def _stacked(rows: list[Metrics]) -> Metrics:
+    stacked: Metrics = jax.tree.map(lambda *values: jnp.stack(values), *rows)
+    return stacked
