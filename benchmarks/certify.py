@@ -31,7 +31,7 @@ ROOTS = ("log_softplus", "softplus_inverse", "log_mills")
 """Functions with a root away from 0: there the values below 1/2 are held to an absolute bound."""
 
 FUNCTIONS = (
-    "exp", "expm1", "expm1mx", "log1p", "log1pmx", "sigmoid", "tanh", "softplus", "log_sigmoid",
+    "exp", "expm1", "expm1mx", "log1p", "log1pmx", "sigmoid", "tanh", "log_sech2", "softplus", "log_sigmoid",
     "log_softplus", "log1mexp", "softplus_inverse", "squareplus", "log_squareplus", "ndtr", "log_ndtr", "log_mills",
     "inverse_mills",
 )  # fmt: skip

@@ -26,6 +26,8 @@ from jaxvae.chains import Floor as Floor
 from jaxvae.chains import HardClip as HardClip
 from jaxvae.chains import SoftClip as SoftClip
 from jaxvae.chains import TanhClip as TanhClip
+from jaxvae.clipping import log_floor as log_floor
+from jaxvae.clipping import soft_clip as soft_clip
 from jaxvae.contract import Report as Report
 from jaxvae.contract import check_parameterization as check_parameterization
 from jaxvae.diagnosis import diagnose as diagnose
@@ -56,6 +58,7 @@ from jaxvae.gaussian import natural_parameters as natural_parameters
 from jaxvae.gaussian import product as product
 from jaxvae.gaussian import reparameterize as reparameterize
 from jaxvae.gaussian import sample as sample
+from jaxvae.gaussian import sample_and_log_prob as sample_and_log_prob
 from jaxvae.gaussian import wasserstein2 as wasserstein2
 from jaxvae.interop import convert_head as convert_head
 from jaxvae.interop import convert_head_params as convert_head_params
@@ -107,6 +110,7 @@ from jaxvae.parameterizations import softplus_variance as softplus_variance
 from jaxvae.parameterizations import square_std as square_std
 from jaxvae.parameterizations import squareplus_std as squareplus_std
 from jaxvae.parameterizations import squareplus_variance as squareplus_variance
+from jaxvae.squashed import TanhGaussian as TanhGaussian
 from jaxvae.transforms import Abs as Abs
 from jaxvae.transforms import Exp as Exp
 from jaxvae.transforms import ExpLinear as ExpLinear

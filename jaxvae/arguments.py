@@ -4,9 +4,13 @@ All of it is static, and so is checked at trace time and free at run time. Messa
 """
 
 import dataclasses
+import functools
+import inspect
 import math
 import numbers
 import re
+import types
+from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -18,6 +22,10 @@ from jax.typing import ArrayLike
 _REAL = (np.floating, np.integer, np.bool_)
 _ARRAYS = (jax.Array, np.ndarray, np.generic)
 _LONGEST = 1000
+
+STATIC = "what is learned or traced acts on raw before, by jv.soft_clip, jv.log_floor or arithmetic of your own"
+"""Why a parameterization, which is static, refuses an array."""
+
 _LARGEST = int(np.finfo(np.float64).max)
 
 
@@ -140,16 +148,42 @@ def require_numbers(**values: object) -> None:
         require_real(**{name: x})  # type: ignore[arg-type]
 
 
+def holds_tracer(x: Any, depth: int = 8) -> bool:
+    """Whether a traced array is among what an object is made of: its attributes, elements, arguments and closures."""
+    if isinstance(x, jax.core.Tracer):
+        return True
+    return depth > 0 and any(holds_tracer(part, depth - 1) for part in _parts(x))
+
+
+def _parts(x: Any) -> Iterable[Any]:
+    if isinstance(x, (type, types.ModuleType, *_ARRAYS)):
+        return ()
+    if isinstance(x, tuple | list):
+        return x
+    if isinstance(x, dict):
+        return x.values()
+    if isinstance(x, types.MethodType):
+        return x.__self__, x.__func__
+    if isinstance(x, functools.partial):
+        return x.func, *x.args, *x.keywords.values()
+    if isinstance(x, types.FunctionType):
+        return inspect.getclosurevars(x).nonlocals.values()
+    fields = [getattr(x, field.name, None) for field in dataclasses.fields(x)] if dataclasses.is_dataclass(x) else []
+    return *fields, *getattr(x, "__dict__", {}).values()
+
+
 def make_floats(x: Any) -> None:
     """Makes every field of a frozen dataclass a float, as its last step of ``__init__``.
 
     Raises:
-        TypeError: for a field that isn't a real number.
+        TypeError: for a field that isn't a real number, and so for a JAX array, traced or not.
         ValueError: for one that is finite, but not in float32.
     """
     largest = float(np.finfo(np.float32).max)
     for field in dataclasses.fields(x):
         value, name = getattr(x, field.name), f"{type(x).__name__}.{field.name}"
+        if isinstance(value, jax.Array):
+            raise TypeError(f"{name} must be a number, got {shown(value)}: {STATIC}")
         require_numbers(**{name: value})
         if largest < abs(float(value)) < math.inf:
             raise ValueError(f"{name} must be within the range of float32, got {shown(value)}")

@@ -15,6 +15,7 @@ from jax import Array
 
 from jaxvae import special
 from jaxvae.arguments import make_floats, require
+from jaxvae.clipping import log_floor, soft_clip
 from jaxvae.texts import number, scaled
 from jaxvae.transforms import Abs, Interval, Square, Transform
 
@@ -117,11 +118,7 @@ class TanhClip(Clip):
 
 @dataclasses.dataclass(frozen=True)
 class SoftClip(Clip):
-    """The softplus clip of PETS (Chua et al. 2018, arXiv:1805.12114), on one side or both.
-
-    r <- high - softplus(high - r), then r <- low + softplus(r - low). With both bounds its values end just
-    above ``high``, at low + softplus(high - low).
-    """
+    """``soft_clip``, on one side or both, between fixed bounds; ``soft_clip`` itself takes bounds that are learned."""
 
     low: float = -math.inf
     high: float = math.inf
@@ -144,27 +141,13 @@ class SoftClip(Clip):
         return r.replace("- -", "+ ")
 
     def forward(self, raw: Array) -> Array:
-        if self.high < math.inf:
-            raw = -softplus_above(-raw, -self.high)
-        return softplus_above(raw, self.low) if self.low > -math.inf else raw
+        return soft_clip(raw, self.low, self.high)
 
     def inverse(self, value: Array) -> Array:
         # low + softplus(r - low) = v has r = v + log1mexp(v - low).
         if self.low > -math.inf:
             value = value + special.log1mexp(value - self.low)
         return value - special.log1mexp(self.high - value) if self.high < math.inf else value
-
-
-@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
-def softplus_above(r: Array, low: float) -> Array:
-    """low + softplus(r - low), which is r + softplus(low - r): whichever adds the smaller number."""
-    return jnp.where(r > low, r, low) + special.softplus(-jnp.abs(r - low))
-
-
-@softplus_above.defjvp
-def _softplus_above_jvp(low: float, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
-    (r,), (dr,) = primals, tangents
-    return softplus_above(r, low), special.sigmoid(r - low) * dr
 
 
 @dataclasses.dataclass(frozen=True)
@@ -179,23 +162,7 @@ class Floor:
 
     def log_forward(self, log_g: Array) -> Array:
         """log(g + low) from log g."""
-        return _log_add(log_g, self.low)
-
-
-@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
-def _log_add(log_g: Array, low: float) -> Array:
-    # Whichever is larger is taken out of the sum; low itself, not its log, enters where it is the smaller.
-    log_low = math.log(low)
-    above = log_g > log_low
-    small = low * special.exp(-jnp.where(above, log_g, 0))
-    large = special.exp(jnp.where(above, log_low, log_g) - log_low)
-    return jnp.where(above, log_g + special.log1p(small), log_low + special.log1p(large))
-
-
-@_log_add.defjvp
-def _log_add_jvp(low: float, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
-    (log_g,), (dlog_g,) = primals, tangents
-    return _log_add(log_g, low), special.sigmoid(log_g - math.log(low)) * dlog_g
+        return log_floor(log_g, self.low)
 
 
 def _image(part: Clip | Transform, interval: Interval) -> tuple[float, float]:

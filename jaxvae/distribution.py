@@ -47,9 +47,9 @@ class Distribution:
         said = _all_stand_ins(leaves.values())
         if not said:
             require_real(**{f"{type(self).__name__}.{name}": x for name, x in leaves.items()})
-            leaves = _as_floats(leaves)
-            self._set(**leaves)
+            self._set(**_as_floats(leaves))
             self._check()
+        leaves = self._leaves()
         if all(hasattr(x, "shape") for x in leaves.values()):
             self._set(**dict(zip(leaves, self._of_one_rank(list(leaves.values())), strict=True)))
         if not said:
@@ -313,8 +313,8 @@ def where(condition: ArrayLike, q: D, p: D) -> D:
 def _joined(function: Callable[..., Array], qs: Sequence[D]) -> D:
     """The Gaussian of the leaves that the function makes of the number of event axes and each one's leaf."""
     first = qs[0]
-    leaves = [function(event, *(getattr(q, name) for q in qs)) for name, event in first._event_ranks.items()]
-    return type(first)(*leaves, first.parameterization)  # type: ignore[call-arg]
+    leaves = {name: function(event, *(getattr(q, name) for q in qs)) for name, event in first._event_ranks.items()}
+    return type(first)(**leaves, parameterization=first.parameterization)  # type: ignore[call-arg]
 
 
 def _first(qs: Sequence[D]) -> D:

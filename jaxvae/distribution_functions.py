@@ -17,6 +17,7 @@ from jax.typing import ArrayLike
 from jaxvae import special
 from jaxvae.gaussian import Gaussian, ranked, require_gaussian, require_points
 from jaxvae.parameterizations import Parameterization
+from jaxvae.squashed import TanhGaussian
 
 
 def cdf(q: Gaussian, x: ArrayLike) -> Array:
@@ -59,14 +60,18 @@ def _standardized(p: Parameterization, x: Array, loc: Array, raw: Array) -> Arra
     return jnp.where(infinite, jnp.sign(x) * float(np.finfo(x.dtype).max), z)
 
 
-def mode(q: Gaussian) -> Array:
-    """The point of highest density, which is the mean; of the full shape."""
+def mode(q: Gaussian | TanhGaussian) -> Array:
+    """The point of highest density, of the full shape: the mean of a ``Gaussian``, the mode of a ``TanhGaussian``."""
+    if isinstance(q, TanhGaussian):
+        return q.mode
     require_gaussian(q=q)
     return q.mean
 
 
-def median(q: Gaussian) -> Array:
-    """The point that half of the mass lies below, which is the mean; of the full shape."""
+def median(q: Gaussian | TanhGaussian) -> Array:
+    """The point that half of the mass lies below, of the full shape: the mean, squashed for a ``TanhGaussian``."""
+    if isinstance(q, TanhGaussian):
+        return q.median
     require_gaussian(q=q)
     return q.mean
 

@@ -105,10 +105,10 @@ class Gaussian(Distribution):
         return self.parameterization.precision(_full_raw(self))
 
 
-class Correlated(Distribution, abc.ABC):
-    """A Gaussian of correlated elements, whose last axis is one event: what this file's functions ask of it.
+class Delegate(Distribution, abc.ABC):
+    """A distribution of another kind than ``Gaussian``: what this file's functions ask of it.
 
-    The kinds are in ``jaxvae.multivariate``. Each method checks its arguments.
+    Each method checks its arguments.
     """
 
     @property
@@ -118,6 +118,9 @@ class Correlated(Distribution, abc.ABC):
 
     @abc.abstractmethod
     def _sample(self, key: Array, shape: tuple[int, ...]) -> Array: ...
+
+    @abc.abstractmethod
+    def _sample_and_log_prob(self, key: Array, shape: tuple[int, ...]) -> tuple[Array, Array]: ...
 
     @abc.abstractmethod
     def _reparameterize(self, noise: ArrayLike) -> Array: ...
@@ -132,11 +135,19 @@ class Correlated(Distribution, abc.ABC):
     def _kl_divergence(self, p: Any) -> Array: ...
 
     @abc.abstractmethod
-    def _of_this_kind(self, q: Gaussian) -> "Correlated":
+    def _of_this_kind(self, q: Gaussian) -> "Delegate":
         """The same distribution as ``q``, to take its KL to this one; raises TypeError where there is no such KL."""
 
 
-AnyGaussian = Gaussian | Correlated
+class Correlated(Delegate):
+    """A Gaussian of correlated elements, whose last axis is one event; the kinds are in ``jaxvae.multivariate``."""
+
+    def _sample_and_log_prob(self, key: Array, shape: tuple[int, ...]) -> tuple[Array, Array]:
+        z = self._sample(key, shape)
+        return z, self._log_prob(z)
+
+
+AnyGaussian = Gaussian | Delegate
 
 
 def require_gaussian(**xs: object) -> None:
@@ -201,7 +212,7 @@ def reparameterize(q: AnyGaussian, noise: ArrayLike) -> Array:
     Returns:
         An array of the broadcast shape and of q's dtype, differentiable in ``q`` and ``noise``.
     """
-    if isinstance(q, Correlated):
+    if isinstance(q, Delegate):
         return q._reparameterize(noise)
     require_points(q, noise=noise)
     return _moved(q, noise)
@@ -230,11 +241,38 @@ def sample(key: Array, q: AnyGaussian, shape: tuple[int, ...] = ()) -> Array:
     (5, 2, 3)
     """
     require_sizes(shape=shape)
-    if isinstance(q, Correlated):
+    if isinstance(q, Delegate):
         return q._sample(key, shape)
     require_gaussian(q=q)
-    dtype = special.compute_dtype(q.loc, q.raw)
-    return _moved(q, jax.random.normal(key, (*shape, *q.shape), dtype))
+    return _moved(q, _noise(key, q, shape))
+
+
+def sample_and_log_prob(key: Array, q: AnyGaussian, shape: tuple[int, ...] = ()) -> tuple[Array, Array]:
+    """Reparameterized samples, those of ``sample``, and their log-densities in nats: what an actor's loss needs.
+
+    The log-density comes from the noise, -½ ε² - log σ - ½ log 2π, and so is right also where a sample of few digits
+    no longer tells it, as that of a ``TanhGaussian`` near its bounds. Its gradient is that of log q(z(q); q), along the
+    path of the sample; of correlated elements it is ``log_prob`` of the sample.
+
+    Args:
+        key: a PRNG key.
+        q: distributions of any shape.
+        shape: leading axes of independent samples.
+
+    Returns:
+        Samples of shape ``(*shape, *q.shape)`` and of q's dtype, and log-densities of that shape, float32 or float64;
+        without its last axis where q's elements are correlated.
+    """
+    require_sizes(shape=shape)
+    if isinstance(q, Delegate):
+        return q._sample_and_log_prob(key, shape)
+    require_gaussian(q=q)
+    noise = _noise(key, q, shape)
+    return _moved(q, noise), jnp.subtract(*aligned(standard_log_prob(noise), q.log_std))
+
+
+def _noise(key: Array, q: Gaussian, shape: tuple[int, ...]) -> Array:
+    return jax.random.normal(key, (*shape, *q.shape), special.compute_dtype(q.loc, q.raw))
 
 
 def kl_divergence(q: AnyGaussian, p: AnyGaussian | None = None) -> Array:
@@ -257,9 +295,9 @@ def kl_divergence(q: AnyGaussian, p: AnyGaussian | None = None) -> Array:
     Raises:
         TypeError: for a pair of kinds whose KL the library doesn't have.
     """
-    if isinstance(q, Correlated):
+    if isinstance(q, Delegate):
         return q._kl_divergence(p)
-    if isinstance(p, Correlated):
+    if isinstance(p, Delegate):
         return kl_divergence(p._of_this_kind(q), p)
     require_gaussian(q=q, p=q if p is None else p)
     if p is None:
@@ -329,7 +367,7 @@ def log_prob(q: AnyGaussian, x: ArrayLike) -> Array:
     Returns:
         An array of the broadcast shape, float32 or float64; without its last axis where q's elements are correlated.
     """
-    if isinstance(q, Correlated):
+    if isinstance(q, Delegate):
         return q._log_prob(x)
     require_points(q, x=x)
     x, loc, raw = ranked(x, q.loc, q.raw)
@@ -345,7 +383,7 @@ def standard_log_prob(z: ArrayLike) -> Array:
 
 def entropy(q: AnyGaussian) -> Array:
     """H(q) = log σ + ½ log(2πe), in nats, elementwise; ½ log det(2πe Σ), per event, of correlated elements."""
-    if isinstance(q, Correlated):
+    if isinstance(q, Delegate):
         return q._entropy()
     require_gaussian(q=q)
     return q.log_std + (1 + _LOG_2PI) / 2
@@ -357,11 +395,11 @@ def cross_entropy(q: AnyGaussian, p: AnyGaussian) -> Array:
     Where the elements of either are correlated it is KL(q ‖ p) + H(q), per event, for the pairs that
     ``kl_divergence`` takes.
     """
-    if isinstance(q, Correlated):
-        if not isinstance(p, Correlated):
+    if isinstance(q, Delegate):
+        if not isinstance(p, Delegate):
             require_gaussian(p=p)
         return jnp.add(*aligned(q._kl_divergence(p), q._entropy()))
-    if isinstance(p, Correlated):
+    if isinstance(p, Delegate):
         return cross_entropy(p._of_this_kind(q), p)
     require_gaussian(q=q, p=p)
     q, p = _together(q, p)

@@ -22,7 +22,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxvae import special
-from jaxvae.arguments import require, require_broadcast, shown
+from jaxvae.arguments import STATIC, holds_tracer, require, require_broadcast, shown
 from jaxvae.chains import Affine, Chain, Clip, Floor, HardClip, SoftClip, TanhClip
 from jaxvae.special import finite
 from jaxvae.transforms import (
@@ -61,6 +61,7 @@ class Parameterization:
 
     Raises:
         ValueError: for an unknown quantity, or what isn't a ``Transform``.
+        TypeError: for a transform that holds traced arrays, which couldn't be differentiated in.
     """
 
     quantity: str
@@ -73,6 +74,8 @@ class Parameterization:
         require(known, "Parameterization.quantity", self.quantity, " or ".join(map(repr, QUANTITIES)))
         known = isinstance(self.transform, Transform)
         require(known, "Parameterization.transform", self.transform, "an instance of a subclass of jv.Transform")
+        if holds_tracer(self):
+            raise TypeError(f"Parameterization.transform must be made of numbers, got traced ones: {STATIC}")
 
     @property
     def exponent(self) -> float:

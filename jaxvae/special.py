@@ -317,6 +317,27 @@ def tanh(x: Array) -> Array:
 
 
 @jax.custom_jvp
+def _log_sech2(x: Array) -> Array:
+    # 1 - tanh(x)^2 where that is near 1; else 2 (log 2 - |x| - log1p(e^-2|x|)), whose tail is a straight line.
+    y = jnp.abs(x)
+    near = y < 1
+    close = _log1p(-jnp.square(_tanh(jnp.where(near, x, 0))))
+    return jnp.where(near, close, 2 * (math.log(2) - y - _log1p(jnp.exp(-2 * y))))
+
+
+_log_sech2.defjvps(lambda dx, ans, x: -2 * _tanh(x) * dx)
+
+
+@_public
+def log_sech2(x: Array) -> Array:
+    """log(1 - tanh(x)^2), the log of tanh's slope: finite for every finite x, since it tends to 2 (log 2 - |x|).
+
+    The derivative is -2 tanh(x).
+    """
+    return _log_sech2(x)
+
+
+@jax.custom_jvp
 def _softplus(x: Array) -> Array:
     return jnp.maximum(x, 0) + _log1p(jnp.exp(-jnp.abs(x)))
 

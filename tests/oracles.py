@@ -120,6 +120,11 @@ def log_prob(x: Real, mean: Real, log_std: Real) -> Real:
     return -(((x - mean) / exp(log_std)) ** 2) / 2 - log_std - mpmath.log(2 * mp.pi) / 2
 
 
+def log_slope(x: Real, width: float) -> Real:
+    """log d/dx of a tanh onto an interval of this width."""
+    return mpmath.log(mpf(width) / 2) - 2 * mpmath.log(mpmath.cosh(x))
+
+
 def normal_density(x: Real) -> Real:
     return exp(-x * x / 2) / mpmath.sqrt(2 * mp.pi)
 
@@ -162,6 +167,7 @@ SPECIAL: dict[str, tuple[Callable[[Real], Real], Callable[[Real], Real]]] = {
     "log1pmx": (lambda u: mpmath.log1p(u) - u, lambda u: -u / (1 + u)),
     "sigmoid": (sigmoid, lambda x: sigmoid(x) * sigmoid(-x)),
     "tanh": (mpmath.tanh, lambda x: mpmath.sech(x) ** 2),
+    "log_sech2": (lambda x: -2 * mpmath.log1p(2 * mpmath.sinh(x / 2) ** 2), lambda x: -2 * mpmath.tanh(x)),
     "softplus": (softplus, sigmoid),
     "log_sigmoid": (lambda x: -softplus(-x), lambda x: sigmoid(-x)),
     "log_softplus": (lambda x: mpmath.log(softplus(x)), lambda x: sigmoid(x) / softplus(x)),

@@ -143,6 +143,7 @@ LIMITS = {  # at -inf, start of the domain, inf
     "log1pmx": {-1.0: -np.inf, 0.0: 0, np.inf: -np.inf},
     "sigmoid": {-np.inf: 0, np.inf: 1},
     "tanh": {-np.inf: -1, 0.0: 0, np.inf: 1},
+    "log_sech2": {-np.inf: -np.inf, 0.0: 0, np.inf: -np.inf},
     "softplus": {-np.inf: 0, np.inf: np.inf},
     "log_sigmoid": {-np.inf: -np.inf, np.inf: 0},
     "log_softplus": {-np.inf: -np.inf, np.inf: np.inf},

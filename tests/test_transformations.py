@@ -61,6 +61,16 @@ def correlated(function):
     return both
 
 
+def squashed(function):
+    """Of squashed Gaussians, onto a range that a number and an array say."""
+
+    def of_policies(a):
+        q, p = (jv.TanhGaussian(x.loc, x.raw, P, low=-0.5, high=jnp.exp(a["x"])) for x in gaussians(a))
+        return function(q, p, a)
+
+    return of_policies
+
+
 CORRELATED = {jv.CholeskyGaussian: "lower", jv.LowRankGaussian: "factor"}
 
 
@@ -106,6 +116,16 @@ FUNCTIONS = {
     "product": of_both(jv.product),
     "natural_gradient": of_both(jv.natural_gradient),
     "precondition": of_q(jv.precondition),
+    "sample_and_log_prob": of_q(lambda q: jv.sample_and_log_prob(jax.random.key(1), q)),
+    "soft_clip": lambda a: jv.soft_clip(a["raw"], a["x"], a["loc"]),
+    "log_floor": lambda a: jv.log_floor(a["raw"], jnp.exp(a["x"])),
+    "squashed sample_and_log_prob": squashed(lambda q, p, a: jv.sample_and_log_prob(jax.random.key(1), q)),
+    "squashed log_prob": squashed(lambda q, p, a: jv.log_prob(q, q.squash(a["loc_p"]))),
+    "squashed entropy": squashed(lambda q, p, a: jv.entropy(q)),
+    "squashed kl_divergence": squashed(lambda q, p, a: jv.kl_divergence(q, p)),
+    "squashed mode and median": squashed(lambda q, p, a: (q.mode, q.median)),
+    "squashed part": squashed(lambda q, p, a: jv.stack([q[..., 1:], q[..., :-1]])),
+    "correlated sample_and_log_prob": correlated(lambda q, p, a: jv.sample_and_log_prob(jax.random.key(1), q)),
     "correlated sample": correlated(lambda q, p, a: jv.sample(jax.random.key(1), q)),
     "correlated log_prob": correlated(lambda q, p, a: jv.log_prob(q, a["x"])),
     "correlated entropy": correlated(lambda q, p, a: jv.entropy(q)),

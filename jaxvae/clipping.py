@@ -1,0 +1,118 @@
+"""Bounds of raw as functions of raw and of the bounds: for bounds that are learned, or computed by a network.
+
+A parameterization is static, and so are the numbers that it is made of. What is traced acts on raw before:
+
+    Gaussian(loc, soft_clip(raw, low, high), log_variance)    # PETS, which learns low and high
+    Gaussian(loc, log_floor(raw, floor), log_variance)        # σ² = e^raw + floor
+    Gaussian(loc, log_floor(p.log_std(raw), floor), log_std)  # σ = p.std(raw) + floor, p any parameterization
+    Gaussian(loc, scale * raw + shift, p)                     # a learned gain
+
+With numbers in place of arrays they are what ``SoftClip``, ``Floor`` and ``Affine`` do, to the bit.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+from jaxvae import special
+from jaxvae.arguments import require, require_broadcast, require_real
+
+
+@special.weakly
+def soft_clip(raw: ArrayLike, low: ArrayLike = -math.inf, high: ArrayLike = math.inf) -> Array:
+    """The softplus clip of PETS (Chua et al. 2018, arXiv:1805.12114), on one side or both.
+
+    r <- high - softplus(high - r), then r <- low + softplus(r - low). With both bounds its values end just above
+    ``high``, at low + softplus(high - low). Its slopes by all three are exact and sum to 1; none is 0 where another one
+    isn't. PETS learns both bounds, and adds 0.01 (Σ high - Σ low) to its loss, which draws them together.
+
+    Args:
+        raw: any shape.
+        low: broadcasts with raw; below ``high``.
+        high: broadcasts with raw.
+
+    Returns:
+        An array of the broadcast shape, differentiable in all three.
+
+    >>> jax.grad(soft_clip, argnums=(0, 1, 2))(0.0, 0.0, 0.0)
+    (Array(0.3333333, dtype=float32, weak_type=True), ...)
+    """
+    r, bottom, top = _operands(raw=raw, low=low, high=high)
+    if not _is(high, math.inf):
+        r = -softplus_above(-r, -top)
+    if not _is(low, -math.inf):
+        r = softplus_above(r, bottom)
+    return r.astype(_dtype(raw, low, high))
+
+
+@special.weakly
+def log_floor(log_value: ArrayLike, low: ArrayLike) -> Array:
+    """log(e^log_value + low): the log of a positive number that a floor was added to.
+
+    Its slope by ``log_value`` is the part that the number has in the sum, that by ``low`` 1 / (e^log_value + low).
+
+    Args:
+        log_value: any shape.
+        low: positive; broadcasts with log_value.
+
+    Returns:
+        An array of the broadcast shape, differentiable in both.
+
+    Raises:
+        ValueError: for a number that isn't positive. Where one of an array isn't, the result is NaN.
+    """
+    log_g, floor = _operands(log_value=log_value, low=low)
+    if isinstance(low, int | float):
+        require(low > 0, "low", low, "positive")
+        log_low = jnp.asarray(math.log(low), log_g.dtype)
+    else:
+        log_low = jnp.log(jnp.where(floor > 0, floor, jnp.nan))
+    return _log_add(log_g, floor, jax.lax.stop_gradient(log_low)).astype(_dtype(log_value, low))
+
+
+def _is(x: ArrayLike, number: float) -> bool:
+    return isinstance(x, float) and x == number
+
+
+def _dtype(*arrays: ArrayLike) -> jnp.dtype:
+    dtype = jnp.result_type(*arrays)
+    return dtype if jnp.issubdtype(dtype, jnp.floating) else special.compute_dtype(*arrays)
+
+
+def _operands(**arrays: ArrayLike) -> list[Array]:
+    """The arrays of one shape, in the dtype to compute in."""
+    require_real(**arrays)
+    require_broadcast(**{name: jnp.shape(x) for name, x in arrays.items()})
+    dtype = special.compute_dtype(*arrays.values())
+    return jnp.broadcast_arrays(*(jnp.asarray(x, dtype) for x in arrays.values()))
+
+
+@jax.custom_jvp
+def softplus_above(r: Array, low: Array) -> Array:
+    """low + softplus(r - low), which is r + softplus(low - r): whichever adds the smaller number."""
+    return jnp.where(r > low, r, low) + special.softplus(-jnp.abs(r - low))
+
+
+softplus_above.defjvps(
+    lambda dr, ans, r, low: special.sigmoid(r - low) * dr,
+    lambda dlow, ans, r, low: special.sigmoid(low - r) * dlow,
+)
+
+
+@jax.custom_jvp
+def _log_add(log_g: Array, low: Array, log_low: Array) -> Array:
+    # Whichever is larger is taken out of the sum; low itself, not its log, enters where it is the smaller.
+    above = log_g > log_low
+    small = low * special.exp(-jnp.where(above, log_g, 0))
+    large = special.exp(jnp.where(above, log_low, log_g) - log_low)
+    return jnp.where(above, log_g + special.log1p(small), log_low + special.log1p(large))
+
+
+_log_add.defjvps(
+    lambda dlog_g, ans, log_g, low, log_low: special.sigmoid(log_g - log_low) * dlog_g,
+    lambda dlow, ans, log_g, low, log_low: special.exp(-ans) * dlow,
+    None,  # low's slope is that of both
+)
