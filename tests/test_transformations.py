@@ -114,6 +114,16 @@ FUNCTIONS = {
     "from_natural_parameters": lambda a: jv.from_natural_parameters(a["loc"], -jnp.exp(a["raw"]), P),
     "convert": of_q(lambda q: jv.convert(q, jv.log_variance)),
     "product": of_both(jv.product),
+    "cdf": lambda a: jv.cdf(gaussians(a)[0], a["x"]),
+    "survival": lambda a: jv.survival(gaussians(a)[0], a["x"]),
+    "log_cdf": lambda a: jv.log_cdf(gaussians(a)[0], a["x"]),
+    "log_survival": lambda a: jv.log_survival(gaussians(a)[0], a["x"]),
+    "quantile": lambda a: jv.quantile(gaussians(a)[0], special.sigmoid(a["x"])),
+    "log_interval_probability": lambda a: jv.log_interval_probability(
+        gaussians(a)[0], a["x"], a["x"] + jnp.exp(a["loc_p"])
+    ),
+    "mode": of_q(jv.mode),
+    "median": of_q(jv.median),
     "natural_gradient": of_both(jv.natural_gradient),
     "precondition": of_q(jv.precondition),
     "sample_and_log_prob": of_q(lambda q: jv.sample_and_log_prob(jax.random.key(1), q)),
@@ -145,11 +155,8 @@ def every(a, without=()):
 
 def elementary():
     """The public functions of ``special``, of numbers above 0."""
-    functions = {n: f for n, f in vars(special).items() if inspect.isfunction(f) and not n.startswith("_")}
-    checks = {"compute_dtype", "computed", "is_weak", "weakly", "log_mean_exp"}
-    return {
-        f"special.{name}": f for name, f in functions.items() if f.__module__ == special.__name__ and name not in checks
-    }
+    public = {name: f for name, f in vars(special).items() if hasattr(f, "__wrapped__") and not name.startswith("_")}
+    return {f"special.{name}": f for name, f in public.items() if inspect.isfunction(f)}
 
 
 ONLY_BACKWARD = ("natural_gradient", "precondition")
