@@ -4,7 +4,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from pictures import assert_legible, render
+from pictures import assert_legible, render, to_the_pixel
 
 from jaxvae import plots
 from jaxvae.plots import mosaics
@@ -93,6 +93,7 @@ def test_enlarged_pictures_stay_crisp() -> None:
     assert_holds(figure, [images[:2], images[2:]])
 
 
+@to_the_pixel
 def test_grid_takes_columns_and_title() -> None:
     images = noise(5, 8, 8, 1)
     figure = plots.image_grid(images, columns=4, title="Means at z ~ N(0, 1)")
@@ -125,6 +126,7 @@ def test_channels() -> None:
         assert_holds(plots.image_grid(x, columns=1), [image[None].mean(-1, keepdims=True) for image in x])
 
 
+@to_the_pixel
 def test_values_out_of_range_are_clipped_and_lost_ones_vermilion() -> None:
     image = np.full((1, 8, 8, 3), 0.5, np.float32)
     image[0, 0, 0] = (-1, 0.5, -np.finfo(np.float32).max)
@@ -137,6 +139,7 @@ def test_values_out_of_range_are_clipped_and_lost_ones_vermilion() -> None:
     assert (shown == VERMILION).all(-1).sum() == 2
 
 
+@to_the_pixel
 def test_low_precision_is_taken_and_integers_are_refused() -> None:
     images = noise(3, 8, 8, 1).astype(ml_dtypes.bfloat16)
     assert_holds(plots.image_grid(images, columns=3), [images.astype(np.float32)])

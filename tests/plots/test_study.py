@@ -7,7 +7,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from pictures import assert_legible, texts
+from pictures import assert_legible, texts, to_the_pixel
 
 from jaxvae import plots
 from jaxvae.plots.style import COLOURS
@@ -87,6 +87,7 @@ def test_of_two_learning_rates_neither_is_above_the_range() -> None:
     assert [label.get_text() for label in panel.get_xticklabels()] == ["0.003", "0.03"]
 
 
+@to_the_pixel
 @pytest.mark.parametrize(("count", "named"), [(1, True), (5, True), (6, False)])
 def test_learning_rates_are_named_while_there_is_room(count: int, named: bool) -> None:
     rates = 1e-3 * np.sqrt(10.0) ** np.arange(count)
