@@ -354,7 +354,7 @@ def _compared(q: Gaussian, p: Gaussian, cost: Callable[[Array], Array]) -> Array
 
 def _log_std_ratio(q: Parameterization, p: Parameterization, raw_q: Array, raw_p: Array) -> Array:
     """log(σ_q / σ_p)."""
-    return q.log_std_ratio(raw_q, raw_p) if q == p else special.minus(q.log_std(raw_q), p.log_std(raw_p))
+    return q.log_std_ratio(raw_q, raw_p) if q == p else special.difference(q.log_std(raw_q), p.log_std(raw_p))
 
 
 def log_prob(q: AnyGaussian, x: ArrayLike) -> Array:

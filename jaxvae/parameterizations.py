@@ -269,9 +269,10 @@ def _half_square(p: Parameterization, x: Array, loc: Array, raw: Array) -> Array
 
 @_half_square.defjvp
 def _half_square_jvp(p: Parameterization, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
-    # Each slope is kept finite, so that none meets a 0.
+    # Each slope is kept finite, so that none meets a 0; beyond, its factors' own slopes would be inf - inf.
     z = _standardize(p, *primals)
-    slopes = (finite(z * slope) for slope in _slopes(p, z, *primals[1:]))
+    slopes = (z * slope for slope in _slopes(p, z, *primals[1:]))
+    slopes = (finite(jnp.where(jnp.isinf(slope), jax.lax.stop_gradient(slope), slope)) for slope in slopes)
     return z * (z / 2), sum(slope * t for slope, t in zip(slopes, tangents, strict=True))
 
 

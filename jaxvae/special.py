@@ -129,7 +129,7 @@ def log(x: Array) -> Array:
 
 
 @jax.custom_jvp
-def minus(x: Array, y: Array) -> Array:
+def difference(x: Array, y: Array) -> Array:
     """x - y, and 0 where both are the same infinity."""
     return jnp.where(x == y, 0, x - y)
 
@@ -149,7 +149,7 @@ def over(x: Array, y: Array) -> Array:
 finite.defjvps(lambda dx, ans, x: dx)
 reciprocal.defjvps(lambda dx, ans, x: -finite(ans * ans) * dx)
 log.defjvps(lambda dx, ans, x: reciprocal(x) * dx)
-minus.defjvps(lambda dx, ans, x, y: dx, lambda dy, ans, x, y: -dy)
+difference.defjvps(lambda dx, ans, x, y: dx, lambda dy, ans, x, y: -dy)
 times.defjvps(lambda dx, ans, x, y: finite(y) * dx, lambda dy, ans, x, y: finite(x) * dy)
 over.defjvps(lambda dx, ans, x, y: reciprocal(y) * dx, lambda dy, ans, x, y: -finite(finite(ans) * reciprocal(y)) * dy)
 

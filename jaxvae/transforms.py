@@ -95,7 +95,7 @@ class Transform(abc.ABC):
         integral = step * jnp.sum(weights / 2 * self.log_gain(points), axis=0)
         rounding = 4 * float(np.finfo(log_a.dtype).eps) * (jnp.abs(log_a) + jnp.abs(log_b) + 1)
         near = jnp.abs(step) <= 1 + (jnp.abs(a) + jnp.abs(b)) / 8
-        difference = special.minus(log_a, log_b)
+        difference = special.difference(log_a, log_b)
         agree = (jnp.abs(integral - difference) <= rounding) & (rounding < jnp.inf)
         return jnp.where(step == 0, 0, jnp.where(near & agree, integral, difference))
 

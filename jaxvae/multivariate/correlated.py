@@ -136,7 +136,7 @@ def log_std_ratio(q: Gaussian, p: Gaussian | None) -> Array:
         return q.log_std
     if q.parameterization == p.parameterization:
         return q.parameterization.log_std_ratio(*aligned(q.raw, p.raw))
-    return jnp.subtract(*aligned(q.log_std, p.log_std))
+    return special.difference(*aligned(q.log_std, p.log_std))
 
 
 def half_squares(x: Array, p: Gaussian | None) -> Array:
