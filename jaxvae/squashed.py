@@ -63,7 +63,7 @@ class TanhGaussian(Delegate):
             overflows. Where such bounds are traced, results are NaN.
         TypeError: where the parameterization isn't one.
 
-    >>> policy = TanhGaussian(jnp.zeros(2), jnp.zeros(2), low=0.0, high=[10.0, 1.0])
+    >>> policy = TanhGaussian(jnp.zeros(2), jnp.zeros(2), low=0.0, high=jnp.array([10.0, 1.0]))
     >>> policy.median.tolist()
     [5.0, 0.5]
     """

@@ -343,7 +343,7 @@ def test_an_actor_learns():
 
     Of all policies the best is e^(Q/α), here nearly a Gaussian about s of σ² = α/16; the loss then is the soft value.
     """
-    states, alpha = jnp.linspace(-0.5, 1.0, 4).reshape(-1, 1), 0.1
+    states, alpha = jnp.linspace(-1.6, 1.7, 4).reshape(-1, 1), 0.1
 
     def policy(params):
         return jv.TanhGaussian(params["loc"], params["raw"], jv.sac_log_std, low=-2.0, high=2.0)
