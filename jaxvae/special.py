@@ -446,7 +446,7 @@ def _inverse_mills(x: Array) -> Array:
 
 def _inverse_mills_slope(x: Array) -> Array:
     # -λ(x) (x + λ(x)), of which the bracket is G(-x) for x <= 0, and the whole -1 far out.
-    y = jnp.minimum(jnp.abs(x), 1e10)
+    y = jnp.minimum(jnp.where(x > 0, x, -x), 1e10)  # at 0 with the slope of the left side
     excess, mills = _excess(y), _inverse_mills(y)
     far = _times_density(y + mills, y) / (1 - _ndtr(-y))  # where λ(x) underflows and this does not
     return -jnp.where(x > 0, jnp.where(y < 1, mills * (y + mills), far), (y + excess) * excess)
