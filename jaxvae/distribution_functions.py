@@ -189,8 +189,8 @@ def _log_tail_difference(a: Array, width: Array) -> Array:
 
 def _log_tail_ratio(a: Array, width: Array) -> Array:
     """d, of which a²/2 cancels for a > 0."""
-    b, right = a + width, jnp.where(a > 0, a, 0)
-    one_sided = width * (right + width / 2) + special.log_mills(right)
+    b = a + width
+    one_sided = width * (a + width / 2) + special.log_mills(jnp.abs(a))
     straddling = special.log_ndtr(-a) + b * (b / 2) + math.log(2 * math.pi) / 2
     return jnp.where(a > 0, one_sided, straddling) - special.log_mills(b)
 

@@ -559,19 +559,17 @@ def _mills_above(x: Array) -> Array:
 
 @jax.custom_jvp
 def _inverse_mills(x: Array) -> Array:
-    below, near = jnp.where(x > 0, 0, -x), jnp.where((x > 0) & (x < 1), x, 0)
-    above = jnp.where(near > 0, 1 / _mills_above(near), _normal_density(x) / _ndtr(x))
-    return jnp.where(x > 0, above, below + _excess(below))
+    y, near = jnp.abs(x), jnp.where((x > 0) & (x < 1), x, 0)
+    above = jnp.where(near > 0, 1 / _mills_above(near), _normal_density(y) / (1 - _ndtr(-y)))
+    return jnp.where(x > 0, above, y + _excess(y))
 
 
 def _inverse_mills_slope(x: Array) -> Array:
     # -λ(x) (x + λ(x)), of which the bracket is G(-x) for x <= 0, and the whole -1 far out.
-    below = jnp.where(x > 0, 0, jnp.minimum(-x, 1e10))
-    above = jnp.where(x > 0, jnp.minimum(x, -_TAIL), 0)
-    excess, mills = _excess(below), _inverse_mills(above)
-    far = _times_density(above + mills, above) / _ndtr(above)  # where λ(x) underflows and this does not
-    right = jnp.where(above < 1, mills * (above + mills), far)
-    return -jnp.where(x > 0, right, (below + excess) * excess)
+    y = jnp.minimum(jnp.where(x > 0, x, -x), 1e10)  # at 0 with the slope of the left side
+    excess, mills = _excess(y), _inverse_mills(y)
+    far = _times_density(y + mills, y) / (1 - _ndtr(-y))  # where λ(x) underflows and this does not
+    return -jnp.where(x > 0, jnp.where(y < 1, mills * (y + mills), far), (y + excess) * excess)
 
 
 @jax.custom_jvp
@@ -581,9 +579,10 @@ def _log_mills(x: Array) -> Array:
 
 @jax.custom_jvp
 def _log_ndtr(x: Array) -> Array:
-    below = jnp.minimum(x, -0.5)
-    left = -below * (below / 2) - math.log(2 * math.pi) / 2 + _log_mills(-below)
-    return jnp.where(x < -0.5, left, jnp.where(x < 0, jnp.log(_ndtr(x)), _log1p(-_ndtr(-jnp.abs(x)))))
+    y = jnp.abs(x)
+    tail = _ndtr(-y)
+    left = -y * (y / 2) - math.log(2 * math.pi) / 2 + _log_mills(y)
+    return jnp.where(x < -0.5, left, jnp.where(x < 0, jnp.log(tail), _log1p(-tail)))
 
 
 @_times_density.defjvp
