@@ -19,6 +19,6 @@ EIGHT = (
 )
 
 
-def each(names: Iterable[str] = jv.PARAMETERIZATIONS) -> list[str | ParameterSet]:
-    """These names as parameters of a test; those that are not among the eight are slow."""
-    return [name if name in EIGHT else pytest.param(name, marks=pytest.mark.slow) for name in names]
+def each(names: Iterable[str] = jv.PARAMETERIZATIONS, kept: Iterable[str] = EIGHT) -> list[str | ParameterSet]:
+    """These names as parameters of a test; those that are not among the ones kept are slow."""
+    return [name if name in kept else pytest.param(name, marks=pytest.mark.slow) for name in names]

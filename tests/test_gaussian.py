@@ -181,7 +181,7 @@ def extremes(name, dtype):
 
 
 @pytest.mark.parametrize("dtype", ["float32", pytest.param("bfloat16", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("name", each(NAMES))
+@pytest.mark.parametrize("name", each(NAMES, kept=("log_variance", "natural_softplus")))
 def test_gradients_are_numbers(name, dtype):
     """A cotangent of 0, as a mask or a clip sends it, gives 0, and one of 1 a number: one row for each output."""
     at = extremes(name, dtype)

@@ -293,6 +293,7 @@ def test_a_stored_x_keeps_what_a_stored_action_has_lost():
     np.testing.assert_allclose(log_prob, -np.square(x - 20) / 2 - np.log(2 * np.pi) / 2 + 2 * x - np.log(4), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_gradients_by_everything():
     """By loc, raw, both bounds and the noise, once and twice, against differences in float64."""
 
