@@ -595,7 +595,7 @@ def _times_density_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
 _ndtr.defjvps(lambda dx, ans, x: _normal_density(x) * dx)
 _log_mills.defjvps(lambda dx, ans, x: -_excess(jnp.abs(x)) * dx)
 _inverse_mills.defjvps(lambda dx, ans, x: _inverse_mills_slope(x) * dx)
-_log_ndtr.defjvps(lambda dx, ans, x: _inverse_mills(x) * dx)
+_log_ndtr.defjvps(lambda dx, ans, x: finite(_inverse_mills(x)) * dx)
 
 
 @_public
@@ -635,7 +635,7 @@ def log_mean_exp(x: ArrayLike, axis: int | tuple[int, ...] | None = None) -> Arr
     require_real(x=x)
     x = jnp.asarray(x)
     # Where every element is -inf, its slopes are 0, not 0/0.
-    none = jnp.max(x, axis=axis, keepdims=True) == -jnp.inf
+    none = jnp.max(x, axis=axis, keepdims=True, initial=-jnp.inf) == -jnp.inf
     total = jax.nn.logsumexp(jnp.where(none, 0, x).astype(compute_dtype(x)), axis=axis)
     total = jnp.where(none.reshape(total.shape), -jnp.inf, total)
     axes = range(x.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)

@@ -13,7 +13,6 @@ never negative, exactly 0 for equals, and as accurate near 0 as that of ``Gaussi
 """
 
 import dataclasses
-import math
 from typing import ClassVar
 
 import jax
@@ -106,7 +105,7 @@ class CholeskyGaussian(CorrelatedGaussian):
 
     def _strict(self) -> Array:
         """T without its diagonal, ``(..., L, L)``."""
-        return _strictly_lower(self.lower)
+        return _strictly_lower(self.lower, self.loc)
 
     def _sample(self, key: Array, shape: tuple[int, ...]) -> Array:
         return self._reparameterize(jax.random.normal(key, (*shape, *self.shape), self.mean.dtype))
@@ -174,9 +173,9 @@ class CholeskyGaussian(CorrelatedGaussian):
         return CholeskyGaussian(loc.astype(q.dtype), raw, jnp.zeros(self.lower.shape[-1], q.dtype), plain)
 
 
-@per_event("(m)->(l,l)")
-def _strictly_lower(numbers: Array) -> Array:
-    size = (1 + math.isqrt(1 + 8 * numbers.size)) // 2
+@per_event("(m),(l)->(l,l)")
+def _strictly_lower(numbers: Array, loc: Array) -> Array:
+    size = loc.size
     return jnp.zeros((size, size), numbers.dtype).at[np.tril_indices(size, -1)].set(numbers)
 
 
