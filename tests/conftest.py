@@ -33,7 +33,6 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 QUICKLY_COMPILED = (
     "data",
     "faults",
-    "likelihoods",
     "models",
     "objectives",
     "plots",

@@ -16,7 +16,7 @@ def from_bijector(bijector: Any, range: Interval | None = None) -> "FromBijector
     """A transform that is a bijector: ``Parameterization("std", from_bijector(tfb.Softplus()))``.
 
     It has the digits that the bijector's ``forward`` and ``inverse`` have, and no more: where its value underflows, far
-    out, its log is -inf and the slope NaN, and one made with float32 constants may take float32 alone.
+    out, its log is -inf and the slope 0, and one made with float32 constants may take float32 alone.
     ``check_parameterization`` tells. ``Softplus`` and the other transforms of this library have no such places.
 
     Args:
