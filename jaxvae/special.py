@@ -318,10 +318,12 @@ def tanh(x: Array) -> Array:
 
 @jax.custom_jvp
 def _log_sech2(x: Array) -> Array:
-    # 1 - tanh(x)^2 where that is near 1; else 2 (log 2 - |x| - log1p(e^-2|x|)), whose tail is a straight line.
+    # -2 log cosh(x), cosh(x) - 1 = u^2 / (2 + 2u) with u = e^|x| - 1; else 2 (log 2 - |x| - log1p(e^-2|x|)).
     y = jnp.abs(x)
-    near = y < 1
-    close = _log1p(-jnp.square(_tanh(jnp.where(near, x, 0))))
+    near = y < 0.6
+    u = _expm1(jnp.where(near, y, 0))
+    close = -2 * _log1p(u * u / (2 + 2 * u))
+    close = jnp.where(y < math.sqrt(float(jnp.finfo(x.dtype).eps)), -x * x, close)  # whose half may be subnormal
     return jnp.where(near, close, 2 * (math.log(2) - y - _log1p(jnp.exp(-2 * y))))
 
 

@@ -15,10 +15,16 @@ from jaxvae.study.results import read_results
 from jaxvae.study.statistics import analyze
 
 ROOT = Path(__file__).parents[1]
+SAMPLED = ("log_sech2", "ndtr", "log_ndtr", "log_mills", "inverse_mills")
+"""Functions of which no complete certificate has been made yet: theirs are the samples below, and test_special's."""
 
 
 @pytest.mark.parametrize(
-    "name", ["expm1mx", *(pytest.param(name, marks=pytest.mark.slow) for name in ("log_softplus", "softplus_inverse"))]
+    "name",
+    [
+        "expm1mx",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("log_softplus", "softplus_inverse", *SAMPLED)),
+    ],
 )
 def test_certify_passes_on_a_sample(name):
     for order in certify.ORDERS:
@@ -54,7 +60,8 @@ def test_certify_writes_its_table(monkeypatch, tmp_path, capsys):
 )
 def test_the_certificate_is_complete_and_passed_but_for_what_is_known(device, missed):
     rows = json.loads((ROOT / f"benchmarks/results/certify-{device}.json").read_text())["rows"]
-    assert len(rows) == len(certify.FUNCTIONS) * len(certify.ORDERS) * 3
+    assert {row["function"] for row in rows} == set(certify.FUNCTIONS) - set(SAMPLED)
+    assert len(rows) == (len(certify.FUNCTIONS) - len(SAMPLED)) * len(certify.ORDERS) * 3
     assert [(row["function"], row["order"], row["dtype"]) for row in rows if not row["passed"]] == missed
     assert all(row["inputs"] == 2 ** (32 if row["dtype"] == "float32" else 16) for row in rows)
     assert certify.table(rows) in (ROOT / "benchmarks/RESULTS.md").read_text()
