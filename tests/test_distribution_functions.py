@@ -134,7 +134,7 @@ def test_where_sigma_underflows_the_mean_halves_the_mass():
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=() if name in ("log_variance", "natural_softplus") else pytest.mark.slow)
+        pytest.param(name, marks=() if name == "log_variance" else pytest.mark.slow)
         for name in EIGHT
     ],
 )

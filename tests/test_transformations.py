@@ -210,6 +210,7 @@ def tangents():
     return jax.tree.map(lambda x: jnp.roll(x, 1, axis=0), arguments())
 
 
+@pytest.mark.slow
 def test_derivatives_of_both_modes_agree():
     a, tangent = arguments(), tangents()
 

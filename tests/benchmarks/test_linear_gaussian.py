@@ -24,6 +24,7 @@ def test_a_linear_vae_reaches_the_closed_form(tmp_path):
     assert -4 * error < maximum - reached < 1e-2  # no bound exceeds the maximum
 
 
+@pytest.mark.slow
 def test_a_short_training_does_not(tmp_path):
     maximum, reached, error = found(tmp_path, epochs=2)
     assert maximum - reached > 0.1 > 10 * error

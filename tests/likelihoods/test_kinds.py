@@ -66,6 +66,7 @@ def test_what_does_not_fit_is_refused_in_one_line(build, message):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_the_batch_may_be_symbolic():
     """Of K samples for B images, both symbolic, in one exported program."""
     kinds = {name: likelihood(name, 4, jv.log_std) for name in LIKELIHOODS}

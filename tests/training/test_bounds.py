@@ -11,6 +11,7 @@ from jaxvae.models import make_model
 from jaxvae.objectives import iwae
 from jaxvae.training.bounds import BOUNDS, log_weights
 
+INFERENCES = (None, *(pytest.param(name, marks=pytest.mark.slow) for name in ("bottom_up", "top_down")))
 KEYS = 3000
 
 
@@ -54,9 +55,7 @@ def gradients(inference):
     return jax.device_get(run(keys))
 
 
-@pytest.mark.parametrize(
-    "inference", [None, *(pytest.param(name, marks=pytest.mark.slow) for name in ("bottom_up", "top_down"))]
-)
+@pytest.mark.parametrize("inference", INFERENCES)
 @pytest.mark.parametrize(("name", "plain"), [("stl", "sampled_elbo"), ("dreg", "iwae")])
 def test_gradients_by_the_path_are_those_of_the_plain_bound_in_the_mean(name, plain, inference):
     for less_noise, more_noise in zip(*(gradients(inference)[which] for which in (name, plain)), strict=True):
@@ -66,7 +65,7 @@ def test_gradients_by_the_path_are_those_of_the_plain_bound_in_the_mean(name, pl
         np.testing.assert_array_less(np.abs(np.mean(difference, axis=0)), 4.5 * error + 1e-6)
 
 
-@pytest.mark.parametrize("inference", [None, "bottom_up", "top_down"])
+@pytest.mark.parametrize("inference", INFERENCES)
 def test_doubly_reparameterized_gradients_have_less_noise(inference):
     plain, dreg = (np.sum(np.var(gradients(inference)[name][0], axis=0)) for name in ("iwae", "dreg"))
     assert dreg < plain
