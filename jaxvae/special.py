@@ -637,8 +637,9 @@ def log_mean_exp(x: ArrayLike, axis: int | tuple[int, ...] | None = None) -> Arr
     require_real(x=x)
     x = jnp.asarray(x)
     # Where every element is -inf, its slopes are 0, not 0/0.
-    none = jnp.max(x, axis=axis, keepdims=True, initial=-jnp.inf) == -jnp.inf
-    total = jax.nn.logsumexp(jnp.where(none, 0, x).astype(compute_dtype(x)), axis=axis)
+    wide = x.astype(compute_dtype(x))
+    none = jnp.max(wide, axis=axis, keepdims=True, initial=-jnp.inf) == -jnp.inf
+    total = jax.nn.logsumexp(jnp.where(none, 0, wide), axis=axis)
     total = jnp.where(none.reshape(total.shape), -jnp.inf, total)
     axes = range(x.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
     count = math.prod(x.shape[i] for i in axes)
