@@ -27,6 +27,7 @@ from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
 from jaxvae.arguments import require_real, symbolic
+from jaxvae.polynomials import ASINH, ATANH, LOG1P, LOG_LOG1P, SOFTPLUS, TANH, horner
 
 Elementwise = Callable[[ArrayLike], Array]
 F = TypeVar("F", bound=Callable[..., Any])
@@ -224,8 +225,8 @@ def expm1(t: Array) -> Array:
     return _expm1(t)
 
 
-def _log1p_terms(u: Array) -> tuple[Array, Array]:
-    """Whether u is near 0, and log(1 + u) - u there."""
+@jax.custom_jvp
+def _log1pmx(u: Array) -> Array:
     # With r = u / (2 + u): log(1 + u) = 2 atanh(r) and 2r - u = -r u = (r - 1) u^2 / 2.
     near = (u >= -0.6) & (u <= 1)
     v = jnp.where(near, u, 0)
@@ -233,19 +234,28 @@ def _log1p_terms(u: Array) -> tuple[Array, Array]:
     terms = 9 if u.dtype == jnp.float32 else 21
     half = jnp.square(v) / 2
     series = r * (half + 2 * r**2 * _polynomial([1 / (2 * k + 3) for k in range(terms)], r**2)) - half
-    return near, series
-
-
-@jax.custom_jvp
-def _log1pmx(u: Array) -> Array:
-    near, series = _log1p_terms(u)
     return jnp.where(near, series, jnp.log(1 + jnp.minimum(u, float(np.finfo(u.dtype).max))) - u)
 
 
 @jax.custom_jvp
 def _log1p(u: Array) -> Array:
-    near, series = _log1p_terms(u)
-    return jnp.where(near, u + series, jnp.log(1 + u))
+    # log(1 + u) = log(w) + log(1 + lost / w) of what the rounding of w lost. XLA takes (w - 1) for u, 1 - w for itself.
+    w = 1 + u
+    return jnp.log(w) + jnp.where(jnp.abs(u) < 0.5, u + (1 - w), 0)
+
+
+def log1p_unit(e: Array) -> Array:
+    """log(1 + e) for 0 <= e <= 1, by a polynomial."""
+    return e * (1 - e * horner(LOG1P, e))
+
+
+def log_ratio(t: Array) -> Array:
+    """log(a / b) given t = (a - b) / (a + b), for a and b within a factor of e, where |t| <= ``RATIO``."""
+    q = jnp.square(t)
+    return 2 * (t + t * (q * horner(ATANH, q)))
+
+
+RATIO = math.tanh(0.5)
 
 
 @jax.custom_jvp
@@ -273,14 +283,14 @@ def log1pmx(u: Array) -> Array:
 @jax.custom_jvp
 def _sigmoid(x: Array) -> Array:
     e = jnp.exp(-jnp.abs(x))
-    return jnp.where(x < 0, e, 1) / (1 + e)
+    return jnp.where(x < 0, e, 1) * (1 / (1 + e))
 
 
 @jax.custom_jvp
 def _sigmoid_slope(x: Array) -> Array:
     # sigmoid(x) sigmoid(-x), of which both tails are e^-|x|.
     e = jnp.exp(-jnp.abs(x))
-    return e / (1 + e * (2 + e))
+    return e * jnp.square(1 / (1 + e))
 
 
 @_public
@@ -289,19 +299,31 @@ def sigmoid(x: Array) -> Array:
     return _sigmoid(x)
 
 
+def _centred(y: Array, e: Array) -> Array:
+    """tanh(y), given e = e^-2|y|."""
+    inside = jnp.where(jnp.abs(y) < 0.6, y, 0)
+    q = jnp.square(inside)
+    near = inside + inside * (q * horner(TANH, q))
+    return jnp.where(inside == y, near, jnp.sign(y) * ((1 - e) * (1 / (1 + e))))
+
+
+def _exp_minus_twice(x: Array) -> tuple[Array, Array]:
+    """e^-2|x|, and 4 times that, which underflows later."""
+    far = jnp.abs(x) > -_TAIL
+    e = jnp.exp(jnp.where(far, 4, 0) - 2 * jnp.abs(x))
+    return jnp.where(far, 0, e), jnp.where(far, 4 * math.exp(-4), 4) * e
+
+
 @jax.custom_jvp
 def _tanh(x: Array) -> Array:
-    # tanh(x) = 1 - 2 sigmoid(-2x), and with t = expm1(2x), where that cancels, t / (2 + t).
-    y = jnp.abs(x)
-    t = _expm1(2 * jnp.minimum(y, 1))
-    return jnp.sign(x) * jnp.where(y > 1, 1 - 2 * _sigmoid(-2 * y), t / (2 + t))
+    return _centred(x, _exp_minus_twice(x)[0])
 
 
 @jax.custom_jvp
 def _sech2(x: Array) -> Array:
-    # 1 - tanh(x)^2 = 4 sigmoid(2x) sigmoid(-2x), which tends to 4 e^-2|x|, where e^-2|x| itself underflows.
-    tail = 4 * math.exp(-4) * jnp.exp(4 - 2 * jnp.abs(x))
-    return jnp.where(jnp.abs(x) > -_TAIL, tail, 4 * _sigmoid_slope(2 * x))
+    # 1 - tanh(x)^2 = 4 e / (1 + e)^2.
+    e, four = _exp_minus_twice(x)
+    return four / (1 + e * (2 + e))
 
 
 _sigmoid.defjvps(lambda dx, ans, x: _sigmoid_slope(x) * dx)
@@ -339,9 +361,21 @@ def log_sech2(x: Array) -> Array:
     return _log_sech2(x)
 
 
+def _softplus_minus(x: Array, c: float) -> tuple[Array, Array]:
+    """Whether x is near 0, and softplus(x) - c there, to the digits of what is left of it."""
+    # softplus(x) - x/2 = log(2 cosh(x/2)) is even; log 2 - c comes in two pieces, lest its rounding count.
+    near = (x > -1) & (x < 1.5)
+    inside = jnp.where(near, x, 0)
+    q = jnp.square(inside)
+    coarse = float(np.asarray(math.log(2) - c, x.dtype))
+    fine = (math.log(2) - c) - coarse
+    return near, (inside / 2 + coarse) + (q * horner(SOFTPLUS, q) + fine)
+
+
 @jax.custom_jvp
 def _softplus(x: Array) -> Array:
-    return jnp.maximum(x, 0) + _log1p(jnp.exp(-jnp.abs(x)))
+    near, middle = _softplus_minus(x, 0.0)
+    return jnp.where(near, middle, jnp.maximum(x, 0) + log1p_unit(jnp.exp(-jnp.abs(x))))
 
 
 _softplus.defjvps(lambda dx, ans, x: _sigmoid(x) * dx)
@@ -359,17 +393,31 @@ def log_sigmoid(x: Array) -> Array:
     return -_softplus(-x)
 
 
-@jax.custom_jvp
-def _log_softplus(x: Array) -> Array:
-    # log(log1p(e^x)) = x - e^x / 2 + ..., which is x in the tail, where e^x itself underflows.
-    tail = x < _TAIL
-    return jnp.where(tail, x, jnp.log(jnp.where(tail, 1, _softplus(x))))
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
+def log_softplus_over(x: Array, c: float) -> Array:
+    """log(softplus(x) / c) for c > 0: exact also about its root."""
+    left = x <= -1
+    e = jnp.exp(-jnp.abs(x))
+    near, minus = _softplus_minus(x, c)
+    if not -1 < (root := math.log(math.expm1(c)) if c < 40 else c) < 1.5:
+        # Beside the root x - c is exact but for the rounding of c.
+        near = ~left & (jnp.abs(x - root) < 0.5)
+        coarse = float(np.asarray(c, x.dtype))
+        minus = (x - coarse) + (log1p_unit(e) - (c - coarse))
+    rest = minus / c if c != 1 else minus
+    w = jnp.where(near, 1 + rest, jnp.where(left, 1, _softplus(x)))
+    shift = -math.log(c)
+    return jnp.where(
+        left,
+        x + (e * horner(LOG_LOG1P, jnp.where(left, e, 0)) + shift),
+        jnp.log(w) + jnp.where(near, rest + (1 - w), shift),
+    )
 
 
 @jax.custom_jvp
 def _sigmoid_over_softplus(x: Array) -> Array:
-    tail, e, p = x < _TAIL, jnp.exp(-jnp.abs(x)), _softplus(x)
-    return jnp.where(tail | (x > 0), 1, e) / jnp.where(tail, 1, p + times(e, p))
+    tail, e = x < _TAIL, jnp.exp(-jnp.abs(x))
+    return jnp.where(tail | (x > 0), 1, e) / jnp.where(tail, 1, (1 + e) * _softplus(x))
 
 
 def _sigmoid_over_softplus_slope(x: Array) -> Array:
@@ -382,7 +430,11 @@ def _sigmoid_over_softplus_slope(x: Array) -> Array:
     return g * jnp.where(x > 0, _sigmoid(-x) - g, left)
 
 
-_log_softplus.defjvps(lambda dx, ans, x: _sigmoid_over_softplus(x) * dx)
+@log_softplus_over.defjvp
+def _log_softplus_over_jvp(c: float, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    return log_softplus_over(*primals, c), _sigmoid_over_softplus(*primals) * tangents[0]
+
+
 _sigmoid_over_softplus.defjvps(lambda dx, ans, x: _sigmoid_over_softplus_slope(x) * dx)
 
 
@@ -393,7 +445,7 @@ def log_softplus(x: Array) -> Array:
     The derivative is sigmoid(x) / softplus(x), between 1 (left) and 1/x (right).
     Where the value is below 1/2, about the root log(e - 1), the absolute error is below 2 eps.
     """
-    return _log_softplus(x)
+    return log_softplus_over(x, 1.0)
 
 
 @jax.custom_jvp
@@ -448,22 +500,29 @@ def hypot2(x: Array) -> Array:
     return jnp.where(large, jnp.abs(x), jnp.sqrt(jnp.square(jnp.where(large, 0, x)) + 4))
 
 
+def _squareplus_above(x: Array) -> Array:
+    return hypot2(x) / 2 + jnp.abs(x) / 2
+
+
 @jax.custom_jvp
 def _squareplus(x: Array) -> Array:
-    # (x + sqrt(x^2 + 4)) / 2 = x + 2 / (x + sqrt(x^2 + 4)); the quotient of -x is what is left for x < 0.
-    return jnp.maximum(x, 0) + 2 / (hypot2(x) + jnp.abs(x))
+    # squareplus(x) squareplus(-x) = 1.
+    above = _squareplus_above(x)
+    return jnp.where(x < 0, 1 / above, above)
 
 
 @jax.custom_jvp
 def _log_squareplus(x: Array) -> Array:
-    return jnp.arcsinh(x / 2)
+    near = jnp.abs(x) < 2
+    u = jnp.where(near, x / 2, 0)
+    q = jnp.square(u)
+    return jnp.where(near, u + u * (q * horner(ASINH, q)), jnp.sign(x) * jnp.log(_squareplus_above(x)))
 
 
 @jax.custom_jvp
 def _squareplus_slope(x: Array) -> Array:
     x = finite(x)
-    h = hypot2(x)
-    return jnp.where(x > 0, (1 + x / h) / 2, 2 / (jnp.square(x) + 4 + h * jnp.abs(x)))
+    return _squareplus(x) / hypot2(x)
 
 
 _squareplus.defjvps(lambda dx, ans, x: _squareplus_slope(x) * dx)
