@@ -15,7 +15,7 @@ from jax import Array
 
 from jaxvae import special
 from jaxvae.arguments import make_floats, require
-from jaxvae.clipping import log_floor, soft_clip
+from jaxvae.clipping import log_floor, share_above, soft_clip
 from jaxvae.texts import number, scaled
 from jaxvae.transforms import Abs, Interval, Square, Transform
 
@@ -40,6 +40,11 @@ class Clip:
         """A raw with this value; anything outside the range."""
         raise NotImplementedError
 
+    def difference(self, a: Array, b: Array, step: Array) -> Array:
+        """forward(a) - forward(b), given step = a - b, to the digits of the step where that is small."""
+        del step
+        return special.difference(self.forward(a), self.forward(b))
+
 
 @dataclasses.dataclass(frozen=True)
 class Affine(Clip):
@@ -60,6 +65,9 @@ class Affine(Clip):
 
     def forward(self, raw: Array) -> Array:
         return self.scale * raw + self.shift
+
+    def difference(self, a: Array, b: Array, step: Array) -> Array:
+        return self.scale * step
 
     def inverse(self, value: Array) -> Array:
         return (value - self.shift) / self.scale
@@ -91,6 +99,10 @@ class HardClip(Clip):
     def inverse(self, value: Array) -> Array:
         return value
 
+    def difference(self, a: Array, b: Array, step: Array) -> Array:
+        inside = (self.low <= a) & (a <= self.high) & (self.low <= b) & (b <= self.high)
+        return jnp.where(inside, step, super().difference(a, b, step))
+
 
 @dataclasses.dataclass(frozen=True)
 class TanhClip(Clip):
@@ -114,6 +126,9 @@ class TanhClip(Clip):
 
     def inverse(self, value: Array) -> Array:
         return self.bound * jnp.arctanh(value / self.bound)
+
+    def difference(self, a: Array, b: Array, step: Array) -> Array:
+        return self.bound * special.tanh_difference(a / self.bound, b / self.bound, step / self.bound)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,6 +164,12 @@ class SoftClip(Clip):
             value = value + special.log1mexp(value - self.low)
         return value - special.log1mexp(self.high - value) if self.high < math.inf else value
 
+    def difference(self, a: Array, b: Array, step: Array) -> Array:
+        if self.high < math.inf:
+            step = -special.softplus_difference(self.high - a, self.high - b, -step)
+            a, b = (soft_clip(x, high=self.high) for x in (a, b))
+        return special.softplus_difference(a - self.low, b - self.low, step) if self.low > -math.inf else step
+
 
 @dataclasses.dataclass(frozen=True)
 class Floor:
@@ -163,6 +184,11 @@ class Floor:
     def log_forward(self, log_g: Array) -> Array:
         """log(g + low) from log g."""
         return log_floor(log_g, self.low)
+
+    def log_ratio(self, log_a: Array, log_b: Array, log_ratio: Array) -> Array:
+        """log((a + low) / (b + low)) from the logs of a, b and a / b."""
+        growth = share_above(log_b, self.low) * special.expm1(log_ratio)
+        return special.log1p_ratio(growth, special.difference(self.log_forward(log_a), self.log_forward(log_b)))
 
 
 def _image(part: Clip | Transform, interval: Interval) -> tuple[float, float]:
@@ -249,5 +275,20 @@ class Chain(Transform):
             log_value = log_value + special.log1mexp(log_value - math.log(self.floor.low))
         return self._unclipped(self.transform.log_inverse(log_value))
 
+    def log_ratio(self, a: Array, b: Array, step: Array | None = None) -> Array:
+        step = special.difference(a, b) if step is None else step
+        for clip in self.clips:
+            step = clip.difference(a, b, step)
+            a, b = clip.forward(a), clip.forward(b)
+        ratio = self.transform.log_ratio(a, b, step)
+        if self.floor is None:
+            return ratio
+        return self.floor.log_ratio(self.transform.log_forward(a), self.transform.log_forward(b), ratio)
+
     def power(self, raw: Array, exponent: float) -> Array:
         return super().power(raw, exponent) if self.floor else self.transform.power(self._clipped(raw), exponent)
+
+    def scaled(self, x: Array, raw: Array, exponent: float) -> Array:
+        if self.floor:
+            return super().scaled(x, raw, exponent)
+        return self.transform.scaled(x, self._clipped(raw), exponent)

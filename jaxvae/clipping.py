@@ -48,6 +48,11 @@ def soft_clip(raw: ArrayLike, low: ArrayLike = -math.inf, high: ArrayLike = math
     return r.astype(_dtype(raw, low, high))
 
 
+def share_above(log_value: Array, low: float) -> Array:
+    """The part that e^log_value has in its sum with a floor: the slope of ``log_floor`` by log_value."""
+    return _share(log_value, jnp.asarray(low, log_value.dtype), jnp.asarray(math.log(low), log_value.dtype))
+
+
 @special.weakly
 def log_floor(log_value: ArrayLike, low: ArrayLike) -> Array:
     """log(e^log_value + low): the log of a positive number that a floor was added to.
@@ -93,7 +98,7 @@ def _operands(**arrays: ArrayLike) -> list[Array]:
 @jax.custom_jvp
 def softplus_above(r: Array, low: Array) -> Array:
     """low + softplus(r - low), which is r + softplus(low - r): whichever adds the smaller number."""
-    return jnp.where(r > low, r, low) + special.softplus(-jnp.abs(r - low))
+    return jnp.where(r > low, r, low) + special.log1p_unit(jnp.exp(-jnp.abs(r - low)))
 
 
 softplus_above.defjvps(
@@ -104,15 +109,33 @@ softplus_above.defjvps(
 
 @jax.custom_jvp
 def _log_add(log_g: Array, low: Array, log_low: Array) -> Array:
-    # Whichever is larger is taken out of the sum; low itself, not its log, enters where it is the smaller.
+    above, ratio = _smaller_to_larger(log_g, low, log_low)
+    return jnp.where(above, log_g, log_low) + special.log1p_unit(ratio)
+
+
+def _smaller_to_larger(log_g: Array, low: Array, log_low: Array) -> tuple[Array, Array]:
+    """Whether e^log_g is above low, and the ratio of the smaller to the larger."""
+    # low itself, not its log, enters where it is the smaller.
     above = log_g > log_low
-    small = low * special.exp(-jnp.where(above, log_g, 0))
-    large = special.exp(jnp.where(above, log_low, log_g) - log_low)
-    return jnp.where(above, log_g + special.log1p(small), log_low + special.log1p(large))
+    return above, jnp.where(above, low, 1) * special.exp(jnp.where(above, -log_g, log_g - log_low))
+
+
+@jax.custom_jvp
+def _share(log_g: Array, low: Array, log_low: Array) -> Array:
+    """The part that e^log_g has in its sum with low: sigmoid(log_g - log low)."""
+    above, ratio = _smaller_to_larger(log_g, low, log_low)
+    return jnp.where(above, 1, ratio) / (1 + ratio)
+
+
+@_share.defjvp
+def _share_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    _, ratio = _smaller_to_larger(*primals)
+    slope = ratio / jnp.square(1 + ratio)
+    return _share(*primals), slope * (tangents[0] - tangents[1] / primals[1])
 
 
 _log_add.defjvps(
-    lambda dlog_g, ans, log_g, low, log_low: special.sigmoid(log_g - log_low) * dlog_g,
+    lambda dlog_g, ans, log_g, low, log_low: _share(log_g, low, log_low) * dlog_g,
     lambda dlow, ans, log_g, low, log_low: special.exp(-ans) * dlow,
     None,  # low's slope is that of both
 )

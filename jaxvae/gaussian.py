@@ -310,7 +310,7 @@ def _half_excess(log_ratio: Array, ratio: Array) -> Array:
     """½ (ratio² - 1 - log ratio²), given log ratio and ratio; inf only where this itself overflows."""
     log_ratio = jnp.minimum(log_ratio, float(np.finfo(log_ratio.dtype).max))  # lest it be inf - inf
     near = jnp.abs(log_ratio) < 0.5
-    close = special.expm1mx(2 * jnp.where(near, log_ratio, 0)) / 2
+    close = special.expm1mx_near(2 * jnp.where(near, log_ratio, 0)) / 2
     return jnp.where(near, close, ratio * (ratio / 2) - 0.5 - log_ratio)
 
 
@@ -326,7 +326,8 @@ def _scale_cost_to_standard_jvp(p: Parameterization, primals: tuple, tangents: t
     log_std, gain = p.log_std(raw), p.log_std_gain(raw)
     std = special.finite(p.std(raw))
     near = jnp.abs(log_std) < 0.5
-    slope = jnp.where(near, special.expm1(2 * jnp.where(near, log_std, 0)) * gain, std * (std * gain) - gain)
+    twice = 2 * jnp.where(near, log_std, 0)
+    slope = jnp.where(near, (twice + special.expm1mx_near(twice)) * gain, std * (std * gain) - gain)
     return _scale_cost_to_standard(p, raw), special.finite(slope) * draw
 
 

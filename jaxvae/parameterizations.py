@@ -160,12 +160,8 @@ class Parameterization:
 
     def _standardized(self, x: Array, loc: Array, raw: Array) -> Array:
         """(x - mean) / σ, kept finite."""
-        # Where 1/σ over- or underflows and the quotient may not, it goes by way of logs.
-        delta, log_std = x - self.mean(loc, raw), self.log_std(raw)
-        by_logs = jnp.sign(delta) * special.exp(jnp.log(jnp.abs(delta)) - log_std)
-        far = -math.log(float(np.finfo(raw.dtype).tiny)) - 7
-        z = jnp.where(jnp.abs(log_std) > far, by_logs, delta * self.transform.power(raw, -self.exponent))
-        return finite(jnp.where(delta == 0, 0, z))
+        delta = x - self.mean(loc, raw)
+        return finite(jnp.where(delta == 0, 0, self.transform.scaled(delta, raw, -self.exponent)))
 
     @special.weakly
     def precision_weighted_mean(self, loc: ArrayLike, raw: ArrayLike) -> Array:

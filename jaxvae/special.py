@@ -32,7 +32,7 @@ from jaxvae.polynomials import ASINH, ATANH, LOG1P, LOG_LOG1P, SOFTPLUS, TANH, h
 Elementwise = Callable[[ArrayLike], Array]
 F = TypeVar("F", bound=Callable[..., Any])
 
-_TAIL = -40.0
+TAIL = -40.0
 """Below this, e^x is less than half an ulp of x in float64 and float32 alike."""
 
 
@@ -180,6 +180,13 @@ def _exp(x: Array) -> Array:
     return jnp.where(high, math.e * y, y)
 
 
+def expm1mx_near(t: Array) -> Array:
+    """e^t - 1 - t for |t| <= 1: t^2 sum_k t^k / (k + 2)!."""
+    return jnp.square(t) * _polynomial(
+        [1 / math.factorial(k + 2) for k in range(9 if t.dtype == jnp.float32 else 17)], t
+    )
+
+
 def _cancels(t: Array) -> Array:
     """Where e^t - 1 or e^t - 1 - t is so much less than e^t that it loses digits by its formula."""
     return (t >= -1) & (t <= 2)
@@ -249,13 +256,15 @@ def log1p_unit(e: Array) -> Array:
     return e * (1 - e * horner(LOG1P, e))
 
 
-def log_ratio(t: Array) -> Array:
-    """log(a / b) given t = (a - b) / (a + b), for a and b within a factor of e, where |t| <= ``RATIO``."""
+def log_ratio(t: Array, far: ArrayLike) -> Array:
+    """log(a / b), given t = (a - b) / (a + b) and, for a and b that aren't within a factor of e, the log itself."""
     q = jnp.square(t)
-    return 2 * (t + t * (q * horner(ATANH, q)))
+    return jnp.where(jnp.abs(t) <= math.tanh(0.5), 2 * (t + t * (q * horner(ATANH, q))), far)
 
 
-RATIO = math.tanh(0.5)
+def log1p_ratio(y: Array, far: Array) -> Array:
+    """log(1 + y) by ``log_ratio``."""
+    return log_ratio(y / (2 + y), far)
 
 
 @jax.custom_jvp
@@ -307,9 +316,14 @@ def _centred(y: Array, e: Array) -> Array:
     return jnp.where(inside == y, near, jnp.sign(y) * ((1 - e) * (1 / (1 + e))))
 
 
+def tanh_half(x: Array) -> Array:
+    """tanh(x / 2) = 2 sigmoid(x) - 1, of the same exp as sigmoid."""
+    return _centred(x / 2, jnp.exp(-jnp.abs(x)))
+
+
 def _exp_minus_twice(x: Array) -> tuple[Array, Array]:
     """e^-2|x|, and 4 times that, which underflows later."""
-    far = jnp.abs(x) > -_TAIL
+    far = jnp.abs(x) > -TAIL
     e = jnp.exp(jnp.where(far, 4, 0) - 2 * jnp.abs(x))
     return jnp.where(far, 0, e), jnp.where(far, 4 * math.exp(-4), 4) * e
 
@@ -324,6 +338,14 @@ def _sech2(x: Array) -> Array:
     # 1 - tanh(x)^2 = 4 e / (1 + e)^2.
     e, four = _exp_minus_twice(x)
     return four / (1 + e * (2 + e))
+
+
+def tanh_difference(a: Array, b: Array, step: Array) -> Array:
+    """tanh(a) - tanh(b), given step = a - b, to the digits of the step where that is at most 0.6."""
+    # With t = tanh(step): sech(b)^2 t / (1 + t tanh(b)).
+    t = _centred(jnp.clip(step, -0.6, 0.6), jnp.zeros_like(step))
+    close = _sech2(b) * t / (1 + t * _tanh(b))
+    return jnp.where(jnp.abs(step) < 0.6, close, _tanh(a) - _tanh(b))
 
 
 _sigmoid.defjvps(lambda dx, ans, x: _sigmoid_slope(x) * dx)
@@ -393,6 +415,15 @@ def log_sigmoid(x: Array) -> Array:
     return -_softplus(-x)
 
 
+def softplus_difference(a: Array, b: Array, step: Array) -> Array:
+    """softplus(a) - softplus(b), given step = a - b, to the digits of the step."""
+    # log1p(sigmoid(b) expm1(step)), where the difference of the two values would cancel.
+    near = jnp.abs(step) <= 1
+    inside = jnp.where(near, step, 0)
+    direct = difference(_softplus(a), _softplus(b))
+    return jnp.where(near, log1p_ratio(_sigmoid(b) * (inside + expm1mx_near(inside)), direct), direct)
+
+
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
 def log_softplus_over(x: Array, c: float) -> Array:
     """log(softplus(x) / c) for c > 0: exact also about its root."""
@@ -416,7 +447,7 @@ def log_softplus_over(x: Array, c: float) -> Array:
 
 @jax.custom_jvp
 def _sigmoid_over_softplus(x: Array) -> Array:
-    tail, e = x < _TAIL, jnp.exp(-jnp.abs(x))
+    tail, e = x < TAIL, jnp.exp(-jnp.abs(x))
     return jnp.where(tail | (x > 0), 1, e) / jnp.where(tail, 1, (1 + e) * _softplus(x))
 
 
@@ -425,8 +456,8 @@ def _sigmoid_over_softplus_slope(x: Array) -> Array:
     # it equals log1pmx(e) / (log1p(e) (1 + e)), which tends to -e / 2.
     g = _sigmoid_over_softplus(x)
     e = jnp.exp(jnp.where(x > 0, 0, x))
-    e_near = jnp.where(x < _TAIL, 1, e)
-    left = jnp.where(x < _TAIL, -e / 2, _log1pmx(e_near) / (_log1p(e_near) * (1 + e_near)))
+    e_near = jnp.where(x < TAIL, 1, e)
+    left = jnp.where(x < TAIL, -e / 2, _log1pmx(e_near) / (_log1p(e_near) * (1 + e_near)))
     return g * jnp.where(x > 0, _sigmoid(-x) - g, left)
 
 
@@ -583,7 +614,7 @@ def _times_density(factor: Array, x: Array) -> Array:
     The rounding of x² would cost x² / 4 ulp. So -log(2^24 φ(x)) is taken for a sum of a multiple of 2^-8 and a small
     rest, of which each is exact: x = h + l, where h² takes no more digits than there are.
     """
-    x = jnp.minimum(jnp.abs(x), -_TAIL)
+    x = jnp.minimum(jnp.abs(x), -TAIL)
     info = np.finfo(x.dtype)
     high = jax.lax.reduce_precision(x, info.nexp, (info.nmant - 1) // 2)
     half = high * high / 2
@@ -649,7 +680,7 @@ def _log_ndtr(x: Array) -> Array:
 @_times_density.defjvp
 def _times_density_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     (factor, x), (dfactor, dx) = primals, tangents
-    slope = _times_density(-factor * jnp.clip(x, _TAIL, -_TAIL), x)
+    slope = _times_density(-factor * jnp.clip(x, TAIL, -TAIL), x)
     return _times_density(factor, x), _normal_density(x) * dfactor + slope * dx
 
 

@@ -82,32 +82,45 @@ class Transform(abc.ABC):
         _, gain = jax.jvp(self.log_forward, (raw,), (jnp.ones_like(raw),))
         return jnp.asarray(gain)
 
-    def log_ratio(self, a: Array, b: Array) -> Array:
-        """log(g(a) / g(b)), exactly 0 for a = b, to full relative accuracy for |a - b| <= 1.
+    def log_ratio(self, a: Array, b: Array, step: Array | None = None) -> Array:
+        """log(g(a) / g(b)), exactly 0 for a = b, to full relative accuracy where that is at most 1.
 
-        For near raws the integral of ``log_gain`` from b to a, which adds numbers of one sign (Gauss-Legendre with
-        4 nodes), unless it contradicts the difference of logs, as it may across a kink; else that difference.
+        Here, for near raws, the integral of ``log_gain`` from b to a, which adds numbers of one sign (Gauss-Legendre
+        with 4 nodes), unless it contradicts the difference of logs, as it may across a kink; else that difference.
+        The library's own transforms have closed forms.
+
+        Args:
+            a, b: raws of one shape.
+            step: a - b, where it is known to more digits than a and b keep of it.
         """
-        a, b = jnp.broadcast_arrays(a, b)
-        log_a, log_b, step = self.log_forward(a), self.log_forward(b), a - b
-        nodes, weights = (jnp.asarray(x, step.dtype).reshape(-1, *[1] * step.ndim) for x in _GAUSS_LEGENDRE)
-        points = b[None] + (nodes + 1) / 2 * step[None]  # (nodes, ...)
-        integral = step * jnp.sum(weights / 2 * self.log_gain(points), axis=0)
+        step = special.difference(a, b) if step is None else step
+        log_a, log_b = self.log_forward(a), self.log_forward(b)
+        integral = sum(w / 2 * self.log_gain(b + (x + 1) / 2 * step) for x, w in zip(*_GAUSS_LEGENDRE, strict=True))
         rounding = 4 * float(np.finfo(log_a.dtype).eps) * (jnp.abs(log_a) + jnp.abs(log_b) + 1)
         near = jnp.abs(step) <= 1 + (jnp.abs(a) + jnp.abs(b)) / 8
         difference = special.difference(log_a, log_b)
-        agree = (jnp.abs(integral - difference) <= rounding) & (rounding < jnp.inf)
-        return jnp.where(step == 0, 0, jnp.where(near & agree, integral, difference))
+        agree = (jnp.abs(step * integral - difference) <= rounding) & (rounding < jnp.inf)
+        return jnp.where(step == 0, 0, jnp.where(near & agree, step * integral, difference))
 
     def power(self, raw: Array, exponent: float) -> Array:
         """g(raw)^exponent."""
         return _power(self, raw, exponent)
+
+    def scaled(self, x: Array, raw: Array, exponent: float) -> Array:
+        """x g(raw)^exponent, which over- or underflows only where this product does."""
+        value = self.forward(raw)
+        limits = np.finfo(value.dtype)
+        normal = (value > float(limits.tiny) * 8) & (value < float(limits.max) / 8)
+        half = special.exp(exponent / 2 * jnp.where(normal, 0, self.log_forward(raw)))
+        return jnp.where(normal, x * power(value, exponent), x * half * half)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 2))
 def _power(transform: Transform, raw: Array, exponent: float) -> Array:
     # By way of the log only where g is subnormal: elsewhere the log may have fewer digits than g.
     value = transform.forward(raw)
+    if exponent >= 1:
+        return power(value, exponent)
     limits = np.finfo(value.dtype)
     normal = (value >= float(limits.tiny)) & (value <= float(limits.max))
     return jnp.where(normal, power(value, exponent), special.exp(exponent * transform.log_forward(raw)))
@@ -150,6 +163,20 @@ def _power_of_x_jvp(exponent: float, primals: tuple, tangents: tuple) -> tuple[A
     return y, special.finite(slope) * dx
 
 
+def _log_ratio(x: Array, y: Array, difference: Array) -> Array:
+    """log(x / y) of two numbers and their difference; NaN where one is negative."""
+    logs = special.difference(jnp.log(x), jnp.log(y))
+    t = jnp.where((x > 0) & (y > 0), difference / 2 / (x / 2 + y / 2), jnp.nan)
+    return jnp.where(difference == 0, 0, special.log_ratio(t, logs))
+
+
+def _either_side(a: Array, b: Array, step: Array | None) -> tuple[Array, Array]:
+    """a - b, of which first the part below 0, then that above."""
+    step = special.difference(a, b) if step is None else step
+    left = jnp.where((a < 0) & (b < 0), step, jnp.minimum(a, 0) - jnp.minimum(b, 0))
+    return left, jnp.where((a > 0) & (b > 0), step, jnp.maximum(a, 0) - jnp.maximum(b, 0))
+
+
 @dataclasses.dataclass(frozen=True)
 class Exp(Transform):
     """e^r, onto (0, ∞)."""
@@ -171,11 +198,15 @@ class Exp(Transform):
     def log_inverse(self, log_value: Array) -> Array:
         return log_value
 
-    def log_ratio(self, a: Array, b: Array) -> Array:
-        return jnp.where(a == b, 0, a - b)
+    def log_ratio(self, a: Array, b: Array, step: Array | None = None) -> Array:
+        return special.difference(a, b) if step is None else step
 
     def power(self, raw: Array, exponent: float) -> Array:
         return special.exp(exponent * raw)
+
+    def scaled(self, x: Array, raw: Array, exponent: float) -> Array:
+        half = special.exp(exponent / 2 * raw)
+        return x * half * half
 
 
 @dataclasses.dataclass(frozen=True)
@@ -196,26 +227,18 @@ class Softplus(Transform):
         return special.softplus(self.beta * raw) / self.beta
 
     def log_forward(self, raw: Array) -> Array:
-        return _with_slope(self._log_value, self.log_gain, raw)
+        return special.log_softplus_over(self.beta * raw, self.beta)
 
     def log_gain(self, raw: Array) -> Array:
         return self.beta * special.sigmoid_over_softplus(self.beta * raw)
 
-    def _log_value(self, raw: Array) -> Array:
-        # Near g = 1 by way of g - 1 = r - 1 + softplus(-x) / beta, whose terms cancel only about the root c;
-        # there softplus(x) - softplus(c) = log1p(sigmoid(c) expm1(x - c)).
-        x = self.beta * raw
-        near = jnp.abs(self.forward(raw) - 1) < 0.5
-        away = (raw - 1) + special.softplus(-x) / self.beta
-        if self.beta < 40:  # else softplus(-x) is nothing beside a digit of r
-            root = math.log(math.expm1(self.beta))
-            coarse = float(np.asarray(root, x.dtype))
-            rest = root - coarse  # XLA would add it to the other constant
-            close = jnp.abs(x - coarse) < 1
-            grown = special.expm1(jnp.where(close, x - coarse, 0)) * math.exp(-rest) + math.expm1(-rest)
-            away = jnp.where(close, special.log1p(grown * -math.expm1(-self.beta)) / self.beta, away)
-        far = special.log_softplus(x) - math.log(self.beta)
-        return jnp.where(near, special.log1p(jnp.where(near, away, 0)), far)
+    def log_ratio(self, a: Array, b: Array, step: Array | None = None) -> Array:
+        step = self.beta * (special.difference(a, b) if step is None else step)
+        a, b = self.beta * a, self.beta * b
+        growth = special.softplus_difference(a, b, step)
+        logs = special.difference(special.log_softplus_over(a, 1.0), special.log_softplus_over(b, 1.0))
+        t = growth / 2 / (special.softplus(a) / 2 + special.softplus(b) / 2)
+        return jnp.where(jnp.maximum(a, b) < special.TAIL, step, special.log_ratio(t, logs))
 
     def inverse(self, value: Array) -> Array:
         return special.softplus_inverse(self.beta * value) / self.beta
@@ -241,6 +264,15 @@ class Squareplus(Transform):
     def log_forward(self, raw: Array) -> Array:
         return special.log_squareplus(raw)
 
+    def log_gain(self, raw: Array) -> Array:
+        return 1 / special.hypot2(raw)
+
+    def log_ratio(self, a: Array, b: Array, step: Array | None = None) -> Array:
+        # g(a) = e^u with a = 2 sinh(u): tanh((u - v) / 2) = (sinh(u) - sinh(v)) / (cosh(u) + cosh(v)).
+        step = special.difference(a, b) if step is None else step
+        logs = special.difference(self.log_forward(a), self.log_forward(b))
+        return special.log_ratio(step / 2 / (special.hypot2(a) / 2 + special.hypot2(b) / 2), logs)
+
     def inverse(self, value: Array) -> Array:
         return (value - 1) * (1 + special.reciprocal(value))
 
@@ -261,7 +293,18 @@ class ExpLinear(Transform):
         return jnp.where(raw > 0, 1 + raw, special.exp(jnp.where(raw > 0, 0, raw)))
 
     def log_forward(self, raw: Array) -> Array:
-        return jnp.where(raw > 0, special.log1p(jnp.where(raw > 0, raw, 0)), raw)
+        return _with_slope(self._log_value, self.log_gain, raw)
+
+    def log_gain(self, raw: Array) -> Array:
+        return 1 / (1 + jnp.maximum(raw, 0))
+
+    def log_ratio(self, a: Array, b: Array, step: Array | None = None) -> Array:
+        left, right = _either_side(a, b, step)
+        x, y = 1 + jnp.maximum(a, 0), 1 + jnp.maximum(b, 0)
+        return left + special.log_ratio(right / 2 / (x / 2 + y / 2), jnp.log(x) - jnp.log(y))
+
+    def _log_value(self, raw: Array) -> Array:
+        return jnp.where(raw > 0, special.log1p(jnp.maximum(raw, 0)), raw)
 
     def inverse(self, value: Array) -> Array:
         return jnp.where(value > 1, value - 1, special.log(jnp.minimum(value, 1)))
@@ -304,15 +347,33 @@ class Sigmoid(Transform):
         rest = special.sigmoid(-raw)
         return rest if self.low == 0 else self.width * special.sigmoid(raw) * rest / self.forward(raw)
 
+    def log_ratio(self, a: Array, b: Array, step: Array | None = None) -> Array:
+        step = special.difference(a, b) if step is None else step
+        near = jnp.abs(step) <= 1
+        inside = jnp.where(near, step, 0)
+        growth = special.sigmoid(-a) * (inside + special.expm1mx_near(inside))
+        far = special.difference(special.log_sigmoid(a), special.log_sigmoid(b))
+        if self.low == 0:
+            return special.log1p_ratio(jnp.where(near, growth, jnp.inf), far)
+        # The values' difference, of the numbers that vanish at the end that is nearer.
+        rest = jnp.where(a > 0, special.sigmoid(-b) - special.sigmoid(-a), special.sigmoid(a) - special.sigmoid(b))
+        rise = self.width * jnp.where(near, special.sigmoid(b) * growth, rest)
+        far = special.difference(self.log_forward(a), self.log_forward(b))
+        return special.log_ratio(rise / 2 / (self.forward(a) / 2 + self.forward(b) / 2), far)
+
     def _log_value(self, raw: Array) -> Array:
+        if (self.low, self.high) == (0, 1):
+            return special.log_sigmoid(raw)
         # g - 1 in the form that has no cancellation of its own: from the nearer end, or from the middle.
-        middle = (self.low - 1) / 2 + (self.high - 1) / 2 + self.width / 2 * special.tanh(raw / 2)
+        middle = (self.low - 1) / 2 + (self.high - 1) / 2 + self.width / 2 * special.tanh_half(raw)
         above = (self.high - 1) - self.width * special.sigmoid(-raw)
         below = (self.low - 1) + self.width * special.sigmoid(raw)
         away = jnp.where(raw > 1, above, jnp.where(raw < -1, below, middle))
         near = jnp.abs(away) < 0.5
-        far = math.log(self.high) + special.log_sigmoid(raw) if self.low == 0 else special.log(self.forward(raw))
-        return jnp.where(near, special.log1p(jnp.where(near, away, 0)), far)
+        if self.low == 0:
+            far = math.log(self.high) + special.log_sigmoid(raw)
+            return jnp.where(near, special.log1p(jnp.where(near, away, 0)), far)
+        return special.log1p(jnp.where(near, away, self.forward(raw) - 1))
 
     def inverse(self, value: Array) -> Array:
         return special.log(value - self.low) - special.log(self.high - value)
@@ -351,15 +412,32 @@ class HalfBounded(Transform):
         return self.high / 2 * jnp.where(raw > 0, 2 - tail, tail)
 
     def log_forward(self, raw: Array) -> Array:
-        right = jnp.where(raw > 0, raw, 0)
-        # high/2 (2 - e^-r) - 1, in the form that has no cancellation of its own at its end of the range.
-        outer = (self.high - 1) - self.high / 2 * special.exp(-right)
-        inner = (self.high / 2 - 1) - self.high / 2 * special.expm1(-right)
-        away = jnp.where(raw > 1, outer, inner)
-        near = jnp.abs(away) < 0.5
-        above = special.log1p(jnp.where(near, away, 0))
-        far = math.log(self.high / 2) + special.log1p(-special.expm1(-right))
-        return jnp.where(raw > 0, jnp.where(near, above, far), math.log(self.high / 2) + raw)
+        return _with_slope(self._log_value, self.log_gain, raw)
+
+    def log_gain(self, raw: Array) -> Array:
+        tail = special.exp(-jnp.abs(raw))
+        return jnp.where(raw > 0, tail / (2 - tail), 1)
+
+    def log_ratio(self, a: Array, b: Array, step: Array | None = None) -> Array:
+        left, right = _either_side(a, b, step)
+        tails = [special.exp(-jnp.maximum(x, 0)) for x in (a, b)]
+        near = jnp.abs(right) <= 1
+        inside = jnp.where(near, -right, 0)
+        fall = jnp.where(near, tails[1] * (inside + special.expm1mx_near(inside)), tails[0] - tails[1])
+        return left + special.log_ratio(-fall / (4 - tails[0] - tails[1]), jnp.nan)
+
+    def _log_value(self, raw: Array) -> Array:
+        right = jnp.maximum(raw, 0)
+        tail = special.exp(-right)
+        risen = jnp.where(right < 1, -special.expm1mx_near(-jnp.minimum(right, 1)) + right, 1 - tail)
+        log = math.log(self.high / 2) + special.log1p_unit(risen)
+        if self.high != 2:
+            # high/2 (2 - e^-r) - 1, in the form that has no cancellation of its own at its end of the range.
+            outer = (self.high - 1) - self.high / 2 * tail
+            away = jnp.where(raw > 1, outer, (self.high / 2 - 1) + self.high / 2 * risen)
+            near = jnp.abs(away) < 0.5
+            log = jnp.where(near, special.log1p(jnp.where(near, away, 0)), log)
+        return jnp.where(raw > 0, log, math.log(self.high / 2) + raw)
 
     def inverse(self, value: Array) -> Array:
         left = value <= self.high / 2
@@ -383,6 +461,12 @@ class Identity(Transform):
     def forward(self, raw: Array) -> Array:
         return raw
 
+    def log_gain(self, raw: Array) -> Array:
+        return special.reciprocal(raw)
+
+    def log_ratio(self, a: Array, b: Array, step: Array | None = None) -> Array:
+        return _log_ratio(a, b, special.difference(a, b) if step is None else step)
+
     def inverse(self, value: Array) -> Array:
         return value
 
@@ -402,6 +486,12 @@ class Abs(Transform):
     def forward(self, raw: Array) -> Array:
         return jnp.where(raw < 0, -raw, raw)
 
+    def log_ratio(self, a: Array, b: Array, step: Array | None = None) -> Array:
+        x, y = self.forward(a), self.forward(b)
+        step = special.difference(a, b) if step is None else step
+        one_sided = (a < 0) == (b < 0)
+        return _log_ratio(x, y, jnp.where(one_sided, jnp.where(a < 0, -step, step), x - y))
+
     def inverse(self, value: Array) -> Array:
         return value
 
@@ -420,6 +510,9 @@ class Square(Transform):
 
     def forward(self, raw: Array) -> Array:
         return jnp.square(raw)
+
+    def log_ratio(self, a: Array, b: Array, step: Array | None = None) -> Array:
+        return 2 * Abs().log_ratio(a, b, step)
 
     def log_forward(self, raw: Array) -> Array:
         return _with_slope(self._log_value, self.log_gain, raw)
