@@ -7,7 +7,7 @@ A parameterization is static, and so are the numbers that it is made of. What is
     Gaussian(loc, log_floor(p.log_std(raw), floor), log_std)  # σ = p.std(raw) + floor, p any parameterization
     Gaussian(loc, scale * raw + shift, p)                     # a learned gain
 
-With numbers in place of arrays they are what ``SoftClip``, ``Floor`` and ``Affine`` do, to the bit.
+With numbers in place of arrays they are what ``SoftClip``, ``Floor`` and ``Affine`` do.
 """
 
 import math

@@ -383,21 +383,33 @@ def log_sech2(x: Array) -> Array:
     return _log_sech2(x)
 
 
-def _softplus_minus(x: Array, c: float) -> tuple[Array, Array]:
-    """Whether x is near 0, and softplus(x) - c there, to the digits of what is left of it."""
-    # softplus(x) - x/2 = log(2 cosh(x/2)) is even; log 2 - c comes in two pieces, lest its rounding count.
-    near = (x > -1) & (x < 1.5)
-    inside = jnp.where(near, x, 0)
-    q = jnp.square(inside)
-    coarse = float(np.asarray(math.log(2) - c, x.dtype))
-    fine = (math.log(2) - c) - coarse
-    return near, (inside / 2 + coarse) + (q * horner(SOFTPLUS, q) + fine)
+def _softplus_near(x: Array) -> Array:
+    return (x > -1) & (x < 1.5)
 
 
 @jax.custom_jvp
 def _softplus(x: Array) -> Array:
-    near, middle = _softplus_minus(x, 0.0)
-    return jnp.where(near, middle, jnp.maximum(x, 0) + log1p_unit(jnp.exp(-jnp.abs(x))))
+    # softplus(x) - x/2 = log(2 cosh(x/2)) is even.
+    q = jnp.square(jnp.where(_softplus_near(x), x, 0))
+    near = (x / 2 + math.log(2)) + q * horner(SOFTPLUS, q)
+    return jnp.where(_softplus_near(x), near, jnp.maximum(x, 0) + log1p_unit(jnp.exp(-jnp.abs(x))))
+
+
+def _softplus_minus(x: Array, c: float) -> tuple[Array, Array]:
+    """Whether x is near the root of softplus(x) - c, and this there, to the digits of the distance from the root."""
+    root = math.log(math.expm1(c)) if c < 40 else c
+    about = float(np.asarray(root, x.dtype))
+    left_over = max(about, 0) + math.log1p(math.exp(-abs(about))) - c  # softplus(about) - c
+    if not -1 < root < 1.5:
+        minus = (x - about) + (log1p_unit(jnp.exp(-jnp.abs(x))) - (c - about))
+        return (x > 0) & (jnp.abs(minus) < c / 2), minus
+    # q E(q) - q' E(q') = (q - q') D(q), by the division of the polynomial by q - q', where q - q' = (x - x') (x + x').
+    divided = [0.0]
+    for coefficient in reversed((0.0, *SOFTPLUS[x.dtype.name])):
+        divided.append(coefficient + about**2 * divided[-1])
+    inside = jnp.where(_softplus_near(x), x, about)
+    slope = (inside + about) * _polynomial(divided[-2:0:-1], jnp.square(inside)) + 0.5
+    return _softplus_near(x), (inside - about) * slope + left_over
 
 
 _softplus.defjvps(lambda dx, ans, x: _sigmoid(x) * dx)
@@ -430,11 +442,6 @@ def log_softplus_over(x: Array, c: float) -> Array:
     left = x <= -1
     e = jnp.exp(-jnp.abs(x))
     near, minus = _softplus_minus(x, c)
-    if not -1 < (root := math.log(math.expm1(c)) if c < 40 else c) < 1.5:
-        # Beside the root x - c is exact but for the rounding of c.
-        near = ~left & (jnp.abs(x - root) < 0.5)
-        coarse = float(np.asarray(c, x.dtype))
-        minus = (x - coarse) + (log1p_unit(e) - (c - coarse))
     rest = minus / c if c != 1 else minus
     w = jnp.where(near, 1 + rest, jnp.where(left, 1, _softplus(x)))
     shift = -math.log(c)
