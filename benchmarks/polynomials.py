@@ -53,12 +53,6 @@ def softplus_even(q: mpf) -> mpf:
 
 PROBLEMS = {
     "LOG1P": Problem("log(1 + e) = e - e² P(e)", log1p_rest, mpf(1), lambda e: e * e / mpmath.log1p(e)),
-    "LOG_LOG1P": Problem(
-        "log log(1 + e) = log e + e P(e)",
-        lambda e: mpmath.log(mpmath.log1p(e) / e) / e,
-        mpmath.exp(-1),
-        lambda e: e / max(1, -mpmath.log(e)),
-    ),
     "SOFTPLUS": Problem("softplus(x) = log 2 + x/2 + x² P(x²)", softplus_even, mpf("2.25"), lambda q: q / mpf("0.3")),
     "ATANH": Problem("atanh(x) = x + x³ P(x²)", rest_of_odd(mpmath.atanh), mpf("0.2137"), lambda q: q),
     "ASINH": Problem("asinh(x) = x + x³ P(x²)", rest_of_odd(mpmath.asinh), mpf(1), lambda q: q / mpf("0.88")),

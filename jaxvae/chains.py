@@ -17,7 +17,7 @@ from jaxvae import special
 from jaxvae.arguments import make_floats, require
 from jaxvae.clipping import log_floor, share_above, soft_clip
 from jaxvae.texts import number, scaled
-from jaxvae.transforms import Abs, Interval, Square, Transform
+from jaxvae.transforms import Abs, Exp, Interval, Square, Transform
 
 
 class Clip:
@@ -285,10 +285,14 @@ class Chain(Transform):
             return ratio
         return self.floor.log_ratio(self.transform.log_forward(a), self.transform.log_forward(b), ratio)
 
+    def factors(self, raw: Array) -> tuple[Array | None, Array | None]:
+        raw = self._clipped(raw)
+        if self.floor is None:
+            return self.transform.factors(raw)
+        if not isinstance(self.transform, Exp):
+            return None, self.transform.forward(raw) + self.floor.low
+        e = special.exp(-jnp.abs(raw))
+        return jnp.maximum(raw, 0), jnp.where(raw > 0, 1 + self.floor.low * e, e + self.floor.low)
+
     def power(self, raw: Array, exponent: float) -> Array:
         return super().power(raw, exponent) if self.floor else self.transform.power(self._clipped(raw), exponent)
-
-    def scaled(self, x: Array, raw: Array, exponent: float) -> Array:
-        if self.floor:
-            return super().scaled(x, raw, exponent)
-        return self.transform.scaled(x, self._clipped(raw), exponent)

@@ -95,10 +95,14 @@ def _operands(**arrays: ArrayLike) -> list[Array]:
     return jnp.broadcast_arrays(*(jnp.asarray(x, dtype) for x in arrays.values()))
 
 
+def _log1p(ratio: Array) -> Array:
+    return ratio * special.log1p_over(ratio)
+
+
 @jax.custom_jvp
 def softplus_above(r: Array, low: Array) -> Array:
     """low + softplus(r - low), which is r + softplus(low - r): whichever adds the smaller number."""
-    return jnp.where(r > low, r, low) + special.log1p_unit(jnp.exp(-jnp.abs(r - low)))
+    return jnp.where(r > low, r, low) + _log1p(jnp.exp(-jnp.abs(r - low)))
 
 
 softplus_above.defjvps(
@@ -110,7 +114,7 @@ softplus_above.defjvps(
 @jax.custom_jvp
 def _log_add(log_g: Array, low: Array, log_low: Array) -> Array:
     above, ratio = _smaller_to_larger(log_g, low, log_low)
-    return jnp.where(above, log_g, log_low) + special.log1p_unit(ratio)
+    return jnp.where(above, log_g, log_low) + _log1p(ratio)
 
 
 def _smaller_to_larger(log_g: Array, low: Array, log_low: Array) -> tuple[Array, Array]:

@@ -27,7 +27,7 @@ from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
 from jaxvae.arguments import require_real, symbolic
-from jaxvae.polynomials import ASINH, ATANH, LOG1P, LOG_LOG1P, SOFTPLUS, TANH, horner
+from jaxvae.polynomials import ASINH, ATANH, LOG1P, SOFTPLUS, TANH, horner
 
 Elementwise = Callable[[ArrayLike], Array]
 F = TypeVar("F", bound=Callable[..., Any])
@@ -251,9 +251,9 @@ def _log1p(u: Array) -> Array:
     return jnp.log(w) + jnp.where(jnp.abs(u) < 0.5, u + (1 - w), 0)
 
 
-def log1p_unit(e: Array) -> Array:
-    """log(1 + e) for 0 <= e <= 1, by a polynomial."""
-    return e * (1 - e * horner(LOG1P, e))
+def log1p_over(e: Array) -> Array:
+    """log(1 + e) / e for 0 <= e <= 1, by a polynomial."""
+    return 1 - e * horner(LOG1P, e)
 
 
 def log_ratio(t: Array, far: ArrayLike) -> Array:
@@ -383,33 +383,37 @@ def log_sech2(x: Array) -> Array:
     return _log_sech2(x)
 
 
-def _softplus_near(x: Array) -> Array:
-    return (x > -1) & (x < 1.5)
+def softplus_factors(x: Array) -> tuple[Array, Array]:
+    """e = e^-|x|, and w, of which softplus(x) is w for x >= 0, and e w below."""
+    e = jnp.exp(-jnp.abs(x))
+    u = log1p_over(e)
+    return e, jnp.where(x < 0, u, x + e * u)
 
 
 @jax.custom_jvp
 def _softplus(x: Array) -> Array:
-    # softplus(x) - x/2 = log(2 cosh(x/2)) is even.
-    q = jnp.square(jnp.where(_softplus_near(x), x, 0))
-    near = (x / 2 + math.log(2)) + q * horner(SOFTPLUS, q)
-    return jnp.where(_softplus_near(x), near, jnp.maximum(x, 0) + log1p_unit(jnp.exp(-jnp.abs(x))))
+    e, w = softplus_factors(x)
+    return jnp.where(x < 0, e, 1) * w
 
 
 def _softplus_minus(x: Array, c: float) -> tuple[Array, Array]:
     """Whether x is near the root of softplus(x) - c, and this there, to the digits of the distance from the root."""
+    # softplus(x) - x/2 = log(2 cosh(x/2)) is even.
     root = math.log(math.expm1(c)) if c < 40 else c
     about = float(np.asarray(root, x.dtype))
     left_over = max(about, 0) + math.log1p(math.exp(-abs(about))) - c  # softplus(about) - c
     if not -1 < root < 1.5:
-        minus = (x - about) + (log1p_unit(jnp.exp(-jnp.abs(x))) - (c - about))
+        e = jnp.exp(-jnp.abs(x))
+        minus = (x - about) + (e * log1p_over(e) - (c - about))
         return (x > 0) & (jnp.abs(minus) < c / 2), minus
     # q E(q) - q' E(q') = (q - q') D(q), by the division of the polynomial by q - q', where q - q' = (x - x') (x + x').
     divided = [0.0]
     for coefficient in reversed((0.0, *SOFTPLUS[x.dtype.name])):
         divided.append(coefficient + about**2 * divided[-1])
-    inside = jnp.where(_softplus_near(x), x, about)
+    near = (x > -1) & (x < 1.5)
+    inside = jnp.where(near, x, about)
     slope = (inside + about) * _polynomial(divided[-2:0:-1], jnp.square(inside)) + 0.5
-    return _softplus_near(x), (inside - about) * slope + left_over
+    return near, (inside - about) * slope + left_over
 
 
 _softplus.defjvps(lambda dx, ans, x: _sigmoid(x) * dx)
@@ -439,23 +443,16 @@ def softplus_difference(a: Array, b: Array, step: Array) -> Array:
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
 def log_softplus_over(x: Array, c: float) -> Array:
     """log(softplus(x) / c) for c > 0: exact also about its root."""
-    left = x <= -1
-    e = jnp.exp(-jnp.abs(x))
     near, minus = _softplus_minus(x, c)
     rest = minus / c if c != 1 else minus
-    w = jnp.where(near, 1 + rest, jnp.where(left, 1, _softplus(x)))
-    shift = -math.log(c)
-    return jnp.where(
-        left,
-        x + (e * horner(LOG_LOG1P, jnp.where(left, e, 0)) + shift),
-        jnp.log(w) + jnp.where(near, rest + (1 - w), shift),
-    )
+    w = jnp.where(near, 1 + rest, softplus_factors(x)[1])
+    return jnp.log(w) + jnp.where(near, rest + (1 - w), jnp.minimum(x, 0) - math.log(c))
 
 
 @jax.custom_jvp
 def _sigmoid_over_softplus(x: Array) -> Array:
-    tail, e = x < TAIL, jnp.exp(-jnp.abs(x))
-    return jnp.where(tail | (x > 0), 1, e) / jnp.where(tail, 1, (1 + e) * _softplus(x))
+    e, w = softplus_factors(x)
+    return 1 / ((1 + e) * w)
 
 
 def _sigmoid_over_softplus_slope(x: Array) -> Array:

@@ -102,28 +102,38 @@ class Transform(abc.ABC):
         agree = (jnp.abs(step * integral - difference) <= rounding) & (rounding < jnp.inf)
         return jnp.where(step == 0, 0, jnp.where(near & agree, step * integral, difference))
 
+    def factors(self, raw: Array) -> tuple[Array | None, Array | None]:
+        """(l, w) with g(raw) = e^l w, where w is a normal number even if g isn't; None for 0 and for 1."""
+        # By way of the log only where g isn't normal: elsewhere the log may have fewer digits than g.
+        value = self.forward(raw)
+        limits = np.finfo(value.dtype)
+        normal = (value >= float(limits.tiny)) & (value <= float(limits.max))
+        return jnp.where(normal, 0, self.log_forward(raw)), jnp.where(normal, value, 1)
+
     def power(self, raw: Array, exponent: float) -> Array:
         """g(raw)^exponent."""
         return _power(self, raw, exponent)
 
     def scaled(self, x: Array, raw: Array, exponent: float) -> Array:
         """x g(raw)^exponent, which over- or underflows only where this product does."""
-        value = self.forward(raw)
-        limits = np.finfo(value.dtype)
-        normal = (value > float(limits.tiny) * 8) & (value < float(limits.max) / 8)
-        half = special.exp(exponent / 2 * jnp.where(normal, 0, self.log_forward(raw)))
-        return jnp.where(normal, x * power(value, exponent), x * half * half)
+        exponential, w = self.factors(raw)
+        if exponential is not None:
+            half = special.exp(exponent / 2 * exponential)
+            x = x * half * half
+        if w is None:
+            return x
+        return x * power(w, exponent) if exponent > 0 else x / power(w, -exponent)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 2))
 def _power(transform: Transform, raw: Array, exponent: float) -> Array:
-    # By way of the log only where g is subnormal: elsewhere the log may have fewer digits than g.
-    value = transform.forward(raw)
     if exponent >= 1:
-        return power(value, exponent)
-    limits = np.finfo(value.dtype)
-    normal = (value >= float(limits.tiny)) & (value <= float(limits.max))
-    return jnp.where(normal, power(value, exponent), special.exp(exponent * transform.log_forward(raw)))
+        return power(transform.forward(raw), exponent)
+    exponential, w = transform.factors(raw)
+    if exponential is None:
+        return power(w, exponent)
+    lead = special.exp(exponent * exponential)
+    return lead if w is None else lead * power(w, exponent)
 
 
 @_power.defjvp
@@ -201,12 +211,11 @@ class Exp(Transform):
     def log_ratio(self, a: Array, b: Array, step: Array | None = None) -> Array:
         return special.difference(a, b) if step is None else step
 
+    def factors(self, raw: Array) -> tuple[Array, None]:
+        return raw, None
+
     def power(self, raw: Array, exponent: float) -> Array:
         return special.exp(exponent * raw)
-
-    def scaled(self, x: Array, raw: Array, exponent: float) -> Array:
-        half = special.exp(exponent / 2 * raw)
-        return x * half * half
 
 
 @dataclasses.dataclass(frozen=True)
@@ -236,9 +245,15 @@ class Softplus(Transform):
         step = self.beta * (special.difference(a, b) if step is None else step)
         a, b = self.beta * a, self.beta * b
         growth = special.softplus_difference(a, b, step)
-        logs = special.difference(special.log_softplus_over(a, 1.0), special.log_softplus_over(b, 1.0))
         t = growth / 2 / (special.softplus(a) / 2 + special.softplus(b) / 2)
-        return jnp.where(jnp.maximum(a, b) < special.TAIL, step, special.log_ratio(t, logs))
+        (_, x), (_, y) = special.softplus_factors(a), special.softplus_factors(b)
+        far = special.difference(jnp.minimum(a, 0), jnp.minimum(b, 0)) + jnp.log(x / y)
+        return jnp.where(jnp.maximum(a, b) < special.TAIL, step, special.log_ratio(t, far))
+
+    def factors(self, raw: Array) -> tuple[Array, Array]:
+        x = self.beta * raw
+        _, w = special.softplus_factors(x)
+        return jnp.minimum(x, 0), w / self.beta if self.beta != 1 else w
 
     def inverse(self, value: Array) -> Array:
         return special.softplus_inverse(self.beta * value) / self.beta
@@ -266,6 +281,9 @@ class Squareplus(Transform):
 
     def log_gain(self, raw: Array) -> Array:
         return 1 / special.hypot2(raw)
+
+    def factors(self, raw: Array) -> tuple[None, Array]:
+        return None, special.squareplus(raw)
 
     def log_ratio(self, a: Array, b: Array, step: Array | None = None) -> Array:
         # g(a) = e^u with a = 2 sinh(u): tanh((u - v) / 2) = (sinh(u) - sinh(v)) / (cosh(u) + cosh(v)).
@@ -297,6 +315,9 @@ class ExpLinear(Transform):
 
     def log_gain(self, raw: Array) -> Array:
         return 1 / (1 + jnp.maximum(raw, 0))
+
+    def factors(self, raw: Array) -> tuple[Array, Array]:
+        return jnp.minimum(raw, 0), 1 + jnp.maximum(raw, 0)
 
     def log_ratio(self, a: Array, b: Array, step: Array | None = None) -> Array:
         left, right = _either_side(a, b, step)
@@ -346,6 +367,11 @@ class Sigmoid(Transform):
     def log_gain(self, raw: Array) -> Array:
         rest = special.sigmoid(-raw)
         return rest if self.low == 0 else self.width * special.sigmoid(raw) * rest / self.forward(raw)
+
+    def factors(self, raw: Array) -> tuple[Array | None, Array]:
+        if self.low > 0:
+            return None, self.forward(raw)
+        return jnp.minimum(raw, 0), self.high * special.sigmoid(jnp.abs(raw))
 
     def log_ratio(self, a: Array, b: Array, step: Array | None = None) -> Array:
         step = special.difference(a, b) if step is None else step
@@ -418,6 +444,9 @@ class HalfBounded(Transform):
         tail = special.exp(-jnp.abs(raw))
         return jnp.where(raw > 0, tail / (2 - tail), 1)
 
+    def factors(self, raw: Array) -> tuple[Array, Array]:
+        return jnp.minimum(raw, 0), self.high / 2 * (2 - special.exp(-jnp.maximum(raw, 0)))
+
     def log_ratio(self, a: Array, b: Array, step: Array | None = None) -> Array:
         left, right = _either_side(a, b, step)
         tails = [special.exp(-jnp.maximum(x, 0)) for x in (a, b)]
@@ -470,6 +499,9 @@ class Identity(Transform):
     def inverse(self, value: Array) -> Array:
         return value
 
+    def factors(self, raw: Array) -> tuple[None, Array]:
+        return None, raw
+
     def power(self, raw: Array, exponent: float) -> Array:
         return power(raw, exponent)
 
@@ -494,6 +526,9 @@ class Abs(Transform):
 
     def inverse(self, value: Array) -> Array:
         return value
+
+    def factors(self, raw: Array) -> tuple[None, Array]:
+        return None, self.forward(raw)
 
     def power(self, raw: Array, exponent: float) -> Array:
         return power(self.forward(raw), exponent)
