@@ -155,8 +155,12 @@ class Parameterization:
     @special.weakly
     def mean_slopes(self, loc: ArrayLike, raw: ArrayLike) -> tuple[Array, Array]:
         """(d mean / d loc, d mean / d raw) in units of σ, kept finite."""
-        inverse = finite(self.transform.power(special.computed(raw=raw), -self.exponent))
+        inverse = self._inverse_std(special.computed(raw=raw))
         return inverse, jnp.zeros_like(inverse)
+
+    def _inverse_std(self, raw: Array) -> Array:
+        """1/σ, kept finite."""
+        return finite(self.transform.scaled(jnp.ones_like(raw), raw, -self.exponent))
 
     def _standardized(self, x: Array, loc: Array, raw: Array) -> Array:
         """(x - mean) / σ, kept finite."""
@@ -166,7 +170,7 @@ class Parameterization:
     @special.weakly
     def precision_weighted_mean(self, loc: ArrayLike, raw: ArrayLike) -> Array:
         """The mean over σ², the first natural parameter; 0 where the mean is 0, at any raw."""
-        inverse = finite(self.transform.power(special.computed(raw=raw), -self.exponent))
+        inverse = self._inverse_std(special.computed(raw=raw))
         return special.times(special.times(self.mean(loc, raw), inverse), inverse)
 
     @special.weakly
@@ -241,7 +245,7 @@ def _log_std_ratio_jvp(p: Parameterization, primals: tuple, tangents: tuple) -> 
 
 def _slopes(p: Parameterization, z: Array, loc: Array, raw: Array) -> tuple[Array, Array, Array]:
     """Of z = (x - mean) / σ by x, loc and raw: dz = (dx - dmean) / σ - z dlog σ."""
-    inverse = finite(p.transform.power(raw, -p.exponent))
+    inverse = p._inverse_std(raw)
     by_loc, by_raw = p.mean_slopes(loc, raw)
     return inverse, -by_loc, finite(-by_raw - z * p.log_std_gain(raw))
 

@@ -459,7 +459,7 @@ class HalfBounded(Transform):
         right = jnp.maximum(raw, 0)
         tail = special.exp(-right)
         risen = jnp.where(right < 1, -special.expm1mx_near(-jnp.minimum(right, 1)) + right, 1 - tail)
-        log = math.log(self.high / 2) + special.log1p_unit(risen)
+        log = math.log(self.high / 2) + risen * special.log1p_over(risen)
         if self.high != 2:
             # high/2 (2 - e^-r) - 1, in the form that has no cancellation of its own at its end of the range.
             outer = (self.high - 1) - self.high / 2 * tail
