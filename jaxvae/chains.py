@@ -15,9 +15,9 @@ from jax import Array
 
 from jaxvae import special
 from jaxvae.arguments import make_floats, require
-from jaxvae.clipping import log_floor, share_above, soft_clip
+from jaxvae.clipping import log_floor, soft_clip
 from jaxvae.texts import number, scaled
-from jaxvae.transforms import Abs, Exp, Interval, Square, Transform
+from jaxvae.transforms import Abs, Exp, Interval, Square, Transform, with_slope
 
 
 class Clip:
@@ -185,11 +185,6 @@ class Floor:
         """log(g + low) from log g."""
         return log_floor(log_g, self.low)
 
-    def log_ratio(self, log_a: Array, log_b: Array, log_ratio: Array) -> Array:
-        """log((a + low) / (b + low)) from the logs of a, b and a / b."""
-        growth = share_above(log_b, self.low) * special.expm1(log_ratio)
-        return special.log1p_ratio(growth, special.difference(self.log_forward(log_a), self.log_forward(log_b)))
-
 
 def _image(part: Clip | Transform, interval: Interval) -> tuple[float, float]:
     """The ends of a part's values over an interval: its range, but for the ends that are cut off already."""
@@ -264,8 +259,13 @@ class Chain(Transform):
         return value + self.floor.low if self.floor else value
 
     def log_forward(self, raw: Array) -> Array:
-        log_g = self.transform.log_forward(self._clipped(raw))
-        return self.floor.log_forward(log_g) if self.floor else log_g
+        if self.floor is None:
+            return self.transform.log_forward(self._clipped(raw))
+        return with_slope(self._log_value, self.log_gain, raw)
+
+    def _log_value(self, raw: Array) -> Array:
+        assert self.floor
+        return self.floor.log_forward(self.transform.log_forward(self._clipped(raw)))
 
     def inverse(self, value: Array) -> Array:
         return self._unclipped(self.transform.inverse(value - self.floor.low if self.floor else value))
@@ -283,16 +283,39 @@ class Chain(Transform):
         ratio = self.transform.log_ratio(a, b, step)
         if self.floor is None:
             return ratio
-        return self.floor.log_ratio(self.transform.log_forward(a), self.transform.log_forward(b), ratio)
+        (lead_a, _, x), (lead_b, part, y) = self._floored(a), self._floored(b)
+        growth = part * special.expm1(ratio)
+        near = (growth >= -0.63 * y) & (growth <= 1.7 * y)
+        leads = 0 if lead_a is None else special.difference(lead_a, lead_b)
+        return special.log_quotient(near, jnp.where(near, growth, x) / y, leads)
+
+    def log_gain(self, raw: Array) -> Array:
+        _, gain = jax.jvp(lambda r: self.transform.log_forward(self._clipped(r)), (raw,), (jnp.ones_like(raw),))
+        if self.floor:
+            _, part, whole = self._floored(self._clipped(raw))
+            gain = special.times(gain, part / whole)
+        return gain
 
     def factors(self, raw: Array) -> tuple[Array | None, Array | None]:
         raw = self._clipped(raw)
         if self.floor is None:
             return self.transform.factors(raw)
-        if not isinstance(self.transform, Exp):
-            return None, self.transform.forward(raw) + self.floor.low
-        e = special.exp(-jnp.abs(raw))
-        return jnp.maximum(raw, 0), jnp.where(raw > 0, 1 + self.floor.low * e, e + self.floor.low)
+        lead, _, whole = self._floored(raw)
+        return lead, whole
+
+    def _floored(self, raw: Array) -> tuple[Array | None, Array, Array]:
+        """(l, part, whole) of a clipped raw: g(raw) is e^l part, and with the floor e^l whole."""
+        assert self.floor
+        low = self.floor.low
+        if isinstance(self.transform, Exp) and self._may_overflow:
+            e = special.exp(-jnp.abs(raw))
+            return jnp.maximum(raw, 0), jnp.where(raw > 0, 1, e), jnp.where(raw > 0, 1 + low * e, e + low)
+        value = self.transform.forward(raw)
+        return None, value, value + low
+
+    @functools.cached_property
+    def _may_overflow(self) -> bool:
+        return not self.range.high < 1e37
 
     def power(self, raw: Array, exponent: float) -> Array:
         return super().power(raw, exponent) if self.floor else self.transform.power(self._clipped(raw), exponent)

@@ -48,11 +48,6 @@ def soft_clip(raw: ArrayLike, low: ArrayLike = -math.inf, high: ArrayLike = math
     return r.astype(_dtype(raw, low, high))
 
 
-def share_above(log_value: Array, low: float) -> Array:
-    """The part that e^log_value has in its sum with a floor: the slope of ``log_floor`` by log_value."""
-    return _share(log_value, jnp.asarray(low, log_value.dtype), jnp.asarray(math.log(low), log_value.dtype))
-
-
 @special.weakly
 def log_floor(log_value: ArrayLike, low: ArrayLike) -> Array:
     """log(e^log_value + low): the log of a positive number that a floor was added to.

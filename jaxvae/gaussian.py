@@ -29,7 +29,7 @@ from jax.typing import ArrayLike
 from jaxvae import special
 from jaxvae.arguments import require_broadcast, require_real, require_sizes
 from jaxvae.distribution import Distribution, Leaf
-from jaxvae.parameterizations import Parameterization, as_parameterization, log_variance
+from jaxvae.parameterizations import Parameterization, as_parameterization, half_square_slopes, log_variance
 from jaxvae.serialization import serializable
 
 _LOG_2PI = math.log(2 * math.pi)
@@ -336,21 +336,50 @@ def _scale_cost(rho: Array) -> Array:
     return _half_excess(rho, special.exp(rho))
 
 
-# Kept finite, so that it doesn't meet a gain of 0.
-_scale_cost.defjvps(lambda drho, ans, rho: special.finite(special.expm1(2 * rho)) * drho)
+@_scale_cost.defjvp
+def _scale_cost_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    (rho,), (drho,) = primals, tangents
+    return _scale_cost(rho), special.finite(_excess_of_square(rho, special.exp(rho))) * drho
+
+
+def _excess_of_square(log_ratio: Array, ratio: Array) -> Array:
+    """ratio² - 1."""
+    near = jnp.abs(log_ratio) < 0.5
+    close = special.expm1_near(2 * jnp.where(near, log_ratio, 0))
+    return jnp.where(near, close, ratio * ratio - 1)
 
 
 def _compared(q: Gaussian, p: Gaussian, cost: Callable[[Array], Array]) -> Array:
     """cost(log(σ_q / σ_p)) + ½ ((mean_q - mean_p) / σ_p)²."""
-    ours, theirs = q.parameterization, p.parameterization
+    return _compare(q.parameterization, p.parameterization, cost, *aligned(q.loc, q.raw, p.loc, p.raw))
 
-    def scale(loc_q: Array, raw_q: Array, loc_p: Array, raw_p: Array) -> Array:
-        return cost(_log_std_ratio(ours, theirs, raw_q, raw_p))
 
-    def distance(loc_q: Array, raw_q: Array, loc_p: Array, raw_p: Array) -> Array:
-        return theirs.half_square(ours.mean(loc_q, raw_q), loc_p, raw_p)
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
+def _compare(
+    q: Parameterization, p: Parameterization, cost: Callable, loc_q: Array, raw_q: Array, loc_p: Array, raw_p: Array
+) -> Array:
+    distance = p.half_square(q.mean(loc_q, raw_q), loc_p, raw_p)
+    total = cost(_log_std_ratio(q, p, raw_q, raw_p)) + distance
+    # Neither term is negative. For the sake of the select, XLA on a CPU doesn't write out the terms before it sums.
+    return jnp.where(total < 0, 0, total)
 
-    return special.added((scale, distance), *aligned(q.loc, q.raw, p.loc, p.raw))
+
+@_compare.defjvp
+def _compare_jvp(
+    q: Parameterization, p: Parameterization, cost: Callable, primals: tuple, tangents: tuple
+) -> tuple[Array, Array]:
+    # Each slope is kept finite, and so is each term of it: an infinity would meet a 0, or another of opposite sign.
+    finite = special.finite
+    loc_q, raw_q, loc_p, raw_p = primals
+    rho = _log_std_ratio(q, p, raw_q, raw_p)
+    _, steep = jax.jvp(cost, (rho,), (jnp.ones_like(rho),))
+    mean, pull = jax.vjp(q.mean, loc_q, raw_q)
+    by_mean, by_loc_p, by_raw_p = half_square_slopes(p, p.standardize(mean, loc_p, raw_p), loc_p, raw_p)
+    by_loc_q, by_raw_q = map(finite, pull(by_mean))
+    by_raw_q = finite(finite(steep * q.log_std_gain(raw_q)) + by_raw_q)
+    by_raw_p = finite(by_raw_p - finite(steep * p.log_std_gain(raw_p)))
+    slopes = zip((by_loc_q, by_raw_q, by_loc_p, by_raw_p), tangents, strict=True)
+    return _compare(q, p, cost, *primals), sum(slope * t for slope, t in slopes)
 
 
 def _log_std_ratio(q: Parameterization, p: Parameterization, raw_q: Array, raw_p: Array) -> Array:

@@ -269,11 +269,16 @@ def _half_square(p: Parameterization, x: Array, loc: Array, raw: Array) -> Array
 
 @_half_square.defjvp
 def _half_square_jvp(p: Parameterization, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
-    # Each slope is kept finite, so that none meets a 0; beyond, its factors' own slopes would be inf - inf.
     z = _standardize(p, *primals)
-    slopes = (z * slope for slope in _slopes(p, z, *primals[1:]))
-    slopes = (finite(jnp.where(jnp.isinf(slope), jax.lax.stop_gradient(slope), slope)) for slope in slopes)
+    slopes = half_square_slopes(p, z, *primals[1:])
     return z * (z / 2), sum(slope * t for slope, t in zip(slopes, tangents, strict=True))
+
+
+def half_square_slopes(p: Parameterization, z: Array, loc: Array, raw: Array) -> tuple[Array, ...]:
+    """Those of ½ z² by x, loc and raw, kept finite, for z = (x - mean) / σ."""
+    # So that none meets a 0; beyond, the slopes of the factors would be inf - inf.
+    slopes = (z * slope for slope in _slopes(p, z, loc, raw))
+    return tuple(finite(jnp.where(jnp.isinf(slope), jax.lax.stop_gradient(slope), slope)) for slope in slopes)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -180,6 +180,11 @@ def _exp(x: Array) -> Array:
     return jnp.where(high, math.e * y, y)
 
 
+def expm1_near(t: Array) -> Array:
+    """e^t - 1 for |t| <= 1."""
+    return t + expm1mx_near(t)
+
+
 def expm1mx_near(t: Array) -> Array:
     """e^t - 1 - t for |t| <= 1: t^2 sum_k t^k / (k + 2)!."""
     return jnp.square(t) * _polynomial(
@@ -262,9 +267,10 @@ def log_ratio(t: Array, far: ArrayLike) -> Array:
     return jnp.where(jnp.abs(t) <= math.tanh(0.5), 2 * (t + t * (q * horner(ATANH, q))), far)
 
 
-def log1p_ratio(y: Array, far: Array) -> Array:
-    """log(1 + y) by ``log_ratio``."""
-    return log_ratio(y / (2 + y), far)
+def log_quotient(near: Array, x: Array, far: ArrayLike) -> Array:
+    """log(1 + x) where near, and log(x) + far elsewhere: of one log."""
+    w = jnp.where(near, 1 + x, x)
+    return jnp.log(w) + jnp.where(near, x + (1 - w), far)
 
 
 @jax.custom_jvp
@@ -436,8 +442,8 @@ def softplus_difference(a: Array, b: Array, step: Array) -> Array:
     # log1p(sigmoid(b) expm1(step)), where the difference of the two values would cancel.
     near = jnp.abs(step) <= 1
     inside = jnp.where(near, step, 0)
-    direct = difference(_softplus(a), _softplus(b))
-    return jnp.where(near, log1p_ratio(_sigmoid(b) * (inside + expm1mx_near(inside)), direct), direct)
+    grown = _log1p(_sigmoid(b) * (expm1_near(inside)))
+    return jnp.where(near, grown, difference(_softplus(a), _softplus(b)))
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))

@@ -122,7 +122,10 @@ class Transform(abc.ABC):
             x = x * half * half
         if w is None:
             return x
-        return x * power(w, exponent) if exponent > 0 else x / power(w, -exponent)
+        if exponent > 0:
+            return x * power(w, exponent)
+        quarter = jnp.where(w > 1, 0.25, 1)  # of whose inverse none is subnormal
+        return x * power(w * quarter, exponent) * power(quarter, -exponent)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 2))
@@ -144,16 +147,16 @@ def _power_jvp(transform: Transform, exponent: float, primals: tuple, tangents: 
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
-def _with_slope(value: Callable[[Array], Array], slope: Callable[[Array], Array], raw: Array) -> Array:
+def with_slope(value: Callable[[Array], Array], slope: Callable[[Array], Array], raw: Array) -> Array:
     """``value(raw)``, whose derivative is ``slope(raw)`` in place of what JAX would make of its branches."""
     return value(raw)
 
 
-@_with_slope.defjvp
+@with_slope.defjvp
 def _with_slope_jvp(
     value: Callable[[Array], Array], slope: Callable[[Array], Array], primals: tuple, tangents: tuple
 ) -> tuple[Array, Array]:
-    return _with_slope(value, slope, *primals), slope(*primals) * tangents[0]
+    return with_slope(value, slope, *primals), slope(*primals) * tangents[0]
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
@@ -175,9 +178,9 @@ def _power_of_x_jvp(exponent: float, primals: tuple, tangents: tuple) -> tuple[A
 
 def _log_ratio(x: Array, y: Array, difference: Array) -> Array:
     """log(x / y) of two numbers and their difference; NaN where one is negative."""
-    logs = special.difference(jnp.log(x), jnp.log(y))
-    t = jnp.where((x > 0) & (y > 0), difference / 2 / (x / 2 + y / 2), jnp.nan)
-    return jnp.where(difference == 0, 0, special.log_ratio(t, logs))
+    near = (difference >= -0.63 * y) & (difference <= 1.7 * y)
+    log = special.log_quotient(near, jnp.where(near, difference, x) / y, 0)
+    return jnp.where(difference == 0, 0, jnp.where((x < 0) | (y < 0), jnp.nan, log))
 
 
 def _either_side(a: Array, b: Array, step: Array | None) -> tuple[Array, Array]:
@@ -244,11 +247,14 @@ class Softplus(Transform):
     def log_ratio(self, a: Array, b: Array, step: Array | None = None) -> Array:
         step = self.beta * (special.difference(a, b) if step is None else step)
         a, b = self.beta * a, self.beta * b
+        (_, x), (e_b, y) = special.softplus_factors(a), special.softplus_factors(b)
         growth = special.softplus_difference(a, b, step)
-        t = growth / 2 / (special.softplus(a) / 2 + special.softplus(b) / 2)
-        (_, x), (_, y) = special.softplus_factors(a), special.softplus_factors(b)
-        far = special.difference(jnp.minimum(a, 0), jnp.minimum(b, 0)) + jnp.log(x / y)
-        return jnp.where(jnp.maximum(a, b) < special.TAIL, step, special.log_ratio(t, far))
+        # Where g(a) / g(b) is between 1/e and e, or nearly so.
+        near = jnp.abs(step) <= 1 + jnp.maximum(jnp.minimum(a, b), 0) / 2
+        leads = special.difference(jnp.minimum(a, 0), jnp.minimum(b, 0))
+        quotient = jnp.where(near, growth, x) / jnp.where(near & (b < 0), e_b * y, y)
+        log = special.log_quotient(near, quotient, leads)
+        return jnp.where(jnp.maximum(a, b) < special.TAIL, step, log)
 
     def factors(self, raw: Array) -> tuple[Array, Array]:
         x = self.beta * raw
@@ -285,11 +291,17 @@ class Squareplus(Transform):
     def factors(self, raw: Array) -> tuple[None, Array]:
         return None, special.squareplus(raw)
 
+    def power(self, raw: Array, exponent: float) -> Array:
+        return super().power(raw, exponent) if exponent > 0 else super().power(-raw, -exponent)
+
+    def scaled(self, x: Array, raw: Array, exponent: float) -> Array:
+        return super().scaled(x, raw, exponent) if exponent > 0 else super().scaled(x, -raw, -exponent)
+
     def log_ratio(self, a: Array, b: Array, step: Array | None = None) -> Array:
-        # g(a) = e^u with a = 2 sinh(u): tanh((u - v) / 2) = (sinh(u) - sinh(v)) / (cosh(u) + cosh(v)).
+        # g(a) = e^u with a = 2 sinh(u): tanh((u - v) / 2) = (sinh(u) - sinh(v)) / (cosh(u) + cosh(v)); 1 / g(b) = g(-b).
         step = special.difference(a, b) if step is None else step
-        logs = special.difference(self.log_forward(a), self.log_forward(b))
-        return special.log_ratio(step / 2 / (special.hypot2(a) / 2 + special.hypot2(b) / 2), logs)
+        far = jnp.log(special.squareplus(a) * special.squareplus(-b))
+        return special.log_ratio(step / 2 / (special.hypot2(a) / 2 + special.hypot2(b) / 2), far)
 
     def inverse(self, value: Array) -> Array:
         return (value - 1) * (1 + special.reciprocal(value))
@@ -311,7 +323,7 @@ class ExpLinear(Transform):
         return jnp.where(raw > 0, 1 + raw, special.exp(jnp.where(raw > 0, 0, raw)))
 
     def log_forward(self, raw: Array) -> Array:
-        return _with_slope(self._log_value, self.log_gain, raw)
+        return with_slope(self._log_value, self.log_gain, raw)
 
     def log_gain(self, raw: Array) -> Array:
         return 1 / (1 + jnp.maximum(raw, 0))
@@ -322,7 +334,8 @@ class ExpLinear(Transform):
     def log_ratio(self, a: Array, b: Array, step: Array | None = None) -> Array:
         left, right = _either_side(a, b, step)
         x, y = 1 + jnp.maximum(a, 0), 1 + jnp.maximum(b, 0)
-        return left + special.log_ratio(right / 2 / (x / 2 + y / 2), jnp.log(x) - jnp.log(y))
+        near = (right >= -0.63 * y) & (right <= 1.7 * y)
+        return left + special.log_quotient(near, jnp.where(near, right, x) / y, 0)
 
     def _log_value(self, raw: Array) -> Array:
         return jnp.where(raw > 0, special.log1p(jnp.maximum(raw, 0)), raw)
@@ -362,7 +375,7 @@ class Sigmoid(Transform):
         return self.low + self.width * special.sigmoid(raw)
 
     def log_forward(self, raw: Array) -> Array:
-        return _with_slope(self._log_value, self.log_gain, raw)
+        return with_slope(self._log_value, self.log_gain, raw)
 
     def log_gain(self, raw: Array) -> Array:
         rest = special.sigmoid(-raw)
@@ -374,18 +387,22 @@ class Sigmoid(Transform):
         return jnp.minimum(raw, 0), self.high * special.sigmoid(jnp.abs(raw))
 
     def log_ratio(self, a: Array, b: Array, step: Array | None = None) -> Array:
+        # g(a) / g(b) - 1 = sigmoid(-a) expm1(a - b) for low = 0; for distant raws above 0 the differences of tails.
         step = special.difference(a, b) if step is None else step
-        near = jnp.abs(step) <= 1
-        inside = jnp.where(near, step, 0)
-        growth = special.sigmoid(-a) * (inside + special.expm1mx_near(inside))
-        far = special.difference(special.log_sigmoid(a), special.log_sigmoid(b))
+        close = jnp.abs(step) <= 1
+        grown = special.sigmoid(-a) * special.expm1_near(jnp.where(close, step, 0))
+        fallen = jnp.exp(-jnp.abs(b)) - jnp.exp(-jnp.abs(a))
+        growth = jnp.where(close, grown, fallen * special.sigmoid(jnp.abs(a)))
         if self.low == 0:
-            return special.log1p_ratio(jnp.where(near, growth, jnp.inf), far)
-        # The values' difference, of the numbers that vanish at the end that is nearer.
-        rest = jnp.where(a > 0, special.sigmoid(-b) - special.sigmoid(-a), special.sigmoid(a) - special.sigmoid(b))
-        rise = self.width * jnp.where(near, special.sigmoid(b) * growth, rest)
-        far = special.difference(self.log_forward(a), self.log_forward(b))
-        return special.log_ratio(rise / 2 / (self.forward(a) / 2 + self.forward(b) / 2), far)
+            near = close | ((a > 0) & (b > 0))
+            quotient = (1 + jnp.exp(-jnp.abs(b))) * special.sigmoid(jnp.abs(a))
+            leads = special.difference(jnp.minimum(a, 0), jnp.minimum(b, 0))
+            return special.log_quotient(near, jnp.where(near, growth, quotient), leads)
+        rise = jnp.where(close | (b > 0), special.sigmoid(b) * growth, special.sigmoid(a) - special.sigmoid(b))
+        rise = self.width * rise
+        x, y = self.forward(a), self.forward(b)
+        near = (rise >= -0.63 * y) & (rise <= 1.7 * y)
+        return special.log_quotient(near, jnp.where(near, rise, x) / y, 0)
 
     def _log_value(self, raw: Array) -> Array:
         if (self.low, self.high) == (0, 1):
@@ -438,7 +455,7 @@ class HalfBounded(Transform):
         return self.high / 2 * jnp.where(raw > 0, 2 - tail, tail)
 
     def log_forward(self, raw: Array) -> Array:
-        return _with_slope(self._log_value, self.log_gain, raw)
+        return with_slope(self._log_value, self.log_gain, raw)
 
     def log_gain(self, raw: Array) -> Array:
         tail = special.exp(-jnp.abs(raw))
@@ -452,7 +469,7 @@ class HalfBounded(Transform):
         tails = [special.exp(-jnp.maximum(x, 0)) for x in (a, b)]
         near = jnp.abs(right) <= 1
         inside = jnp.where(near, -right, 0)
-        fall = jnp.where(near, tails[1] * (inside + special.expm1mx_near(inside)), tails[0] - tails[1])
+        fall = jnp.where(near, tails[1] * special.expm1_near(inside), tails[0] - tails[1])
         return left + special.log_ratio(-fall / (4 - tails[0] - tails[1]), jnp.nan)
 
     def _log_value(self, raw: Array) -> Array:
@@ -550,7 +567,7 @@ class Square(Transform):
         return 2 * Abs().log_ratio(a, b, step)
 
     def log_forward(self, raw: Array) -> Array:
-        return _with_slope(self._log_value, self.log_gain, raw)
+        return with_slope(self._log_value, self.log_gain, raw)
 
     def log_gain(self, raw: Array) -> Array:
         return special.finite(2 * special.reciprocal(raw))
