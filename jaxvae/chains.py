@@ -17,7 +17,7 @@ from jaxvae import special
 from jaxvae.arguments import make_floats, require
 from jaxvae.clipping import log_floor, soft_clip
 from jaxvae.texts import number, scaled
-from jaxvae.transforms import Abs, Exp, Interval, Square, Transform, with_slope
+from jaxvae.transforms import Abs, Exp, Factors, Interval, Square, Transform, quartered, with_slope
 
 
 class Clip:
@@ -280,31 +280,27 @@ class Chain(Transform):
         for clip in self.clips:
             step = clip.difference(a, b, step)
             a, b = clip.forward(a), clip.forward(b)
-        ratio = self.transform.log_ratio(a, b, step)
         if self.floor is None:
-            return ratio
-        (lead_a, _, x), (lead_b, part, y) = self._floored(a), self._floored(b)
-        growth = part * special.expm1(ratio)
-        near = (growth >= -0.63 * y) & (growth <= 1.7 * y)
-        leads = 0 if lead_a is None else special.difference(lead_a, lead_b)
-        return special.log_quotient(near, jnp.where(near, growth, x) / y, leads)
+            return self.transform.log_ratio(a, b, step)
+        return self._floored_log_ratio(a, b, step)
 
     def log_gain(self, raw: Array) -> Array:
         _, gain = jax.jvp(lambda r: self.transform.log_forward(self._clipped(r)), (raw,), (jnp.ones_like(raw),))
         if self.floor:
             _, part, whole = self._floored(self._clipped(raw))
-            gain = special.times(gain, part / whole)
+            quarter, inverse = quartered(whole, 1)
+            gain = special.times(gain, part * inverse * quarter)
         return gain
 
-    def factors(self, raw: Array) -> tuple[Array | None, Array | None]:
+    def factors(self, raw: Array) -> Factors:
         raw = self._clipped(raw)
         if self.floor is None:
             return self.transform.factors(raw)
         lead, _, whole = self._floored(raw)
-        return lead, whole
+        return Factors(lead, whole)
 
     def _floored(self, raw: Array) -> tuple[Array | None, Array, Array]:
-        """(l, part, whole) of a clipped raw: g(raw) is e^l part, and with the floor e^l whole."""
+        """(l, part, whole) of a clipped raw: g(raw) is e^l part, and with the floor e^l whole; None for l = 0."""
         assert self.floor
         low = self.floor.low
         if isinstance(self.transform, Exp) and self._may_overflow:
@@ -312,6 +308,20 @@ class Chain(Transform):
             return jnp.maximum(raw, 0), jnp.where(raw > 0, 1, e), jnp.where(raw > 0, 1 + low * e, e + low)
         value = self.transform.forward(raw)
         return None, value, value + low
+
+    def _floored_log_ratio(self, a: Array, b: Array, step: Array) -> Array:
+        assert self.floor
+        (lead_a, part_a, whole_a), (lead_b, part_b, whole_b) = self._floored(a), self._floored(b)
+        close = jnp.abs(step) <= 1
+        inside = jnp.where(close, step, 0)
+        if lead_a is None or lead_b is None:
+            leads, growth = 0, self.transform.difference(a, b, inside)
+        else:
+            leads, growth = special.difference(lead_a, lead_b), part_b * special.expm1_near(inside)
+        near = close | (jnp.maximum(part_a, part_b) < self.floor.low / 2)  # where lead is 0
+        rise = jnp.where(close, growth, part_a - part_b)
+        quarter, inverse = quartered(whole_b, 1)
+        return special.log_quotient(near, jnp.where(near, rise, whole_a) * inverse * quarter, leads)
 
     @functools.cached_property
     def _may_overflow(self) -> bool:

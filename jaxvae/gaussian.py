@@ -302,7 +302,7 @@ def kl_divergence(q: AnyGaussian, p: AnyGaussian | None = None) -> Array:
     require_gaussian(q=q, p=q if p is None else p)
     if p is None:
         mean, raw = ranked(q.mean, q.raw)
-        return _scale_cost_to_standard(q.parameterization, raw) + mean * (mean / 2)
+        return _to_standard(q.parameterization, mean, raw)
     return _compared(q, p, _scale_cost)
 
 
@@ -315,20 +315,26 @@ def _half_excess(log_ratio: Array, ratio: Array) -> Array:
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _scale_cost_to_standard(p: Parameterization, raw: Array) -> Array:
-    return _half_excess(p.log_std(raw), p.std(raw))
+def _to_standard(p: Parameterization, mean: Array, raw: Array) -> Array:
+    return _sum_of_positive(_half_excess(p.log_std(raw), p.std(raw)), mean * (mean / 2))
 
 
-@_scale_cost_to_standard.defjvp
-def _scale_cost_to_standard_jvp(p: Parameterization, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+@_to_standard.defjvp
+def _to_standard_jvp(p: Parameterization, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     # d/draw = (σ² - 1) gain, with σ kept finite, so that it doesn't meet a gain of 0.
-    (raw,), (draw,) = primals, tangents
+    (mean, raw), (dmean, draw) = primals, tangents
     log_std, gain = p.log_std(raw), p.log_std_gain(raw)
     std = special.finite(p.std(raw))
     near = jnp.abs(log_std) < 0.5
-    twice = 2 * jnp.where(near, log_std, 0)
-    slope = jnp.where(near, (twice + special.expm1mx_near(twice)) * gain, std * (std * gain) - gain)
-    return _scale_cost_to_standard(p, raw), special.finite(slope) * draw
+    close = special.expm1_near(2 * jnp.where(near, log_std, 0))
+    slope = jnp.where(near, close * gain, std * (std * gain) - gain)
+    return _to_standard(p, mean, raw), special.finite(slope) * draw + mean * dmean
+
+
+def _sum_of_positive(x: Array, y: Array) -> Array:
+    """x + y. For the sake of the select, XLA on a CPU does not write both out before it sums over events."""
+    total = x + y
+    return jnp.where(total < 0, 0, total)
 
 
 @jax.custom_jvp
@@ -359,9 +365,7 @@ def _compare(
     q: Parameterization, p: Parameterization, cost: Callable, loc_q: Array, raw_q: Array, loc_p: Array, raw_p: Array
 ) -> Array:
     distance = p.half_square(q.mean(loc_q, raw_q), loc_p, raw_p)
-    total = cost(_log_std_ratio(q, p, raw_q, raw_p)) + distance
-    # Neither term is negative. For the sake of the select, XLA on a CPU doesn't write out the terms before it sums.
-    return jnp.where(total < 0, 0, total)
+    return _sum_of_positive(cost(_log_std_ratio(q, p, raw_q, raw_p)), distance)
 
 
 @_compare.defjvp

@@ -45,6 +45,43 @@ class Interval(NamedTuple):
         return Interval(increasing(self.low), increasing(self.high), self.closed)
 
 
+class Factors(NamedTuple):
+    """A positive number as e^log times a numerator over a denominator; None for 0 and for 1."""
+
+    log: Array | None
+    numerator: Array | None = None
+    denominator: Array | None = None
+
+    def power(self, exponent: float) -> Array:
+        """The number to an exponent."""
+        found = [] if self.log is None else [special.exp(exponent * self.log)]
+        found += [power(x, k * exponent) for x, k in self._quotient]
+        return functools.reduce(jnp.multiply, found)
+
+    def scale(self, x: Array, exponent: float) -> Array:
+        """x times the number to an exponent, which over- or underflows only where this product does."""
+        if self.log is not None:
+            half = special.exp(exponent / 2 * self.log)
+            x = x * half * half
+        for factor, k in self._quotient:
+            if k * exponent > 0:
+                x = x * power(factor, k * exponent)
+            else:
+                quarter, inverse = quartered(factor, -k * exponent)
+                x = x * inverse * power(quarter, -k * exponent)
+        return x
+
+    @property
+    def _quotient(self) -> list[tuple[Array, int]]:
+        return [(x, k) for x, k in ((self.numerator, 1), (self.denominator, -1)) if x is not None]
+
+
+def quartered(x: Array, exponent: float) -> tuple[Array, Array]:
+    """A quarter q for large x, else 1; and 1 / (x q)^exponent, which is never subnormal."""
+    quarter = jnp.where(x > 1, 0.25, 1)
+    return quarter, 1 / power(x * quarter, exponent)
+
+
 class Transform(abc.ABC):
     """An increasing map g from raw numbers to positive ones.
 
@@ -102,13 +139,17 @@ class Transform(abc.ABC):
         agree = (jnp.abs(step * integral - difference) <= rounding) & (rounding < jnp.inf)
         return jnp.where(step == 0, 0, jnp.where(near & agree, step * integral, difference))
 
-    def factors(self, raw: Array) -> tuple[Array | None, Array | None]:
-        """(l, w) with g(raw) = e^l w, where w is a normal number even if g isn't; None for 0 and for 1."""
-        # By way of the log only where g isn't normal: elsewhere the log may have fewer digits than g.
+    def difference(self, a: Array, b: Array, step: Array) -> Array:
+        """g(a) - g(b) for |a - b| <= 1, given step = a - b, to the digits of the step."""
+        return self.forward(b) * special.expm1(self.log_ratio(a, b, step))
+
+    def factors(self, raw: Array) -> Factors:
+        """g(raw) in factors that are normal numbers even where g isn't."""
+        # By way of the log only there: elsewhere the log may have fewer digits than g.
         value = self.forward(raw)
         limits = np.finfo(value.dtype)
         normal = (value >= float(limits.tiny)) & (value <= float(limits.max))
-        return jnp.where(normal, 0, self.log_forward(raw)), jnp.where(normal, value, 1)
+        return Factors(jnp.where(normal, 0, self.log_forward(raw)), jnp.where(normal, value, 1))
 
     def power(self, raw: Array, exponent: float) -> Array:
         """g(raw)^exponent."""
@@ -116,27 +157,14 @@ class Transform(abc.ABC):
 
     def scaled(self, x: Array, raw: Array, exponent: float) -> Array:
         """x g(raw)^exponent, which over- or underflows only where this product does."""
-        exponential, w = self.factors(raw)
-        if exponential is not None:
-            half = special.exp(exponent / 2 * exponential)
-            x = x * half * half
-        if w is None:
-            return x
-        if exponent > 0:
-            return x * power(w, exponent)
-        quarter = jnp.where(w > 1, 0.25, 1)  # of whose inverse none is subnormal
-        return x * power(w * quarter, exponent) * power(quarter, -exponent)
+        return self.factors(raw).scale(x, exponent)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 2))
 def _power(transform: Transform, raw: Array, exponent: float) -> Array:
     if exponent >= 1:
         return power(transform.forward(raw), exponent)
-    exponential, w = transform.factors(raw)
-    if exponential is None:
-        return power(w, exponent)
-    lead = special.exp(exponent * exponential)
-    return lead if w is None else lead * power(w, exponent)
+    return transform.factors(raw).power(exponent)
 
 
 @_power.defjvp
@@ -214,8 +242,11 @@ class Exp(Transform):
     def log_ratio(self, a: Array, b: Array, step: Array | None = None) -> Array:
         return special.difference(a, b) if step is None else step
 
-    def factors(self, raw: Array) -> tuple[Array, None]:
-        return raw, None
+    def difference(self, a: Array, b: Array, step: Array) -> Array:
+        return special.exp(b) * special.expm1_near(step)
+
+    def factors(self, raw: Array) -> Factors:
+        return Factors(raw)
 
     def power(self, raw: Array, exponent: float) -> Array:
         return special.exp(exponent * raw)
@@ -256,10 +287,13 @@ class Softplus(Transform):
         log = special.log_quotient(near, quotient, leads)
         return jnp.where(jnp.maximum(a, b) < special.TAIL, step, log)
 
-    def factors(self, raw: Array) -> tuple[Array, Array]:
+    def difference(self, a: Array, b: Array, step: Array) -> Array:
+        return special.softplus_difference(self.beta * a, self.beta * b, self.beta * step) / self.beta
+
+    def factors(self, raw: Array) -> Factors:
         x = self.beta * raw
         _, w = special.softplus_factors(x)
-        return jnp.minimum(x, 0), w / self.beta if self.beta != 1 else w
+        return Factors(jnp.minimum(x, 0), w if self.beta == 1 else w / self.beta)
 
     def inverse(self, value: Array) -> Array:
         return special.softplus_inverse(self.beta * value) / self.beta
@@ -288,8 +322,8 @@ class Squareplus(Transform):
     def log_gain(self, raw: Array) -> Array:
         return 1 / special.hypot2(raw)
 
-    def factors(self, raw: Array) -> tuple[None, Array]:
-        return None, special.squareplus(raw)
+    def factors(self, raw: Array) -> Factors:
+        return Factors(None, special.squareplus(raw))
 
     def power(self, raw: Array, exponent: float) -> Array:
         return super().power(raw, exponent) if exponent > 0 else super().power(-raw, -exponent)
@@ -328,8 +362,8 @@ class ExpLinear(Transform):
     def log_gain(self, raw: Array) -> Array:
         return 1 / (1 + jnp.maximum(raw, 0))
 
-    def factors(self, raw: Array) -> tuple[Array, Array]:
-        return jnp.minimum(raw, 0), 1 + jnp.maximum(raw, 0)
+    def factors(self, raw: Array) -> Factors:
+        return Factors(jnp.minimum(raw, 0), 1 + jnp.maximum(raw, 0))
 
     def log_ratio(self, a: Array, b: Array, step: Array | None = None) -> Array:
         left, right = _either_side(a, b, step)
@@ -381,10 +415,14 @@ class Sigmoid(Transform):
         rest = special.sigmoid(-raw)
         return rest if self.low == 0 else self.width * special.sigmoid(raw) * rest / self.forward(raw)
 
-    def factors(self, raw: Array) -> tuple[Array | None, Array]:
+    def difference(self, a: Array, b: Array, step: Array) -> Array:
+        return self.width * special.sigmoid(b) * special.sigmoid(-a) * special.expm1_near(step)
+
+    def factors(self, raw: Array) -> Factors:
         if self.low > 0:
-            return None, self.forward(raw)
-        return jnp.minimum(raw, 0), self.high * special.sigmoid(jnp.abs(raw))
+            return Factors(None, self.forward(raw))
+        high = None if self.high == 1 else jnp.full_like(raw, self.high)
+        return Factors(jnp.minimum(raw, 0), high, 1 + jnp.exp(-jnp.abs(raw)))
 
     def log_ratio(self, a: Array, b: Array, step: Array | None = None) -> Array:
         # g(a) / g(b) - 1 = sigmoid(-a) expm1(a - b) for low = 0; for distant raws above 0 the differences of tails.
@@ -461,8 +499,8 @@ class HalfBounded(Transform):
         tail = special.exp(-jnp.abs(raw))
         return jnp.where(raw > 0, tail / (2 - tail), 1)
 
-    def factors(self, raw: Array) -> tuple[Array, Array]:
-        return jnp.minimum(raw, 0), self.high / 2 * (2 - special.exp(-jnp.maximum(raw, 0)))
+    def factors(self, raw: Array) -> Factors:
+        return Factors(jnp.minimum(raw, 0), self.high / 2 * (2 - special.exp(-jnp.maximum(raw, 0))))
 
     def log_ratio(self, a: Array, b: Array, step: Array | None = None) -> Array:
         left, right = _either_side(a, b, step)
@@ -516,8 +554,8 @@ class Identity(Transform):
     def inverse(self, value: Array) -> Array:
         return value
 
-    def factors(self, raw: Array) -> tuple[None, Array]:
-        return None, raw
+    def factors(self, raw: Array) -> Factors:
+        return Factors(None, raw)
 
     def power(self, raw: Array, exponent: float) -> Array:
         return power(raw, exponent)
@@ -544,8 +582,8 @@ class Abs(Transform):
     def inverse(self, value: Array) -> Array:
         return value
 
-    def factors(self, raw: Array) -> tuple[None, Array]:
-        return None, self.forward(raw)
+    def factors(self, raw: Array) -> Factors:
+        return Factors(None, self.forward(raw))
 
     def power(self, raw: Array, exponent: float) -> Array:
         return power(self.forward(raw), exponent)
