@@ -287,9 +287,12 @@ class Chain(Transform):
     def log_gain(self, raw: Array) -> Array:
         _, gain = jax.jvp(lambda r: self.transform.log_forward(self._clipped(r)), (raw,), (jnp.ones_like(raw),))
         if self.floor:
-            _, part, whole = self._floored(self._clipped(raw))
+            raw = self._clipped(raw)
+            _, part, whole = self._floored(raw)
             quarter, inverse = quartered(whole, 1)
-            gain = special.times(gain, part * inverse * quarter)
+            # Next to the floor the part underflows before its quotient does.
+            tail = self.transform.scaled(jnp.full_like(raw, 1 / self.floor.low), raw, 1)
+            gain = special.times(gain, jnp.where(part > 1e-30, part * inverse * quarter, tail))
         return gain
 
     def factors(self, raw: Array) -> Factors:

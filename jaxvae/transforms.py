@@ -127,7 +127,8 @@ class Transform(abc.ABC):
         The library's own transforms have closed forms.
 
         Args:
-            a, b: raws of one shape.
+            a: raws.
+            b: others of the same shape.
             step: a - b, where it is known to more digits than a and b keep of it.
         """
         step = special.difference(a, b) if step is None else step
@@ -332,7 +333,7 @@ class Squareplus(Transform):
         return super().scaled(x, raw, exponent) if exponent > 0 else super().scaled(x, -raw, -exponent)
 
     def log_ratio(self, a: Array, b: Array, step: Array | None = None) -> Array:
-        # g(a) = e^u with a = 2 sinh(u): tanh((u - v) / 2) = (sinh(u) - sinh(v)) / (cosh(u) + cosh(v)); 1 / g(b) = g(-b).
+        # g(a) = e^u with a = 2 sinh(u): tanh((u - v) / 2) = (sinh(u) - sinh(v)) / (cosh(u) + cosh(v)).
         step = special.difference(a, b) if step is None else step
         far = jnp.log(special.squareplus(a) * special.squareplus(-b))
         return special.log_ratio(step / 2 / (special.hypot2(a) / 2 + special.hypot2(b) / 2), far)
