@@ -1,33 +1,20 @@
 """Every parameterization as one writes it by hand: one exp, softplus or sigmoid, a square root where it must be.
 
-These are what the library's price is set against (``benchmarks.kernels``): the plain formula, of NumPy's and JAX's own
+These are what the library's price is set against (``benchmarks.price``): the plain formula, of NumPy's and JAX's own
 functions, in the dtype of the raw number, without a thought for digits. A logarithmic one never takes a log; of the
 others σ and its log are made of the quantity, and both KLs are the textbook's.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 import jaxvae as jv
+from benchmarks.peers import Form
 from jaxvae.chains import Clip
 from jaxvae.transforms import Transform
-
-
-class Form(NamedTuple):
-    """A way to compute (z, kl) of (loc, raw, noise), the parameterization that it means, and where it is from.
-
-    ``between`` is KL(q ‖ p) of (loc_q, raw_q, loc_p, raw_p).
-    """
-
-    apply: Callable[[Array, Array, Array], tuple[Array, Array]]
-    parameterization: jv.Parameterization
-    source: str
-    between: Callable[[Array, Array, Array, Array], Array] | None = None
-
 
 TRANSFORMS: dict[type[Transform], Callable[..., Array]] = {
     jv.Exp: lambda t, r: jnp.exp(r),

@@ -83,39 +83,45 @@ def parser(module: str, about: str, quick: str) -> argparse.ArgumentParser:
     return made
 
 
-def in_turn(sides: Mapping[str, Callable[[], Any]], rounds: int, at_least: float = 0.02) -> dict[str, Seconds]:
+def in_turn(
+    sides: Mapping[str, Callable[[], Any]],
+    rounds: int,
+    at_least: float = 0.02,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, Seconds]:
     """Times functions that return arrays, a round of each after the other, so that noise meets all alike.
 
     Args:
         sides: the functions; each is called before, to compile it and to see how long it takes.
         rounds: how often each is timed.
         at_least: seconds that a round of a side lasts, by calling it again and again.
+        clock: tells seconds; ``time.process_time`` tells those of the CPU, of all threads.
     """
     calls = {}
     for name, side in sides.items():
         jax.block_until_ready(side())
-        calls[name] = max(1, round(at_least / _once(side, 1)))
+        calls[name] = max(1, round(at_least / max(_once(side, 1, clock), 1e-6)))
     times: dict[str, list[float]] = {name: [] for name in sides}
     gc.disable()
     try:
         for _ in range(rounds):
             for name, side in sides.items():
-                times[name].append(_once(side, calls[name]))
+                times[name].append(_once(side, calls[name], clock))
     finally:
         gc.enable()
     return {name: Seconds(median(t), min(t), max(t)) for name, t in times.items()}
 
 
-def _once(side: Callable[[], Any], calls: int) -> float:
+def _once(side: Callable[[], Any], calls: int, clock: Callable[[], float]) -> float:
     """Seconds of a call. A CPU works at calls that overlap at once; other devices take them one by one."""
     each = jax.default_backend() == "cpu"
-    began = time.perf_counter()
+    began = clock()
     for _ in range(calls):
         out = side()
         if each:
             jax.block_until_ready(out)
     jax.block_until_ready(out)
-    return (time.perf_counter() - began) / calls
+    return (clock() - began) / calls
 
 
 def slug(device: str) -> str:

@@ -26,8 +26,9 @@ from jax import Array
 
 import jaxvae as jv
 from benchmarks import harness, libraries
+from benchmarks.by_hand import BY_HAND as EVERY_FORM
 from benchmarks.harness import Report, Seconds, Table
-from benchmarks.peers import Form, by_hand_softplus, flax_vae, ours
+from benchmarks.peers import Form, ours
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,8 +38,8 @@ DTYPES = ("float32", "bfloat16")
 PASSES = ("forward", "gradient")
 COPY = "copy"
 BY_HAND = {
-    "log-variance by hand": Form(flax_vae, jv.log_variance, "google/flax, examples/vae"),
-    "softplus by hand": Form(by_hand_softplus, jv.softplus_std, "σ² and log σ of σ = softplus(r)"),
+    "log-variance by hand": EVERY_FORM["log_variance"],
+    "softplus by hand": EVERY_FORM["softplus_std"],
 }
 OURS = {name: ours(p) for name, p in jv.PARAMETERIZATIONS.items()}
 MAIN = ("log_variance", "softplus_std")

@@ -19,11 +19,15 @@ Pair = tuple[Array, Array]
 
 
 class Form(NamedTuple):
-    """A way to compute (z, kl), the parameterization that it means, and where it is from."""
+    """A way to compute (z, kl), the parameterization that it means, where it is from, and its KL of two Gaussians.
+
+    The last is of (loc_q, raw_q, loc_p, raw_p).
+    """
 
     apply: Callable[[Array, Array, Array], Pair]
     parameterization: jv.Parameterization
     source: str
+    between: Callable[[Array, Array, Array, Array], Array] | None = None
 
 
 def ours(p: jv.Parameterization) -> Form:
@@ -33,7 +37,10 @@ def ours(p: jv.Parameterization) -> Form:
         q = jv.Gaussian(loc, raw, p)
         return jv.reparameterize(q, noise), jv.kl_divergence(q)
 
-    return Form(apply, p, "jaxvae")
+    def between(loc_q: Array, raw_q: Array, loc_p: Array, raw_p: Array) -> Array:
+        return jv.kl_divergence(jv.Gaussian(loc_q, raw_q, p), jv.Gaussian(loc_p, raw_p, p))
+
+    return Form(apply, p, "jaxvae", between)
 
 
 def flax_vae(mean: Array, logvar: Array, noise: Array) -> Pair:
@@ -74,12 +81,6 @@ def distrax_softplus(mean: Array, raw: Array, noise: Array) -> Pair:
     std = jax.nn.softplus(raw)
     log_ratio = jnp.log(std)
     return mean + std * noise.astype(mean.dtype), 0.5 * jnp.square(mean) + 0.5 * jnp.expm1(2 * log_ratio) - log_ratio
-
-
-def by_hand_softplus(mean: Array, raw: Array, noise: Array) -> Pair:
-    """σ = softplus(r), its square and its log: what one writes down first."""
-    std = jax.nn.softplus(raw)
-    return mean + std * noise, 0.5 * (jnp.square(mean) + jnp.square(std) - 1) - jnp.log(std)
 
 
 PEERS = {

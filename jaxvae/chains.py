@@ -317,8 +317,9 @@ class Chain(Transform):
         (lead_a, part_a, whole_a), (lead_b, part_b, whole_b) = self._floored(a), self._floored(b)
         close = jnp.abs(step) <= 1
         inside = jnp.where(close, step, 0)
+        leads: Array | float = 0.0
         if lead_a is None or lead_b is None:
-            leads, growth = 0, self.transform.difference(a, b, inside)
+            growth = self.transform.difference(a, b, inside)
         else:
             leads, growth = special.difference(lead_a, lead_b), part_b * special.expm1_near(inside)
         near = close | (jnp.maximum(part_a, part_b) < self.floor.low / 2)  # where lead is 0

@@ -89,8 +89,8 @@ POLYNOMIALS: Mapping[str, Table] = MappingProxyType(
 
 def horner(table: Table, x: Array) -> Array:
     """The polynomial's value, with the coefficients for the dtype of x."""
-    *lower, total = table[x.dtype.name]
-    total = jnp.full_like(x, total)
+    *lower, highest = table[x.dtype.name]
+    total = jnp.full_like(x, highest)
     for coefficient in reversed(lower):
         total = total * x + coefficient
     return total
