@@ -314,12 +314,6 @@ def _half_excess(log_ratio: Array, ratio: Array) -> Array:
     return jnp.where(near, close, ratio * (ratio / 2) - 0.5 - log_ratio)
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _to_standard(p: Parameterization, mean: Array, raw: Array) -> Array:
-    return _sum_of_positive(_half_excess(p.log_std(raw), p.std(raw)), mean * (mean / 2))
-
-
-@_to_standard.defjvp
 def _to_standard_jvp(p: Parameterization, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     # d/draw = (σ² - 1) gain, with σ kept finite, so that it doesn't meet a gain of 0.
     (mean, raw), (dmean, draw) = primals, tangents
@@ -329,6 +323,11 @@ def _to_standard_jvp(p: Parameterization, primals: tuple, tangents: tuple) -> tu
     close = special.expm1_near(2 * jnp.where(near, log_std, 0))
     slope = jnp.where(near, close * gain, std * (std * gain) - gain)
     return _to_standard(p, mean, raw), special.finite(slope) * draw + mean * dmean
+
+
+@special.with_derivative(_to_standard_jvp, static=1)
+def _to_standard(p: Parameterization, mean: Array, raw: Array) -> Array:
+    return _sum_of_positive(_half_excess(p.log_std(raw), p.std(raw)), mean * (mean / 2))
 
 
 def _sum_of_positive(x: Array, y: Array) -> Array:
@@ -360,15 +359,6 @@ def _compared(q: Gaussian, p: Gaussian, cost: Callable[[Array], Array]) -> Array
     return _compare(q.parameterization, p.parameterization, cost, *aligned(q.loc, q.raw, p.loc, p.raw))
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
-def _compare(
-    q: Parameterization, p: Parameterization, cost: Callable, loc_q: Array, raw_q: Array, loc_p: Array, raw_p: Array
-) -> Array:
-    distance = p.half_square(q.mean(loc_q, raw_q), loc_p, raw_p)
-    return _sum_of_positive(cost(_log_std_ratio(q, p, raw_q, raw_p)), distance)
-
-
-@_compare.defjvp
 def _compare_jvp(
     q: Parameterization, p: Parameterization, cost: Callable, primals: tuple, tangents: tuple
 ) -> tuple[Array, Array]:
@@ -384,6 +374,14 @@ def _compare_jvp(
     by_raw_p = finite(by_raw_p - finite(steep * p.log_std_gain(raw_p)))
     slopes = zip((by_loc_q, by_raw_q, by_loc_p, by_raw_p), tangents, strict=True)
     return _compare(q, p, cost, *primals), sum(slope * t for slope, t in slopes)
+
+
+@special.with_derivative(_compare_jvp, static=3)
+def _compare(
+    q: Parameterization, p: Parameterization, cost: Callable, loc_q: Array, raw_q: Array, loc_p: Array, raw_p: Array
+) -> Array:
+    distance = p.half_square(q.mean(loc_q, raw_q), loc_p, raw_p)
+    return _sum_of_positive(cost(_log_std_ratio(q, p, raw_q, raw_p)), distance)
 
 
 def _log_std_ratio(q: Parameterization, p: Parameterization, raw_q: Array, raw_p: Array) -> Array:

@@ -97,27 +97,27 @@ class Parameterization:
     @special.weakly
     def log_std(self, raw: ArrayLike) -> Array:
         """log σ, right also where σ itself under- or overflows."""
-        return self.exponent * self.transform.log_forward(special.computed(raw=raw))
+        return _log_std(self, special.computed(raw=raw))
 
     @special.weakly
     def std(self, raw: ArrayLike) -> Array:
         """σ."""
-        return self.transform.power(special.computed(raw=raw), self.exponent)
+        return _power_of(self, self.exponent, special.computed(raw=raw))
 
     @special.weakly
     def variance(self, raw: ArrayLike) -> Array:
         """σ²."""
-        return self.transform.power(special.computed(raw=raw), 2 * self.exponent)
+        return _power_of(self, 2 * self.exponent, special.computed(raw=raw))
 
     @special.weakly
     def precision(self, raw: ArrayLike) -> Array:
         """1/σ²."""
-        return self.transform.power(special.computed(raw=raw), -2 * self.exponent)
+        return _power_of(self, -2 * self.exponent, special.computed(raw=raw))
 
     @special.weakly
     def log_std_gain(self, raw: ArrayLike) -> Array:
         """d log σ / d raw."""
-        return self.exponent * self.transform.log_gain(special.computed(raw=raw))
+        return _log_std_gain(self, special.computed(raw=raw))
 
     @special.weakly
     def log_std_ratio(self, raw_q: ArrayLike, raw_p: ArrayLike) -> Array:
@@ -232,15 +232,33 @@ def _power(x: float, exponent: float) -> float:
     return x**exponent if x > 0 or exponent > 0 else math.inf
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _log_std_ratio(p: Parameterization, raw_q: Array, raw_p: Array) -> Array:
-    return p.exponent * p.transform.log_ratio(raw_q, raw_p)
+_compiled = functools.partial(jax.jit, static_argnums=0)
+"""So that use outside jit is one program, and a parameterization is traced once for each shape."""
 
 
-@_log_std_ratio.defjvp
+@_compiled
+def _log_std(p: Parameterization, raw: Array) -> Array:
+    return p.exponent * p.transform.log_forward(raw)
+
+
+@_compiled
+def _log_std_gain(p: Parameterization, raw: Array) -> Array:
+    return p.exponent * p.transform.log_gain(raw)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _power_of(p: Parameterization, exponent: float, raw: Array) -> Array:
+    return p.transform.power(raw, exponent)
+
+
 def _log_std_ratio_jvp(p: Parameterization, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     (raw_q, raw_p), (dq, dp) = primals, tangents
     return _log_std_ratio(p, raw_q, raw_p), p.log_std_gain(raw_q) * dq - p.log_std_gain(raw_p) * dp
+
+
+@special.with_derivative(_log_std_ratio_jvp, static=1)
+def _log_std_ratio(p: Parameterization, raw_q: Array, raw_p: Array) -> Array:
+    return p.exponent * p.transform.log_ratio(raw_q, raw_p)
 
 
 def _slopes(p: Parameterization, z: Array, loc: Array, raw: Array) -> tuple[Array, Array, Array]:
@@ -250,28 +268,26 @@ def _slopes(p: Parameterization, z: Array, loc: Array, raw: Array) -> tuple[Arra
     return inverse, -by_loc, finite(-by_raw - z * p.log_std_gain(raw))
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _standardize(p: Parameterization, x: Array, loc: Array, raw: Array) -> Array:
-    return p._standardized(x, loc, raw)
-
-
-@_standardize.defjvp
 def _standardize_jvp(p: Parameterization, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     z = _standardize(p, *primals)
     return z, sum(slope * t for slope, t in zip(_slopes(p, z, *primals[1:]), tangents, strict=True))
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _half_square(p: Parameterization, x: Array, loc: Array, raw: Array) -> Array:
-    z = _standardize(p, x, loc, raw)
-    return z * (z / 2)
+@special.with_derivative(_standardize_jvp, static=1)
+def _standardize(p: Parameterization, x: Array, loc: Array, raw: Array) -> Array:
+    return p._standardized(x, loc, raw)
 
 
-@_half_square.defjvp
 def _half_square_jvp(p: Parameterization, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     z = _standardize(p, *primals)
     slopes = half_square_slopes(p, z, *primals[1:])
     return z * (z / 2), sum(slope * t for slope, t in zip(slopes, tangents, strict=True))
+
+
+@special.with_derivative(_half_square_jvp, static=1)
+def _half_square(p: Parameterization, x: Array, loc: Array, raw: Array) -> Array:
+    z = _standardize(p, x, loc, raw)
+    return z * (z / 2)
 
 
 def half_square_slopes(p: Parameterization, z: Array, loc: Array, raw: Array) -> tuple[Array, ...]:

@@ -84,6 +84,23 @@ def computed(**argument: ArrayLike) -> Array:
     return jnp.asarray(x, compute_dtype(x))
 
 
+def with_derivative(rule: Callable[..., tuple[Array, Array]], static: int) -> Callable[[F], F]:
+    """Gives a function its derivative, and compiles it: so use outside jit is one program, and it is traced once.
+
+    Args:
+        rule: as ``jax.custom_jvp`` takes one, with the static arguments first.
+        static: how many of the first arguments are static, and hashable.
+    """
+
+    def decorate(function: F) -> F:
+        places = tuple(range(static))
+        made = jax.custom_jvp(function, nondiff_argnums=places)
+        made.defjvp(rule)
+        return jax.jit(made, static_argnums=places)  # type: ignore[return-value]
+
+    return decorate
+
+
 def _public(function: Callable[[Array], Array]) -> Elementwise:
     """Computes 16-bit (and integer) inputs in float32; rounds the result to the input's dtype.
 
