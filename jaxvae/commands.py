@@ -81,6 +81,7 @@ def explain(args: argparse.Namespace) -> int:
     from jaxvae.parameterizations import PARAMETERIZATIONS, parameterization
 
     chosen = {name: parameterization(name) for name in args.names or PARAMETERIZATIONS}
+    process.use_compilation_cache()
 
     from jaxvae import plots
 
