@@ -26,6 +26,7 @@ class _Parser(argparse.ArgumentParser):
 
 def run() -> int:
     """``main``, of a process that does nothing else."""
+    process.collect_seldom()
     process.speak_in_lines()
     return main()
 
