@@ -25,7 +25,7 @@ NORMAL = {
 
 
 class Shape(NamedTuple):
-    """What a parameterization makes of each raw; KL(N(0, σ²) ‖ N(0, 1)) in nats and its slope, the derivative by raw."""
+    """What a parameterization makes of each raw; KL(N(0, σ²) ‖ N(0, 1)) in nats, and its slope by raw."""
 
     log_std: np.ndarray
     std: np.ndarray

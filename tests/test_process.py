@@ -39,7 +39,9 @@ def test_every_core_is_a_device():
 
 
 def test_a_command_looks_for_cycles_seldom():
-    code = "import gc, sys; sys.argv[1:] = ['list', '--names']; from jaxvae import cli; cli.run(); print(gc.get_stats())"
+    code = (
+        "import gc, sys; sys.argv[1:] = ['list', '--names']; from jaxvae import cli; cli.run(); print(gc.get_stats())"
+    )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     youngest, *_ = ast.literal_eval(done.stdout.splitlines()[-1])
     assert youngest["collections"] < 50  # else over 200
