@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 import jaxvae as jv
-from jaxvae.ranges import NORMAL, TOLERANCE, exactness, kl_and_slope, runs
+from jaxvae.ranges import NORMAL, TOLERANCE, exactness, runs, shape
 from jaxvae.texts import number
 
 HEADER = f"""# Where each parameterization is exact
@@ -63,7 +63,7 @@ def outside(p: jv.Parameterization, raw: np.ndarray, step: int, at: float) -> st
     if not 0 <= i < raw.size:
         return "–"
     beyond = raw[i : i + 20] if step > 0 else raw[max(i - 19, 0) : i + 1]
-    value, slope = kl_and_slope(p, beyond)
+    *_, value, slope = shape(p, beyond)
     if np.any(np.isnan(value)) or np.any(np.isnan(slope)):
         return "NaN"
     if np.any(np.isinf(value)) or np.any(np.isinf(slope)):

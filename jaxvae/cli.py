@@ -1,19 +1,17 @@
 """The command line: which commands and flags there are. What they do is in ``commands``.
 
-A field of ``TrainConfig`` is a flag of ``jaxvae train`` without a line here.
+A field of ``TrainConfig`` is a flag of ``jaxvae train`` without a line here, but by way of ``flags.json``, which
+``python -m benchmarks.flags`` writes: so help and refusals don't wait for JAX.
 """
 
 import argparse
-import dataclasses
+import functools
+import json
 import os
 import sys
-import types
-import typing
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
-
-from jax.errors import JaxRuntimeError
 
 from jaxvae import commands, process
 from jaxvae._version import __version__
@@ -28,6 +26,7 @@ class _Parser(argparse.ArgumentParser):
 
 def run() -> int:
     """``main``, of a process that does nothing else."""
+    process.collect_seldom()
     process.speak_in_lines()
     return main()
 
@@ -52,10 +51,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("jaxvae: interrupted", file=sys.stderr)
         return commands.STOPPED
-    except (ValueError, OSError, ArithmeticError, ImportError, MemoryError, JaxRuntimeError) as error:
+    except (ValueError, OSError, ArithmeticError, ImportError, MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not _is_of_jax(error):
+            raise
         print("jaxvae: error:", " ".join(str(error).split()), file=sys.stderr)
         return 2
     return status
+
+
+def _is_of_jax(error: RuntimeError) -> bool:
+    from jax.errors import JaxRuntimeError
+
+    return isinstance(error, JaxRuntimeError)
 
 
 def _parser(chosen: str) -> argparse.ArgumentParser:
@@ -162,8 +169,6 @@ class _Field(argparse.Action):
 
 
 def _add_train_options(command: argparse.ArgumentParser) -> None:
-    from jaxvae.training import TrainConfig
-
     command.set_defaults(fields={})
     command.add_argument("--out", metavar="DIR", type=Path, help="where the run goes (default: a new one in runs)")
     command.add_argument("--resume", action="store_true", help="go on with the run in --out, or begin it")
@@ -177,13 +182,10 @@ def _add_train_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--coordinator", metavar="HOST:PORT", help="the first process, as all can reach it")
     command.add_argument("--processes", metavar="N", type=int, help="how many there are")
     command.add_argument("--process", metavar="I", type=int, help="which one this is, from 0")
-    _add_fields(command, {field.name: field.default for field in dataclasses.fields(TrainConfig)}, {})
+    _add_fields(command, {})
 
 
 def _add_compare_options(command: argparse.ArgumentParser) -> None:
-    from jaxvae.study import DEFAULT
-    from jaxvae.training import TrainConfig
-
     command.epilog = (
         "Every field takes one or more values, and all combinations are trained, several at a time on each device; on "
         "CPUs, each core is made a device, before JAX starts. Only --hidden and --upper-hidden are one network's "
@@ -195,20 +197,18 @@ def _add_compare_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--out", metavar="DIR", type=Path, help=text)
     command.add_argument("--quick", action="store_true", help="a small study of under a minute")
     command.add_argument("--merge", metavar="DIR", type=Path, nargs="+", help="train nothing, join these studies")
-    defaults = {field.name: (field.default,) for field in dataclasses.fields(TrainConfig)}
-    _add_fields(command, {**defaults, **DEFAULT}, {"nargs": "+"})
+    _add_fields(command, _flags()["study"], nargs="+")
 
 
 def _add_reproduce_options(command: argparse.ArgumentParser) -> None:
-    from jaxvae.study.presets import PRESETS, STAGES
-
+    tables, stages = _flags()["tables"], _flags()["stages"]
     command.epilog = (
         "What was stopped or killed goes on where it was; what is scored already isn't trained again. Several "
         "processes may share a directory, each with --rows or --parameterization of its own."
     )
-    command.add_argument("name", metavar="TABLE", choices=PRESETS, help=", ".join(PRESETS))
+    command.add_argument("name", metavar="TABLE", choices=tables, help=", ".join(tables))
     command.add_argument("--out", metavar="DIR", type=Path, help="where the runs go (default: runs/TABLE)")
-    text = f"how many of the {STAGES} stages of IWAE's training, of 1, 3, 9, … epochs (default: all)"
+    text = f"how many of the {stages} stages of IWAE's training, of 1, 3, 9, … epochs (default: all)"
     command.add_argument("--stages", metavar="N", type=int, help=text)
     command.add_argument("--rows", metavar="ROW", nargs="+", help="some of its lines only, such as vae-1 iwae-5")
     text = "names from `jaxvae list` (default: that of the source)"
@@ -219,42 +219,46 @@ def _add_reproduce_options(command: argparse.ArgumentParser) -> None:
     _add_data_dir(command)
 
 
-def _add_fields(command: argparse.ArgumentParser, defaults: Mapping[str, Any], several: Mapping[str, Any]) -> None:
-    """A flag per field of the configuration; ``several`` is how argparse takes several values."""
-    from jaxvae.training import TrainConfig
+@functools.cache
+def _flags() -> dict[str, Any]:
+    """What ``flags.json`` says: the configuration's fields, a study's values of them, the tables and their stages."""
+    found: dict[str, Any] = json.loads(Path(__file__).with_name("flags.json").read_text(encoding="utf-8"))
+    return found
 
+
+def _add_fields(command: argparse.ArgumentParser, defaults: Mapping[str, str], **several: Any) -> None:
+    """A flag per field of the configuration.
+
+    Args:
+        command: which takes them.
+        defaults: where they aren't the configuration's.
+        several: how argparse takes several values.
+    """
     group = command.add_argument_group("configuration")
-    hints = typing.get_type_hints(TrainConfig)
-    for field in dataclasses.fields(TrainConfig):
-        text, choices = field.metadata["help"], field.metadata["choices"]
-        text += f": {', '.join(choices)}" if choices else ""
-        text += f" (default: {_shown(defaults[field.name])})" * (defaults[field.name] not in (None, (None,), (), ((),)))
+    for name, field in _flags()["fields"].items():
+        default = defaults.get(name, field["default"])
+        text = field["help"] + (f" (default: {default})" if default else "")
         group.add_argument(
-            "--" + field.name.replace("_", "-"),
+            "--" + name.replace("_", "-"),
             action=_Field,
-            dest=field.name,
+            dest=name,
             default=argparse.SUPPRESS,
             help=text.replace("%", "%%"),
-            **{**_parsing(hints[field.name]), **several},
+            **{**_PARSING[field["type"]], **several},
         )
-
-
-def _shown(value: Any) -> str:
-    return " ".join(map(_shown, value)) if isinstance(value, tuple) else str(value)
-
-
-def _parsing(hint: Any) -> dict[str, Any]:
-    """How argparse reads a value of this type."""
-    if isinstance(hint, types.UnionType):
-        hint = typing.get_args(hint)[0]
-    if hint is bool:
-        return {"nargs": "?", "const": True, "type": _boolean, "metavar": "true|false"}
-    if typing.get_origin(hint) is tuple:
-        return {"nargs": "+", "type": int, "metavar": "N"}
-    return {"type": hint, "metavar": {int: "N", float: "X", str: "NAME"}[hint]}
 
 
 def _boolean(text: str) -> bool:
     if text.lower() not in ("true", "false"):
         raise argparse.ArgumentTypeError(f"must be true or false, got {text!r}")
     return text.lower() == "true"
+
+
+_PARSING: Mapping[str, Mapping[str, Any]] = {
+    "bool": {"nargs": "?", "const": True, "type": _boolean, "metavar": "true|false"},
+    "int": {"type": int, "metavar": "N"},
+    "float": {"type": float, "metavar": "X"},
+    "str": {"type": str, "metavar": "NAME"},
+    "tuple": {"nargs": "+", "type": int, "metavar": "N"},
+}
+"""How argparse reads a field, by its type."""

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from jaxvae import process
 from jaxvae.extras import require_train_extra
-from jaxvae.files import write_atomically
 
 if TYPE_CHECKING:
     from jaxvae.training import Experiment, Posterior, Run, TrainConfig
@@ -82,6 +81,7 @@ def explain(args: argparse.Namespace) -> int:
     from jaxvae.parameterizations import PARAMETERIZATIONS, parameterization
 
     chosen = {name: parameterization(name) for name in args.names or PARAMETERIZATIONS}
+    process.use_compilation_cache()
 
     from jaxvae import plots
 
@@ -389,6 +389,8 @@ def _traversals(run: "Run", terms: "Posterior", count: int, steps: int, reach: f
 
 def _save(figure: Any, path: Path) -> None:
     """The whole picture, or the file as it was; says where."""
+    from jaxvae.files import write_atomically
+
     content = io.BytesIO()
     figure.savefig(content, format=path.suffix[1:])
     write_atomically(path, content.getvalue())

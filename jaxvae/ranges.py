@@ -1,5 +1,6 @@
 """Where floating point holds: for which raw numbers a parameterization's KL and its slope come out right."""
 
+import functools
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -23,6 +24,16 @@ NORMAL = {
 """The smallest and the largest normal number of each dtype, between which a std can be used to sample."""
 
 
+class Shape(NamedTuple):
+    """What a parameterization makes of each raw; KL(N(0, σ²) ‖ N(0, 1)) in nats, and its slope by raw."""
+
+    log_std: np.ndarray
+    std: np.ndarray
+    gain: np.ndarray
+    kl: np.ndarray
+    slope: np.ndarray
+
+
 class Exactness(NamedTuple):
     """For each raw: whether KL and slope are right in float32, whether σ responds to it, and σ in float64."""
 
@@ -31,30 +42,31 @@ class Exactness(NamedTuple):
     std: np.ndarray
 
 
+def shape(p: Parameterization, raw: ArrayLike) -> Shape:
+    """All of it elementwise, by one program for each shape and dtype of raw."""
+    return Shape(*map(np.asarray, _shape(p, np.asarray(raw))))
+
+
 def exactness(p: Parameterization, raw: ArrayLike) -> Exactness:
     """Compares KL(N(0, σ²) ‖ N(0, 1)) and its derivative by raw in float32 with float64.
 
     The 16-bit dtypes are computed in float32, so that what holds of float32 holds of their raws.
     """
     raw = np.asarray(raw, np.float32)
-    approximate = kl_and_slope(p, raw)
+    approximate = shape(p, raw)
     with jax.enable_x64(True):
-        wide = jnp.asarray(raw, jnp.float64)
-        true = kl_and_slope(p, wide)
-        std, gain = np.asarray(p.std(wide)), np.asarray(p.log_std_gain(wide))
-    right = [np.isclose(x, y, rtol=TOLERANCE, atol=0) & np.isfinite(x) for x, y in zip(approximate, true, strict=True)]
-    return Exactness(right[0] & right[1], gain != 0, std)
+        true = shape(p, raw.astype(np.float64))
+    pairs = ((approximate.kl, true.kl), (approximate.slope, true.slope))
+    right = [np.isclose(x, y, rtol=TOLERANCE, atol=0) & np.isfinite(x) for x, y in pairs]
+    return Exactness(right[0] & right[1], true.gain != 0, true.std)
 
 
-def kl_and_slope(p: Parameterization, raw: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """KL(N(0, σ²) ‖ N(0, 1)) in nats and its derivative by raw, elementwise."""
-
+@functools.partial(jax.jit, static_argnums=0)
+def _shape(p: Parameterization, raw: Array) -> tuple[Array, ...]:
     def kl(raw: Array) -> Array:
         return kl_divergence(Gaussian(jnp.zeros_like(raw), raw, p))
 
-    raw = jnp.asarray(raw)
-    value, slope = jax.jvp(kl, (raw,), (jnp.ones_like(raw),))
-    return np.asarray(value), np.asarray(slope)
+    return p.log_std(raw), p.std(raw), p.log_std_gain(raw), *jax.jvp(kl, (raw,), (jnp.ones_like(raw),))
 
 
 class Saturation(NamedTuple):

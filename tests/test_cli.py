@@ -5,13 +5,19 @@ import sys
 from pathlib import Path
 
 import pytest
+from jax.errors import JaxRuntimeError
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 import jaxvae as jv
+from benchmarks import flags
 from jaxvae.cli import main
 
 MODULE = (sys.executable, "-m", "jaxvae")
+COMMANDS = (
+    *("list", "explain", "train", "compare", "reproduce", "evaluate", "sample", "reconstruct", "traverse", "diagnose"),
+    *("data", "data list", "data prepare"),
+)
 
 
 @pytest.fixture(autouse=True)
@@ -150,15 +156,39 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"jaxvae {jv.__version__}\n"
 
 
-def test_help_is_light() -> None:
+def test_help_and_refusals_load_neither_jax_nor_numpy() -> None:
+    asked = [[], ["--version"], ["lst"], *([*words.split(), "--help"] for words in COMMANDS)]
+    refused = [["train", "--epoch", "3"], ["compare", "--seed", "a"], ["reproduce", "iwae"]]
     code = (
-        "import sys\nfrom jaxvae.cli import main\n"
-        "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
-        "main(['lst'])\n"
-        "print('loaded:', {'matplotlib', 'rich'} & set(sys.modules))"
+        "import sys\nfrom jaxvae import process\nfrom jaxvae.cli import main\nprocess.speak_in_lines()\n"
+        f"for argv in {[*asked, *refused]}:\n"
+        "    try:\n        main(argv)\n    except SystemExit:\n        pass\n"
+        "print('loaded:', sorted({name.split('.')[0] for name in sys.modules}))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.endswith("loaded: set()\n")
+    *shown, loaded = done.stdout.splitlines()
+    assert sum(line.startswith("usage: ") for line in shown) == 1 + len(COMMANDS)
+    assert done.stderr.count("jaxvae: error: ") == 1 + len(refused)
+    assert "jaxvae" in loaded
+    for heavy in ("jax", "jaxlib", "numpy", "flax", "matplotlib", "rich"):
+        assert repr(heavy) not in loaded
+
+
+def test_flags_are_those_of_the_configuration() -> None:
+    assert flags.PATH.read_text(encoding="utf-8") == flags.flags(), "to be written anew: python -m benchmarks.flags"
+
+
+def test_an_error_of_jax_is_a_line_and_other_runtime_errors_are_not(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(error: Exception) -> None:
+        raise error
+
+    monkeypatch.setattr("jaxvae.commands.list_parameterizations", lambda args: fail(JaxRuntimeError("out of\nmemory")))
+    assert refusal(capsys, "list") == "jaxvae: error: out of memory\n"
+    monkeypatch.setattr("jaxvae.commands.list_parameterizations", lambda args: fail(RuntimeError("a bug")))
+    with pytest.raises(RuntimeError, match="a bug"):
+        main(["list"])
 
 
 def test_as_a_module() -> None:

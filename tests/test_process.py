@@ -1,3 +1,4 @@
+import ast
 import os
 import signal
 import subprocess
@@ -35,6 +36,15 @@ def test_every_core_is_a_device():
         "process.use_every_core(); print(jax.device_count())", XLA_FLAGS="--xla_force_host_platform_device_count=3"
     )
     assert chosen == "3"
+
+
+def test_a_command_looks_for_cycles_seldom():
+    code = (
+        "import gc, sys; sys.argv[1:] = ['list', '--names']; from jaxvae import cli; cli.run(); print(gc.get_stats())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    youngest, *_ = ast.literal_eval(done.stdout.splitlines()[-1])
+    assert youngest["collections"] < 50  # else over 200
 
 
 def test_programs_are_cached_apart_by_machine(tmp_path):

@@ -28,9 +28,12 @@ def test_no_constraint_is_exact_nowhere_below_zero():
     assert ranges.exactness(jv.direct_std, [-1.0, 1.0]).exact.tolist() == [False, True]
 
 
-def test_kl_and_slope():
-    value, slope = ranges.kl_and_slope(jv.log_std, [0.5])
-    assert value[0] == pytest.approx((np.e - 2) / 2, rel=1e-6)
+def test_shape():
+    log_std, std, gain, kl, slope = ranges.shape(jv.log_std, np.float32([0.5]))
+    assert log_std[0] == 0.5
+    assert std[0] == pytest.approx(np.exp(0.5), rel=1e-6)
+    assert gain[0] == 1
+    assert kl[0] == pytest.approx((np.e - 2) / 2, rel=1e-6)
     assert slope[0] == pytest.approx(np.e - 1, rel=1e-6)
 
 

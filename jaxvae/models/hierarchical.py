@@ -20,7 +20,6 @@ class _Hierarchy(LatentModel):
 
     Attributes:
         encoder: images (B, H, W, C), and labels or None, to features (B, F).
-        decoder: latents (..., L_1), and labels or None, to the likelihood's outputs.
         heads: of q for each layer, from below.
         up: features for the head of each layer but the first, from below.
         down: features for ``priors``.
@@ -28,7 +27,6 @@ class _Hierarchy(LatentModel):
     """
 
     encoder: nn.Module
-    decoder: nn.Module
     heads: tuple[GaussianHead, ...]
     up: tuple[nn.Module, ...]
     down: tuple[nn.Module, ...]
@@ -69,7 +67,7 @@ class BottomUpVAE(_Hierarchy):
         # The top layer's is in closed form; p of the others depends on what is drawn after them.
         kl = log_q - self.log_prior(z)
         kl = kl.at[..., -self.heads[-1].latents :].set(kl_divergence(posteriors[-1]))
-        return Draws(z, log_q, jnp.mean(kl, axis=0), _side_by_side(posteriors))
+        return Draws(z, log_q, jnp.mean(kl, axis=0), _side_by_side(posteriors), latents[0])
 
     def _posteriors(self, x: Array, label: Array | None, pick: Callable[[int, Gaussian], Array]) -> list[Gaussian]:
         """The q of each layer, given the latents that are picked from those below it."""
@@ -98,8 +96,8 @@ class BottomUpVAE(_Hierarchy):
             latents.insert(0, reparameterize(head(network(latents[0])), part))
         return jnp.concatenate(latents, axis=-1)
 
-    def decode(self, latents: Array, label: Array | None = None) -> Array:
-        return self.decoder(self._layers(latents)[0], label)
+    def decoder_input(self, latents: Array) -> Array:
+        return self._layers(latents)[0]
 
 
 def _log_probs(posteriors: list[Gaussian], layers: list[Array]) -> Array:
@@ -124,15 +122,16 @@ class TopDownVAE(_Hierarchy):
             latents.insert(0, reparameterize(q, parts[layer]))
             return latents[0]
 
-        posteriors = self._posteriors(x, label, noise.shape[0], pick)
+        posteriors, context = self._posteriors(x, label, noise.shape[0], pick)
         kl = jnp.concatenate([kl_divergence(q) for q in posteriors], axis=-1)
         log_q = _log_probs(posteriors, latents)
-        return Draws(jnp.concatenate(latents, axis=-1), log_q, jnp.mean(kl, axis=0), _side_by_side(posteriors))
+        z, q = jnp.concatenate(latents, axis=-1), _side_by_side(posteriors)
+        return Draws(z, log_q, jnp.mean(kl, axis=0), q, self._with_context(0, latents[0], context))
 
     def _posteriors(
         self, x: Array, label: Array | None, samples: int, pick: Callable[[int, Gaussian], Array]
-    ) -> list[Gaussian]:
-        """The q(u) of each layer, from below, given the latents that are picked from those above it."""
+    ) -> tuple[list[Gaussian], Array | None]:
+        """The q(u) of each layer, from below, given the latents picked from those above it; what the lowest sees."""
         features = [self.encoder(x, label)]
         for network in self.up:
             features.append(network(features[-1]))
@@ -145,20 +144,21 @@ class TopDownVAE(_Hierarchy):
             u = pick(layer, found[0])
             if layer:
                 context = self._below(layer, u, context)
-        return found
+        return found, context
 
-    def _placed(self, layer: int, u: Array, context: Array | None) -> Array:
-        """z of u: mean_p + σ_p u."""
-        return u if context is None else reparameterize(self.priors[layer](context), u)
+    def _with_context(self, layer: int, u: Array, context: Array | None) -> Array:
+        """z of u, mean_p + σ_p u, and beside it what this layer sees of those above, if there are any."""
+        if context is None:
+            return u
+        return jnp.concatenate([reparameterize(self.priors[layer](context), u), context], axis=-1)
 
     def _below(self, layer: int, u: Array, context: Array | None) -> Array:
         """What the layer below sees of this one, and of those above."""
-        z = self._placed(layer, u, context)
-        return self.down[layer - 1](z if context is None else jnp.concatenate([z, context], axis=-1))
+        return self.down[layer - 1](self._with_context(layer, u, context))
 
     def log_posterior(self, x: Array, latents: Array, label: Array | None = None) -> Array:
         layers = self._layers(latents)
-        return _log_probs(self._posteriors(x, label, latents.shape[0], lambda layer, q: layers[layer]), layers)
+        return _log_probs(self._posteriors(x, label, latents.shape[0], lambda layer, q: layers[layer])[0], layers)
 
     def log_prior(self, latents: Array) -> Array:
         return standard_log_prob(latents)
@@ -166,9 +166,8 @@ class TopDownVAE(_Hierarchy):
     def generate(self, noise: Array) -> Array:
         return noise
 
-    def decode(self, latents: Array, label: Array | None = None) -> Array:
+    def decoder_input(self, latents: Array) -> Array:
         layers, context = self._layers(latents), None
         for layer in reversed(range(1, len(layers))):
             context = self._below(layer, layers[layer], context)
-        z = self._placed(0, layers[0], context)
-        return self.decoder(z if context is None else jnp.concatenate([z, context], axis=-1), label)
+        return self._with_context(0, layers[0], context)

@@ -24,12 +24,14 @@ class Draws(NamedTuple):
         kl: of each latent's q from its p, (B, L): in closed form where there is one, given the samples of the latents
             that it depends on; log q - log p where there is none.
         posterior: the Gaussian that each latent was drawn from, (B, L), at the first sample of those it depends on.
+        decoder_input: what the decoder sees of the latents, (K, B, F).
     """
 
     latents: Array
     log_posterior: Array
     kl: Array
     posterior: Gaussian
+    decoder_input: Array
 
 
 class Terms(NamedTuple):
@@ -46,10 +48,12 @@ class LatentModel(nn.Module):
     Attributes:
         likelihood: p(x|z) of the outputs that latents decode to.
         classes: of the labels; 0 where they aren't used.
+        decoder: what it sees of latents (..., F), and labels or None, to the likelihood's outputs.
     """
 
     likelihood: Likelihood
     classes: int
+    decoder: nn.Module
 
     def setup(self) -> None:
         start = self.likelihood.raw_init
@@ -88,10 +92,21 @@ class LatentModel(nn.Module):
         """Samples of p(z) made of standard normal noise (..., L)."""
 
     @abc.abstractmethod
+    def decoder_input(self, latents: Array) -> Array:
+        """What the decoder sees of latents (..., L), (..., F)."""
+
     def decode(self, latents: Array, label: Array | None = None) -> Array:
         """The likelihood's outputs for latents (..., L)."""
+        return self.decoder(self.decoder_input(latents), label)
 
-    def log_likelihood(self, x: Array, latents: Array, label: Array | None = None, raw: Array | None = None) -> Array:
+    def log_likelihood(
+        self,
+        x: Array,
+        latents: Array,
+        label: Array | None = None,
+        raw: Array | None = None,
+        decoder_input: Array | None = None,
+    ) -> Array:
         """log p(x|z) in nats of images (B, H, W, C) under latents (..., B, L): (..., B).
 
         Args:
@@ -99,10 +114,12 @@ class LatentModel(nn.Module):
             latents: the latents.
             label: of shape (B,).
             raw: the likelihood's scalar, in place of the one learned or fitted to the batch.
+            decoder_input: of these latents, where it is known.
         """
         if label is not None:
             label = jnp.broadcast_to(label, latents.shape[:-1])
-        log_prob = self.likelihood.log_prob(self.decode(latents, label), x, self._raw() if raw is None else raw)
+        outputs = self.decode(latents, label) if decoder_input is None else self.decoder(decoder_input, label)
+        log_prob = self.likelihood.log_prob(outputs, x, self._raw() if raw is None else raw)
         return jnp.sum(log_prob.reshape(*log_prob.shape[:-3], -1), axis=-1)
 
     def mean(self, latents: Array, label: Array | None = None) -> Array:
@@ -117,5 +134,5 @@ class LatentModel(nn.Module):
     ) -> Terms:
         """The terms of the ELBO, by so many samples per image; arguments as for ``log_likelihood``."""
         draws = self.draw(x, jax.random.normal(key, (samples, x.shape[0], self.latents)), label)
-        log_likelihood = jnp.mean(self.log_likelihood(x, draws.latents, label, raw), axis=0)
+        log_likelihood = jnp.mean(self.log_likelihood(x, draws.latents, label, raw, draws.decoder_input), axis=0)
         return Terms(log_likelihood, draws.kl, draws.posterior)

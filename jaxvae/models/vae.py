@@ -16,15 +16,14 @@ class VAE(LatentModel):
     Attributes:
         likelihood: p(x|z) of the decoder's outputs.
         classes: of the labels; 0 where they aren't used.
+        decoder: latents (..., L), and labels or None, to the likelihood's outputs.
         encoder: images (B, H, W, C), and labels or None, to features (B, F).
         head: features to a Gaussian, which is q(z|x) or what a flow makes it of.
-        decoder: latents (..., L), and labels or None, to the likelihood's outputs.
         flow: latents and features to latents (Rezende & Mohamed 2015, arXiv:1505.05770), or None.
     """
 
     encoder: nn.Module
     head: GaussianHead
-    decoder: nn.Module
     flow: CouplingFlow | None = None
 
     @property
@@ -41,10 +40,10 @@ class VAE(LatentModel):
         z = reparameterize(q, noise)
         log_q = log_prob(q, z)
         if self.flow is None:
-            return Draws(z, log_q, kl_divergence(q), q)
+            return Draws(z, log_q, kl_divergence(q), q, z)
         z, log_scale = self.flow(z, features)
         log_q -= log_scale
-        return Draws(z, log_q, jnp.mean(log_q - standard_log_prob(z), axis=0), q)
+        return Draws(z, log_q, jnp.mean(log_q - standard_log_prob(z), axis=0), q, z)
 
     def log_posterior(self, x: Array, latents: Array, label: Array | None = None) -> Array:
         features = self.encoder(x, label)
@@ -60,5 +59,5 @@ class VAE(LatentModel):
     def generate(self, noise: Array) -> Array:
         return noise
 
-    def decode(self, latents: Array, label: Array | None = None) -> Array:
-        return self.decoder(latents, label)
+    def decoder_input(self, latents: Array) -> Array:
+        return latents

@@ -141,21 +141,21 @@ def _draw_row(panels: Sequence[Axes], parameterizations: Mapping[str, Parameteri
     locator = SymmetricalLogLocator(base=10, linthresh=1)
     locator.set_params(numticks=7)
     slope.yaxis.set_major_locator(locator)
-    raw = np.linspace(-10, 10, 801, dtype=np.float32)
+    raw = np.linspace(-_REACH, _REACH, 40 * _REACH + 1, dtype=np.float32)
+    near = np.abs(raw) <= 10
     count = len(parameterizations)
     extremes = [0.0]
     for row, (colour, (name, p)) in enumerate(zip(COLOURS, parameterizations.items(), strict=False)):
         # Where curves coincide, the earlier ones stay visible as the wider ones.
         width = 1.8 + (count - 1 - row) * 0.45
-        exists = np.isfinite(p.log_std(raw))
-        curves = np.asarray(p.std(raw)), np.asarray(p.log_std_gain(raw)), ranges.kl_and_slope(p, raw)[1]
-        for panel, values in zip((std, gain, slope), curves, strict=True):
-            drawn = np.where(exists & np.isfinite(values), values, np.nan)
-            panel.plot(raw, drawn, label=name, color=colour, linestyle=_STYLES[p.quantity], linewidth=width)
+        found = ranges.shape(p, raw)
+        for panel, values in ((std, found.std), (gain, found.gain), (slope, found.slope)):
+            drawn = np.where(np.isfinite(found.log_std) & np.isfinite(values), values, np.nan)[near]
+            panel.plot(raw[near], drawn, label=name, color=colour, linestyle=_STYLES[p.quantity], linewidth=width)
             # A gain may have a pole, which shouldn't set the scale.
             if panel is gain and not np.all(np.isnan(drawn)):
                 extremes += [float(q) for q in np.nanpercentile(drawn, (10, 90))]
-        _draw_ranges(bars, row, colour, p)
+        _draw_ranges(bars, row, colour, p, raw)
     margin = 0.1 * (max(extremes) - min(extremes)) + 1e-3
     gain.set_ylim(min(extremes) - margin, max(extremes) + margin)
     for panel in (std, gain, slope):
@@ -169,9 +169,8 @@ def _draw_row(panels: Sequence[Axes], parameterizations: Mapping[str, Parameteri
     draw_grid(bars, axis="x")
 
 
-def _draw_ranges(panel: Axes, row: int, colour: str, p: Parameterization) -> None:
+def _draw_ranges(panel: Axes, row: int, colour: str, p: Parameterization, raw: np.ndarray) -> None:
     """A bar where KL is exact, pale where it doesn't respond to r; below it a thin one where σ is a normal number."""
-    raw = np.linspace(-_REACH, _REACH, 20 * _REACH + 1, dtype=np.float32)
     exact, responds, std = ranges.exactness(p, raw)
     bars = [(exact & responds, -0.34, 0.4, 0.0), (exact & ~responds, -0.34, 0.4, 0.7)]
     for dtype, pale in (("bfloat16", 0.6), ("float16", 0.0)):

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import jax
@@ -18,6 +19,11 @@ CELLS_AXIS = "cells"
 def cell_mesh() -> Mesh:
     """All devices, along one axis."""
     return jax.make_mesh((jax.device_count(),), (CELLS_AXIS,), axis_types=(AxisType.Auto,))
+
+
+def _stacked(*x: Any) -> Any:
+    """On the host, but for keys: each shape would be a program of its own."""
+    return jnp.stack(x) if jnp.issubdtype(x[0].dtype, jax.dtypes.prng_key) else np.stack(x)
 
 
 class Trained(NamedTuple):
@@ -60,10 +66,12 @@ class Sweep:
         share = -(-len(self._cells) // mesh.size)
         self._width = -(-share // -(-share // width))
         self._places = mesh.size * self._width * -(-share // self._width)
-        self._programs: tuple[Any, Any, Any] | None = None
+        self._programs: tuple[Any, ...] | None = None
+        self._everywhere = NamedSharding(mesh, PartitionSpec())
+        self._each = NamedSharding(mesh, PartitionSpec(CELLS_AXIS))
         data = make_data(experiment)
         self.counts = data.test.counts
-        self._data = self._everywhere(data)
+        self._data = jax.device_put(data, self._everywhere)
 
     @property
     def segments(self) -> int:
@@ -84,43 +92,48 @@ class Sweep:
         return jax.jit(run, donate_argnums=donate)
 
     def compile(self) -> None:
-        """Compiles what ``train`` calls; may be done ahead, in another thread."""
+        """Compiles what ``train`` calls, all at once, from shapes alone; may be done ahead, in another thread."""
         if self._programs is None:
-            start = jax.jit(self.experiment.begin).lower(jnp.uint32(0)).compile()
-            cells, state = self._placed(self._cells, [start(jnp.uint32(0))] * len(self._cells))
-            programs = (self._over_cells(advance, donate=(2,)), self._over_cells(score))
-            self._programs = (
-                start,
-                programs[0].lower((self._data, self._orders(0)), cells, state).compile(),
-                programs[1].lower((self._data,), state).compile(),
+            ordered = orders.trace(*self._of_segment(0), len(self.experiment.dataset.train))
+            start = jax.jit(self.experiment.begin).trace(jnp.uint32(0))
+            data = self._data, jax.ShapeDtypeStruct(ordered.out_info.shape, np.int32, sharding=self._everywhere)
+            cells, state = jax.tree.map(
+                lambda x: jax.ShapeDtypeStruct((self._places, *x.shape), x.dtype, sharding=self._each),
+                (self._cells[0], start.out_info),
             )
+            lowered = (
+                ordered.lower(),
+                start.lower(),
+                self._over_cells(advance, donate=(2,)).lower(data, cells, state),
+                self._over_cells(score).lower(data[:1], state),
+            )
+            with ThreadPoolExecutor(len(lowered)) as pool:
+                self._programs = tuple(pool.map(lambda program: program.compile(), lowered))
 
     def _placed(self, *columns: Sequence[Any]) -> tuple[Any, ...]:
         """Each column, with a value per cell, stacked and on the devices; places that are left hold the last again."""
         rows = np.minimum(np.arange(self._places), len(self._cells) - 1)
-        stacked = (jax.tree.map(lambda *x: jnp.stack(x), *(column[row] for row in rows)) for column in columns)
-        return jax.device_put(tuple(stacked), NamedSharding(self._mesh, PartitionSpec(CELLS_AXIS)))
+        return jax.device_put(
+            tuple(jax.tree.map(_stacked, *map(column.__getitem__, rows)) for column in columns), self._each
+        )
 
-    def _everywhere(self, x: Any) -> Any:
-        return jax.device_put(x, NamedSharding(self._mesh, PartitionSpec()))
-
-    def _orders(self, segment: int) -> Any:
-        """Those of the images in a segment, for each seed."""
+    def _of_segment(self, segment: int) -> tuple[np.ndarray, np.ndarray]:
+        """The seeds and the epochs for which ``orders`` are drawn."""
         length = segment_epochs(self.experiment.config)
-        epochs = np.arange(segment * length, (segment + 1) * length)
-        return self._everywhere(orders(np.array(self._seeds, np.uint32), epochs, len(self.experiment.dataset.train)))
+        return np.array(self._seeds, np.uint32), np.arange(segment * length, (segment + 1) * length)
 
     def train(self) -> Iterator[Trained | None]:
         """Trains and scores; answers None after each segment of the training, and in the end with what was found."""
         self.compile()
         assert self._programs is not None
-        start, advance_all, score_all = self._programs
+        ordered, start, advance_all, score_all = self._programs
         began = time.perf_counter()
         starts = [start(jnp.uint32(seed)) for seed in self._seeds]
         cells, state = self._placed(self._cells, [starts[cell.row] for cell in self._cells])
         segments = []
         for number in range(self.segments):
-            state, segment = advance_all((self._data, self._orders(number)), cells, state)
+            some_orders = jax.device_put(ordered(*self._of_segment(number)), self._everywhere)
+            state, segment = advance_all((self._data, some_orders), cells, state)
             segments.append(jax.device_get(segment))
             yield None
         scores = jax.device_get(score_all((self._data,), state))

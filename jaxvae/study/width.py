@@ -19,12 +19,15 @@ _STEPS = 16  # in one call
 _SECONDS = 0.6  # of calls that are timed
 _GAIN = 0.95  # of the narrower program's time per cell, what a wider one's may be
 _FEW = 2000  # steps of all cells on a device, too few to make up for the compilation of two programs
+_SLOW = 3e10  # FLOP/s, about what a core does of such small matmuls
+_SHORT = 60.0  # seconds of training on a core, of which the best width saves less than it takes to find
 
 
 def measured_width(experiment: Experiment, mesh: Mesh, most: int) -> int:
     """The first of 2, 8, 32, … up to ``most`` that four times as many in lockstep don't beat by 5 % per cell.
 
-    Where there is little to train, it is 2, unmeasured.
+    Where there is little to train, it is 2, unmeasured; on a CPU, where the best width gains less than a tenth and each
+    takes seconds to compile, that is a minute by the FLOPs of a step.
 
     Args:
         experiment: what each cell trains.
@@ -34,6 +37,8 @@ def measured_width(experiment: Experiment, mesh: Mesh, most: int) -> int:
     steps = experiment.config.epochs * experiment.steps_per_epoch
     if most <= 2 or most * steps < _FEW:
         return min(2, most)
+    if mesh.devices.flat[0].platform == "cpu" and most * steps * _flops(experiment) < _SHORT * _SLOW:
+        return 2
     state = jax.jit(experiment.begin)(jnp.uint32(0))
     best, fastest = most, math.inf
     for width in (min(2 * _FACTOR**n, most) for n in itertools.count()):
@@ -44,6 +49,17 @@ def measured_width(experiment: Experiment, mesh: Mesh, most: int) -> int:
         if width == most:
             break
     return best
+
+
+def _flops(experiment: Experiment) -> float:
+    """Of one cell's step, as XLA counts them before it compiles."""
+    data, size = make_data(experiment).train, experiment.config.batch_size
+    batch = {name: jax.ShapeDtypeStruct((size, *x.shape[1:]), x.dtype) for name, x in data.items()}
+    batch["beta"] = jax.ShapeDtypeStruct((), np.float32)
+    step = jax.jit(train_step(experiment.loss, experiment.tx))
+    cost = step.lower(jax.eval_shape(lambda: experiment.begin(0)), batch).cost_analysis()
+    assert cost is not None
+    return float(cost["flops"])
 
 
 def _seconds_per_step(experiment: Experiment, mesh: Mesh, state: TrainState, width: int) -> float:

@@ -73,7 +73,8 @@ def log_weights(
     log_posterior = draws.log_posterior
     if path:
         log_posterior = model.apply(stop_parameters(params), x, latents, label, method="log_posterior")
-    log_likelihood = model.apply(params, x, latents, label, raw, method="log_likelihood")
+    known = None if path else draws.decoder_input
+    log_likelihood = model.apply(params, x, latents, label, raw, known, method="log_likelihood")
     log_ratio = jnp.sum(log_posterior - model.apply(params, latents, method="log_prior"), axis=-1)
     terms = Terms(jnp.mean(log_likelihood, axis=0), draws.kl, draws.posterior)
     return Weights(log_likelihood - beta * log_ratio, tap, terms)

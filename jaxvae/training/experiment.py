@@ -73,6 +73,13 @@ class Experiment(NamedTuple):
         """Of the whole training."""
         return self.config.epochs * self.steps_per_epoch
 
+    @property
+    def metrics(self) -> Mapping[str, jax.ShapeDtypeStruct]:
+        """The shapes of the metrics of a ``train_step`` of ``loss``, which to trace would take a second."""
+        number, count = jax.ShapeDtypeStruct((), jnp.result_type(float)), jax.ShapeDtypeStruct((), jnp.int32)
+        names = ("elbo", "log_likelihood", "kl", "beta", "loss", "gradient_norm")
+        return {**dict.fromkeys(names, number), "skipped": count}
+
     def init(self, key: Array) -> chex.ArrayTree:
         """The model's parameters at the start, and its multipliers, if any; to be jitted."""
         image = jnp.zeros((1, *self.dataset.image_shape))

@@ -176,7 +176,7 @@ def _train_epoch(
     record = {
         "epoch": epoch,
         "step": step,
-        **{name: means[name] for name in ("elbo", "log_likelihood", "kl", "beta", "loss", "gradient_norm")},
+        **{name: means[name] for name in experiment.metrics if name != "skipped"},
         "learning_rate": float(experiment.learning_rate(step - 1)),
         "skipped": int(progress.state.skipped),
         "seconds": round(time.perf_counter() - began, 4),
@@ -283,15 +283,7 @@ def _step(experiment: Experiment) -> Any:
 
 def _initial(experiment: Experiment) -> EpochState:
     """To be jitted."""
-    config = experiment.config
-    state = experiment.begin(config.seed)
-    image = jax.ShapeDtypeStruct(
-        (config.batch_size, *experiment.dataset.image_shape), experiment.dataset.train.images.dtype
-    )
-    batch = {"image": image, "beta": jax.ShapeDtypeStruct((), np.float32)}
-    if experiment.model.classes:
-        batch["label"] = jax.ShapeDtypeStruct((config.batch_size,), np.int32)
-    return EpochState(state, zero_sums(_step(experiment), state, batch))
+    return EpochState(experiment.begin(experiment.config.seed), zero_sums(experiment.metrics))
 
 
 def _abstract(experiment: Experiment) -> EpochState:

@@ -246,10 +246,9 @@ class Sums(NamedTuple):
         return {name: float(value) / int(count) if count else float("nan") for name, value in metrics.items()}
 
 
-def zero_sums(step: Step, state: TrainState, batch: Any) -> Sums:
-    """Sums of no step yet; ``state`` and ``batch`` may be shapes."""
-    shapes = jax.eval_shape(step, state, batch)[1]
-    return Sums(jax.tree.map(lambda m: jnp.zeros(m.shape, m.dtype), shapes), jnp.zeros((), jnp.int32))
+def zero_sums(metrics: Mapping[str, Any]) -> Sums:
+    """Sums of no step yet, given a step's metrics or their shapes, as ``jax.eval_shape(step, state, batch)[1]``."""
+    return Sums(jax.tree.map(lambda m: jnp.zeros(m.shape, m.dtype), dict(metrics)), jnp.zeros((), jnp.int32))
 
 
 def summing_step(step: Step) -> Callable[[TrainState, Sums, Any], tuple[TrainState, Sums]]:
@@ -258,7 +257,7 @@ def summing_step(step: Step) -> Callable[[TrainState, Sums, Any], tuple[TrainSta
     def summed(state: TrainState, sums: Sums, batch: Any) -> tuple[TrainState, Sums]:
         state, metrics = step(state, batch)
         done = metrics["skipped"] == 0
-        added = jax.tree.map(lambda s, m: s + jnp.where(done, m, 0), sums.metrics, metrics)
+        added = jax.tree.map(lambda s, m: s + jnp.where(done, m, 0).astype(s.dtype), sums.metrics, metrics)
         return state, Sums(added, sums.updates + done)
 
     return summed

@@ -90,3 +90,17 @@ def test_latents_are_placed_by_their_prior():
     prior["loc"]["bias"] += np.float32(0.5)
     prior["raw"]["bias"] += np.float32(np.log(4))
     np.testing.assert_allclose(kinds.applied(made, "decode")(params, u), standard, rtol=1e-5, atol=1e-6)
+
+
+def test_the_elbo_takes_one_walk_down():
+    made = kinds.model("top_down of three")
+    params, x, noise = kinds.params(made), kinds.images(), jnp.zeros((1, 3, made.latents))
+
+    def matmuls(method, *inputs):
+        return str(jax.make_jaxpr(lambda *inputs: made.apply(*inputs, method=method))(params, *inputs)).count("dot_gen")
+
+    draws = made.apply(params, x, noise, method="draw")
+    decoder = matmuls(lambda module, h: module.decoder(h), draws.decoder_input)
+    assert matmuls(None, x, jax.random.key(0)) == matmuls("draw", x, noise) + decoder
+    known = made.apply(params, draws.latents, method="decoder_input")
+    np.testing.assert_allclose(draws.decoder_input, known, rtol=1e-6)

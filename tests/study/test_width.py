@@ -29,6 +29,7 @@ def experiment():
     ],
 )
 def test_it_grows_as_long_as_that_pays(experiment, monkeypatch, seconds, most, expected):
+    monkeypatch.setattr(width, "_SHORT", 0)
     monkeypatch.setattr(width, "_seconds_per_step", lambda experiment, mesh, state, width: seconds.pop(width))
     assert width.measured_width(experiment, cell_mesh(), most) == expected
     assert not seconds  # no more were tried
@@ -36,11 +37,24 @@ def test_it_grows_as_long_as_that_pays(experiment, monkeypatch, seconds, most, e
 
 def test_little_work_is_not_measured(experiment, monkeypatch):
     monkeypatch.setattr(width, "_seconds_per_step", None)
+    monkeypatch.setattr(width, "_SHORT", 0)
     # 1,297 images in batches of 8 are 162 steps an epoch.
     short = make_experiment(dataclasses.replace(experiment.config, epochs=1), experiment.mesh)
     assert width.measured_width(short, cell_mesh(), 8) == 2
     with pytest.raises(TypeError):
         width.measured_width(short, cell_mesh(), 13)
+
+
+def test_on_a_cpu_a_minute_s_work_is_not_measured(experiment, monkeypatch):
+    monkeypatch.setattr(width, "_seconds_per_step", None)
+    steps = 100 * experiment.config.epochs * experiment.steps_per_epoch
+    assert width.measured_width(experiment, cell_mesh(), 100) == 2
+    # Forward and back, some 64-4-4 and 2-4-64 matmuls of 8 images, and elementwise work.
+    flops = width._flops(experiment)
+    assert 6 * 8 * (64 * 4 + 4 * 4 + 2 * 4 + 4 * 64) < flops < 50 * 8 * 4 * 64
+    monkeypatch.setattr(width, "_SHORT", 0.99 * steps * flops / width._SLOW)
+    with pytest.raises(TypeError):
+        width.measured_width(experiment, cell_mesh(), 100)
 
 
 def test_a_step_is_timed_by_the_shortest_call(experiment, monkeypatch):

@@ -61,5 +61,5 @@ def params(widen: float = 1.0, shift: float = 0.0, w: np.ndarray = W) -> dict:
 
 def task(split: Split, parameters: dict | None = None, devices: int = 1) -> Task:
     likelihood, layers = FixedGaussian(STD), ((), "tanh")
-    model = VAE(likelihood, 0, MLPEncoder(*layers), GaussianHead(2), MLPDecoder(SHAPE, (BIAS,), *layers))
+    model = VAE(likelihood, 0, MLPDecoder(SHAPE, (BIAS,), *layers), MLPEncoder(*layers), GaussianHead(2))
     return Task(model, parameters or params(), split, 256, mesh(devices))

@@ -92,7 +92,8 @@ def test_batches_are_as_stored_with_beta_and_shared_out(kind, experiment):
 def progress(experiment, step):
     """The state before the first step, and sums of nothing."""
     state = init_state(np.zeros(64, np.float32), optax.adam(0.01), quick.key(0))
-    sums = zero_sums(step, state, jax.eval_shape(lambda: ResidentFeed(experiment, step).batch(0)))
+    batch = jax.eval_shape(lambda: ResidentFeed(experiment, step).batch(0))
+    sums = zero_sums(jax.eval_shape(step, state, batch)[1])
     return jax.device_put((state, sums), replicated(experiment.mesh))
 
 

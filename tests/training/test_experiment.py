@@ -45,6 +45,23 @@ def test_the_loss_and_its_metrics(floor, beta, binarization):
     assert float(loss) == pytest.approx(beta * np.maximum(kl, floor).sum() - log_likelihood, rel=1e-5)
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"objective": "dreg", "train_samples": 2, "conditional": True, "ema_decay": 0.9},
+        {"parameterization": "direct_std", "constraint": "lagrange", "dtype": "bfloat16"},
+    ],
+)
+def test_the_metrics_are_those_of_a_step(fields):
+    experiment = tiny(**fields)
+    step = train_step(experiment.loss, experiment.tx, ema_decay=experiment.config.ema_decay)
+    measured = jax.eval_shape(step, jax.eval_shape(lambda: experiment.begin(0)), batch_of(experiment))[1]
+    assert {name: (x.shape, x.dtype) for name, x in measured.items()} == {
+        name: (x.shape, x.dtype) for name, x in experiment.metrics.items()
+    }
+
+
 def test_dynamic_pixels_are_drawn_anew_in_training():
     experiment = tiny()
     assert experiment.dataset.levels == 17

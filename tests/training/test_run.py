@@ -136,6 +136,12 @@ def test_no_run_no_checkpoint_no_split_no_samples(alone, tmp_path):
         training.evaluate(run, 0)
 
 
+def test_a_run_is_read_without_tracing_a_step(alone, monkeypatch):
+    monkeypatch.setattr("jaxvae.training.experiment.Experiment.objective", None)
+    assert training.load_run(alone).step == 64
+    assert training.load_state(alone).step == 64
+
+
 def test_the_best_checkpoint_by_validation_is_scored(alone):
     run = training.load_run(alone)
     records = [r for r in training.read_metrics(alone / "metrics.jsonl") if "validation_elbo" in r]

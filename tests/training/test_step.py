@@ -16,6 +16,10 @@ from jaxvae.training.checkpoint import Checkpoints
 from jaxvae.training.step import init_state, make_train_loop, make_train_step, summing_step, train_step, zero_sums
 
 
+def zeros(step, state, batch):
+    return zero_sums(jax.eval_shape(step, state, batch)[1])
+
+
 def data(count=32):
     x = np.random.default_rng(0).normal(size=(count, 3))
     return {"x": np.float32(x), "y": np.float32(np.tanh(x @ [1.0, -2.0, 0.5]))}
@@ -194,7 +198,7 @@ def test_a_loop_is_as_many_steps(fused):
     loss, traces = counted(LOSS)
     loop = make_train_loop(train_step(loss, tx), rows, max_skipped=2, fused=fused)
     state = start(tx)
-    sums = zero_sums(step, state, jax.eval_shape(rows, data(), 0))
+    sums = zeros(step, state, jax.eval_shape(rows, data(), 0))
     for stop in (1, 4, 10):
         state, sums = loop(state, sums, data(), stop)
         assert int(state.step) == stop
@@ -227,7 +231,7 @@ def test_a_loop_ends_after_too_many_skipped_updates_in_a_row(fused):
     step = train_step(LOSS, tx)
     loop = make_train_loop(step, spoilt_from_six_on, max_skipped=3, fused=fused)
     state = start(tx)
-    state, sums = loop(state, zero_sums(step, state, {**data(), "scale": np.float32(1)}), data(), 100)
+    state, sums = loop(state, zeros(step, state, {**data(), "scale": np.float32(1)}), data(), 100)
     assert (int(state.step), int(state.skipped), int(state.skipped_in_row), int(sums.updates)) == (9, 4, 3, 5)
     assert np.isfinite(sums.means()["loss"])
 
@@ -244,7 +248,7 @@ def test_a_whole_training_can_be_mapped_over_seeds():
     def training(seed, spoilt):
         state = start(tx, ema=True, seed=seed)
         batch = {**data(), "scale": jnp.float32(1)}
-        sums = zero_sums(train_step(LOSS, tx, ema_decay=0.9), state, batch)
+        sums = zeros(train_step(LOSS, tx, ema_decay=0.9), state, batch)
 
         def body(carry, t):
             return summed(*carry, {**batch, "scale": jnp.where(t < spoilt, jnp.nan, 1.0)}), None
@@ -367,8 +371,8 @@ def test_a_state_that_a_step_took_over_is_refused_in_one_line(loop):
     tx = optax.sgd(0.1)
     if loop:
         run = make_train_loop(train_step(LOSS, tx), rows, max_skipped=2, fused=False)
-        zeros = functools.partial(zero_sums, train_step(LOSS, tx), start(tx), jax.eval_shape(rows, data(), 0))
-        step = lambda state: run(state, zeros(), data(), 1)  # noqa: E731
+        sums = functools.partial(zeros, train_step(LOSS, tx), start(tx), jax.eval_shape(rows, data(), 0))
+        step = lambda state: run(state, sums(), data(), 1)  # noqa: E731
     else:
         jitted = make_train_step(LOSS, tx)
         step = lambda state: jitted(state, data())  # noqa: E731
@@ -523,5 +527,5 @@ def test_a_loop_carries_the_model_state():
     step = train_step(loss, tx)
     loop = make_train_loop(step, lambda data, t: data * t, max_skipped=2)
     state = init_state(jnp.ones(()), tx, quick.key(0), model_state=jnp.zeros(()))
-    state, _ = loop(state, zero_sums(step, state, jnp.ones(())), jnp.ones(()), 4)
+    state, _ = loop(state, zeros(step, state, jnp.ones(())), jnp.ones(()), 4)
     assert float(state.model_state) == 0 + 1 + 2 + 3

@@ -1,0 +1,56 @@
+"""Writes jaxvae/flags.json: what the command line's parser takes from the rest of the package without loading it.
+
+python -m benchmarks.flags
+"""
+
+import argparse
+import dataclasses
+import json
+import types
+import typing
+from pathlib import Path
+from typing import Any
+
+import jaxvae
+from jaxvae.study import DEFAULT
+from jaxvae.study.presets import PRESETS, STAGES
+from jaxvae.training import TrainConfig
+
+PATH = Path(jaxvae.__file__).with_name("flags.json")
+
+
+def shown(value: Any) -> str:
+    """A default as the help has it; "" for none."""
+    if isinstance(value, tuple):
+        return " ".join(map(shown, value))
+    return "" if value is None else str(value)
+
+
+def kind(hint: Any) -> str:
+    """A field's type, of an optional one what else it may be."""
+    if isinstance(hint, types.UnionType):
+        hint = typing.get_args(hint)[0]
+    return (typing.get_origin(hint) or hint).__name__
+
+
+def flags() -> str:
+    """The whole file."""
+    hints, fields = typing.get_type_hints(TrainConfig), {}
+    for field in dataclasses.fields(TrainConfig):
+        choices = field.metadata["choices"]
+        text = field.metadata["help"] + (f": {', '.join(choices)}" if choices else "")
+        fields[field.name] = {"type": kind(hints[field.name]), "default": shown(field.default), "help": text}
+    study = {name: shown(values) for name, values in DEFAULT.items()}
+    found = {"fields": fields, "study": study, "tables": [*PRESETS], "stages": STAGES}
+    return json.dumps(found, indent=1, ensure_ascii=False) + "\n"
+
+
+def main() -> None:
+    """Writes the file."""
+    argparse.ArgumentParser(description=__doc__.split("\n\n")[0]).parse_args()
+    PATH.write_text(flags(), encoding="utf-8")
+    print(f"wrote {PATH}")
+
+
+if __name__ == "__main__":
+    main()
