@@ -13,7 +13,8 @@ over event axes and averages over the batch. Only a Gaussian of correlated eleme
 last axis. Information is in nats.
 
 The workshop, which the training extra installs (``pip install "jaxvae[train]"``), is imported where it is first used:
-``jv.training``, ``jv.models``, ``jv.data``, ``jv.likelihoods``, ``jv.objectives``, ``jv.study``, ``jv.plots``.
+``jv.training``, ``jv.models``, ``jv.data``, ``jv.likelihoods``, ``jv.objectives``, ``jv.trained``, ``jv.study``,
+``jv.plots``; and ``jv.load``, which reads a trained model.
 """
 
 import importlib
@@ -123,7 +124,7 @@ from jaxvae.transforms import Square as Square
 from jaxvae.transforms import Squareplus as Squareplus
 from jaxvae.transforms import Transform as Transform
 
-_WORKSHOP = ("data", "likelihoods", "models", "objectives", "plots", "study", "training")
+_WORKSHOP = ("data", "likelihoods", "models", "objectives", "plots", "study", "trained", "training")
 
 if TYPE_CHECKING:
     from jaxvae import data as data
@@ -132,14 +133,18 @@ if TYPE_CHECKING:
     from jaxvae import objectives as objectives
     from jaxvae import plots as plots
     from jaxvae import study as study
+    from jaxvae import trained as trained
     from jaxvae import training as training
+    from jaxvae.trained import load as load
 else:
 
     def __getattr__(name: str) -> object:
         if name in _WORKSHOP:
             return importlib.import_module(f"{__name__}.{name}")
+        if name == "load":
+            return importlib.import_module(f"{__name__}.trained").load
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_WORKSHOP})
+    return sorted({*globals(), *_WORKSHOP, "load"})

@@ -141,6 +141,8 @@ def _add_run_command(
 ) -> argparse.ArgumentParser:
     command = _add(add, name, run, text)
     command.add_argument("path", metavar="RUN", type=Path, help="the directory of a run of `jaxvae train`")
+    text = "where the run's data are now, if they have moved"
+    command.add_argument("--dataset", metavar="PATH", help=text)
     return command
 
 

@@ -17,7 +17,8 @@ from jaxvae.extras import require_train_extra
 from jaxvae.files import write_atomically
 
 if TYPE_CHECKING:
-    from jaxvae.training import Experiment, Posterior, Run, TrainConfig
+    from jaxvae.trained import Run, TrainedModel
+    from jaxvae.training import Experiment, Posterior, TrainConfig
 
 STOPPED = 130
 """The exit status of a run that was stopped by a signal, as shells have it for Ctrl-C."""
@@ -108,7 +109,8 @@ def train(args: argparse.Namespace) -> int:
         from jaxvae.training.directory import RunDirectory
 
         config, out = _configuration(args)
-        experiment = training.make_experiment(config)
+        kept = RunDirectory(out).kept() if args.resume else None
+        experiment = training.make_experiment(config, origin=None if kept is None else kept.origin)
         alone, first = jax.process_count() == 1, jax.process_index() == 0
         watch = {}
         if first:
@@ -123,9 +125,9 @@ def train(args: argparse.Namespace) -> int:
             print(f"stopped and saved; to go on: jaxvae train --resume --out {out}")
         return STOPPED
     if alone:
-        run = training.load_run(out)
-        _report(run, out, config.samples, "test")
-        _draw(run, out)
+        run = _open(out)
+        _report(run, config.samples, "test")
+        _draw(run)
     elif first:
         print(f"complete; to score it: jaxvae evaluate {out}")
     return 0
@@ -207,35 +209,27 @@ def reproduce(args: argparse.Namespace) -> int:
 
 def evaluate(args: argparse.Namespace) -> int:
     """``jaxvae evaluate``."""
-    _report(_load(args.path), args.path, args.samples, args.split)
+    _report(_open(args.path, args.dataset), args.samples, args.split)
     return 0
 
 
 def sample(args: argparse.Namespace) -> int:
     """``jaxvae sample``."""
-    run = _load(args.path)
-    import jax
-
-    from jaxvae import plots
-    from jaxvae.training import inspection
-
-    images = inspection.samples(run, args.count, jax.random.key(args.seed))
-    _save(plots.image_grid(images, title="Samples: E[x|z], z ~ p(z)"), args.path / "samples.png")
+    _save(_samples(_open(args.path).model, args.count, args.seed), args.path / "samples.png")
     return 0
 
 
 def reconstruct(args: argparse.Namespace) -> int:
     """``jaxvae reconstruct``."""
-    _save(_reconstructions(_load(args.path), args.count), args.path / "reconstructions.png")
+    _save(_reconstructions(_open(args.path, args.dataset), args.count), args.path / "reconstructions.png")
     return 0
 
 
 def traverse(args: argparse.Namespace) -> int:
     """``jaxvae traverse``."""
-    run = _load(args.path)
-    from jaxvae.training import encode
-
-    _save(_traversals(run, encode(run), args.latents, args.steps, args.reach), args.path / "traversals.png")
+    run = _open(args.path, args.dataset)
+    figure = _traversals(run, run.posterior(), args.latents, args.steps, args.reach)
+    _save(figure, args.path / "traversals.png")
     return 0
 
 
@@ -243,10 +237,10 @@ def diagnose(args: argparse.Namespace) -> int:
     """``jaxvae diagnose``."""
     process.use_compilation_cache()
     from jaxvae import plots
-    from jaxvae.training import inspection
+    from jaxvae.trained import inspection
     from jaxvae.training.directory import RunDirectory
 
-    found = inspection.examine(args.path, args.split)
+    found = inspection.examine(args.path, args.split, args.dataset)
     print(found, *_remedies(finding.name for finding in found.findings), sep="\n", flush=True)
     RunDirectory(args.path).write_report("diagnosis", {"split": args.split, **found.to_dict()})
     _save(plots.diagnosis(found), args.path / "diagnosis.png")
@@ -325,43 +319,39 @@ def _unused(path: Path) -> Path:
     return free
 
 
-def _load(path: Path) -> "Run":
+def _open(path: Path, dataset: str | None = None) -> "Run":
     process.use_compilation_cache()
-    from jaxvae.training import load_run
+    from jaxvae.trained import Run
 
-    return load_run(path)
+    return Run(path, dataset=dataset)
 
 
-def _report(run: "Run", out: Path, samples: int, split: str) -> None:
+def _report(run: "Run", samples: int, split: str) -> None:
     """Scores a run, prints the score, and keeps it as JSON."""
-    from jaxvae import training
-    from jaxvae.training.directory import RunDirectory, evaluation
+    from jaxvae import trained
+    from jaxvae.training.directory import evaluation
 
-    result = training.evaluate(run, samples, split)
+    result = trained.evaluate(run, samples, split)
     bits = f", {result['bits_per_dimension']:.4f} bits/dim" if "bits_per_dimension" in result else ""
     print(
         f"{split} ELBO {result['elbo']:.3f} nats per image "
         f"(log p(x|z) {result['log_likelihood']:.3f}, KL {result['kl']:.3f}), "
-        f"{result['active_units']} of {run.experiment.model.latents} latents active\n"
+        f"{result['active_units']} of {run.model.module.latents} latents active\n"
         f"{split} NLL {result['nll']:.3f} ± {result['nll_standard_error']:.3f} nats per image "
         f"({samples:,} importance samples, their error {result['nll_monte_carlo_error']:.3f}{bits})",
         flush=True,
     )
-    RunDirectory(out).write_report(evaluation(split), result)
+    run.directory.write_report(evaluation(split), result)
 
 
-def _draw(run: "Run", out: Path) -> None:
+def _draw(run: "Run") -> None:
     """All pictures of a run."""
-    import jax
+    from jaxvae import plots
 
-    from jaxvae import plots, training
-    from jaxvae.training import inspection
-
-    terms, labels = training.encode(run), run.experiment.scored["test"].labels
-    _save(plots.curves(training.read_metrics(out / training.METRICS)), out / "curves.png")
+    terms, labels, out = run.posterior(), run.split("test").labels, run.directory.path
+    _save(plots.curves(run.directory.records()), out / "curves.png")
     _save(_reconstructions(run, 36), out / "reconstructions.png")
-    images = inspection.samples(run, 100, jax.random.key(0))
-    _save(plots.image_grid(images, title="Samples: E[x|z], z ~ p(z)"), out / "samples.png")
+    _save(_samples(run.model, 100, 0), out / "samples.png")
     _save(_traversals(run, terms, 10, 9, 3.0), out / "traversals.png")
     _save(plots.std_histograms(terms.std, terms.kl.mean(axis=0)), out / "std.png")
     if len(terms.order) > 1:
@@ -370,20 +360,30 @@ def _draw(run: "Run", out: Path) -> None:
         _save(figure, out / "latents.png")
 
 
+def _samples(model: "TrainedModel", count: int, seed: int) -> Any:
+    import jax
+
+    from jaxvae import plots
+
+    return plots.image_grid(model.sample(jax.random.key(seed), count), title="Samples: E[x|z], z ~ p(z)")
+
+
 def _reconstructions(run: "Run", count: int) -> Any:
     from jaxvae import plots
-    from jaxvae.training import inspection
 
-    return plots.reconstructions(*inspection.reconstructed(run, run.experiment.scored["test"].head(count)))
+    split = run.split("test").head(count)
+    images = run.images(split)
+    return plots.reconstructions(run.model.seen(images), run.model.reconstruct(images, split.labels))
 
 
 def _traversals(run: "Run", terms: "Posterior", count: int, steps: int, reach: float) -> Any:
     """Of the latents with the highest KL."""
     from jaxvae import plots
-    from jaxvae.training import inspection
+    from jaxvae.trained import inspection
 
-    latents = terms.order[:count]
-    found = inspection.traversed(run, run.experiment.scored["test"], latents, steps, reach)
+    latents, split = terms.order[:count], run.split("test").head(1)
+    label = None if split.labels is None else split.labels[0]
+    found = inspection.traversed(run.model, run.images(split)[0], label, latents, steps, reach)
     return plots.traversals(found.images, found.values, terms.kl.mean(axis=0)[latents], latents.tolist())
 
 

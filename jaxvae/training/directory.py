@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.metadata
+import io
 import json
 import logging
 import math
@@ -10,17 +11,20 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 from jax.experimental import multihost_utils
 
 from jaxvae._version import __version__
 from jaxvae.arguments import require
+from jaxvae.data import DataContract, Origin, contract_from_mapping, origin_from_mapping
 from jaxvae.files import naming, only_writer, require_free, write_atomically
 from jaxvae.training.config import TrainConfig, read_config
 
 CONFIG, VERSIONS, METRICS = "config.json", "versions.json", "metrics.jsonl"
+CONTRACT, ORIGIN, MEAN = "contract.json", "data.json", "mean.npy"
 CHECKPOINTS = "checkpoints"
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
@@ -59,6 +63,21 @@ class RunDirectory:
         require(self.holds_run, "run", str(self.path), f"a directory with a {CONFIG}")
         return read_config(self._config)
 
+    def kept(self) -> "Kept | None":
+        """What the run keeps of its data; None of a run from before runs did.
+
+        Raises:
+            ValueError: where a file is damaged.
+        """
+        if not (self.path / CONTRACT).exists():
+            return None
+        try:
+            contract = contract_from_mapping(json.loads((self.path / CONTRACT).read_text(encoding="utf-8")))
+            origin = origin_from_mapping(json.loads((self.path / ORIGIN).read_text(encoding="utf-8")))
+            return Kept(contract, origin, np.load(self.path / MEAN, allow_pickle=False))
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            raise ValueError(f"{self.path} must have {CONTRACT}, {ORIGIN} and {MEAN} as written, got {error}") from None
+
     def records(self) -> list[dict[str, Any]]:
         """One record per epoch; none where nothing has been trained."""
         return read_metrics(self.metrics)
@@ -74,33 +93,65 @@ class RunDirectory:
         write_atomically(self.path / f"{name}.json", json.dumps(found, indent=1) + "\n")
 
     @contextmanager
-    def begun(self, config: TrainConfig, resume: bool) -> Iterator[None]:
+    def begun(self, config: TrainConfig, kept: "Kept", resume: bool) -> Iterator[None]:
         """Keeps other writers out of the directory, which is made with this configuration, or has it already.
 
         Of several processes, the first does it for all.
 
+        Args:
+            config: the run's.
+            kept: what it keeps of its data.
+            resume: whether there may be a run already.
+
         Raises:
-            ValueError: for a directory in use, or one with another configuration; before anything is written.
+            ValueError: for a directory in use, or one with another configuration or other data; before anything is
+                written.
         """
         with ExitStack() as stack:
             if jax.process_index() == 0:
-                self._require_own(config, resume)
+                self._require_own(config, kept, resume)
                 stack.enter_context(only_writer(self.path))
-                if self._require_own(config, resume):  # again, now that nobody else writes
+                if self._require_own(config, kept, resume):  # again, now that nobody else writes
                     write_atomically(self.path / VERSIONS, json.dumps(versions(), indent=1) + "\n")
+                    write_atomically(self.path / ORIGIN, kept.origin.to_json())
+                    write_atomically(self.path / MEAN, _npy(kept.mean))
+                    write_atomically(self.path / CONTRACT, kept.contract.to_json())
                     write_atomically(self._config, config.to_json())
             multihost_utils.sync_global_devices("the directory is there")
             yield
 
-    def _require_own(self, config: TrainConfig, resume: bool) -> bool:
+    def _require_own(self, config: TrainConfig, kept: "Kept", resume: bool) -> bool:
         """Whether a run begins in this directory, rather than goes on there; raises where neither is allowed."""
         if resume and self.holds_run:
             found = dataclasses.asdict(self.config())
             for name, value in dataclasses.asdict(config).items():
                 require(found[name] == value, name, value, f"{found[name]!r}, as in {self._config}")
+            before = self.kept()
+            changes = [] if before is None else before.origin.changes_to(kept.origin)
+            require(not changes, "data", "; ".join(changes), f"as they were when {self.path} was begun")
             return False
-        require_free(self.path, {VERSIONS}, "a new or empty directory; or, to resume, that of a run")
+        require_free(self.path, {VERSIONS, ORIGIN, MEAN, CONTRACT}, "a new or empty directory; or, to resume, a run's")
         return True
+
+
+class Kept(NamedTuple):
+    """What a run keeps of its data, so that it can be used without them.
+
+    Attributes:
+        contract: how the model takes data.
+        origin: where they were, how they were split, and their fingerprint.
+        mean: their mean image (H, W, C), which the decoder started at.
+    """
+
+    contract: DataContract
+    origin: Origin
+    mean: np.ndarray
+
+
+def _npy(x: np.ndarray) -> bytes:
+    content = io.BytesIO()
+    np.save(content, x)
+    return content.getvalue()
 
 
 def evaluation(split: str) -> str:

@@ -1,0 +1,12 @@
+"""A trained model as a thing one can use: loaded from its run's directory, called, scored, looked at."""
+
+from jaxvae import extras
+
+extras.require_train_extra(__name__, "chex", "flax", "optax", "orbax", "rich")
+
+from jaxvae.trained.loading import load as load
+from jaxvae.trained.model import Decoded as Decoded
+from jaxvae.trained.model import Scores as Scores
+from jaxvae.trained.model import TrainedModel as TrainedModel
+from jaxvae.trained.runs import Run as Run
+from jaxvae.trained.runs import evaluate as evaluate

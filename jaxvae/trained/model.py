@@ -1,0 +1,370 @@
+"""A trained model: images to latents and back, samples, scores, for every kind of model by one interface.
+
+Images come as the training data did: what its ``contract`` says is converted, all else is refused in one line. Arrays
+of any number of images go through the device some at a time; what is traced (``jax.jit``, ``jax.vmap``, ``jax.grad``)
+goes through as it is, and only its shape and dtype can be checked.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any, NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+from jaxvae.arguments import require, require_real
+from jaxvae.data import DataContract
+from jaxvae.gaussian import Gaussian
+from jaxvae.likelihoods import Likelihood
+from jaxvae.models import LatentModel
+from jaxvae.progress import StepProgress
+from jaxvae.training import TrainConfig
+from jaxvae.training.scoring import (
+    BATCH,
+    Batch,
+    batch_evidence,
+    batch_posterior,
+    one_by_one,
+    samples_at_a_time,
+    scanned,
+    score_keys,
+)
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass, data_fields=("outputs", "raw"), meta_fields=("likelihood", "contract")
+)
+@dataclasses.dataclass(frozen=True)
+class Decoded:
+    """p(x|z) of latents (..., L): a pytree, of images (..., H, W, C).
+
+    Attributes:
+        outputs: the decoder's, (..., H, W, C k).
+        raw: the likelihood's scalar, or None.
+        likelihood: what the outputs mean.
+        contract: how x may be given.
+    """
+
+    outputs: Array
+    raw: Array | None
+    likelihood: Likelihood
+    contract: DataContract
+
+    @property
+    def mean(self) -> Array:
+        """E[x|z], (..., H, W, C): in [0, 1], but for real data."""
+        return self.likelihood.mean(self.outputs, self.raw)
+
+    def sample(self, key: Array) -> Array:
+        """A draw of x for each z, (..., H, W, C)."""
+        return self.likelihood.sample(key, self.outputs, self.raw)
+
+    def log_prob(self, x: ArrayLike) -> Array:
+        """log p(x|z) in nats of each number of x, (..., H, W, C); x as the training data came."""
+        return self.likelihood.log_prob(self.outputs, _seen(self.contract, x), self.raw)
+
+
+class Scores(NamedTuple):
+    """Of each image, in nats, on the host; all (N,).
+
+    Attributes:
+        elbo: log_likelihood - kl, a lower bound of log p(x).
+        log_likelihood: log p(x|z), under one sample of q(z|x).
+        kl: of q(z|x) from p(z).
+        log_evidence: the estimate of log p(x) by importance sampling.
+        error: its Monte Carlo standard error; NaN for one sample.
+    """
+
+    elbo: np.ndarray
+    log_likelihood: np.ndarray
+    kl: np.ndarray
+    log_evidence: np.ndarray
+    error: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TrainedModel:
+    """A model with its parameters and its data's contract, from ``jv.load``.
+
+    Attributes:
+        config: the configuration that it was trained with.
+        contract: what its data are.
+        module: the Flax module.
+        params: its parameters, ``{"params": ...}``, as ``module.apply`` takes them.
+        fitted: the likelihood's scalar, where that isn't a parameter but was fitted to the training data.
+        step: of training, after which these were the parameters.
+    """
+
+    config: TrainConfig
+    contract: DataContract
+    module: LatentModel
+    params: chex.ArrayTree
+    fitted: Array | None
+    step: int
+
+    def __repr__(self) -> str:
+        kind, count = type(self.module).__name__, sum(x.size for x in jax.tree.leaves(self.params))
+        return (
+            f"TrainedModel({kind} of {self.module.latents} latents, {count:,} parameters, after {self.step:,} steps "
+            f"on {self.config.dataset}: {self.contract.description})"
+        )
+
+    def seen(self, images: ArrayLike) -> Array:
+        """What the model sees of images as the training data came: (..., H, W, C), binarized where it is of such."""
+        return _seen(self.contract, images)
+
+    def encode(self, images: ArrayLike, labels: Any = None, *, progress: bool = False) -> Gaussian:
+        """q(z|x), of shape (..., L): what each latent is drawn from, at the means of those that it depends on.
+
+        Where a flow follows, this is the Gaussian that it moves; ``latents`` are behind it.
+
+        Args:
+            images: (..., H, W, C), as the training data came.
+            labels: their classes, (...), or one for all, by number or name; for a conditional model.
+            progress: whether to show on stderr how many are done.
+
+        Raises:
+            ValueError: for images that can't be like the training data, or labels that are missing or none.
+        """
+        return self._posteriors(images, labels, progress)[0]
+
+    def latents(self, images: ArrayLike, labels: Any = None, *, progress: bool = False) -> Array:
+        """The latents (..., L) that images are decoded from by ``reconstruct``: the mean of each; see ``encode``."""
+        return self._posteriors(images, labels, progress)[1]
+
+    def _posteriors(self, images: ArrayLike, labels: Any, progress: bool = False) -> tuple[Gaussian, Array]:
+        return self._mapped(
+            lambda batch: _encode(self.module, self.contract, self.params, batch), images, labels, progress
+        )
+
+    def decode(self, latents: ArrayLike, labels: Any = None) -> Decoded:
+        """p(x|z) of latents (..., L); labels as for ``encode``.
+
+        Raises:
+            ValueError: for latents of another number, or labels that are missing or none.
+        """
+        require_real(latents=latents)
+        shape, count = np.shape(latents), self.module.latents
+        require(shape[-1:] == (count,), "latents.shape", shape, f"(..., {count})")
+        labels = self.contract.labels(labels, shape[:-1])
+        z = jnp.asarray(latents, jnp.float32)
+        outputs = _decode(self.module, self.params, z, None if labels is None else jnp.asarray(labels))
+        return Decoded(outputs, self._raw, self.module.likelihood, self.contract)
+
+    @property
+    def _raw(self) -> Array | None:
+        learned = self.module.likelihood.raw_init is not None
+        return self.params["params"]["likelihood_raw"] if learned else self.fitted
+
+    def reconstruct(self, images: ArrayLike, labels: Any = None) -> Array:
+        """E[x|z] at the ``latents`` of images, (..., H, W, C); arguments and errors as for ``encode``."""
+        return self._mapped(lambda batch: _reconstruct(self.module, self.contract, self.params, batch), images, labels)
+
+    def prior(self, key: Array, count: int) -> Array:
+        """Latents (count, L) drawn from p(z)."""
+        require(isinstance(count, int) and count >= 1, "count", count, "at least 1")
+        noise = jax.random.normal(key, (count, self.module.latents))
+        return self.module.apply(self.params, noise, method="generate")
+
+    def sample(self, key: Array, count: int, labels: Any = None) -> Array:
+        """E[x|z] of latents drawn from p(z), (count, H, W, C); ``decode(prior(...)).sample`` draws x as well.
+
+        Args:
+            key: a PRNG key.
+            count: how many.
+            labels: of a conditional model, (count,) or one for all, by number or name; its classes in turn, if not
+                given.
+
+        Raises:
+            ValueError: for less than one, or labels that aren't any.
+        """
+        latents = self.prior(key, count)
+        if labels is None and self.contract.conditional:
+            labels = np.arange(count) % self.contract.classes
+        return self.decode(latents, labels).mean
+
+    def interpolate(self, start: ArrayLike, end: ArrayLike, steps: int, labels: Any = None) -> Array:
+        """E[x|z] on the straight line between the latents of two images: (steps, H, W, C), both ends included.
+
+        Args:
+            start: an image (H, W, C).
+            end: another.
+            steps: at least 2.
+            labels: of both, for a conditional model: one label, or two, of which the second counts from the middle on.
+
+        Raises:
+            ValueError: as for ``encode``.
+        """
+        require(isinstance(steps, int) and steps >= 2, "steps", steps, "at least 2")
+        images = jnp.stack([self.contract.arranged(x) for x in (start, end)])
+        first, last = self.latents(images, labels)
+        share = jnp.linspace(0, 1, steps)
+        if labels is not None and np.ndim(labels):
+            labels = [labels[int(x >= 0.5)] for x in np.linspace(0, 1, steps)]
+        return self.decode(first + share[:, None] * (last - first), labels).mean
+
+    def elbo(self, images: ArrayLike, labels: Any = None, *, key: Array | None = None, progress: bool = False) -> Array:
+        """The ELBO of each image in nats, (...): log p(x|z) under one sample of q(z|x), minus the KL.
+
+        Args:
+            images: as for ``encode``.
+            labels: as for ``encode``.
+            key: of the noise; one and the same if not given. What an image gets of it depends on the image alone.
+            progress: as for ``encode``.
+        """
+        terms = self._terms(images, labels, key, progress)
+        return terms[0] - terms[1]
+
+    def _terms(self, images: ArrayLike, labels: Any, key: Array | None, progress: bool) -> tuple[Array, Array]:
+        key = score_keys()[1] if key is None else key
+        return self._mapped(
+            lambda batch: _score(self.module, self.contract, self.params, batch, key, self.fitted),
+            images,
+            labels,
+            progress,
+        )
+
+    def log_evidence(
+        self,
+        images: ArrayLike,
+        labels: Any = None,
+        *,
+        samples: int = 1000,
+        key: Array | None = None,
+        progress: bool = False,
+    ) -> Array:
+        """log p(x) of each image in nats, (...), from below by importance sampling (Burda et al. 2016, eq. 8).
+
+        Args:
+            images: as for ``encode``.
+            labels: as for ``encode``.
+            samples: of q(z|x) for each image, drawn some at a time.
+            key: as for ``elbo``.
+            progress: as for ``encode``.
+
+        Raises:
+            ValueError: as for ``encode``; for less than one sample.
+        """
+        return self._evidence(images, labels, samples, key, progress)[0]
+
+    def _evidence(
+        self, images: ArrayLike, labels: Any, samples: int, key: Array | None, progress: bool
+    ) -> tuple[Array, Array]:
+        require(isinstance(samples, int) and samples >= 1, "samples", samples, "at least 1")
+        key = score_keys()[2] if key is None else key
+
+        def estimate(batch: Batch) -> tuple[Array, Array]:
+            x, rows = _observe(self.contract, batch.images)
+            chunk = samples_at_a_time(self.module, self.contract.image_shape, samples, len(x))
+            loop = scanned if isinstance(x, jax.core.Tracer) else one_by_one
+            seen = batch._replace(rows=rows, images=x)
+            return batch_evidence(self.module, None, self.params, seen, key, self.fitted, samples, chunk, loop)
+
+        return self._mapped(estimate, images, labels, progress)
+
+    def score(
+        self,
+        images: ArrayLike,
+        labels: Any = None,
+        *,
+        samples: int = 1000,
+        key: Array | None = None,
+        progress: bool = False,
+    ) -> Scores:
+        """All scores of images (N, H, W, C); arguments and errors as for ``log_evidence``."""
+        log_likelihood, kl = map(np.asarray, self._terms(images, labels, key, progress))
+        value, error = map(np.asarray, self._evidence(images, labels, samples, key, progress))
+        return Scores(log_likelihood - kl, log_likelihood, kl, value, error)
+
+    def _mapped(self, function: Callable[[Batch], Any], images: ArrayLike, labels: Any, progress: bool = False) -> Any:
+        """What a pure function makes of images, some at a time: a tree of arrays (..., ·).
+
+        Batches are of few sizes, and the last is filled up, so that few programs are compiled.
+        """
+        given = self.contract.arranged(images)
+        shape = given.shape[:-3]
+        if isinstance(given, jax.core.Tracer) or isinstance(labels, jax.core.Tracer):
+            labels = self.contract.labels(labels, shape)
+            labels = None if labels is None else jnp.reshape(labels, -1)
+            found = function(Batch(None, jnp.reshape(given, (-1, *self.contract.image_shape)), labels, None))
+            return jax.tree.map(lambda x: x.reshape(*shape, *x.shape[1:]), found)
+        flat = np.asarray(given).reshape(-1, *self.contract.image_shape)
+        labels = self.contract.labels(labels, shape)
+        labels = None if labels is None else np.ravel(labels)
+        count = len(flat)
+        parts, grid = [], self.contract.grid(flat)
+        with StepProgress(count, noun="image") if progress else nullcontext() as shown:
+            for start in range(0, max(count, 1), BATCH):
+                rows = slice(start, start + BATCH)
+                batch = self.contract.checked(flat[rows], grid)
+                parts.append(_unpadded(function, batch, None if labels is None else labels[rows]))
+                if shown is not None:
+                    shown.update(min(start + BATCH, count), {})
+        return jax.tree.map(lambda *xs: jnp.asarray(np.concatenate(xs).reshape(*shape, *xs[0].shape[1:])), *parts)
+
+
+def _unpadded(function: Callable[[Batch], Any], images: np.ndarray, labels: np.ndarray | None) -> Any:
+    """What a function makes of a batch of one of few sizes, on the host and without what fills it up."""
+    count = len(images)
+    size = min(BATCH, 1 << max(0, count - 1).bit_length())
+
+    def filled(x: np.ndarray) -> np.ndarray:
+        return np.concatenate([x, np.zeros((size - count, *x.shape[1:]), x.dtype)])
+
+    found = function(Batch(None, filled(images), None if labels is None else filled(labels), None))
+    return jax.tree.map(lambda x: np.asarray(x)[:count], found)
+
+
+def _seen(contract: DataContract, images: ArrayLike) -> Array:
+    """What the model sees of images as they are given, all at once; checked where they aren't traced."""
+    given = contract.arranged(images)
+    if not isinstance(given, jax.core.Tracer):
+        given = np.asarray(given)
+        given = contract.checked(given, contract.grid(given))
+    return _observe(contract, given)[0]
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _observe(contract: DataContract, images: Array) -> tuple[Array, Array]:
+    """What the model sees of images (..., H, W, C), and what the noise of each depends on, (...)."""
+    return contract.seen(images), contract.content(images)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _encode(
+    module: LatentModel, contract: DataContract, params: chex.ArrayTree, batch: Batch
+) -> tuple[Gaussian, Array]:
+    draws = module.apply(params, contract.seen(batch.images), batch.labels, method="at_means")
+    return draws.posterior, draws.latents[0]
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _decode(module: LatentModel, params: chex.ArrayTree, latents: Array, labels: Array | None) -> Array:
+    return module.apply(params, latents, labels, method="decode")
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _reconstruct(module: LatentModel, contract: DataContract, params: chex.ArrayTree, batch: Batch) -> Array:
+    latents = _encode(module, contract, params, batch)[1]
+    return module.apply(params, latents, batch.labels, method="mean")
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _score(
+    module: LatentModel,
+    contract: DataContract,
+    params: chex.ArrayTree,
+    batch: Batch,
+    key: Array,
+    fitted: Array | None,
+) -> tuple[Array, Array]:
+    """log p(x|z) under one sample of q(z|x), and the KL, (B,) each."""
+    x, rows = _observe(contract, batch.images)
+    terms = batch_posterior(module, None, params, batch._replace(rows=rows, images=x), key, fitted)
+    return terms.log_likelihood, jnp.sum(terms.kl, axis=-1)
