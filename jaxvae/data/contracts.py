@@ -150,12 +150,14 @@ class DataContract:
             return images.astype(np.float32)
         if images.dtype.kind not in "biuf":
             images = images.astype(np.float32)  # bfloat16, float16 of ml_dtypes
-        low, high = (float(bound) for bound in (images.min(initial=math.inf), images.max(initial=-math.inf)))
+        if not images.size:
+            return images.astype(np.float32)
+        low, high = float(images.min()), float(images.max())
         if images.dtype.kind == "f" and not np.isfinite(images).all():
             raise self._refusal("numbers that aren't finite")
         if self.real:
             return images.astype(np.float32)
-        if images.size and (low < 0 or high > grid):
+        if low < 0 or high > grid:
             raise self._refusal(f"{low:g} to {high:g}")
         if grid > 1 or images.dtype.kind != "f":
             levels = np.rint(images)

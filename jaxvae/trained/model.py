@@ -204,10 +204,10 @@ class TrainedModel:
         require(isinstance(steps, int) and steps >= 2, "steps", steps, "at least 2")
         images = jnp.stack([self.contract.arranged(x) for x in (start, end)])
         first, last = self.latents(images, labels)
-        share = jnp.linspace(0, 1, steps)
+        share = jnp.linspace(0, 1, steps)[:, None]
         if labels is not None and np.ndim(labels):
             labels = [labels[int(x >= 0.5)] for x in np.linspace(0, 1, steps)]
-        return self.decode(first + share[:, None] * (last - first), labels).mean
+        return self.decode((1 - share) * first[None] + share * last[None], labels).mean
 
     def elbo(self, images: ArrayLike, labels: Any = None, *, key: Array | None = None, progress: bool = False) -> Array:
         """The ELBO of each image in nats, (...): log p(x|z) under one sample of q(z|x), minus the KL.
