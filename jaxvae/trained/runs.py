@@ -17,7 +17,7 @@ from jaxvae.data import Split, binarize, fingerprint, load_again
 from jaxvae.likelihoods import Bernoulli
 from jaxvae.trained.model import TrainedModel
 from jaxvae.training import Experiment, TrainConfig, make_experiment
-from jaxvae.training.devices import data_mesh
+from jaxvae.training.devices import data_mesh, put, replicated
 from jaxvae.training.directory import RunDirectory
 from jaxvae.training.experiment import as_scored, model_for
 from jaxvae.training.run import existing, open_checkpoints
@@ -96,9 +96,9 @@ class Run:
 
     def task(self, name: str) -> Task:
         """The evaluation of the model on a split."""
-        model = self.model
-        levels = model.contract.seen_levels
-        return Task(model.module, model.params, self.split(name), levels, data_mesh(jax.device_count()), model.fitted)
+        model, mesh = self.model, data_mesh(jax.device_count())
+        params = put(replicated(mesh), model.params)
+        return Task(model.module, params, self.split(name), model.contract.seen_levels, mesh, model.fitted)
 
     def posterior(self, name: str = "test") -> Posterior:
         """q(z|x), its KL, and log p(x|z) under one sample of it, for every image of a split; raises as ``split``."""

@@ -122,9 +122,9 @@ class Checkpoints:
         Raises:
             ValueError: for a checkpoint of another configuration.
         """
-        fitted, folder = self._about(step).get("fitted"), self._directory / str(step) / "state"
-        with ocp.StandardCheckpointer() as reader:
-            saved = reader.metadata(folder).item_metadata.tree["state"]
+        fitted, folder = self._about(step).get("fitted"), epath.Path(self._directory / str(step) / "state")
+        reader = ocp.PyTreeCheckpointHandler()
+        saved = reader.metadata(folder).tree["state"]
         name = "params" if saved["ema"] is None else "ema"
         here = SingleDeviceSharding(jax.local_devices()[0])
         like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), saved[name])
@@ -132,8 +132,7 @@ class Checkpoints:
         how = ocp.args.PyTreeRestore(
             wanted, restore_args=ocp.checkpoint_utils.construct_restore_args(wanted), partial_restore=True
         )
-        with ocp.PyTreeCheckpointer() as reader:
-            return reader.restore(folder, args=how)["state"][name], fitted
+        return reader.restore(folder, args=how)["state"][name], fitted
 
     def _about(self, step: int) -> dict[str, Any]:
         """What is said of the state saved at this step; raises for another configuration's."""
