@@ -135,14 +135,15 @@ if TYPE_CHECKING:
     from jaxvae import study as study
     from jaxvae import trained as trained
     from jaxvae import training as training
-    from jaxvae.trained import load as load
+
+    load = trained.load_model
 else:
 
     def __getattr__(name: str) -> object:
         if name in _WORKSHOP:
             return importlib.import_module(f"{__name__}.{name}")
         if name == "load":
-            return importlib.import_module(f"{__name__}.trained").load
+            return importlib.import_module(f"{__name__}.trained").load_model
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

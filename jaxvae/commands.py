@@ -8,13 +8,14 @@ import argparse
 import dataclasses
 import io
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from jaxvae import process
 from jaxvae.extras import require_train_extra
-from jaxvae.files import write_atomically
+from jaxvae.files import claimed, write_atomically
 
 if TYPE_CHECKING:
     from jaxvae.trained import Run, TrainedModel
@@ -108,18 +109,20 @@ def train(args: argparse.Namespace) -> int:
         from jaxvae.progress import RunProgress
         from jaxvae.training.directory import RunDirectory
 
-        config, out = _configuration(args)
-        kept = RunDirectory(out).kept() if args.resume else None
+        config = _configuration(args)
+        kept = RunDirectory(args.out).kept() if args.resume else None
         experiment = training.make_experiment(config, origin=None if kept is None else kept.origin)
+        name = f"{Path(config.dataset).stem}-{config.parameterization}"
         alone, first = jax.process_count() == 1, jax.process_index() == 0
-        watch = {}
-        if first:
-            begun = " holds no run yet: begun" if args.resume and not RunDirectory(out).holds_run else ""
-            print(f"{data.describe(experiment.dataset)}\n{out}{begun}", flush=True)
-            watch = {"watch": lambda step: RunProgress(config.epochs, experiment.steps_per_epoch, step)}
-        complete = training.train(
-            experiment, out, resume=args.resume, tensorboard=args.tensorboard, stop=lambda: bool(stopped), **watch
-        )
+        with nullcontext(args.out) if args.out else claimed(Path("runs") / name) as out:
+            watch = {}
+            if first:
+                begun = " holds no run yet: begun" if args.resume and not RunDirectory(out).holds_run else ""
+                print(f"{data.describe(experiment.dataset)}\n{out}{begun}", flush=True)
+                watch = {"watch": lambda step: RunProgress(config.epochs, experiment.steps_per_epoch, step)}
+            complete = training.train(
+                experiment, out, resume=args.resume, tensorboard=args.tensorboard, stop=lambda: bool(stopped), **watch
+            )
     if not complete:
         if first:
             print(f"stopped and saved; to go on: jaxvae train --resume --out {out}")
@@ -151,19 +154,20 @@ def compare(args: argparse.Namespace) -> int:
             resumed = args.out is not None and study.is_study(args.out) and not (args.fields or args.quick)
             asked = study.extended(study.QUICK if args.quick else study.DEFAULT, args.fields)
             grid = study.read_grid(args.out) if resumed else asked
-            out = args.out or _unused(Path("runs") / f"compare-{Path(str(asked.get('dataset', ('digits',))[0])).stem}")
-            if grid is not None:
-                with StudyProgress() as progress:
+            name = f"compare-{Path(str(asked.get('dataset', ('digits',))[0])).stem}"
+            with nullcontext(args.out) if args.out else claimed(Path("runs") / name) as out:
+                if grid is not None:
+                    with StudyProgress() as progress:
 
-                    def watch(name: str, share: float) -> None:
-                        if share == 0:
-                            print(out, flush=True)
-                        progress.update(name, share)
+                        def watch(name: str, share: float) -> None:
+                            if share == 0:
+                                print(out, flush=True)
+                            progress.update(name, share)
 
-                    complete = study.compare(grid, out, watch=watch, stop=lambda: bool(stopped))
-                if not complete:
-                    print(f"stopped and saved; to go on: jaxvae compare --out {out}")
-                    return STOPPED
+                        complete = study.compare(grid, out, watch=watch, stop=lambda: bool(stopped))
+                    if not complete:
+                        print(f"stopped and saved; to go on: jaxvae compare --out {out}")
+                        return STOPPED
     if grid is None:
         command = "jaxvae compare --merge DIR ... --out DIR, of the studies that were joined"
     else:
@@ -292,8 +296,8 @@ def _join(args: argparse.Namespace) -> None:
         jax.distributed.initialize(**found)
 
 
-def _configuration(args: argparse.Namespace) -> "tuple[TrainConfig, Path]":
-    """What the file says, what the flags say on top, and where the run goes."""
+def _configuration(args: argparse.Namespace) -> "TrainConfig":
+    """What the file says, and what the flags say on top."""
     from jaxvae.arguments import require
     from jaxvae.data import suggested
     from jaxvae.training import config_from_mapping, read_config
@@ -306,17 +310,7 @@ def _configuration(args: argparse.Namespace) -> "tuple[TrainConfig, Path]":
         values = dataclasses.asdict(read_config(args.config))
     else:
         values = {**suggested(args.fields.get("dataset", ""))}
-    config = config_from_mapping({**values, **args.fields})
-    return config, args.out or _unused(Path("runs") / f"{Path(config.dataset).stem}-{config.parameterization}")
-
-
-def _unused(path: Path) -> Path:
-    """The path, or the first of path-2, path-3, … that doesn't exist."""
-    number, free = 1, path
-    while free.exists():
-        number += 1
-        free = path.with_name(f"{path.name}-{number}")
-    return free
+    return config_from_mapping({**values, **args.fields})
 
 
 def _open(path: Path, dataset: str | None = None) -> "Run":

@@ -56,6 +56,9 @@ def test_train_leaves_config_metrics_checkpoints_score_and_pictures(run):
     assert entries(run) == PICTURES | {
         "config.json",
         "versions.json",
+        "contract.json",
+        "data.json",
+        "mean.npy",
         "metrics.jsonl",
         "checkpoints",
         "evaluation-test.json",
@@ -316,5 +319,5 @@ def test_reproduce_refuses_in_one_line(capsys):
 
 def test_a_dataset_may_want_other_defaults():
     args = cli._parser("train").parse_args(["train", "--dataset", "linear-gaussian", "--epochs", "7"])
-    config, _ = commands._configuration(args)
+    config = commands._configuration(args)
     assert (config.hidden, config.likelihood, config.epochs) == ((), "gaussian_learned", 7)

@@ -4,9 +4,9 @@ from jaxvae import extras
 
 extras.require_train_extra(__name__, "chex", "flax", "optax", "orbax", "rich")
 
-from jaxvae.trained.loading import load as load
+from jaxvae.trained.loading import load_model as load_model
 from jaxvae.trained.model import Decoded as Decoded
-from jaxvae.trained.model import Scores as Scores
+from jaxvae.trained.model import ImageScores as ImageScores
 from jaxvae.trained.model import TrainedModel as TrainedModel
 from jaxvae.trained.runs import Run as Run
 from jaxvae.trained.runs import evaluate as evaluate

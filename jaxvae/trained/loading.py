@@ -6,7 +6,7 @@ from jaxvae.trained.model import TrainedModel
 from jaxvae.trained.runs import Run
 
 
-def load(path: str | Path, *, best: bool = True, dataset: str | Path | None = None) -> TrainedModel:
+def load_model(path: str | Path, *, best: bool = True, dataset: str | Path | None = None) -> TrainedModel:
     """A trained model; its data aren't needed.
 
     Args:

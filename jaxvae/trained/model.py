@@ -70,7 +70,7 @@ class Decoded:
         return self.likelihood.log_prob(self.outputs, _seen(self.contract, x), self.raw)
 
 
-class Scores(NamedTuple):
+class ImageScores(NamedTuple):
     """Of each image, in nats, on the host; all (N,).
 
     Attributes:
@@ -276,11 +276,11 @@ class TrainedModel:
         samples: int = 1000,
         key: Array | None = None,
         progress: bool = False,
-    ) -> Scores:
+    ) -> ImageScores:
         """All scores of images (N, H, W, C); arguments and errors as for ``log_evidence``."""
         log_likelihood, kl = map(np.asarray, self._terms(images, labels, key, progress))
         value, error = map(np.asarray, self._evidence(images, labels, samples, key, progress))
-        return Scores(log_likelihood - kl, log_likelihood, kl, value, error)
+        return ImageScores(log_likelihood - kl, log_likelihood, kl, value, error)
 
     def _mapped(self, function: Callable[[Batch], Any], images: ArrayLike, labels: Any, progress: bool = False) -> Any:
         """What a pure function makes of images, some at a time: a tree of arrays (..., ·).

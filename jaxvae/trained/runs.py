@@ -17,7 +17,7 @@ from jaxvae.data import Split, binarize, fingerprint, load_again
 from jaxvae.likelihoods import Bernoulli
 from jaxvae.trained.model import TrainedModel
 from jaxvae.training import Experiment, TrainConfig, make_experiment
-from jaxvae.training.devices import data_mesh, put, replicated
+from jaxvae.training.devices import data_mesh, one_device, put, replicated
 from jaxvae.training.directory import RunDirectory
 from jaxvae.training.experiment import as_scored, model_for
 from jaxvae.training.run import existing, open_checkpoints
@@ -110,7 +110,7 @@ def _made_again(path: Path, config: TrainConfig, dataset: str | Path | None) -> 
     if dataset is not None:
         config = dataclasses.replace(config, dataset=str(dataset))
     try:
-        return make_experiment(config, data_mesh(jax.device_count()))
+        return make_experiment(config, one_device())
     except (ValueError, OSError) as error:
         raise ValueError(
             f"{path} was trained before runs kept what they need of their data, which can't be read now ({error}); "

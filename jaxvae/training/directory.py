@@ -130,6 +130,9 @@ class RunDirectory:
             changes = [] if before is None else before.origin.changes_to(kept.origin)
             require(not changes, "data", "; ".join(changes), f"as they were when {self.path} was begun")
             return False
+        data = Path(kept.origin.dataset)
+        inside = data.is_absolute() and data.is_dir() and self.path.resolve().is_relative_to(data.resolve())
+        require(not inside, "out", str(self.path), f"outside of the data, {data}")
         require_free(self.path, {VERSIONS, ORIGIN, MEAN, CONTRACT}, "a new or empty directory; or, to resume, a run's")
         return True
 
