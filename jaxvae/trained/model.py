@@ -30,10 +30,15 @@ from jaxvae.training.scoring import (
     Batch,
     batch_evidence,
     batch_posterior,
+    batch_weights,
+    evidence_sizes,
+    fitting,
+    nothing_yet,
     one_by_one,
     samples_at_a_time,
     scanned,
     score_keys,
+    temporaries,
 )
 
 
@@ -139,9 +144,7 @@ class TrainedModel:
         return self._posteriors(images, labels, progress)[1]
 
     def _posteriors(self, images: ArrayLike, labels: Any, progress: bool = False) -> tuple[Gaussian, Array]:
-        return self._mapped(
-            lambda batch: _encode(self.module, self.contract, self.params, batch), images, labels, progress
-        )
+        return self._mapped(self._program(_encode), images, labels, progress)
 
     def decode(self, latents: ArrayLike, labels: Any = None) -> Decoded:
         """p(x|z) of latents (..., L); labels as for ``encode``.
@@ -164,7 +167,7 @@ class TrainedModel:
 
     def reconstruct(self, images: ArrayLike, labels: Any = None) -> Array:
         """E[x|z] at the ``latents`` of images, (..., H, W, C); arguments and errors as for ``encode``."""
-        return self._mapped(lambda batch: _reconstruct(self.module, self.contract, self.params, batch), images, labels)
+        return self._mapped(self._program(_reconstruct), images, labels)
 
     def prior(self, key: Array, count: int) -> Array:
         """Latents (count, L) drawn from p(z)."""
@@ -223,12 +226,7 @@ class TrainedModel:
 
     def _terms(self, images: ArrayLike, labels: Any, key: Array | None, progress: bool) -> tuple[Array, Array]:
         key = score_keys()[1] if key is None else key
-        return self._mapped(
-            lambda batch: _score(self.module, self.contract, self.params, batch, key, self.fitted),
-            images,
-            labels,
-            progress,
-        )
+        return self._mapped(self._program(_score, key, self.fitted), images, labels, progress)
 
     def log_evidence(
         self,
@@ -259,14 +257,38 @@ class TrainedModel:
         require(isinstance(samples, int) and samples >= 1, "samples", samples, "at least 1")
         key = score_keys()[2] if key is None else key
 
+        chunks: dict[int, int] = {}
+
+        def needed(batch: Batch, chunk: int) -> int:
+            size = len(batch.images)
+            seen = jax.eval_shape(functools.partial(_observed, self.contract), batch)
+            more = (self.module, None, chunk, self.params, seen, key, self.fitted, samples, 0, nothing_yet(size))
+            return temporaries(batch_weights, *more)
+
+        def fit(example: Callable[[int], Batch], size: int) -> int:
+            size, chunk = evidence_sizes(
+                self.module, self.contract.image_shape, samples, size, lambda size, chunk: needed(example(size), chunk)
+            )
+            chunks[size] = chunk
+            return size
+
         def estimate(batch: Batch) -> tuple[Array, Array]:
-            x, rows = _observe(self.contract, batch.images)
-            chunk = samples_at_a_time(self.module, self.contract.image_shape, samples, len(x))
-            loop = scanned if isinstance(x, jax.core.Tracer) else one_by_one
-            seen = batch._replace(rows=rows, images=x)
+            size = len(batch.images)
+            chunk = chunks.get(size) or samples_at_a_time(self.module, self.contract.image_shape, samples, size)
+            loop = scanned if isinstance(batch.images, jax.core.Tracer) else one_by_one
+            seen = _observed(self.contract, batch)
             return batch_evidence(self.module, None, self.params, seen, key, self.fitted, samples, chunk, loop)
 
-        return self._mapped(estimate, images, labels, progress)
+        return self._mapped(_Program(estimate, fit), images, labels, progress)
+
+    def _program(self, function: Any, *rest: Any) -> "_Program":
+        """A jitted function of the model, a batch and the rest."""
+        first = (self.module, self.contract, self.params)
+
+        def fit(example: Callable[[int], Batch], size: int) -> int:
+            return fitting(size, lambda size: temporaries(function, *first, example(size), *rest))
+
+        return _Program(lambda batch: function(*first, batch, *rest), fit)
 
     def score(
         self,
@@ -282,43 +304,47 @@ class TrainedModel:
         value, error = map(np.asarray, self._evidence(images, labels, samples, key, progress))
         return ImageScores(log_likelihood - kl, log_likelihood, kl, value, error)
 
-    def _mapped(self, function: Callable[[Batch], Any], images: ArrayLike, labels: Any, progress: bool = False) -> Any:
+    def _mapped(self, program: "_Program", images: ArrayLike, labels: Any, progress: bool = False) -> Any:
         """What a pure function makes of images, some at a time: a tree of arrays (..., ·).
 
         Batches are of few sizes, and the last is filled up, so that few programs are compiled.
         """
         given = self.contract.arranged(images)
         shape = given.shape[:-3]
+        labels = self.contract.labels(labels, shape)
         if isinstance(given, jax.core.Tracer) or isinstance(labels, jax.core.Tracer):
-            labels = self.contract.labels(labels, shape)
-            labels = None if labels is None else jnp.reshape(labels, -1)
-            found = function(Batch(None, jnp.reshape(given, (-1, *self.contract.image_shape)), labels, None))
+            traced = None if labels is None else jnp.reshape(labels, -1)
+            found = program.run(Batch(None, jnp.reshape(given, (-1, *self.contract.image_shape)), traced, None))
             return jax.tree.map(lambda x: x.reshape(*shape, *x.shape[1:]), found)
         flat = np.asarray(given).reshape(-1, *self.contract.image_shape)
-        labels = self.contract.labels(labels, shape)
-        labels = None if labels is None else np.ravel(labels)
-        count = len(flat)
-        parts, grid = [], self.contract.grid(flat)
+        some = None if labels is None else np.ravel(labels)
+        count, grid = len(flat), self.contract.grid(flat)
+
+        def batch(rows: slice, size: int) -> Batch:
+            x = _filled(self.contract.checked(flat[rows], grid), size)
+            return Batch(None, x, None if some is None else _filled(some[rows], size), None)
+
+        size = program.fit(lambda size: batch(slice(1), size), min(BATCH, 1 << max(0, count - 1).bit_length()))
+        parts = []
         with StepProgress(count, noun="image") if progress else nullcontext() as shown:
-            for start in range(0, max(count, 1), BATCH):
-                rows = slice(start, start + BATCH)
-                batch = self.contract.checked(flat[rows], grid)
-                parts.append(_unpadded(function, batch, None if labels is None else labels[rows]))
+            for start in range(0, max(count, 1), size):
+                end = min(start + size, count)
+                found = program.run(batch(slice(start, end), size))
+                parts.append(jax.tree.map(lambda x, n=end - start: np.asarray(x)[:n], found))
                 if shown is not None:
-                    shown.update(min(start + BATCH, count), {})
+                    shown.update(end, {})
         return jax.tree.map(lambda *xs: jnp.asarray(np.concatenate(xs).reshape(*shape, *xs[0].shape[1:])), *parts)
 
 
-def _unpadded(function: Callable[[Batch], Any], images: np.ndarray, labels: np.ndarray | None) -> Any:
-    """What a function makes of a batch of one of few sizes, on the host and without what fills it up."""
-    count = len(images)
-    size = min(BATCH, 1 << max(0, count - 1).bit_length())
+class _Program(NamedTuple):
+    """A pure function of a batch; and, given examples of batches by size, the size up to one that fits in memory."""
 
-    def filled(x: np.ndarray) -> np.ndarray:
-        return np.concatenate([x, np.zeros((size - count, *x.shape[1:]), x.dtype)])
+    run: Callable[[Batch], Any]
+    fit: Callable[[Callable[[int], Batch], int], int]
 
-    found = function(Batch(None, filled(images), None if labels is None else filled(labels), None))
-    return jax.tree.map(lambda x: np.asarray(x)[:count], found)
+
+def _filled(x: np.ndarray, size: int) -> np.ndarray:
+    return np.concatenate([x, np.zeros((size - len(x), *x.shape[1:]), x.dtype)])
 
 
 def _seen(contract: DataContract, images: ArrayLike) -> Array:
@@ -327,13 +353,13 @@ def _seen(contract: DataContract, images: ArrayLike) -> Array:
     if not isinstance(given, jax.core.Tracer):
         given = np.asarray(given)
         given = contract.checked(given, contract.grid(given))
-    return _observe(contract, given)[0]
+    return _observed(contract, Batch(None, given, None, None)).images
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _observe(contract: DataContract, images: Array) -> tuple[Array, Array]:
-    """What the model sees of images (..., H, W, C), and what the noise of each depends on, (...)."""
-    return contract.seen(images), contract.content(images)
+def _observed(contract: DataContract, batch: Batch) -> Batch:
+    """The batch as the model sees it, with what the noise of each image depends on."""
+    return batch._replace(rows=contract.content(batch.images), images=contract.seen(batch.images))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
@@ -365,6 +391,5 @@ def _score(
     fitted: Array | None,
 ) -> tuple[Array, Array]:
     """log p(x|z) under one sample of q(z|x), and the KL, (B,) each."""
-    x, rows = _observe(contract, batch.images)
-    terms = batch_posterior(module, None, params, batch._replace(rows=rows, images=x), key, fitted)
+    terms = batch_posterior(module, None, params, _observed(contract, batch), key, fitted)
     return terms.log_likelihood, jnp.sum(terms.kl, axis=-1)

@@ -31,6 +31,7 @@ from jaxvae.training.devices import put, shared_out
 BATCH = 200
 """Images at a time, over all devices."""
 
+_TEMPORARIES = 2**28  # bytes that a program may need beside its arguments and results
 _CHUNK = 2**21  # decoder outputs in flight at a time: 8 MiB in float32, and a few times that inside
 
 
@@ -137,9 +138,9 @@ def in_batches(split: Split, labelled: bool, size: int = BATCH, share: slice = s
 
 def posterior(task: Task, key: Array, batch_size: int = BATCH) -> Posterior:
     """q(z|x), its KL, and log p(x|z) under one sample of it, for every image of the split."""
-    return Posterior(
-        *_joined(task, batch_size, lambda b: batch_posterior(task.model, task.levels, task.params, b, key, task.raw))
-    )
+    before, after = (task.model, task.levels, task.params), (key, task.raw)
+    size = fitting(batch_size, lambda size: temporaries(batch_posterior, *before, _example(task, size), *after))
+    return Posterior(*_joined(task, size, lambda batch: batch_posterior(*before, batch, *after)))
 
 
 def gaussians(task: Task, key: Array, batch_size: int = BATCH) -> tuple[Gaussian, np.ndarray]:
@@ -169,12 +170,55 @@ def log_evidence(task: Task, key: Array, samples: int, batch_size: int = BATCH) 
     Returns:
         The estimates, and by the delta method their standard errors, NaN for K = 1.
     """
-    chunk = samples_at_a_time(task.model, task.split.images.shape[1:], samples, batch_size)
+    size, chunk = evidence_sizes(
+        task.model, task.split.images.shape[1:], samples, batch_size,
+        lambda size, chunk: temporaries(
+            batch_weights, task.model, task.levels, chunk, task.params, _example(task, size), key, task.raw, samples, 0,
+            nothing_yet(_per_batch(task, size)),
+        ),
+    )  # fmt: skip
 
     def estimate(batch: Batch) -> tuple[Array, Array]:
         return batch_evidence(task.model, task.levels, task.params, batch, key, task.raw, samples, chunk, one_by_one)
 
-    return LogEvidence(*_joined(task, batch_size, estimate))
+    return LogEvidence(*_joined(task, size, estimate))
+
+
+def fitting(size: int, needed: Callable[[int], int]) -> int:
+    """The most of up to ``size`` things at a time for which the bytes needed are few enough."""
+    while size > 1 and (found := needed(size)) > _TEMPORARIES:
+        size = max(1, min(size // 2, size * _TEMPORARIES // found))
+    return size
+
+
+def temporaries(program: Any, *args: Any) -> int:
+    """The bytes on a device that a jitted function needs beside its arguments and results, as the compiler says.
+
+    What is compiled here isn't compiled again where it is called.
+    """
+    found = program.lower(*args).compile().memory_analysis()
+    return 0 if found is None else int(found.temp_size_in_bytes)
+
+
+def evidence_sizes(
+    model: LatentModel,
+    image_shape: tuple[int, ...],
+    samples: int,
+    batch_size: int,
+    needed: Callable[[int, int], int],
+) -> tuple[int, int]:
+    """How many images, and how many importance samples of each, go at a time.
+
+    Args:
+        model: of the images.
+        image_shape: (H, W, C).
+        samples: K.
+        batch_size: the most images.
+        needed: the bytes for so many images and samples.
+    """
+    most = samples_at_a_time(model, image_shape, samples, batch_size)
+    chunk = fitting(most, lambda chunk: needed(batch_size, chunk))
+    return (fitting(batch_size, lambda size: needed(size, 1)) if chunk == 1 else batch_size), chunk
 
 
 def samples_at_a_time(model: LatentModel, image_shape: tuple[int, ...], samples: int, batch_size: int = BATCH) -> int:
@@ -194,8 +238,7 @@ def mean_squared_error(task: Task, key: Array, batch_size: int = BATCH) -> float
 
 def _joined(task: Task, batch_size: int, one: Callable[[Batch], Sequence[Array]]) -> list[np.ndarray]:
     """What a function makes of each batch, one behind the other, on every host, without what was padded."""
-    devices = task.mesh.size
-    size = devices * max(1, min(batch_size, len(task.split)) // devices)
+    size = _per_batch(task, batch_size)
     share = size // jax.process_count()
     mine = slice(jax.process_index() * share, (jax.process_index() + 1) * share)
     parts = []
@@ -203,6 +246,19 @@ def _joined(task: Task, batch_size: int, one: Callable[[Batch], Sequence[Array]]
         found = one(put(shared_out(task.mesh), batch))
         parts.append(multihost_utils.process_allgather(tuple(found), tiled=True))
     return [np.concatenate(column)[: len(task.split)] for column in zip(*parts, strict=True)]
+
+
+def _per_batch(task: Task, batch_size: int) -> int:
+    """The images of a batch: a multiple of the devices, and no more than there are."""
+    devices = task.mesh.size
+    return devices * max(1, min(batch_size, len(task.split)) // devices)
+
+
+def _example(task: Task, batch_size: int) -> Batch:
+    """A batch of this size, as it goes to the devices."""
+    batch = next(in_batches(task.split, task.model.classes > 0, _per_batch(task, batch_size)))
+    sharding = shared_out(task.mesh)
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), batch)
 
 
 def seen(images: Array, levels: int | None) -> Array:
@@ -302,8 +358,12 @@ def batch_evidence(
     def more(logs: Logs, drawn: Any) -> Logs:
         return batch_weights(model, levels, chunk, params, batch, key, raw, samples, drawn, logs)
 
-    nothing = jnp.full(len(batch.images), -jnp.inf, jnp.float32)
-    return _evidence(loop(more, range(0, samples, chunk), (nothing, nothing)), samples)
+    return _evidence(loop(more, range(0, samples, chunk), nothing_yet(len(batch.images))), samples)
+
+
+def nothing_yet(images: int) -> Logs:
+    """The logs before the first sample."""
+    return 2 * (jnp.full(images, -jnp.inf, jnp.float32),)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))

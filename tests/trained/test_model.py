@@ -119,7 +119,7 @@ def test_zeros_and_ones_are_given_as_booleans():
 MISFITS = {
     "shape": (np.zeros((5, 3, 4, 1), np.uint8), "got an array of shape"),
     "range": (np.full((1, *kinds.SHAPE), 17), "got 17 to 17"),
-    "sign": (-IMAGES.astype(float), "got -16 to"),
+    "sign": (-IMAGES.astype(float), "got -1. to"),
     "fraction": (IMAGES * 0.9, "neither in \\[0, 1\\] nor a whole number"),
     "nan": (np.full(kinds.SHAPE, np.nan), "numbers that aren't finite"),
 }

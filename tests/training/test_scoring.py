@@ -194,3 +194,29 @@ def test_mean_squared_error():
     got = mean_squared_error(linear.task(split), quick.key(0))
     error = want.std() / np.sqrt(len(x)) / 4  # of the images' draws, which is no more than that of the images
     assert abs(got - want.mean() / 4) < 4 * error
+
+
+def test_what_goes_at_a_time_fits_in_memory(monkeypatch):
+    asked = []
+
+    def needed(size):
+        asked.append(size)
+        return 1000 * size + 500
+
+    monkeypatch.setattr(scoring, "_TEMPORARIES", 20_000)
+    assert scoring.fitting(200, needed) == 19
+    assert asked == [200, 19]
+    assert scoring.fitting(1, needed) == 1
+    assert scoring.fitting(5, lambda size: 10**9) == 1
+    task = linear.task(linear.images(40))
+    whole = posterior(task, quick.key(0))
+    monkeypatch.setattr(scoring, "_TEMPORARIES", 300)
+    sizes = []
+    run = scoring.batch_posterior
+    spy = lambda *args: sizes.append(len(args[3].images)) or run(*args)  # noqa: E731
+    spy.lower = run.lower
+    monkeypatch.setattr(scoring, "batch_posterior", spy)
+    again = posterior(task, quick.key(0))
+    assert max(sizes) < 40
+    for a, b in zip(whole, again, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
