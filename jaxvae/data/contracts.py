@@ -292,7 +292,7 @@ def _content(image: Array) -> Array:
 
 def _drawn(p: Array) -> Array:
     """Whether each pixel of an image (H, W, C) is 1, with probability p to within 2^-17, by a key made of the image."""
-    key = jax.random.fold_in(jax.random.key(0), _content(p))
+    key = jax.random.fold_in(jax.random.key(0, impl="threefry2x32"), _content(p))
     uniform = (jax.random.bits(key, p.shape, jnp.uint16).astype(jnp.float32) + 0.5) / 2**16
     return uniform < p
 
