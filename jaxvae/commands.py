@@ -7,6 +7,7 @@ OSError or ArithmeticError with one line for the user.
 import argparse
 import dataclasses
 import io
+import sys
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -18,8 +19,9 @@ from jaxvae.extras import require_train_extra
 from jaxvae.files import claimed, write_atomically
 
 if TYPE_CHECKING:
+    from jaxvae.data import Split, Unsplit
     from jaxvae.trained import Run, TrainedModel
-    from jaxvae.training import Experiment, Posterior, TrainConfig
+    from jaxvae.training import Experiment, TrainConfig
 
 STOPPED = 130
 """The exit status of a run that was stopped by a signal, as shells have it for Ctrl-C."""
@@ -128,7 +130,9 @@ def train(args: argparse.Namespace) -> int:
             print(f"stopped and saved; to go on: jaxvae train --resume --out {out}")
         return STOPPED
     if alone:
-        run = _open(out)
+        from jaxvae.trained import Run
+
+        run = Run(out)
         _report(run, config.samples, "test")
         _draw(run)
     elif first:
@@ -213,27 +217,84 @@ def reproduce(args: argparse.Namespace) -> int:
 
 def evaluate(args: argparse.Namespace) -> int:
     """``jaxvae evaluate``."""
-    _report(_open(args.path, args.dataset), args.samples, args.split)
+    _report(_open(args), args.samples, args.split)
+    return 0
+
+
+def encode(args: argparse.Namespace) -> int:
+    """``jaxvae encode``."""
+    import numpy as np
+
+    from jaxvae.trained import tables
+
+    tables.require_suffix(args.out, ".npz", ".csv", ".npy")
+    run = _open(args)
+    found = _inputs(args, run)
+    q, latents = run.model.infer(found.images, found.labels, progress=True)
+    if args.out.suffix == ".npy":
+        tables.write_array(args.out, np.asarray(latents))
+    else:
+        named = {"names": found.names} | ({} if found.labels is None else {"labels": found.labels})
+        numbers = {"mean": q.mean, "log_std": q.log_std, "latents": latents}
+        tables.write_table(args.out, named | {name: np.asarray(x) for name, x in numbers.items()})
+    print(args.out)
+    return 0
+
+
+def decode(args: argparse.Namespace) -> int:
+    """``jaxvae decode``."""
+    import numpy as np
+
+    from jaxvae.arguments import require
+    from jaxvae.trained import tables
+
+    latents, labels, names = tables.read_latents(args.latents)
+    pictures = args.out.suffix != ".npy"
+    require(not pictures or not args.out.suffix, "out", str(args.out), "a path that ends in .npy, or a directory")
+    images = np.asarray(_open(args).model.decode(latents, labels if args.label is None else args.label).mean)
+    if pictures:
+        tables.write_pictures(args.out, images, names)
+    else:
+        tables.write_array(args.out, images)
+    print(args.out)
+    return 0
+
+
+def score(args: argparse.Namespace) -> int:
+    """``jaxvae score``."""
+    from jaxvae.trained import tables
+
+    tables.require_suffix(args.out, ".csv", ".npz")
+    run = _open(args)
+    found = _inputs(args, run)
+    scores = run.model.score(found.images, found.labels, samples=args.samples, progress=True)
+    labels = {} if found.labels is None else {"labels": found.labels}
+    tables.write_table(args.out, {"names": found.names, **labels, **scores._asdict()})
+    print(args.out)
     return 0
 
 
 def sample(args: argparse.Namespace) -> int:
     """``jaxvae sample``."""
-    _save(_samples(_open(args.path).model, args.count, args.seed), args.path / "samples.png")
+    run = _open(args)
+    out = _out(args, run, "samples.png")
+    _save(_samples(run.model, args.count, args.seed, args.label), out)
     return 0
 
 
 def reconstruct(args: argparse.Namespace) -> int:
     """``jaxvae reconstruct``."""
-    _save(_reconstructions(_open(args.path, args.dataset), args.count), args.path / "reconstructions.png")
+    run = _open(args)
+    out = _out(args, run, "reconstructions.png")
+    _save(_reconstructions(run.model, _inputs(args, run), args.count), out)
     return 0
 
 
 def traverse(args: argparse.Namespace) -> int:
     """``jaxvae traverse``."""
-    run = _open(args.path, args.dataset)
-    figure = _traversals(run, run.posterior(), args.latents, args.steps, args.reach)
-    _save(figure, args.path / "traversals.png")
+    run = _open(args)
+    out = _out(args, run, "traversals.png")
+    _save(_traversals(run.model, _inputs(args, run), args.row, args.latents, args.steps, args.reach), out)
     return 0
 
 
@@ -244,10 +305,11 @@ def diagnose(args: argparse.Namespace) -> int:
     from jaxvae.trained import inspection
     from jaxvae.training.directory import RunDirectory
 
-    found = inspection.examine(args.path, args.split, args.dataset)
+    path = _path(args)
+    found = inspection.examine(path, args.split, args.dataset)
     print(found, *_remedies(finding.name for finding in found.findings), sep="\n", flush=True)
-    RunDirectory(args.path).write_report("diagnosis", {"split": args.split, **found.to_dict()})
-    _save(plots.diagnosis(found), args.path / "diagnosis.png")
+    RunDirectory(path).write_report("diagnosis", {"split": args.split, **found.to_dict()})
+    _save(plots.diagnosis(found), path / "diagnosis.png")
     return 0
 
 
@@ -313,11 +375,58 @@ def _configuration(args: argparse.Namespace) -> "TrainConfig":
     return config_from_mapping({**values, **args.fields})
 
 
-def _open(path: Path, dataset: str | None = None) -> "Run":
+def _path(args: argparse.Namespace) -> Path:
+    """The run that is asked for, or else the newest one, which is said."""
+    from jaxvae.training.directory import newest_run
+
+    if args.path is not None:
+        return args.path
+    path = newest_run(Path("runs"))
+    print(f"jaxvae: RUN is {path}, the newest", file=sys.stderr)
+    return path
+
+
+def _open(args: argparse.Namespace) -> "Run":
     process.use_compilation_cache()
     from jaxvae.trained import Run
 
-    return Run(path, dataset=dataset)
+    return Run(_path(args), dataset=args.dataset)
+
+
+def _out(args: argparse.Namespace, run: "Run", name: str) -> Path:
+    """Where a picture goes: where it is asked for, or into the run's directory."""
+    from jaxvae.trained import tables
+
+    if args.out is None:
+        return run.directory.path / name
+    tables.require_suffix(args.out, ".png", ".pdf", ".svg")
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    return args.out
+
+
+def _inputs(args: argparse.Namespace, run: "Run") -> "Unsplit":
+    """The images that are asked for, of new data or of a split, with labels and names."""
+    import numpy as np
+
+    from jaxvae import data
+    from jaxvae.arguments import require
+
+    if args.data is not None:
+        found = data.load_unsplit(args.data, run.model.contract)
+    else:
+        splits = run.dataset.splits
+        require(args.split in splits, "split", args.split, " or ".join(splits))
+        found = _unsplit(splits[args.split])
+    require(args.label is None or args.labels is None, "--label", args.label, "given without --labels")
+    if args.label is not None:
+        return found._replace(labels=np.full(len(found.images), run.model.contract.label(args.label)))
+    return found if args.labels is None else found._replace(labels=data.load_labels(args.labels, len(found.images)))
+
+
+def _unsplit(split: "Split") -> "Unsplit":
+    from jaxvae.data import Unsplit
+
+    return Unsplit(split.images, split.labels, split.names)
 
 
 def _report(run: "Run", samples: int, split: str) -> None:
@@ -342,43 +451,49 @@ def _draw(run: "Run") -> None:
     """All pictures of a run."""
     from jaxvae import plots
 
-    terms, labels, out = run.posterior(), run.split("test").labels, run.directory.path
+    test, terms, out = run.dataset.test, run.posterior(), run.directory.path
     _save(plots.curves(run.directory.records()), out / "curves.png")
-    _save(_reconstructions(run, 36), out / "reconstructions.png")
+    _save(_reconstructions(run.model, _unsplit(test), 36), out / "reconstructions.png")
     _save(_samples(run.model, 100, 0), out / "samples.png")
-    _save(_traversals(run, terms, 10, 9, 3.0), out / "traversals.png")
+    _save(_traversals(run.model, _unsplit(test), 0, 10, 9, 3.0), out / "traversals.png")
     _save(plots.std_histograms(terms.std, terms.kl.mean(axis=0)), out / "std.png")
     if len(terms.order) > 1:
         pair = terms.order[:2]
-        figure = plots.latent_map(terms.mean[:, pair], labels, terms.std[:, pair], latents=(int(pair[0]), int(pair[1])))
-        _save(figure, out / "latents.png")
+        mean, std = terms.mean[:, pair], terms.std[:, pair]
+        _save(plots.latent_map(mean, test.labels, std, latents=(int(pair[0]), int(pair[1]))), out / "latents.png")
 
 
-def _samples(model: "TrainedModel", count: int, seed: int) -> Any:
+def _samples(model: "TrainedModel", count: int, seed: int, label: str | None = None) -> Any:
     import jax
 
     from jaxvae import plots
 
-    return plots.image_grid(model.sample(jax.random.key(seed), count), title="Samples: E[x|z], z ~ p(z)")
+    images = model.sample(jax.random.key(seed), count, label)
+    return plots.image_grid(images, title="Samples: E[x|z], z ~ p(z)")
 
 
-def _reconstructions(run: "Run", count: int) -> Any:
+def _reconstructions(model: "TrainedModel", given: "Unsplit", count: int) -> Any:
     from jaxvae import plots
 
-    split = run.split("test").head(count)
-    images = run.images(split)
-    return plots.reconstructions(run.model.seen(images), run.model.reconstruct(images, split.labels))
+    images, labels = given.images[:count], None if given.labels is None else given.labels[:count]
+    return plots.reconstructions(model.seen(images), model.reconstruct(images, labels))
 
 
-def _traversals(run: "Run", terms: "Posterior", count: int, steps: int, reach: float) -> Any:
-    """Of the latents with the highest KL."""
+def _traversals(model: "TrainedModel", given: "Unsplit", row: int, count: int, steps: int, reach: float) -> Any:
+    """Of one image, and of the latents with the highest KL over all of them."""
+    import numpy as np
+
     from jaxvae import plots
+    from jaxvae.arguments import require
     from jaxvae.trained import inspection
 
-    latents, split = terms.order[:count], run.split("test").head(1)
-    label = None if split.labels is None else split.labels[0]
-    found = inspection.traversed(run.model, run.images(split)[0], label, latents, steps, reach)
-    return plots.traversals(found.images, found.values, terms.kl.mean(axis=0)[latents], latents.tolist())
+    rows = len(given.images)
+    require(0 <= row < rows, "--row", row, f"0 to {rows - 1}")
+    kl = np.asarray(model.kl(given.images, given.labels), np.float64).mean(axis=0)
+    latents = np.argsort(-kl, kind="stable")[:count]
+    label = None if given.labels is None else given.labels[row]
+    found = inspection.traversed(model, given.images[row], label, latents, steps, reach)
+    return plots.traversals(found.images, found.values, kl[latents], latents.tolist())
 
 
 def _save(figure: Any, path: Path) -> None:

@@ -24,3 +24,6 @@ from jaxvae.data.origins import Origin as Origin
 from jaxvae.data.origins import fingerprint as fingerprint
 from jaxvae.data.origins import origin_from_mapping as origin_from_mapping
 from jaxvae.data.streaming import stream as stream
+from jaxvae.data.unsplit import Unsplit as Unsplit
+from jaxvae.data.unsplit import load_labels as load_labels
+from jaxvae.data.unsplit import load_unsplit as load_unsplit

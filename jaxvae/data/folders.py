@@ -54,7 +54,8 @@ def load_folder(path: Path, files: Mapping[str, Sequence[str]] | None = None) ->
     loose = [file.name for file in every if file.parent in outside]
     mixed = bool(classes and loose)
     require(not mixed, f"{path}", loose[0] if mixed else "", "either images or one subfolder per class, not both")
-    images = _read(every, path)
+    images = read_files(every)
+    require(images.min() < images.max(), f"{path}: images", int(images.flat[0]), "not the same in all pixels")
     labels = np.array([classes.index(file.parent.name) for file in every], np.int32) if classes else None
     names = np.array([file.relative_to(path).as_posix() for file in every])
     if list(found) == [""]:
@@ -116,8 +117,12 @@ def _opened(file: Path) -> Iterator["Image.Image"]:
         raise ValueError(f"{file} must be an image, got {text}") from None
 
 
-def _read(files: list[Path], path: Path) -> np.ndarray:
-    """All images as one array (N, H, W, C)."""
+def read_files(files: Sequence[Path], channels: int | None = None) -> np.ndarray:
+    """Images of one size as one array (N, H, W, C) of uint8; C is 1 where all are grey, else 3, if not given.
+
+    Raises:
+        ValueError: where sizes differ, or a file can't be read; names the file.
+    """
     sizes = []
     grey = True
     for file in files:  # headers only
@@ -127,10 +132,10 @@ def _read(files: list[Path], path: Path) -> np.ndarray:
         require(not mode.startswith(("I", "F")), f"{file}: mode", mode, "8 bits per channel")
         require(sizes[-1] == sizes[0], f"{file}: width and height", sizes[-1], f"{sizes[0]}, as of {files[0]}")
         grey = grey and mode in _GREY
+    grey = grey if channels is None else channels == 1
     width, height = sizes[0]
     images = np.empty((len(files), height, width, 1 if grey else 3), np.uint8)
     for i, file in enumerate(files):
         with _opened(file) as image:
             images[i] = np.asarray(image.convert("L" if grey else "RGB")).reshape(images.shape[1:])
-    require(images.min() < images.max(), f"{path}: images", int(images.flat[0]), "not the same in all pixels")
     return images

@@ -137,13 +137,14 @@ class TrainedModel:
         Raises:
             ValueError: for images that can't be like the training data, or labels that are missing or none.
         """
-        return self._posteriors(images, labels, progress)[0]
+        return self.infer(images, labels, progress=progress)[0]
 
     def latents(self, images: ArrayLike, labels: Any = None, *, progress: bool = False) -> Array:
         """The latents (..., L) that images are decoded from by ``reconstruct``: the mean of each; see ``encode``."""
-        return self._posteriors(images, labels, progress)[1]
+        return self.infer(images, labels, progress=progress)[1]
 
-    def _posteriors(self, images: ArrayLike, labels: Any, progress: bool = False) -> tuple[Gaussian, Array]:
+    def infer(self, images: ArrayLike, labels: Any = None, *, progress: bool = False) -> tuple[Gaussian, Array]:
+        """What ``encode`` and ``latents`` answer with, at once."""
         return self._mapped(self._program(_encode), images, labels, progress)
 
     def decode(self, latents: ArrayLike, labels: Any = None) -> Decoded:
@@ -221,8 +222,12 @@ class TrainedModel:
             key: of the noise; one and the same if not given. What an image gets of it depends on the image alone.
             progress: as for ``encode``.
         """
-        terms = self._terms(images, labels, key, progress)
-        return terms[0] - terms[1]
+        log_likelihood, kl = self._terms(images, labels, key, progress)
+        return log_likelihood - jnp.sum(kl, axis=-1)
+
+    def kl(self, images: ArrayLike, labels: Any = None, *, key: Array | None = None, progress: bool = False) -> Array:
+        """KL(q(z|x) ‖ p(z)) of each image in nats, latent by latent, (..., L); arguments as for ``elbo``."""
+        return self._terms(images, labels, key, progress)[1]
 
     def _terms(self, images: ArrayLike, labels: Any, key: Array | None, progress: bool) -> tuple[Array, Array]:
         key = score_keys()[1] if key is None else key
@@ -301,6 +306,7 @@ class TrainedModel:
     ) -> ImageScores:
         """All scores of images (N, H, W, C); arguments and errors as for ``log_evidence``."""
         log_likelihood, kl = map(np.asarray, self._terms(images, labels, key, progress))
+        kl = kl.sum(axis=-1)
         value, error = map(np.asarray, self._evidence(images, labels, samples, key, progress))
         return ImageScores(log_likelihood - kl, log_likelihood, kl, value, error)
 
@@ -390,6 +396,6 @@ def _score(
     key: Array,
     fitted: Array | None,
 ) -> tuple[Array, Array]:
-    """log p(x|z) under one sample of q(z|x), and the KL, (B,) each."""
+    """log p(x|z) under one sample of q(z|x), (B,), and the KL of each latent, (B, L)."""
     terms = batch_posterior(module, None, params, _observed(contract, batch), key, fitted)
-    return terms.log_likelihood, jnp.sum(terms.kl, axis=-1)
+    return terms.log_likelihood, terms.kl

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvae.arguments import require
-from jaxvae.data import Split, binarize, fingerprint, load_again
+from jaxvae.data import Dataset, Split, binarize, fingerprint, load_again
 from jaxvae.likelihoods import Bernoulli
 from jaxvae.trained.model import TrainedModel
 from jaxvae.training import Experiment, TrainConfig, make_experiment
@@ -67,6 +67,15 @@ class Run:
         return "run", str(self.directory.path), "one that knows which images it was trained on: train it again"
 
     @functools.cached_property
+    def dataset(self) -> Dataset:
+        """What was trained on, as it is loaded; raises as ``scored``."""
+        require(self._split_is_known, *self._unknown_split)
+        loaded = load_again(self._origin, self._config.validation, self._dataset)
+        shape, wanted = loaded.image_shape, self.model.contract.image_shape
+        require(shape == wanted, "dataset", f"images of {shape}", f"of images {wanted}, as in training")
+        return loaded
+
+    @functools.cached_property
     def scored(self) -> Mapping[str, Split]:
         """The validation split, if there is one, and the test split, as they are scored; a warning where they changed.
 
@@ -74,11 +83,7 @@ class Run:
             ValueError: where images of then are missing, or the run doesn't know which they were.
             FileNotFoundError: where the data aren't there.
         """
-        require(self._split_is_known, *self._unknown_split)
-        loaded = load_again(self._origin, self._config.validation, self._dataset)
-        dataset = binarize(loaded, self._config.binarization, seed=0)
-        shape, wanted = dataset.image_shape, self.model.contract.image_shape
-        require(shape == wanted, "dataset", f"images of {shape}", f"of images {wanted}, as in training")
+        dataset = binarize(self.dataset, self._config.binarization, seed=0)
         for name, split in dataset.splits.items():
             if name != "train" and (change := self._origin.change(name, len(split), fingerprint(split))):
                 logging.getLogger("jaxvae").warning("the data aren't those of the training: %s", change)
@@ -89,10 +94,6 @@ class Run:
         """One of ``scored``; raises ValueError, besides, where there is none of this name."""
         require(name in self.scored, "split", name, " or ".join(self.scored))
         return self.scored[name]
-
-    def images(self, split: Split) -> np.ndarray:
-        """Images as they are scored, in the form that the model takes them."""
-        return split.images.astype(bool) if self.model.contract.binary else split.images
 
     def task(self, name: str) -> Task:
         """The evaluation of the model on a split."""

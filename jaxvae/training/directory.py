@@ -90,7 +90,8 @@ class RunDirectory:
 
     def write_report(self, name: str, found: Mapping[str, Any]) -> None:
         """Keeps what was found of the run, as JSON."""
-        write_atomically(self.path / f"{name}.json", json.dumps(found, indent=1) + "\n")
+        text = json.dumps(_strict(found), indent=1, allow_nan=False)
+        write_atomically(self.path / f"{name}.json", text + "\n")
 
     @contextmanager
     def begun(self, config: TrainConfig, kept: "Kept", resume: bool) -> Iterator[None]:
@@ -155,6 +156,13 @@ def _npy(x: np.ndarray) -> bytes:
     content = io.BytesIO()
     np.save(content, x)
     return content.getvalue()
+
+
+def newest_run(folder: Path) -> Path:
+    """The directory of the run in a folder that was saved last; raises ValueError where there is none."""
+    found = [directory for path in folder.glob("*") if (directory := RunDirectory(path)).has_checkpoint]
+    require(bool(found), "RUN", None, f"given: there is no run in {folder}")
+    return max(found, key=lambda directory: directory.checkpoints.stat().st_mtime_ns).path
 
 
 def evaluation(split: str) -> str:
@@ -233,9 +241,16 @@ class MetricsLog:
 
 
 def _line(record: Mapping[str, Any]) -> str:
-    """Strict JSON, which has no NaN: null stands for it."""
-    finite = {name: None if isinstance(x, float) and not math.isfinite(x) else x for name, x in record.items()}
-    return json.dumps(finite, allow_nan=False) + "\n"
+    return json.dumps(_strict(record), allow_nan=False) + "\n"
+
+
+def _strict(value: Any) -> Any:
+    """As strict JSON, which has no NaN and no infinity, can have it: null stands for them."""
+    if isinstance(value, Mapping):
+        return {name: _strict(x) for name, x in value.items()}
+    if isinstance(value, list | tuple):
+        return [_strict(x) for x in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _summary_writer(directory: Path) -> Any:
