@@ -104,7 +104,7 @@ def _parser(chosen: str) -> argparse.ArgumentParser:
     text = "a new directory for pictures, or a .npy file"
     command.add_argument("--out", metavar="PATH", type=Path, required=True, help=text)
 
-    command = _add_run_command(add, "score", commands.score, "write each image's ELBO, its terms, and log p(x)")
+    command = _add_run_command(add, "score", commands.scores, "write each image's ELBO, its terms, and log p(x)")
     _add_inputs(command)
     _flag(command, "--samples", 1000, "importance samples per image")
     command.add_argument("--out", metavar="FILE", type=Path, required=True, help="a .csv or .npz file")

@@ -260,16 +260,16 @@ def decode(args: argparse.Namespace) -> int:
     return 0
 
 
-def score(args: argparse.Namespace) -> int:
+def scores(args: argparse.Namespace) -> int:
     """``jaxvae score``."""
     from jaxvae.trained import tables
 
     tables.require_suffix(args.out, ".csv", ".npz")
     run = _open(args)
     found = _inputs(args, run)
-    scores = run.model.score(found.images, found.labels, samples=args.samples, progress=True)
+    table = run.model.score(found.images, found.labels, samples=args.samples, progress=True)
     labels = {} if found.labels is None else {"labels": found.labels}
-    tables.write_table(args.out, {"names": found.names, **labels, **scores._asdict()})
+    tables.write_table(args.out, {"names": found.names, **labels, **table._asdict()})
     print(args.out)
     return 0
 

@@ -32,7 +32,7 @@ from jaxvae.training.scoring import (
     batch_posterior,
     batch_weights,
     evidence_sizes,
-    fitting,
+    most_that_fit,
     nothing_yet,
     one_by_one,
     samples_at_a_time,
@@ -291,7 +291,7 @@ class TrainedModel:
         first = (self.module, self.contract, self.params)
 
         def fit(example: Callable[[int], Batch], size: int) -> int:
-            return fitting(size, lambda size: temporaries(function, *first, example(size), *rest))
+            return most_that_fit(size, lambda size: temporaries(function, *first, example(size), *rest))
 
         return _Program(lambda batch: function(*first, batch, *rest), fit)
 

@@ -139,7 +139,7 @@ def in_batches(split: Split, labelled: bool, size: int = BATCH, share: slice = s
 def posterior(task: Task, key: Array, batch_size: int = BATCH) -> Posterior:
     """q(z|x), its KL, and log p(x|z) under one sample of it, for every image of the split."""
     before, after = (task.model, task.levels, task.params), (key, task.raw)
-    size = fitting(batch_size, lambda size: temporaries(batch_posterior, *before, _example(task, size), *after))
+    size = most_that_fit(batch_size, lambda size: temporaries(batch_posterior, *before, _example(task, size), *after))
     return Posterior(*_joined(task, size, lambda batch: batch_posterior(*before, batch, *after)))
 
 
@@ -184,7 +184,7 @@ def log_evidence(task: Task, key: Array, samples: int, batch_size: int = BATCH) 
     return LogEvidence(*_joined(task, size, estimate))
 
 
-def fitting(size: int, needed: Callable[[int], int]) -> int:
+def most_that_fit(size: int, needed: Callable[[int], int]) -> int:
     """The most of up to ``size`` things at a time for which the bytes needed are few enough."""
     while size > 1 and (found := needed(size)) > _TEMPORARIES:
         size = max(1, min(size // 2, size * _TEMPORARIES // found))
@@ -217,8 +217,8 @@ def evidence_sizes(
         needed: the bytes for so many images and samples.
     """
     most = samples_at_a_time(model, image_shape, samples, batch_size)
-    chunk = fitting(most, lambda chunk: needed(batch_size, chunk))
-    return (fitting(batch_size, lambda size: needed(size, 1)) if chunk == 1 else batch_size), chunk
+    chunk = most_that_fit(most, lambda chunk: needed(batch_size, chunk))
+    return (most_that_fit(batch_size, lambda size: needed(size, 1)) if chunk == 1 else batch_size), chunk
 
 
 def samples_at_a_time(model: LatentModel, image_shape: tuple[int, ...], samples: int, batch_size: int = BATCH) -> int:

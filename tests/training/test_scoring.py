@@ -205,10 +205,10 @@ def test_what_goes_at_a_time_fits_in_memory(monkeypatch):
         return 1000 * size + 500
 
     monkeypatch.setattr(scoring, "_TEMPORARIES", 20_000)
-    assert scoring.fitting(200, needed) == 19
+    assert scoring.most_that_fit(200, needed) == 19
     assert asked == [200, 19]
-    assert scoring.fitting(1, needed) == 1
-    assert scoring.fitting(5, lambda size: 10**9) == 1
+    assert scoring.most_that_fit(1, needed) == 1
+    assert scoring.most_that_fit(5, lambda size: 10**9) == 1
     task = linear.task(linear.images(40))
     key = jax.random.key(0)  # the quick ones' draws depend on one another
     whole = posterior(task, key)
