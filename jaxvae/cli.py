@@ -129,6 +129,12 @@ def _parser(chosen: str) -> argparse.ArgumentParser:
     _flag(command, "--reach", 3.0, "from minus to plus this many σ of the prior")
     _add_picture(command)
 
+    command = _add_run_command(add, "export", commands.export, "write a run's model as a folder that stands for itself")
+    command.add_argument("--out", metavar="DIR", type=Path, required=True, help="a new directory")
+    text = "safetensors, which jv.load reads; or stablehlo, which JAX alone runs (default: safetensors)"
+    command.add_argument("--format", choices=("safetensors", "stablehlo"), default="safetensors", help=text)
+    command.add_argument("--push-to", metavar="OWNER/NAME", help="upload it to the Hugging Face hub, too")
+
     command = _add_run_command(add, "diagnose", commands.diagnose, "say what ails a run's latents, and what to change")
     _flag(command, "--split", "test", "test or validation")
 

@@ -20,7 +20,7 @@ from jaxvae.files import claimed, write_atomically
 
 if TYPE_CHECKING:
     from jaxvae.data import Split, Unsplit
-    from jaxvae.trained import Run, TrainedModel
+    from jaxvae.trained import Exported, Run, TrainedModel
     from jaxvae.training import Experiment, TrainConfig
 
 STOPPED = 130
@@ -217,7 +217,7 @@ def reproduce(args: argparse.Namespace) -> int:
 
 def evaluate(args: argparse.Namespace) -> int:
     """``jaxvae evaluate``."""
-    _report(_open(args), args.samples, args.split)
+    _report(_open_run(args), args.samples, args.split)
     return 0
 
 
@@ -295,6 +295,24 @@ def traverse(args: argparse.Namespace) -> int:
     run = _open(args)
     out = _out(args, run, "traversals.png")
     _save(_traversals(run.model, _inputs(args, run), args.row, args.latents, args.steps, args.reach), out)
+    return 0
+
+
+def export(args: argparse.Namespace) -> int:
+    """``jaxvae export``."""
+    from jaxvae import trained
+    from jaxvae.arguments import require
+    from jaxvae.trained import hub
+
+    programs = args.format == "stablehlo"
+    require(not programs or args.push_to is None, "--push-to", args.push_to, "given with --format safetensors only")
+    if programs:
+        trained.export_programs(_open(args).model, args.out)
+    else:
+        trained.export_run(_open_run(args), args.out)
+    print(args.out, flush=True)
+    if args.push_to is not None:
+        print(hub.push(args.out, args.push_to))
     return 0
 
 
@@ -386,25 +404,32 @@ def _path(args: argparse.Namespace) -> Path:
     return path
 
 
-def _open(args: argparse.Namespace) -> "Run":
+def _open(args: argparse.Namespace) -> "Run | Exported":
+    process.use_compilation_cache()
+    from jaxvae.trained import open_model
+
+    return open_model(_path(args), dataset=args.dataset)
+
+
+def _open_run(args: argparse.Namespace) -> "Run":
     process.use_compilation_cache()
     from jaxvae.trained import Run
 
     return Run(_path(args), dataset=args.dataset)
 
 
-def _out(args: argparse.Namespace, run: "Run", name: str) -> Path:
+def _out(args: argparse.Namespace, run: "Run | Exported", name: str) -> Path:
     """Where a picture goes: where it is asked for, or into the run's directory."""
     from jaxvae.trained import tables
 
     if args.out is None:
-        return run.directory.path / name
+        return run.path / name
     tables.require_suffix(args.out, ".png", ".pdf", ".svg")
     args.out.parent.mkdir(parents=True, exist_ok=True)
     return args.out
 
 
-def _inputs(args: argparse.Namespace, run: "Run") -> "Unsplit":
+def _inputs(args: argparse.Namespace, run: "Run | Exported") -> "Unsplit":
     """The images that are asked for, of new data or of a split, with labels and names."""
     import numpy as np
 
@@ -451,7 +476,7 @@ def _draw(run: "Run") -> None:
     """All pictures of a run."""
     from jaxvae import plots
 
-    test, terms, out = run.dataset.test, run.posterior(), run.directory.path
+    test, terms, out = run.dataset.test, run.posterior(), run.path
     _save(plots.curves(run.directory.records()), out / "curves.png")
     _save(_reconstructions(run.model, _unsplit(test), 36), out / "reconstructions.png")
     _save(_samples(run.model, 100, 0), out / "samples.png")

@@ -104,6 +104,7 @@ class TrainedModel:
         params: its parameters, ``{"params": ...}``, as ``module.apply`` takes them.
         fitted: the likelihood's scalar, where that isn't a parameter but was fitted to the training data.
         step: of training, after which these were the parameters.
+        mean: the mean image of the training data, which the decoder started at; or None.
     """
 
     config: TrainConfig
@@ -112,6 +113,7 @@ class TrainedModel:
     params: chex.ArrayTree
     fitted: Array | None
     step: int
+    mean: np.ndarray | None = None
 
     def __repr__(self) -> str:
         kind, count = type(self.module).__name__, sum(x.size for x in jax.tree.leaves(self.params))
@@ -224,6 +226,11 @@ class TrainedModel:
         """
         log_likelihood, kl = self._terms(images, labels, key, progress)
         return log_likelihood - jnp.sum(kl, axis=-1)
+
+    def terms(self, images: ArrayLike, labels: Any = None, *, key: Array | None = None) -> tuple[Array, Array, Array]:
+        """The ELBO of each image, its log p(x|z), and its KL, (...) each; arguments as for ``elbo``."""
+        log_likelihood, kl = self._terms(images, labels, key, False)
+        return log_likelihood - jnp.sum(kl, axis=-1), log_likelihood, jnp.sum(kl, axis=-1)
 
     def kl(self, images: ArrayLike, labels: Any = None, *, key: Array | None = None, progress: bool = False) -> Array:
         """KL(q(z|x) ‖ p(z)) of each image in nats, latent by latent, (..., L); arguments as for ``elbo``."""

@@ -59,7 +59,17 @@ class Run:
             raw = None if fitted is None else jnp.float32(fitted)
         self._origin = kept.origin
         module, own = model_for(config, kept.contract, kept.mean), {"params": params["params"]}
-        self.model = TrainedModel(config, kept.contract, module, own, raw, step)
+        self.model = TrainedModel(config, kept.contract, module, own, raw, step, kept.mean)
+
+    @property
+    def path(self) -> Path:
+        """The run's directory."""
+        return self.directory.path
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """How many images each split had."""
+        return self._origin.counts
 
     @property
     def _unknown_split(self) -> tuple[str, str, str]:

@@ -72,7 +72,7 @@ class RunDirectory:
         if not (self.path / CONTRACT).exists():
             return None
         try:
-            contract = contract_from_mapping(json.loads((self.path / CONTRACT).read_text(encoding="utf-8")))
+            contract = read_contract(self.path / CONTRACT)
             origin = origin_from_mapping(json.loads((self.path / ORIGIN).read_text(encoding="utf-8")))
             return Kept(contract, origin, np.load(self.path / MEAN, allow_pickle=False))
         except (OSError, ValueError, TypeError, AttributeError) as error:
@@ -136,6 +136,14 @@ class RunDirectory:
         require(not inside, "out", str(self.path), f"outside of the data, {data}")
         require_free(self.path, {VERSIONS, ORIGIN, MEAN, CONTRACT}, "a new or empty directory; or, to resume, a run's")
         return True
+
+
+def read_contract(path: Path) -> DataContract:
+    """The contract in a JSON file; raises ValueError where there is none."""
+    try:
+        return contract_from_mapping(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} must be a contract as written, got {error}") from None
 
 
 class Kept(NamedTuple):
