@@ -215,6 +215,8 @@ def _add_train_options(command: argparse.ArgumentParser) -> None:
     command.set_defaults(fields={})
     command.add_argument("--out", metavar="DIR", type=Path, help="where the run goes (default: a new one in runs)")
     command.add_argument("--resume", action="store_true", help="go on with the run in --out, or begin it")
+    text = "begin with the weights of a run or of an exported model, as far as they fit"
+    command.add_argument("--init-from", metavar="RUN", help=text)
     command.add_argument("--config", metavar="FILE", type=Path, help="a JSON file of the fields below, as config.json")
     command.add_argument("--tensorboard", action="store_true", help="write TensorBoard's files, too (an extra)")
     command.add_argument(

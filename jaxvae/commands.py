@@ -19,6 +19,8 @@ from jaxvae.extras import require_train_extra
 from jaxvae.files import claimed, write_atomically
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from jaxvae.data import Split, Unsplit
     from jaxvae.trained import Exported, Run, TrainedModel
     from jaxvae.training import Experiment, TrainConfig
@@ -114,6 +116,7 @@ def train(args: argparse.Namespace) -> int:
         config = _configuration(args)
         kept = RunDirectory(args.out).kept() if args.resume else None
         experiment = training.make_experiment(config, origin=None if kept is None else kept.origin)
+        experiment = experiment._replace(start=_start(args, experiment))
         name = f"{Path(config.dataset).stem}-{config.parameterization}"
         alone, first = jax.process_count() == 1, jax.process_index() == 0
         with nullcontext(args.out) if args.out else claimed(Path("runs") / name) as out:
@@ -391,6 +394,33 @@ def _configuration(args: argparse.Namespace) -> "TrainConfig":
     else:
         values = {**suggested(args.fields.get("dataset", ""))}
     return config_from_mapping({**values, **args.fields})
+
+
+def _start(args: argparse.Namespace, experiment: "Experiment") -> "Mapping[str, np.ndarray]":
+    """The parameters to begin with, if not with drawn ones; says what is taken, and what isn't."""
+    import jax
+
+    from jaxvae.arguments import require
+    from jaxvae.trained import load_model
+    from jaxvae.training.directory import RunDirectory
+    from jaxvae.training.start import transferred
+
+    resumed = args.resume and RunDirectory(args.out).holds_run
+    if args.init_from is None:
+        return RunDirectory(args.out).start() if resumed else {}
+    require(not resumed, "--init-from", str(args.init_from), "given where a run begins, not where it is resumed")
+    wanted = jax.eval_shape(lambda: experiment.init(jax.random.key(0)))
+    found = transferred(wanted, load_model(args.init_from).params)
+    if jax.process_index() == 0:
+        width = max(len(name) for name, _, _ in found.table)
+        print(
+            *(
+                f"{name:{width}}  {'x'.join(map(str, shape)) or 'scalar':>12}  {text}"
+                for name, shape, text in found.table
+            ),
+            sep="\n",
+        )
+    return found.start
 
 
 def _path(args: argparse.Namespace) -> Path:

@@ -121,6 +121,17 @@ def test_a_split_is_written_with_its_rows_and_labels(run):
     assert {row[1] for row in rows[1:]} == {str(i) for i in range(10)}
 
 
+def test_a_run_begins_with_anothers_weights(run, capsys):
+    argv = ["train", "--init-from", str(run), "--freeze", "encoder", *TINY, "--epochs", "1", "--latents", "4"]
+    assert main([*argv, "--out", "new"]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"params/encoder/MLP_0/Dense_0/kernel +64x8  taken\n", out)
+    assert re.search(r"params/head/loc/kernel +8x4  not taken: \(8, 3\)\n", out)
+    old, new = (jv.load(path).params["params"]["encoder"]["MLP_0"]["Dense_0"]["kernel"] for path in (run, "new"))
+    np.testing.assert_array_equal(old, new)
+    assert "--init-from must be given where a run begins" in refusal(capsys, *argv, "--out", "new", "--resume")
+
+
 def test_the_newest_run_is_taken_where_none_is_given(run, capsys, tmp_path):
     assert "RUN must be given: there is no run in runs" in refusal(capsys, "sample")
     shutil.copytree(run, "runs/a")

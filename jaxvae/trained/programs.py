@@ -17,7 +17,7 @@ PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 SUFFIX = ".stablehlo"
 
 
-def programs(model: TrainedModel) -> dict[str, export.Exported]:
+def exported_programs(model: TrainedModel) -> dict[str, export.Exported]:
     """The model's functions of any number N of images or latents, with its parameters in them.
 
     ``encode`` is of images (N, H, W, C), uint8 where they have levels, else float32, and gives mean, log σ and latents
@@ -47,7 +47,7 @@ def programs(model: TrainedModel) -> dict[str, export.Exported]:
 
 
 def export_programs(model: TrainedModel, out: Path) -> None:
-    """Writes ``programs`` into a new folder, with the contract and a README that says how they are run.
+    """Writes ``exported_programs`` into a new folder, with the contract and a README that says how they are run.
 
     Raises:
         ValueError: for a folder in use.
@@ -55,7 +55,7 @@ def export_programs(model: TrainedModel, out: Path) -> None:
     """
     load_optional("flatbuffers", "flatbuffers")
     require_free(out, set(), "a new or empty directory")
-    made = {name: program.serialize() for name, program in programs(model).items()}
+    made = {name: program.serialize() for name, program in exported_programs(model).items()}
     out.mkdir(parents=True, exist_ok=True)
     for name, content in made.items():
         write_atomically(out / f"{name}{SUFFIX}", bytes(content))

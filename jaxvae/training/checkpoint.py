@@ -21,6 +21,7 @@ from orbax.checkpoint import checkpoint_managers
 
 from jaxvae.arguments import require
 from jaxvae.files import write_atomically
+from jaxvae.training.config import CHANGEABLE
 from jaxvae.training.step import TrainState
 
 FORMAT = 2
@@ -140,7 +141,9 @@ class Checkpoints:
         about: dict[str, Any] = self._manager.restore(step, args=items)["format"]
         for name, value in about["config"].items():
             found = self._config.get(name)
-            require(found == value, name, found, f"{value!r}, as in {self._directory / str(step)}")
+            require(
+                found == value or name in CHANGEABLE, name, found, f"{value!r}, as in {self._directory / str(step)}"
+            )
         return about
 
     def _check(self, writable: bool) -> None:

@@ -10,7 +10,7 @@ import platform
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, NamedTuple
 
 import jax
@@ -21,10 +21,12 @@ from jaxvae._version import __version__
 from jaxvae.arguments import require
 from jaxvae.data import DataContract, Origin, contract_from_mapping, origin_from_mapping
 from jaxvae.files import naming, only_writer, require_free, write_atomically
-from jaxvae.training.config import TrainConfig, read_config
+from jaxvae.interop import load_safetensors, save_safetensors
+from jaxvae.training.config import CHANGEABLE, TrainConfig, read_config
 
 CONFIG, VERSIONS, METRICS = "config.json", "versions.json", "metrics.jsonl"
 CONTRACT, ORIGIN, MEAN = "contract.json", "data.json", "mean.npy"
+START, CHANGES = "start.safetensors", "changes.json"
 CHECKPOINTS = "checkpoints"
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
@@ -82,10 +84,10 @@ class RunDirectory:
         """One record per epoch; none where nothing has been trained."""
         return read_metrics(self.metrics)
 
-    def report(self, name: str) -> dict[str, Any] | None:
+    def report(self, name: str) -> Any:
         """What was found of the run under this name, or None."""
         path = self.path / f"{name}.json"
-        found: dict[str, Any] | None = json.loads(path.read_text()) if path.exists() else None
+        found: Any = json.loads(path.read_text()) if path.exists() else None
         return found
 
     def write_report(self, name: str, found: Mapping[str, Any]) -> None:
@@ -94,7 +96,9 @@ class RunDirectory:
         write_atomically(self.path / f"{name}.json", text + "\n")
 
     @contextmanager
-    def begun(self, config: TrainConfig, kept: "Kept", resume: bool) -> Iterator[None]:
+    def begun(
+        self, config: TrainConfig, kept: "Kept", resume: bool, start: Mapping[str, np.ndarray] = MappingProxyType({})
+    ) -> Iterator[None]:
         """Keeps other writers out of the directory, which is made with this configuration, or has it already.
 
         Of several processes, the first does it for all.
@@ -102,7 +106,8 @@ class RunDirectory:
         Args:
             config: the run's.
             kept: what it keeps of its data.
-            resume: whether there may be a run already.
+            resume: whether there may be a run already; what may change of its configuration is then as given here.
+            start: the parameters that it begins with, where these aren't drawn.
 
         Raises:
             ValueError: for a directory in use, or one with another configuration or other data; before anything is
@@ -117,16 +122,34 @@ class RunDirectory:
                     write_atomically(self.path / ORIGIN, kept.origin.to_json())
                     write_atomically(self.path / MEAN, _npy(kept.mean))
                     write_atomically(self.path / CONTRACT, kept.contract.to_json())
+                    if start:
+                        save_safetensors(dict(start), self.path / START)
+                    write_atomically(self._config, config.to_json())
+                elif changes := self._changed(config):
+                    known = self.report(CHANGES.removesuffix(".json")) or []
+                    epoch = max((record["epoch"] for record in self.records()), default=0)
+                    text = json.dumps([*known, {"after_epoch": epoch, **changes}], indent=1)
+                    write_atomically(self.path / CHANGES, text + "\n")
                     write_atomically(self._config, config.to_json())
             multihost_utils.sync_global_devices("the directory is there")
             yield
 
+    def start(self) -> dict[str, np.ndarray]:
+        """The parameters that the run began with, where these weren't drawn, by path."""
+        path = self.path / START
+        return load_safetensors(path) if path.exists() else {}
+
+    def _changed(self, config: TrainConfig) -> dict[str, Any]:
+        """The fields that are others than before, each with both values; raises where one may not be."""
+        found, now = dataclasses.asdict(self.config()), dataclasses.asdict(config)
+        done = max((record["epoch"] for record in self.records()), default=0)
+        _require_changeable(found, now, self._config, done)
+        return {name: [found[name], value] for name, value in now.items() if found[name] != value}
+
     def _require_own(self, config: TrainConfig, kept: "Kept", resume: bool) -> bool:
         """Whether a run begins in this directory, rather than goes on there; raises where neither is allowed."""
         if resume and self.holds_run:
-            found = dataclasses.asdict(self.config())
-            for name, value in dataclasses.asdict(config).items():
-                require(found[name] == value, name, value, f"{found[name]!r}, as in {self._config}")
+            self._changed(config)
             before = self.kept()
             changes = [] if before is None else before.origin.changes_to(kept.origin)
             require(not changes, "data", "; ".join(changes), f"as they were when {self.path} was begun")
@@ -134,7 +157,9 @@ class RunDirectory:
         data = Path(kept.origin.dataset)
         inside = data.is_absolute() and data.is_dir() and self.path.resolve().is_relative_to(data.resolve())
         require(not inside, "out", str(self.path), f"outside of the data, {data}")
-        require_free(self.path, {VERSIONS, ORIGIN, MEAN, CONTRACT}, "a new or empty directory; or, to resume, a run's")
+        require_free(
+            self.path, {VERSIONS, ORIGIN, MEAN, CONTRACT, START}, "a new or empty directory; or, to resume, a run's"
+        )
         return True
 
 
@@ -144,6 +169,15 @@ def read_contract(path: Path) -> DataContract:
         return contract_from_mapping(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} must be a contract as written, got {error}") from None
+
+
+def _require_changeable(found: Mapping[str, Any], config: Mapping[str, Any], where: Path, done: int) -> None:
+    """Raises where a field differs that may not, or so many epochs as are done already are too many."""
+    for name, value in config.items():
+        allowed = f"{found[name]!r}, as in {where} (when resuming, {', '.join(CHANGEABLE)} may change; what else is to"
+        allowed += " be another can begin from this run's weights, by --init-from)"
+        require(found[name] == value or name in CHANGEABLE, name, value, allowed)
+    require(config["epochs"] >= done, "epochs", config["epochs"], f"at least the {done} that are done")
 
 
 class Kept(NamedTuple):

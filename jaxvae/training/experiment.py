@@ -1,7 +1,9 @@
 """From a configuration to what it names: data, model, loss, optimizer."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import chex
@@ -37,6 +39,7 @@ from jaxvae.training.directory import Kept
 from jaxvae.training.latents import make_encoder_std
 from jaxvae.training.optimizers import Adam, learning_rate_schedule, make_optimizer
 from jaxvae.training.scoring import Task, mean_squared_error, score_keys
+from jaxvae.training.start import frozen, path_name
 from jaxvae.training.step import Metrics, TrainState, init_state
 
 _MULTIPLIERS = "multipliers"
@@ -57,6 +60,7 @@ class Experiment(NamedTuple):
         learning_rate: by step.
         beta: by step.
         bound: what Lagrange multipliers keep the encoder's raw outputs above, or None.
+        start: parameters to begin with in place of drawn ones, by their path, from ``transferred``.
     """
 
     config: TrainConfig
@@ -69,6 +73,7 @@ class Experiment(NamedTuple):
     learning_rate: optax.Schedule
     beta: optax.Schedule
     bound: float | None = None
+    start: Mapping[str, np.ndarray] = MappingProxyType({})
 
     @property
     def kept(self) -> Kept:
@@ -106,7 +111,8 @@ class Experiment(NamedTuple):
     def begin(self, seed: ArrayLike) -> TrainState:
         """The state before the first step; to be jitted."""
         init_key, train_key = jax.random.split(jax.random.key(seed))
-        return init_state(self.init(init_key), self.tx, train_key, ema=self.config.ema_decay is not None)
+        params = jax.tree.map_with_path(lambda path, x: self.start.get(path_name(path), x), self.init(init_key))
+        return init_state(params, self.tx, train_key, ema=self.config.ema_decay is not None)
 
     def with_learning_rate(self, peak: ArrayLike) -> "Experiment":
         """The same at another highest learning rate, which may be traced."""
@@ -264,6 +270,9 @@ def _optimizer(config: TrainConfig, learning_rate: optax.Schedule) -> optax.Grad
     """The model's; and where σ is constrained by a Lagrangian, ascent of its multipliers."""
     adam = Adam(config.adam_b1, config.adam_eps, config.adam_second_moment)
     descent = make_optimizer(learning_rate, config.clip_norm, optimizer=config.optimizer, adam=adam)
+    if config.freeze != "none":
+        still = optax.masked(optax.set_to_zero(), functools.partial(frozen, config.freeze))
+        descent = optax.chain(still, descent, still)  # so that neither a norm nor a moment has any of it
     if config.constraint != "lagrange":
         return descent
     return optax.partition(

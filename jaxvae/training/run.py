@@ -90,7 +90,10 @@ def train(
         NonFiniteError: where ``config.max_skipped`` updates in a row weren't finite.
     """
     config, stop, directory = experiment.config, _agreed(stop), RunDirectory(out)
-    with directory.begun(config, experiment.kept, resume), _checkpoints(experiment, directory) as checkpoints:
+    with (
+        directory.begun(config, experiment.kept, resume, experiment.start),
+        _checkpoints(experiment, directory) as checkpoints,
+    ):
         progress = _begin(experiment, checkpoints)
         begun = int(progress.state.step)
         epoch = begun // experiment.steps_per_epoch

@@ -11,7 +11,7 @@ import one_device
 import pytest
 
 from jaxvae.trained import export_programs
-from jaxvae.trained.programs import programs
+from jaxvae.trained.programs import exported_programs
 
 pytest.importorskip("flatbuffers")
 IMAGES = np.random.default_rng(0).integers(0, 17, (5, *kinds.SHAPE), np.uint8)
@@ -53,7 +53,7 @@ def test_they_need_jax_alone(kind, tmp_path):
 
 
 def test_they_are_for_every_platform_and_any_number():
-    made = programs(kinds.model("optimal"))
+    made = exported_programs(kinds.model("optimal"))
     for program in made.values():
         assert set(program.platforms) == {"cpu", "cuda", "rocm", "tpu"}
         assert str(program.in_avals[0].shape[0]) == "N"

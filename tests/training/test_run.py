@@ -1,5 +1,7 @@
 """Whole runs on the bundled digits: what is written, stopped, resumed, refused, scored."""
 
+import json
+import shutil
 from contextlib import nullcontext
 
 import jax
@@ -10,7 +12,9 @@ from jaxvae import training
 from jaxvae.files import entries
 from jaxvae.training import TrainConfig, config_from_mapping, make_experiment
 from jaxvae.training.devices import data_mesh, one_device
+from jaxvae.training.directory import RunDirectory
 from jaxvae.training.run import load_state
+from jaxvae.training.start import transferred
 
 OWN = {"config.json", "versions.json", "contract.json", "data.json", "mean.npy"}
 TINY = {"latents": 2, "hidden": (8,), "epochs": 4, "evaluate_every": 2, "batch_size": 80}
@@ -104,6 +108,35 @@ def test_resuming_what_is_complete_changes_nothing(alone):
     assert (final(alone), timeless(alone)) == before
 
 
+def test_a_finished_run_goes_on_for_more_epochs(alone, tmp_path):
+    shutil.copytree(alone, tmp_path / "run")
+    more = tiny(epochs=6, learning_rate=1e-4)
+    assert training.train(more, tmp_path / "run", resume=True)
+    assert [r["epoch"] for r in timeless(tmp_path / "run")] == [1, 2, 3, 4, 5, 6]
+    assert timeless(tmp_path / "run")[:4] == timeless(alone)
+    assert timeless(tmp_path / "run")[4]["learning_rate"] < 1e-4
+    assert training.read_config(tmp_path / "run" / "config.json") == more.config
+    changes = json.loads((tmp_path / "run" / "changes.json").read_text())
+    assert changes == [{"after_epoch": 4, "epochs": [4, 6], "learning_rate": [3e-3, 1e-4]}]
+    assert int(load_state(tmp_path / "run").step) == 96
+    with pytest.raises(ValueError, match="epochs must be at least the 6 that are done, got 5"):
+        training.train(tiny(epochs=5, learning_rate=1e-4), tmp_path / "run", resume=True)
+
+
+def test_a_run_begins_with_given_weights_also_after_a_kill(alone, tmp_path):
+    given = load_state(alone).params
+    start = transferred(jax.eval_shape(lambda: tiny().init(jax.random.key(0))), given).start
+    experiment = tiny(seed=3, freeze="decoder")._replace(start=start)
+    watcher = Watcher(1)
+    training.train(experiment, tmp_path / "run", watch=lambda s: nullcontext(watcher), stop=watcher.stop)
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    again = tiny(seed=3, freeze="decoder")._replace(start=RunDirectory(tmp_path / "run").start())
+    assert training.train(again, tmp_path / "run", resume=True)
+    found = load_state(tmp_path / "run").params["params"]
+    assert bits(jax.tree.leaves(found["decoder"])) == bits(jax.tree.leaves(given["params"]["decoder"]))
+    assert bits(jax.tree.leaves(found["head"])) != bits(jax.tree.leaves(given["params"]["head"]))
+
+
 def test_another_seed_is_another_run(alone, tmp_path):
     training.train(tiny(seed=1), tmp_path / "run")
     assert final(tmp_path / "run") != final(alone)
@@ -112,7 +145,7 @@ def test_another_seed_is_another_run(alone, tmp_path):
 def test_directories_in_use_are_refused(alone, tmp_path):
     with pytest.raises(ValueError, match="out must be a new or empty directory"):
         training.train(tiny(), alone)
-    with pytest.raises(ValueError, match=r"latents must be 2, as in .*config.json, got 3"):
+    with pytest.raises(ValueError, match=r"latents must be 2, as in .*config.json .*by --init-from\), got 3"):
         training.train(tiny(latents=3), alone, resume=True)
     (tmp_path / "mine.txt").write_text("mine")
     for resume in (False, True):
