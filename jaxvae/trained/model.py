@@ -9,6 +9,7 @@ import dataclasses
 import functools
 from collections.abc import Callable
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import chex
@@ -119,7 +120,7 @@ class TrainedModel:
         kind, count = type(self.module).__name__, sum(x.size for x in jax.tree.leaves(self.params))
         return (
             f"TrainedModel({kind} of {self.module.latents} latents, {count:,} parameters, after {self.step:,} steps "
-            f"on {self.config.dataset}: {self.contract.description})"
+            f"on {Path(self.config.dataset).name}: {self.contract.description})"
         )
 
     def seen(self, images: ArrayLike) -> Array:
