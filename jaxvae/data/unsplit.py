@@ -18,7 +18,7 @@ class Unsplit(NamedTuple):
     names: np.ndarray
 
 
-def load_unsplit(path: Path, contract: DataContract) -> Unsplit:
+def load_unsplit(path: str | Path, contract: DataContract) -> Unsplit:
     """All images of a .npy file (mapped, not read), a .npz file, a folder of .npy files, or a file or folder of images.
 
     Of data in splits these follow one another. A folder's images are all those in it and in folders below; their labels
@@ -28,7 +28,7 @@ def load_unsplit(path: Path, contract: DataContract) -> Unsplit:
         ValueError: where there are no images, or they can't be read.
         FileNotFoundError: where there is nothing.
     """
-    path = path.expanduser()
+    path = Path(path).expanduser()
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file or folder")
     if path.suffix in (".npy", ".npz") or (path.is_dir() and any(path.glob("*.npy"))):
