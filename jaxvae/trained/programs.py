@@ -71,9 +71,10 @@ def _readme(model: TrainedModel) -> str:
 Data: {model.contract.description}. Programs take images (N, H, W, C) of {dtype}; JAX and flatbuffers are all it takes:
 
 ```python
+from pathlib import Path
 import jax
 
-read = lambda name: jax.export.deserialize(bytearray(open(f"{{name}}{SUFFIX}", "rb").read()))
+read = lambda name: jax.export.deserialize(bytearray(Path(f"{{name}}{SUFFIX}").read_bytes()))
 mean, log_std, latents = read("encode").call(images{labels})
 images = read("decode").call(latents{labels})
 elbo, log_likelihood, kl = read("score").call(images{labels})
