@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 STOPPED = 130
 """The exit status of a run that was stopped by a signal, as shells have it for Ctrl-C."""
 
+_DECODED = 200  # latents at a time
+
 _OTHER_SIGMA = ("--parameterization",)
 _CALMER = ("--learning-rate", "--clip-norm")
 _FREER_LATENTS = ("--beta", "--beta-schedule linear", "--free-bits")
@@ -254,7 +256,11 @@ def decode(args: argparse.Namespace) -> int:
     latents, labels, names = tables.read_latents(args.latents)
     pictures = args.out.suffix != ".npy"
     require(not pictures or not args.out.suffix, "out", str(args.out), "a path that ends in .npy, or a directory")
-    images = np.asarray(_open(args).model.decode(latents, labels if args.label is None else args.label).mean)
+    model, labels = _open(args).model, labels if args.label is None else np.full(len(latents), args.label)
+    parts = [slice(start, start + _DECODED) for start in range(0, len(latents), _DECODED)]
+    chosen = [None if labels is None else labels[part] for part in parts]
+    decoded = (model.decode(latents[part], some).mean for part, some in zip(parts, chosen, strict=True))
+    images = np.concatenate([np.asarray(mean) for mean in decoded])
     if pictures:
         tables.write_pictures(args.out, images, names)
     else:

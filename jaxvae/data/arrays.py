@@ -219,5 +219,5 @@ def apportion(
         levels,
         {name: some if names is None else names[some] for name, some in rows.items()},
         class_names,
-        apportioned=True,
+        apportioned=len(images),
     )

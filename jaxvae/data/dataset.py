@@ -76,7 +76,7 @@ class Dataset:
         levels: how many grey levels there are: pixel value v stands for v / (levels - 1). None for float images.
         classes: how many classes the labels tell apart; 0 without labels.
         class_names: of each class, where they have names.
-        apportioned: whether the images came in one, and which is for training and which for test was settled here.
+        apportioned: how many images there were, where they came in one and were split here; else 0.
 
     Raises:
         ValueError: where image shapes differ between splits, or dtype and levels contradict each other.
@@ -89,7 +89,7 @@ class Dataset:
     levels: int | None
     classes: int
     class_names: tuple[str, ...] = ()
-    apportioned: bool = False
+    apportioned: int = 0
 
     def __post_init__(self) -> None:
         require_grey_levels(self.levels, "Dataset.levels")
@@ -120,7 +120,7 @@ def assemble(
     ids: Mapping[str, np.ndarray] = MappingProxyType({}),
     class_names: tuple[str, ...] = (),
     *,
-    apportioned: bool = False,
+    apportioned: int = 0,
 ) -> Dataset:
     """The dataset of these arrays, by split; its classes are those with names, or those up to the largest label."""
     splits = {split: Split(x, labels.get(split), ids.get(split)) for split, x in images.items()}

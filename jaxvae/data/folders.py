@@ -69,7 +69,7 @@ def load_folder(path: Path, files: Mapping[str, Sequence[str]] | None = None) ->
         256,
         {split: names[some] for split, some in rows.items()},
         classes,
-        apportioned=not given,
+        apportioned=0 if given else len(every),
     )
 
 

@@ -94,7 +94,7 @@ def origin_of(dataset: Dataset, data_dir: str | None = None) -> Origin:
         {name: len(split) for name, split in splits.items()},
         {name: fingerprint(split) for name, split in splits.items()},
         {name: tuple(split.names.tolist()) for name, split in splits.items()} if named else None,
-        sum(map(len, splits.values())) if dataset.apportioned and not named else None,
+        dataset.apportioned or None,
     )
 
 

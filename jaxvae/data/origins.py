@@ -25,7 +25,7 @@ class Origin:
         counts: how many images each split had.
         digests: of each split's images and labels.
         files: of a folder, the files of each split, relative to it; else None.
-        rows: how many rows an array had that was split here; else None.
+        rows: how many images there were, where they came in one and were split here; else None.
     """
 
     dataset: str
@@ -34,6 +34,11 @@ class Origin:
     digests: Mapping[str, str]
     files: Mapping[str, tuple[str, ...]] | None = None
     rows: int | None = None
+
+    @property
+    def split_by_name(self) -> bool:
+        """Whether the images are files that were split here, by their names."""
+        return self.files is not None and self.rows is not None
 
     def changes_to(self, now: "Origin") -> list[str]:
         """What isn't as it was: a line for each split that differs."""

@@ -52,7 +52,7 @@ class Run:
         if kept is None:
             experiment = _made_again(directory.path, config, dataset)
             kept = experiment.kept
-            self._split_is_known = not (experiment.dataset.apportioned and kept.origin.files)
+            self._split_is_known = not kept.origin.split_by_name
             raw = experiment.fitted(params)
             require(raw is None or self._split_is_known, *self._unknown_split)
         else:

@@ -151,6 +151,8 @@ class RunDirectory:
         if resume and self.holds_run:
             self._changed(config)
             before = self.kept()
+            unknown = before is None and kept.origin.split_by_name
+            require(not unknown, "run", str(self.path), "one that knows which images it was trained on: train it again")
             changes = [] if before is None else before.origin.changes_to(kept.origin)
             require(not changes, "data", "; ".join(changes), f"as they were when {self.path} was begun")
             return False

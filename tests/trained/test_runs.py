@@ -164,12 +164,11 @@ def test_data_that_are_others_are_told_of_or_refused(tmp_path, caplog):
 def test_rows_that_come_later_are_no_part_of_a_run(tmp_path):
     images = RNG.integers(0, 256, (40, 6, 5), np.uint8)
     np.save(tmp_path / "x.npy", images)
-    train_on(tmp_path / "x.npy", tmp_path / "run", conditional=False)
+    train_on(tmp_path / "x.npy", tmp_path / "run", conditional=False, validation=3)
     before, names = evaluate(Run(tmp_path / "run"), 2), Run(tmp_path / "run").split("test").names
     np.save(tmp_path / "x.npy", np.concatenate([images, images]))
     assert evaluate(Run(tmp_path / "run"), 2) == before
-    wanted = images[names] >= 127.5
-    assert np.array_equal(Run(tmp_path / "run").images(Run(tmp_path / "run").split("test"))[..., 0], wanted)
+    assert np.array_equal(Run(tmp_path / "run").split("test").images[..., 0], images[names] >= 127.5)
     np.save(tmp_path / "x.npy", images[:39])
     with pytest.raises(
         ValueError, match=r"x.npy: number of images must be 40 or more, as when they were split, got 39"
@@ -214,6 +213,8 @@ def test_a_run_of_before_does_not_know_a_folders_split(tmp_path):
     assert run.model.sample(jax.random.key(0), 2).shape == (2, 6, 5, 1)
     with pytest.raises(ValueError, match="run must be one that knows which images it was trained on: train it again"):
         evaluate(run, 1)
+    with pytest.raises(ValueError, match="run must be one that knows which images it was trained on: train it again"):
+        training.train(make_experiment(run.model.config), tmp_path / "run", resume=True)
     (tmp_path / "images").rename(tmp_path / "moved")
     with pytest.raises(ValueError, match=r"run was trained before .*, which can't be read now .*; --dataset says"):
         jv.load(tmp_path / "run")
