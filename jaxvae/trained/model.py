@@ -339,15 +339,18 @@ class TrainedModel:
             return Batch(None, x, None if some is None else _filled(some[rows], size), None)
 
         size = program.fit(lambda size: batch(slice(1), size), min(BATCH, 1 << max(0, count - 1).bit_length()))
-        parts = []
+        whole: Any = None
         with StepProgress(count, noun="image") if progress else nullcontext() as shown:
             for start in range(0, max(count, 1), size):
                 end = min(start + size, count)
                 found = program.run(batch(slice(start, end), size))
-                parts.append(jax.tree.map(lambda x, n=end - start: np.asarray(x)[:n], found))
+                if whole is None:  # written into, so that there is no second copy of what many images come to
+                    whole = jax.tree.map(lambda x: np.empty((count, *x.shape[1:]), x.dtype), found)
+                for to, x in zip(jax.tree.leaves(whole), jax.tree.leaves(found), strict=True):
+                    to[start:end] = np.asarray(x)[: end - start]
                 if shown is not None:
                     shown.update(end, {})
-        return jax.tree.map(lambda *xs: jnp.asarray(np.concatenate(xs).reshape(*shape, *xs[0].shape[1:])), *parts)
+        return jax.tree.map(lambda x: jnp.asarray(x.reshape(*shape, *x.shape[1:])), whole)
 
 
 class _Program(NamedTuple):
