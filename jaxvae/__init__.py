@@ -13,7 +13,8 @@ over event axes and averages over the batch. Only a Gaussian of correlated eleme
 last axis. Information is in nats.
 
 The workshop, which the training extra installs (``pip install "jaxvae[train]"``), is imported where it is first used:
-``jv.training``, ``jv.models``, ``jv.data``, ``jv.likelihoods``, ``jv.objectives``, ``jv.study``, ``jv.plots``.
+``jv.training``, ``jv.models``, ``jv.data``, ``jv.likelihoods``, ``jv.objectives``, ``jv.trained``, ``jv.study``,
+``jv.plots``; and ``jv.load``, which reads a trained model.
 
 ``import jaxvae`` doesn't load JAX: the core comes with the first of its names that is used, or at once where JAX is
 loaded already.
@@ -26,7 +27,7 @@ from typing import TYPE_CHECKING
 
 from jaxvae._version import __version__ as __version__
 
-_WORKSHOP = ("data", "likelihoods", "models", "objectives", "plots", "study", "training")
+_WORKSHOP = ("data", "likelihoods", "models", "objectives", "plots", "study", "trained", "training")
 
 if TYPE_CHECKING:
     from jaxvae import data as data
@@ -35,13 +36,18 @@ if TYPE_CHECKING:
     from jaxvae import objectives as objectives
     from jaxvae import plots as plots
     from jaxvae import study as study
+    from jaxvae import trained as trained
     from jaxvae import training as training
     from jaxvae.core import *  # noqa: F403
+
+    load = trained.load_model
 else:
 
     def __getattr__(name: str) -> object:
         if name == "__all__":
-            return [*_load_core(), *_WORKSHOP, "__version__"]
+            return [*_load_core(), *_WORKSHOP, "load", "__version__"]
+        if name == "load":
+            return importlib.import_module(f"{__name__}.trained").load_model
         if not name.startswith("_"):
             if importlib.util.find_spec(f"{__name__}.{name}") is not None:
                 return importlib.import_module(f"{__name__}.{name}")
@@ -59,7 +65,7 @@ def _load_core() -> list[str]:
 
 
 def __dir__() -> list[str]:
-    return sorted({*_load_core(), *globals(), *_WORKSHOP})
+    return sorted({*_load_core(), *globals(), *_WORKSHOP, "load"})
 
 
 if "jax" in sys.modules:  # jax.export reads programs of the distributions that are defined

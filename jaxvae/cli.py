@@ -99,17 +99,48 @@ def _parser(chosen: str) -> argparse.ArgumentParser:
     _flag(command, "--samples", 1000, "importance samples per image")
     _flag(command, "--split", "test", "test or validation")
 
+    command = _add_run_command(add, "encode", commands.encode, "write what images are encoded to")
+    _add_inputs(command)
+    text = "a .npz or .csv file of names, labels, mean, log σ and latents, or a .npy file of latents"
+    command.add_argument("--out", metavar="FILE", type=Path, required=True, help=text)
+
+    command = _add_run_command(add, "decode", commands.decode, "write the images that latents decode to")
+    text = "a .npz file from `jaxvae encode`, or a .npy file (N, L)"
+    command.add_argument("--latents", metavar="FILE", type=Path, required=True, help=text)
+    command.add_argument("--label", metavar="CLASS", help="of all, for a conditional model: its number or name")
+    text = "a new directory for pictures, or a .npy file"
+    command.add_argument("--out", metavar="PATH", type=Path, required=True, help=text)
+
+    command = _add_run_command(add, "score", commands.scores, "write each image's ELBO, its terms, and log p(x)")
+    _add_inputs(command)
+    _flag(command, "--samples", 1000, "importance samples per image")
+    command.add_argument("--out", metavar="FILE", type=Path, required=True, help="a .csv or .npz file")
+
     command = _add_run_command(add, "sample", commands.sample, "draw samples of a run's prior")
     _flag(command, "--count", 100, "how many")
     _flag(command, "--seed", 0, "of the latents")
+    text = "of all, for a conditional model: its number or name (default: all in turn)"
+    command.add_argument("--label", metavar="CLASS", help=text)
+    _add_picture(command)
 
-    command = _add_run_command(add, "reconstruct", commands.reconstruct, "draw reconstructions of test images")
+    command = _add_run_command(add, "reconstruct", commands.reconstruct, "draw reconstructions of images")
+    _add_inputs(command)
     _flag(command, "--count", 36, "how many")
+    _add_picture(command)
 
-    command = _add_run_command(add, "traverse", commands.traverse, "draw what each latent does")
+    command = _add_run_command(add, "traverse", commands.traverse, "draw what each latent does to an image")
+    _add_inputs(command)
+    _flag(command, "--row", 0, "which image")
     _flag(command, "--latents", 10, "how many, those with the highest KL")
     _flag(command, "--steps", 9, "values of each")
     _flag(command, "--reach", 3.0, "from minus to plus this many σ of the prior")
+    _add_picture(command)
+
+    command = _add_run_command(add, "export", commands.export, "write a run's model as a folder that stands for itself")
+    command.add_argument("--out", metavar="DIR", type=Path, required=True, help="a new directory")
+    text = "safetensors, which jv.load reads; or stablehlo, which JAX alone runs (default: safetensors)"
+    command.add_argument("--format", choices=("safetensors", "stablehlo"), default="safetensors", help=text)
+    command.add_argument("--push-to", metavar="OWNER/NAME", help="upload it to the Hugging Face hub, too")
 
     command = _add_run_command(add, "diagnose", commands.diagnose, "say what ails a run's latents, and what to change")
     _flag(command, "--split", "test", "test or validation")
@@ -147,8 +178,25 @@ def _add_run_command(
     add: Any, name: str, run: Callable[[argparse.Namespace], int], text: str
 ) -> argparse.ArgumentParser:
     command = _add(add, name, run, text)
-    command.add_argument("path", metavar="RUN", type=Path, help="the directory of a run of `jaxvae train`")
+    text = "the directory of a run of `jaxvae train` (default: the newest in runs)"
+    command.add_argument("path", metavar="RUN", type=Path, nargs="?", help=text)
+    text = "where the run's data are now, if they have moved"
+    command.add_argument("--dataset", metavar="PATH", help=text)
     return command
+
+
+def _add_inputs(command: argparse.ArgumentParser) -> None:
+    """Which images."""
+    text = "new images: a .npy or .npz file, an image, or a folder of images (default: the run's own)"
+    command.add_argument("--data", metavar="PATH", type=Path, help=text)
+    _flag(command, "--split", "test", "of the run's own: train, validation or test")
+    command.add_argument("--labels", metavar="FILE", type=Path, help="a .npy file of labels, for a conditional model")
+    command.add_argument("--label", metavar="CLASS", help="of all images: its number or name")
+
+
+def _add_picture(command: argparse.ArgumentParser) -> None:
+    text = "a .png, .pdf or .svg file (default: a .png in the run's directory)"
+    command.add_argument("--out", metavar="FILE", type=Path, help=text)
 
 
 def _flag(command: argparse.ArgumentParser, name: str, default: Any, text: str, metavar: str | None = None) -> None:
@@ -172,6 +220,8 @@ def _add_train_options(command: argparse.ArgumentParser) -> None:
     command.set_defaults(fields={})
     command.add_argument("--out", metavar="DIR", type=Path, help="where the run goes (default: a new one in runs)")
     command.add_argument("--resume", action="store_true", help="go on with the run in --out, or begin it")
+    text = "begin with the weights of a run or of an exported model, as far as they fit"
+    command.add_argument("--init-from", metavar="RUN", help=text)
     command.add_argument("--config", metavar="FILE", type=Path, help="a JSON file of the fields below, as config.json")
     command.add_argument("--tensorboard", action="store_true", help="write TensorBoard's files, too (an extra)")
     command.add_argument(

@@ -7,7 +7,9 @@ OSError or ArithmeticError with one line for the user.
 import argparse
 import dataclasses
 import io
+import sys
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -16,10 +18,16 @@ from jaxvae import process
 from jaxvae.extras import require_train_extra
 
 if TYPE_CHECKING:
-    from jaxvae.training import Experiment, Posterior, Run, TrainConfig
+    import numpy as np
+
+    from jaxvae.data import Split, Unsplit
+    from jaxvae.trained import Exported, Run, TrainedModel
+    from jaxvae.training import Experiment, TrainConfig
 
 STOPPED = 130
 """The exit status of a run that was stopped by a signal, as shells have it for Ctrl-C."""
+
+_DECODED = 200  # latents at a time
 
 _OTHER_SIGMA = ("--parameterization",)
 _CALMER = ("--learning-rate", "--clip-norm")
@@ -104,28 +112,35 @@ def train(args: argparse.Namespace) -> int:
         import jax
 
         from jaxvae import data, training
+        from jaxvae.files import claimed
         from jaxvae.progress import RunProgress
         from jaxvae.training.directory import RunDirectory
 
-        config, out = _configuration(args)
-        experiment = training.make_experiment(config)
+        config = _configuration(args)
+        kept = RunDirectory(args.out).kept() if args.resume else None
+        experiment = training.make_experiment(config, origin=None if kept is None else kept.origin)
+        experiment = experiment._replace(start=_start(args, experiment))
+        name = f"{Path(config.dataset).stem}-{config.parameterization}"
         alone, first = jax.process_count() == 1, jax.process_index() == 0
-        watch = {}
-        if first:
-            begun = " holds no run yet: begun" if args.resume and not RunDirectory(out).holds_run else ""
-            print(f"{data.describe(experiment.dataset)}\n{out}{begun}", flush=True)
-            watch = {"watch": lambda step: RunProgress(config.epochs, experiment.steps_per_epoch, step)}
-        complete = training.train(
-            experiment, out, resume=args.resume, tensorboard=args.tensorboard, stop=lambda: bool(stopped), **watch
-        )
+        with nullcontext(args.out) if args.out else claimed(Path("runs") / name) as out:
+            watch = {}
+            if first:
+                begun = " holds no run yet: begun" if args.resume and not RunDirectory(out).holds_run else ""
+                print(f"{data.describe(experiment.dataset)}\n{out}{begun}", flush=True)
+                watch = {"watch": lambda step: RunProgress(config.epochs, experiment.steps_per_epoch, step)}
+            complete = training.train(
+                experiment, out, resume=args.resume, tensorboard=args.tensorboard, stop=lambda: bool(stopped), **watch
+            )
     if not complete:
         if first:
             print(f"stopped and saved; to go on: jaxvae train --resume --out {out}")
         return STOPPED
     if alone:
-        run = training.load_run(out)
-        _report(run, out, config.samples, "test")
-        _draw(run, out)
+        from jaxvae.trained import Run
+
+        run = Run(out)
+        _report(run, config.samples, "test")
+        _draw(run)
     elif first:
         print(f"complete; to score it: jaxvae evaluate {out}")
     return 0
@@ -139,6 +154,7 @@ def compare(args: argparse.Namespace) -> int:
         from jaxvae import study
         from jaxvae.arguments import require
         from jaxvae.progress import StudyProgress
+    from jaxvae.files import claimed
 
         grid = None
         if args.merge:
@@ -149,19 +165,20 @@ def compare(args: argparse.Namespace) -> int:
             resumed = args.out is not None and study.is_study(args.out) and not (args.fields or args.quick)
             asked = study.extended(study.QUICK if args.quick else study.DEFAULT, args.fields)
             grid = study.read_grid(args.out) if resumed else asked
-            out = args.out or _unused(Path("runs") / f"compare-{Path(str(asked.get('dataset', ('digits',))[0])).stem}")
-            if grid is not None:
-                with StudyProgress() as progress:
+            name = f"compare-{Path(str(asked.get('dataset', ('digits',))[0])).stem}"
+            with nullcontext(args.out) if args.out else claimed(Path("runs") / name) as out:
+                if grid is not None:
+                    with StudyProgress() as progress:
 
-                    def watch(name: str, share: float) -> None:
-                        if share == 0:
-                            print(out, flush=True)
-                        progress.update(name, share)
+                        def watch(name: str, share: float) -> None:
+                            if share == 0:
+                                print(out, flush=True)
+                            progress.update(name, share)
 
-                    complete = study.compare(grid, out, watch=watch, stop=lambda: bool(stopped))
-                if not complete:
-                    print(f"stopped and saved; to go on: jaxvae compare --out {out}")
-                    return STOPPED
+                        complete = study.compare(grid, out, watch=watch, stop=lambda: bool(stopped))
+                    if not complete:
+                        print(f"stopped and saved; to go on: jaxvae compare --out {out}")
+                        return STOPPED
     if grid is None:
         command = "jaxvae compare --merge DIR ... --out DIR, of the studies that were joined"
     else:
@@ -207,35 +224,106 @@ def reproduce(args: argparse.Namespace) -> int:
 
 def evaluate(args: argparse.Namespace) -> int:
     """``jaxvae evaluate``."""
-    _report(_load(args.path), args.path, args.samples, args.split)
+    _report(_open_run(args), args.samples, args.split)
+    return 0
+
+
+def encode(args: argparse.Namespace) -> int:
+    """``jaxvae encode``."""
+    import numpy as np
+
+    from jaxvae.trained import tables
+
+    tables.require_suffix(args.out, ".npz", ".csv", ".npy")
+    run = _open(args)
+    found = _inputs(args, run)
+    q, latents = run.model.infer(found.images, found.labels, progress=True)
+    if args.out.suffix == ".npy":
+        tables.write_array(args.out, np.asarray(latents))
+    else:
+        named = {"names": found.names} | ({} if found.labels is None else {"labels": found.labels})
+        numbers = {"mean": q.mean, "log_std": q.log_std, "latents": latents}
+        tables.write_table(args.out, named | {name: np.asarray(x) for name, x in numbers.items()})
+    print(args.out)
+    return 0
+
+
+def decode(args: argparse.Namespace) -> int:
+    """``jaxvae decode``."""
+    import numpy as np
+
+    from jaxvae.arguments import require
+    from jaxvae.trained import tables
+
+    latents, labels, names = tables.read_latents(args.latents)
+    pictures = args.out.suffix != ".npy"
+    require(not pictures or not args.out.suffix, "out", str(args.out), "a path that ends in .npy, or a directory")
+    model, labels = _open(args).model, labels if args.label is None else np.full(len(latents), args.label)
+    parts = [slice(start, start + _DECODED) for start in range(0, len(latents), _DECODED)]
+    chosen = [None if labels is None else labels[part] for part in parts]
+    decoded = (model.decode(latents[part], some).mean for part, some in zip(parts, chosen, strict=True))
+    images = np.concatenate([np.asarray(mean) for mean in decoded])
+    if pictures:
+        tables.write_pictures(args.out, images, names)
+    else:
+        tables.write_array(args.out, images)
+    print(args.out)
+    return 0
+
+
+def scores(args: argparse.Namespace) -> int:
+    """``jaxvae score``."""
+    from jaxvae.trained import tables
+
+    tables.require_suffix(args.out, ".csv", ".npz")
+    run = _open(args)
+    found = _inputs(args, run)
+    table = run.model.score(found.images, found.labels, samples=args.samples, progress=True)
+    labels = {} if found.labels is None else {"labels": found.labels}
+    tables.write_table(args.out, {"names": found.names, **labels, **table._asdict()})
+    print(args.out)
     return 0
 
 
 def sample(args: argparse.Namespace) -> int:
     """``jaxvae sample``."""
-    run = _load(args.path)
-    import jax
-
-    from jaxvae import plots
-    from jaxvae.training import inspection
-
-    images = inspection.samples(run, args.count, jax.random.key(args.seed))
-    _save(plots.image_grid(images, title="Samples: E[x|z], z ~ p(z)"), args.path / "samples.png")
+    run = _open(args)
+    out = _out(args, run, "samples.png")
+    _save(_samples(run.model, args.count, args.seed, args.label), out)
     return 0
 
 
 def reconstruct(args: argparse.Namespace) -> int:
     """``jaxvae reconstruct``."""
-    _save(_reconstructions(_load(args.path), args.count), args.path / "reconstructions.png")
+    run = _open(args)
+    out = _out(args, run, "reconstructions.png")
+    _save(_reconstructions(run.model, _inputs(args, run), args.count), out)
     return 0
 
 
 def traverse(args: argparse.Namespace) -> int:
     """``jaxvae traverse``."""
-    run = _load(args.path)
-    from jaxvae.training import encode
+    run = _open(args)
+    out = _out(args, run, "traversals.png")
+    _save(_traversals(run.model, _inputs(args, run), args.row, args.latents, args.steps, args.reach), out)
+    return 0
 
-    _save(_traversals(run, encode(run), args.latents, args.steps, args.reach), args.path / "traversals.png")
+
+def export(args: argparse.Namespace) -> int:
+    """``jaxvae export``."""
+    from jaxvae import trained
+    from jaxvae.arguments import require
+    from jaxvae.trained import hub
+
+    programs = args.format == "stablehlo"
+    require(not programs or args.push_to is None, "--push-to", args.push_to, "given with --format safetensors only")
+    if programs:
+        trained.export_programs(_open(args).model, args.out)
+    else:
+        trained.export_run(_open_run(args), args.out)
+    print(args.out, flush=True)
+    if args.push_to is not None:
+        print(hub.push(args.out, args.push_to))
     return 0
 
 
@@ -243,13 +331,14 @@ def diagnose(args: argparse.Namespace) -> int:
     """``jaxvae diagnose``."""
     process.use_compilation_cache()
     from jaxvae import plots
-    from jaxvae.training import inspection
+    from jaxvae.trained import inspection
     from jaxvae.training.directory import RunDirectory
 
-    found = inspection.examine(args.path, args.split)
+    path = _path(args)
+    found = inspection.examine(path, args.split, args.dataset)
     print(found, *_remedies(finding.name for finding in found.findings), sep="\n", flush=True)
-    RunDirectory(args.path).write_report("diagnosis", {"split": args.split, **found.to_dict()})
-    _save(plots.diagnosis(found), args.path / "diagnosis.png")
+    RunDirectory(path).write_report("diagnosis", {"split": args.split, **found.to_dict()})
+    _save(plots.diagnosis(found), path / "diagnosis.png")
     return 0
 
 
@@ -298,8 +387,8 @@ def _join(args: argparse.Namespace) -> None:
         jax.distributed.initialize(**found)
 
 
-def _configuration(args: argparse.Namespace) -> "tuple[TrainConfig, Path]":
-    """What the file says, what the flags say on top, and where the run goes."""
+def _configuration(args: argparse.Namespace) -> "TrainConfig":
+    """What the file says, and what the flags say on top."""
     from jaxvae.arguments import require
     from jaxvae.data import suggested
     from jaxvae.training import config_from_mapping, read_config
@@ -312,79 +401,162 @@ def _configuration(args: argparse.Namespace) -> "tuple[TrainConfig, Path]":
         values = dataclasses.asdict(read_config(args.config))
     else:
         values = {**suggested(args.fields.get("dataset", ""))}
-    config = config_from_mapping({**values, **args.fields})
-    return config, args.out or _unused(Path("runs") / f"{Path(config.dataset).stem}-{config.parameterization}")
+    return config_from_mapping({**values, **args.fields})
 
 
-def _unused(path: Path) -> Path:
-    """The path, or the first of path-2, path-3, … that doesn't exist."""
-    number, free = 1, path
-    while free.exists():
-        number += 1
-        free = path.with_name(f"{path.name}-{number}")
-    return free
+def _start(args: argparse.Namespace, experiment: "Experiment") -> "Mapping[str, np.ndarray]":
+    """The parameters to begin with, if not with drawn ones; says what is taken, and what isn't."""
+    import jax
+
+    from jaxvae.arguments import require
+    from jaxvae.trained import load_model
+    from jaxvae.training.directory import RunDirectory
+    from jaxvae.training.start import transferred
+
+    resumed = args.resume and RunDirectory(args.out).holds_run
+    if args.init_from is None:
+        return RunDirectory(args.out).start() if resumed else {}
+    require(not resumed, "--init-from", str(args.init_from), "given where a run begins, not where it is resumed")
+    wanted = jax.eval_shape(lambda: experiment.init(jax.random.key(0)))
+    found = transferred(wanted, load_model(args.init_from).params)
+    if jax.process_index() == 0:
+        width = max(len(name) for name, _, _ in found.table)
+        print(
+            *(
+                f"{name:{width}}  {'x'.join(map(str, shape)) or 'scalar':>12}  {text}"
+                for name, shape, text in found.table
+            ),
+            sep="\n",
+        )
+    return found.start
 
 
-def _load(path: Path) -> "Run":
+def _path(args: argparse.Namespace) -> Path:
+    """The run that is asked for, or else the newest one, which is said."""
+    from jaxvae.training.directory import newest_run
+
+    if args.path is not None:
+        return args.path
+    path = newest_run(Path("runs"))
+    print(f"jaxvae: RUN is {path}, the newest", file=sys.stderr)
+    return path
+
+
+def _open(args: argparse.Namespace) -> "Run | Exported":
     process.use_compilation_cache()
-    from jaxvae.training import load_run
+    from jaxvae.trained import open_model
 
-    return load_run(path)
+    return open_model(_path(args), dataset=args.dataset)
 
 
-def _report(run: "Run", out: Path, samples: int, split: str) -> None:
+def _open_run(args: argparse.Namespace) -> "Run":
+    process.use_compilation_cache()
+    from jaxvae.trained import Run
+
+    return Run(_path(args), dataset=args.dataset)
+
+
+def _out(args: argparse.Namespace, run: "Run | Exported", name: str) -> Path:
+    """Where a picture goes: where it is asked for, or into the run's directory."""
+    from jaxvae.trained import tables
+
+    if args.out is None:
+        return run.path / name
+    tables.require_suffix(args.out, ".png", ".pdf", ".svg")
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    return args.out
+
+
+def _inputs(args: argparse.Namespace, run: "Run | Exported") -> "Unsplit":
+    """The images that are asked for, of new data or of a split, with labels and names."""
+    import numpy as np
+
+    from jaxvae import data
+    from jaxvae.arguments import require
+
+    if args.data is not None:
+        found = data.load_unsplit(args.data, run.model.contract)
+    else:
+        splits = run.dataset.splits
+        require(args.split in splits, "split", args.split, " or ".join(splits))
+        found = _unsplit(splits[args.split])
+    require(args.label is None or args.labels is None, "--label", args.label, "given without --labels")
+    if args.label is not None:
+        return found._replace(labels=np.full(len(found.images), run.model.contract.label(args.label)))
+    return found if args.labels is None else found._replace(labels=data.load_labels(args.labels, len(found.images)))
+
+
+def _unsplit(split: "Split") -> "Unsplit":
+    from jaxvae.data import Unsplit
+
+    return Unsplit(split.images, split.labels, split.names)
+
+
+def _report(run: "Run", samples: int, split: str) -> None:
     """Scores a run, prints the score, and keeps it as JSON."""
-    from jaxvae import training
-    from jaxvae.training.directory import RunDirectory, evaluation
+    from jaxvae import trained
+    from jaxvae.training.directory import evaluation
 
-    result = training.evaluate(run, samples, split)
+    result = trained.evaluate(run, samples, split)
     bits = f", {result['bits_per_dimension']:.4f} bits/dim" if "bits_per_dimension" in result else ""
     print(
         f"{split} ELBO {result['elbo']:.3f} nats per image "
         f"(log p(x|z) {result['log_likelihood']:.3f}, KL {result['kl']:.3f}), "
-        f"{result['active_units']} of {run.experiment.model.latents} latents active\n"
+        f"{result['active_units']} of {run.model.module.latents} latents active\n"
         f"{split} NLL {result['nll']:.3f} ± {result['nll_standard_error']:.3f} nats per image "
         f"({samples:,} importance samples, their error {result['nll_monte_carlo_error']:.3f}{bits})",
         flush=True,
     )
-    RunDirectory(out).write_report(evaluation(split), result)
+    run.directory.write_report(evaluation(split), result)
 
 
-def _draw(run: "Run", out: Path) -> None:
+def _draw(run: "Run") -> None:
     """All pictures of a run."""
-    import jax
+    from jaxvae import plots
 
-    from jaxvae import plots, training
-    from jaxvae.training import inspection
-
-    terms, labels = training.encode(run), run.experiment.scored["test"].labels
-    _save(plots.curves(training.read_metrics(out / training.METRICS)), out / "curves.png")
-    _save(_reconstructions(run, 36), out / "reconstructions.png")
-    images = inspection.samples(run, 100, jax.random.key(0))
-    _save(plots.image_grid(images, title="Samples: E[x|z], z ~ p(z)"), out / "samples.png")
-    _save(_traversals(run, terms, 10, 9, 3.0), out / "traversals.png")
+    test, terms, out = run.dataset.test, run.posterior(), run.path
+    _save(plots.curves(run.directory.records()), out / "curves.png")
+    _save(_reconstructions(run.model, _unsplit(test), 36), out / "reconstructions.png")
+    _save(_samples(run.model, 100, 0), out / "samples.png")
+    _save(_traversals(run.model, _unsplit(test), 0, 10, 9, 3.0), out / "traversals.png")
     _save(plots.std_histograms(terms.std, terms.kl.mean(axis=0)), out / "std.png")
     if len(terms.order) > 1:
         pair = terms.order[:2]
-        figure = plots.latent_map(terms.mean[:, pair], labels, terms.std[:, pair], latents=(int(pair[0]), int(pair[1])))
-        _save(figure, out / "latents.png")
+        mean, std = terms.mean[:, pair], terms.std[:, pair]
+        _save(plots.latent_map(mean, test.labels, std, latents=(int(pair[0]), int(pair[1]))), out / "latents.png")
 
 
-def _reconstructions(run: "Run", count: int) -> Any:
+def _samples(model: "TrainedModel", count: int, seed: int, label: str | None = None) -> Any:
+    import jax
+
     from jaxvae import plots
-    from jaxvae.training import inspection
 
-    return plots.reconstructions(*inspection.reconstructed(run, run.experiment.scored["test"].head(count)))
+    images = model.sample(jax.random.key(seed), count, label)
+    return plots.image_grid(images, title="Samples: E[x|z], z ~ p(z)")
 
 
-def _traversals(run: "Run", terms: "Posterior", count: int, steps: int, reach: float) -> Any:
-    """Of the latents with the highest KL."""
+def _reconstructions(model: "TrainedModel", given: "Unsplit", count: int) -> Any:
     from jaxvae import plots
-    from jaxvae.training import inspection
 
-    latents = terms.order[:count]
-    found = inspection.traversed(run, run.experiment.scored["test"], latents, steps, reach)
-    return plots.traversals(found.images, found.values, terms.kl.mean(axis=0)[latents], latents.tolist())
+    images, labels = given.images[:count], None if given.labels is None else given.labels[:count]
+    return plots.reconstructions(model.seen(images), model.reconstruct(images, labels))
+
+
+def _traversals(model: "TrainedModel", given: "Unsplit", row: int, count: int, steps: int, reach: float) -> Any:
+    """Of one image, and of the latents with the highest KL over all of them."""
+    import numpy as np
+
+    from jaxvae import plots
+    from jaxvae.arguments import require
+    from jaxvae.trained import inspection
+
+    rows = len(given.images)
+    require(0 <= row < rows, "--row", row, f"0 to {rows - 1}")
+    kl = np.asarray(model.kl(given.images, given.labels), np.float64).mean(axis=0)
+    latents = np.argsort(-kl, kind="stable")[:count]
+    label = None if given.labels is None else given.labels[row]
+    found = inspection.traversed(model, given.images[row], label, latents, steps, reach)
+    return plots.traversals(found.images, found.values, kl[latents], latents.tolist())
 
 
 def _save(figure: Any, path: Path) -> None:

@@ -59,6 +59,28 @@ def only_writer(directory: Path) -> Iterator[None]:
         lock.release()
 
 
+@contextlib.contextmanager
+def claimed(path: Path) -> Iterator[Path]:
+    """A new directory: the path, or the first of path-2, path-3, … that doesn't exist.
+
+    It is made at once, so that no other process gets the same, and is gone again where nothing was put into it.
+    """
+    number, free = 1, path
+    while True:
+        try:
+            free.mkdir(parents=True)
+            break
+        except FileExistsError:
+            number += 1
+            free = path.with_name(f"{path.name}-{number}")
+    try:
+        yield free
+    finally:
+        with contextlib.suppress(OSError):
+            free.rmdir()
+            free.parent.rmdir()
+
+
 def require_free(directory: Path, own: Collection[str], allowed: str) -> None:
     """Raises ValueError where a directory to write to holds anything but files of these names."""
     require(not directory.exists() or directory.is_dir(), "out", str(directory), "a directory")

@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import io
 import logging
 import os
 import signal
@@ -31,11 +32,14 @@ def signals() -> Iterator[list[int]]:
 
 
 def speak_in_lines() -> None:
-    """Each warning of this library becomes a line on stderr; for good.
+    """Each warning of this library becomes a line on stderr, and none fails for a letter it can't write; for good.
 
     What orbax logs of an error that it raises, and what its tasks that are cut short by one raise themselves, where
     nobody catches it, is not shown.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # where a terminal lacks a letter, it shows another
     with contextlib.suppress(ImportError):  # which comes with orbax
         from absl import logging as orbax_logging
 

@@ -177,6 +177,7 @@ class StepProgress(_Display):
     Args:
         steps: to be made, or None where that isn't known.
         console: as of ``RunProgress``.
+        noun: what is counted.
 
     >>> import sys
     >>> with StepProgress(2000, Console(file=sys.stdout)) as progress:
@@ -184,9 +185,9 @@ class StepProgress(_Display):
     step 64/2,000  loss 3.212
     """
 
-    def __init__(self, steps: int | None, console: Console | None = None) -> None:
-        self._of = "" if steps is None else f"/{steps:,}"
-        super().__init__(f"step 0{self._of}", steps, console=console)
+    def __init__(self, steps: int | None, console: Console | None = None, noun: str = "step") -> None:
+        self._noun, self._of = noun, "" if steps is None else f"/{steps:,}"
+        super().__init__(f"{noun} 0{self._of}", steps, console=console)
         self._waiting, self._printed = "", monotonic()
 
     def __exit__(self, *_: object) -> None:
@@ -196,7 +197,7 @@ class StepProgress(_Display):
 
     def update(self, step: int, metrics: Mapping[str, float]) -> None:
         """Shows that ``step`` steps are done, and the newest values."""
-        name = f"step {step:,}{self._of}"
+        name = f"{self._noun} {step:,}{self._of}"
         values = "  ".join(f"{key} {x:.4g}" for key, x in metrics.items() if key != "skipped" or x != 0)
         left = self._show(name, step)
         self._bar.update(self._task, values=values)

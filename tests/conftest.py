@@ -38,6 +38,7 @@ QUICKLY_COMPILED = (
     "plots",
     "study",
     "test_transformations.py",
+    "trained",
     "training",
 )
 """Where tests need a program's meaning, not its speed: LLVM's optimizations are a third of its compilation."""

@@ -70,7 +70,7 @@ def test_fixed_bounds_are_the_parameterizations():
         return [[q.log_std, jv.kl_divergence(q)] for q in (clipped, *fixed, floored)]
 
     learned_clip, clip, floor, learned_floor = both(-10.0, 0.5, 1e-4)
-    np.testing.assert_allclose(learned_clip[0], clip[0], rtol=2.4e-7)  # 2 ulp: XLA contracts a product and a sum, or not
+    np.testing.assert_allclose(learned_clip[0], clip[0], rtol=2.4e-7)  # 2 ulp: a product and a sum are one, or not
     np.testing.assert_allclose(learned_clip[1], clip[1], rtol=1e-6)
     np.testing.assert_allclose(learned_floor[0], floor[0], rtol=1e-6)  # the floor's log is float32's
     for one_sided in ({"low": -6.0}, {"high": 2.0}, {}):

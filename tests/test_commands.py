@@ -2,7 +2,9 @@
 
 import dataclasses
 import json
+import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +17,7 @@ import one_device
 import pytest
 from matplotlib.image import imread
 
+import jaxvae as jv
 from jaxvae import cli, commands, process, study, training
 from jaxvae.cli import main
 from jaxvae.diagnosis import STATES
@@ -56,6 +59,9 @@ def test_train_leaves_config_metrics_checkpoints_score_and_pictures(run):
     assert entries(run) == PICTURES | {
         "config.json",
         "versions.json",
+        "contract.json",
+        "data.json",
+        "mean.npy",
         "metrics.jsonl",
         "checkpoints",
         "evaluation-test.json",
@@ -86,6 +92,72 @@ def test_the_drawing_commands_draw_anew(run, capsys):
         assert main([command, str(run), *flags]) == 0
         (path,) = capsys.readouterr().out.split()
         assert imread(path).std() > 0.01
+
+
+def test_what_is_encoded_is_decoded_and_scored(run, capsys):
+    np.save("x.npy", np.random.default_rng(0).integers(0, 17, (5, 8, 8), np.uint8))
+    data = [str(run), "--data", "x.npy"]
+    assert main(["encode", *data, "--out", "z.npz"]) == 0
+    assert main(["encode", *data, "--out", "z.csv"]) == 0
+    assert main(["decode", str(run), "--latents", "z.npz", "--out", "images"]) == 0
+    assert main(["decode", str(run), "--latents", "z.npz", "--out", "images.npy"]) == 0
+    assert main(["score", *data, "--samples", "1", "--out", "deep/scores.csv"]) == 0
+    assert capsys.readouterr().out.split() == ["z.npz", "z.csv", "images", "images.npy", "deep/scores.csv"]
+    model, images = jv.load(run), np.load("x.npy")
+    with np.load("z.npz") as found:
+        np.testing.assert_allclose(found["mean"], model.encode(images).mean, rtol=1e-5)
+        np.testing.assert_allclose(np.load("images.npy"), model.decode(found["latents"]).mean, rtol=1e-5)
+    assert entries(Path("images")) == {f"{i}.png" for i in range(5)}
+    rows = [line.split(",") for line in Path("deep/scores.csv").read_text().splitlines()]
+    assert rows[0] == ["names", "elbo", "log_likelihood", "kl", "log_evidence", "error"]
+    np.testing.assert_allclose([float(row[1]) for row in rows[1:]], model.elbo(images), rtol=1e-5)
+    assert [row[-1] for row in rows[1:]] == [""] * 5  # of one sample there is no error
+
+
+def test_a_split_is_written_with_its_rows_and_labels(run):
+    assert main(["encode", str(run), "--split", "validation", "--out", "z.csv"]) == 0
+    rows = [line.split(",") for line in Path("z.csv").read_text().splitlines()]
+    assert [row[0] for row in rows[1:]] == [str(i) for i in range(200)]
+    assert {row[1] for row in rows[1:]} == {str(i) for i in range(10)}
+
+
+def test_a_run_begins_with_anothers_weights(run, capsys):
+    argv = ["train", "--init-from", str(run), "--freeze", "encoder", *TINY, "--epochs", "1", "--latents", "4"]
+    assert main([*argv, "--out", "new"]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"params/encoder/MLP_0/Dense_0/kernel +64x8  taken\n", out)
+    assert re.search(r"params/head/loc/kernel +8x4  not taken: \(8, 3\)\n", out)
+    old, new = (jv.load(path).params["params"]["encoder"]["MLP_0"]["Dense_0"]["kernel"] for path in (run, "new"))
+    np.testing.assert_array_equal(old, new)
+    assert "--init-from must be given where a run begins" in refusal(capsys, *argv, "--out", "new", "--resume")
+
+
+def test_the_newest_run_is_taken_where_none_is_given(run, capsys, tmp_path):
+    assert "RUN must be given: there is no run in runs" in refusal(capsys, "sample")
+    shutil.copytree(run, "runs/a")
+    shutil.copytree(run, "runs/b")
+    os.utime("runs/a/checkpoints")
+    assert main(["sample", "--count", "4", "--out", "new/four.png"]) == 0
+    out, err = capsys.readouterr()
+    assert out == "new/four.png\n"
+    assert err == "jaxvae: RUN is runs/a, the newest\n"
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["encode", "--out", "z.txt"], "out must be a path that ends in .npz or .csv or .npy, got 'z.txt'"),
+        (["score", "--out", "z.npy"], "out must be a path that ends in .csv or .npz"),
+        (["sample", "--out", "x.jpg"], "out must be a path that ends in .png or .pdf or .svg"),
+        (["encode", "--data", "gone.npy", "--out", "z.npz"], "gone.npy: no such file or folder"),
+        (["encode", "--split", "tset", "--out", "z.npz"], "split must be train or validation or test, got 'tset'"),
+        (["decode", "--latents", "z.txt", "--out", "x.npy"], "latents must be a .npy or .npz file, got 'z.txt'"),
+        (["traverse", "--row", "300"], "--row must be 0 to 299, got 300"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(run, capsys, argv, words, tmp_path):
+    assert words in refusal(capsys, argv[0], str(run), *argv[1:])
+    assert not any(tmp_path.iterdir())
 
 
 def test_diagnose_names_what_is_broken_and_draws_it(capsys):
@@ -316,5 +388,5 @@ def test_reproduce_refuses_in_one_line(capsys):
 
 def test_a_dataset_may_want_other_defaults():
     args = cli._parser("train").parse_args(["train", "--dataset", "linear-gaussian", "--epochs", "7"])
-    config, _ = commands._configuration(args)
+    config = commands._configuration(args)
     assert (config.hidden, config.likelihood, config.epochs) == ((), "gaussian_learned", 7)

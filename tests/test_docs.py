@@ -10,11 +10,15 @@ from pathlib import Path
 from types import ModuleType
 
 import jax
+import numpy as np
 import pytest
+from PIL import Image
 
 import jaxvae as jv
 from jaxvae import cli, contract
-from jaxvae.training import config_from_mapping
+from jaxvae.data import load
+from jaxvae.trained import export_programs
+from jaxvae.training import config_from_mapping, make_experiment, train
 from jaxvae.training.config import TrainConfig
 
 ROOT = Path(__file__).parents[1]
@@ -49,11 +53,29 @@ def run(page: Path) -> None:
         names = test.globs
 
 
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working directory with what the pages speak of: a run, images, programs."""
+    path = tmp_path_factory.mktemp("place")
+    images = 15 * load("digits").train.images
+    np.save(path / "digits.npy", images)
+    np.save(path / "images.npy", images[:50])
+    (path / "new").mkdir()
+    for i in range(12):
+        Image.fromarray(images[i, ..., 0]).save(path / "new" / f"{i}.png")
+    config = TrainConfig(dataset=str(path / "digits.npy"), latents=2, hidden=(8,), epochs=1, batch_size=80)
+    run = path / "runs" / "digits-log_variance"
+    assert train(make_experiment(config), run)
+    export_programs(jv.load(run), path / "programs")
+    return path
+
+
 WITH_CODE = [page for page in PAGES if blocks(page, "python")]
 
 
 @pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.stem)
-def test_code_runs(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_code_runs(page: Path, monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
+    monkeypatch.chdir(place)
     # All checks take half a minute.
     monkeypatch.setattr(contract, "_CHECKS", {"monotone": contract._CHECKS["monotone"]})
     with jax.default_prng_impl("unsafe_rbg"):  # compiles faster; no page shows random numbers

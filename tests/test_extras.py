@@ -7,7 +7,7 @@ import pytest
 
 from jaxvae.extras import require_train_extra
 
-WORKSHOP = ("data", "models", "objectives", "plots", "study", "training")
+WORKSHOP = ("data", "models", "objectives", "plots", "study", "trained", "training")
 
 
 @pytest.fixture
@@ -29,3 +29,11 @@ def test_a_room_of_the_workshop_names_itself_and_the_extra(room):
         ImportError, match=rf'^jaxvae\.{room} needs \w+, which comes with: pip install "jaxvae\[train\]"$'
     ):
         importlib.import_module(f"jaxvae.{room}")
+
+
+@pytest.mark.usefixtures("bare")
+def test_load_names_the_extra():
+    import jaxvae
+
+    with pytest.raises(ImportError, match=r'^jaxvae\.\w+ needs \w+, which comes with: pip install "jaxvae\[train\]"$'):
+        jaxvae.load("runs/x")

@@ -1,6 +1,6 @@
 import pytest
 
-from jaxvae.files import LOCK, entries, only_writer, write_atomically
+from jaxvae.files import LOCK, claimed, entries, only_writer, write_atomically
 
 
 def test_writing_is_all_or_nothing(tmp_path):
@@ -47,3 +47,13 @@ def test_what_cannot_be_a_directory_is_refused(tmp_path):
     message = r"out must be a directory to write to, got '.*/file/x' \(Not a directory\)"
     with pytest.raises(ValueError, match=message), only_writer(tmp_path / "file" / "x"):
         pass
+
+
+def test_new_directories_are_each_claimed_by_one(tmp_path):
+    with claimed(tmp_path / "runs" / "a") as first, claimed(tmp_path / "runs" / "a") as second:
+        assert (first.name, second.name) == ("a", "a-2")
+        (second / "x").touch()
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["a-2"]  # nothing was put into the other
+    with pytest.raises(KeyError), claimed(tmp_path / "other" / "b"):
+        raise KeyError
+    assert not (tmp_path / "other").exists()

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from benchmarks.contestants import Model
-from jaxvae.data import Dataset, Split
+from jaxvae.data import DataContract, Dataset, Split
 from jaxvae.likelihoods import likelihood
 from jaxvae.models import make_model
 from jaxvae.objectives import beta_schedule
@@ -27,7 +27,7 @@ def make_experiment(images: np.ndarray, model: Model, batch_size: int, dtype: st
         data_mesh(batch_size),
         Dataset("images", split, None, split, levels=256, classes=0),
         {},
-        256,
+        DataContract((28, 28, 1), 256),
         make_model((28, 28, 1), likelihood("bernoulli", 256), dtype=dtype, **kind),
         make_optimizer(1e-3),
         learning_rate_schedule(1e-3, 1, decay="constant"),

@@ -27,18 +27,26 @@ _ALIASES = {
 }
 
 
-def load_arrays(path: Path) -> Dataset:
+def load_arrays(path: Path, rows: int | None = None) -> Dataset:
     """The dataset in a .npy or .npz file, or in a folder of .npy files.
 
     Unsplit images become 80 % train, 10 % validation and 10 % test images by a fixed permutation, which copies them
     into memory; give splits to keep them mapped. Whole numbers in 0..255, and floats that are k/255 throughout,
     become uint8 of 256 levels (2 where all are 0 or 1); other floats in [0, 1] stay floats, without levels.
 
+    Args:
+        path: of the file or folder.
+        rows: how many there were when they were split before; later ones are left out, so that the split is that one.
+
     Raises:
         ValueError: for anything else, in one line that names file, field, value and what is allowed.
         FileNotFoundError: where there is no such file.
     """
     fields = read_fields(path)
+    if rows is not None:
+        found = len(fields["images"]) if "images" in fields else 0
+        require(found >= rows, f"{path}: number of images", found, f"{rows} or more, as when they were split")
+        fields = {name: x[:rows] for name, x in fields.items()}
     names = [name for name in fields if name.endswith("images")]
     images = {name.removesuffix("images"): _shaped(fields[name], f"{path}: {name}") for name in names}
     pixels, levels = _pixels(images, path)
@@ -47,7 +55,7 @@ def load_arrays(path: Path) -> Dataset:
         y = fields.get(f"{prefix}labels")
         labels[prefix] = None if y is None else _labels(y, len(x), f"{path}: {prefix}labels")
     if "" in pixels:
-        pixels, labels = split(pixels[""], labels[""], str(path))
+        return apportion(str(path), pixels[""], labels[""], levels, split_rows(len(pixels[""]), str(path)))
     return assemble(
         str(path),
         {prefix.removesuffix("_"): x for prefix, x in pixels.items()},
@@ -184,18 +192,32 @@ def _to_bytes(x: np.ndarray, scale: int) -> np.ndarray:
     return (x if scale == 1 else np.rint(x * x.dtype.type(scale))).astype(np.uint8)
 
 
-def split(
-    images: np.ndarray, labels: np.ndarray | None, path: str
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray | None]]:
+def split_rows(count: int, path: str) -> dict[str, np.ndarray]:
     """80 % train, 10 % validation and 10 % test, by one permutation for each number of images.
 
     Its source is NumPy's raw random words, which, unlike its shuffles, never change.
     """
-    count = len(images)
     require(count >= 10, f"{path}: number of images", count, "at least 10, to be split")
     order = np.argsort(np.random.Philox(key=0).random_raw(count), kind="stable")
-    parts = dict(zip(SPLITS, np.split(order, (count - 2 * (count // 10), count - count // 10)), strict=True))
-    return (
-        {name: images[rows] for name, rows in parts.items()},
-        {name: None if labels is None else labels[rows] for name, rows in parts.items()},
+    return dict(zip(SPLITS, np.split(order, (count - 2 * (count // 10), count - count // 10)), strict=True))
+
+
+def apportion(
+    path: str,
+    images: np.ndarray,
+    labels: np.ndarray | None,
+    levels: int | None,
+    rows: Mapping[str, np.ndarray],
+    names: np.ndarray | None = None,
+    class_names: tuple[str, ...] = (),
+) -> Dataset:
+    """The dataset of images that came in one, by the rows of each split; their names are the rows, if not given."""
+    return assemble(
+        path,
+        {name: images[some] for name, some in rows.items()},
+        {name: None if labels is None else labels[some] for name, some in rows.items()},
+        levels,
+        {name: some if names is None else names[some] for name, some in rows.items()},
+        class_names,
+        apportioned=len(images),
     )

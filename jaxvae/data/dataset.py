@@ -1,6 +1,8 @@
 """What a dataset is: splits of images and labels, and how many grey levels a pixel has."""
 
 import dataclasses
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import numpy as np
 
@@ -21,6 +23,8 @@ class Split:
         images: (N, H, W, C); uint8 in 0..levels-1, or float32 in [0, 1] where the dataset has no levels. May be a
             memory map.
         labels: (N,) int32, or none.
+        ids: what each image is called where it comes from, (N,): the name of its file, or its row there. None for
+            rows 0, 1, ….
 
     Raises:
         ValueError: where shape or dtype are others, or there are no images.
@@ -28,6 +32,7 @@ class Split:
 
     images: np.ndarray
     labels: np.ndarray | None
+    ids: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         images, labels = self.images, self.labels
@@ -39,13 +44,24 @@ class Split:
         if labels is not None:
             require(labels.shape == (len(self),), "Split.labels.shape", labels.shape, f"({len(self)},)")
             require(labels.dtype == np.int32, "Split.labels.dtype", str(labels.dtype), "int32")
+        if self.ids is not None:
+            require(self.ids.shape == (len(self),), "Split.ids.shape", self.ids.shape, f"({len(self)},)")
 
     def __len__(self) -> int:
         return len(self.images)
 
+    @property
+    def names(self) -> np.ndarray:
+        """``ids``, or the rows' numbers, (N,)."""
+        return np.arange(len(self)) if self.ids is None else self.ids
+
+    def part(self, rows: slice) -> "Split":
+        """Some of the images."""
+        return Split(self.images[rows], None if self.labels is None else self.labels[rows], self.names[rows])
+
     def head(self, count: int) -> "Split":
         """The first ``count`` images, or all where there are fewer."""
-        return Split(self.images[:count], None if self.labels is None else self.labels[:count])
+        return self.part(slice(count))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -59,6 +75,8 @@ class Dataset:
         test: the images to report on.
         levels: how many grey levels there are: pixel value v stands for v / (levels - 1). None for float images.
         classes: how many classes the labels tell apart; 0 without labels.
+        class_names: of each class, where they have names.
+        apportioned: how many images there were, where they came in one and were split here; else 0.
 
     Raises:
         ValueError: where image shapes differ between splits, or dtype and levels contradict each other.
@@ -70,6 +88,8 @@ class Dataset:
     test: Split
     levels: int | None
     classes: int
+    class_names: tuple[str, ...] = ()
+    apportioned: int = 0
 
     def __post_init__(self) -> None:
         require_grey_levels(self.levels, "Dataset.levels")
@@ -93,12 +113,22 @@ class Dataset:
 
 
 def assemble(
-    name: str, images: dict[str, np.ndarray], labels: dict[str, np.ndarray | None], levels: int | None
+    name: str,
+    images: Mapping[str, np.ndarray],
+    labels: Mapping[str, np.ndarray | None],
+    levels: int | None,
+    ids: Mapping[str, np.ndarray] = MappingProxyType({}),
+    class_names: tuple[str, ...] = (),
+    *,
+    apportioned: int = 0,
 ) -> Dataset:
-    """The dataset of these arrays, by split; its classes are those up to the largest label."""
-    splits = {split: Split(x, labels.get(split)) for split, x in images.items()}
-    classes = max((int(s.labels.max()) + 1 for s in splits.values() if s.labels is not None), default=0)
-    return Dataset(name, splits["train"], splits.get("validation"), splits["test"], levels, classes)
+    """The dataset of these arrays, by split; its classes are those with names, or those up to the largest label."""
+    splits = {split: Split(x, labels.get(split), ids.get(split)) for split, x in images.items()}
+    found = max((int(s.labels.max()) + 1 for s in splits.values() if s.labels is not None), default=0)
+    classes = max(found, len(class_names)) if found else 0
+    names = class_names if len(class_names) == classes else ()
+    train, validation, test = splits["train"], splits.get("validation"), splits["test"]
+    return Dataset(name, train, validation, test, levels, classes, names, apportioned)
 
 
 def hold_out(dataset: Dataset, count: int) -> Dataset:
@@ -114,13 +144,8 @@ def hold_out(dataset: Dataset, count: int) -> Dataset:
         count,
         f"at least 0 and less than the {total} training images",
     )
-    images, labels = dataset.train.images, dataset.train.labels
-
-    def part(rows: slice) -> Split:
-        return Split(images[rows], None if labels is None else labels[rows])
-
-    validation = part(slice(total - count, None)) if count else None
-    return dataclasses.replace(dataset, train=part(slice(total - count)), validation=validation)
+    validation = dataset.train.part(slice(total - count, None)) if count else None
+    return dataclasses.replace(dataset, train=dataset.train.head(total - count), validation=validation)
 
 
 def describe(dataset: Dataset) -> str:

@@ -10,6 +10,7 @@ from jaxvae.arguments import require
 from jaxvae.data import arrays, digits, folders, prepared, synthetic
 from jaxvae.data.catalog import SOURCES
 from jaxvae.data.dataset import Dataset, hold_out
+from jaxvae.data.origins import Origin, fingerprint
 
 
 class Bundled(NamedTuple):
@@ -56,16 +57,57 @@ def load(name: str, data_dir: str | Path | None = None, validation: int | None =
     return dataset if validation is None else hold_out(dataset, validation)
 
 
-def _load(name: str, data_dir: Path) -> Dataset:
+def load_again(origin: Origin, validation: int | None = None, dataset: str | Path | None = None) -> Dataset:
+    """The dataset that a run was made of, split as it was then, whatever has been added since.
+
+    Args:
+        origin: what the run keeps of it.
+        validation: as it was loaded with then.
+        dataset: where it is now, if it has moved.
+
+    Raises:
+        ValueError: where rows or files of then are missing; otherwise as ``load``.
+        FileNotFoundError: as ``load``.
+    """
+    name, directory = str(origin.dataset if dataset is None else dataset), _directory(origin.data_dir)
+    if origin.files is not None:
+        path = _expanded(name, "dataset")
+        require(path.is_dir(), "dataset", name, f"the folder that was {origin.dataset}; --dataset says where it is")
+        return folders.load_folder(path, origin.files)
+    try:
+        found = _load(name, directory, origin.rows)
+    except (ValueError, FileNotFoundError) as error:
+        if dataset is None and Path(name).is_absolute() and not Path(name).exists():
+            raise FileNotFoundError(f"the data aren't at {name} any more; --dataset says where they are now") from error
+        raise
+    return found if validation is None else hold_out(found, validation)
+
+
+def origin_of(dataset: Dataset, data_dir: str | None = None) -> Origin:
+    """The origin of a dataset that has just been loaded, from ``data_dir`` where it is a prepared one."""
+    splits, name = dataset.splits, dataset.name
+    known = name in BUNDLED or name in SOURCES or not Path(name).exists()
+    named = dataset.train.names.dtype.kind == "U"
+    return Origin(
+        name if known else str(Path(name).absolute()),
+        None if data_dir is None else str(Path(data_dir).expanduser().absolute()),
+        {name: len(split) for name, split in splits.items()},
+        {name: fingerprint(split) for name, split in splits.items()},
+        {name: tuple(split.names.tolist()) for name, split in splits.items()} if named else None,
+        dataset.apportioned or None,
+    )
+
+
+def _load(name: str, data_dir: Path, rows: int | None = None) -> Dataset:
     if name in BUNDLED:
         return BUNDLED[name].make()
     if name in SOURCES:
         return prepared.read_prepared(name, prepared.ensure(name, None, data_dir))
     path = _expanded(name, "dataset")
     if path.is_dir():
-        return arrays.load_arrays(path) if any(path.glob("*.npy")) else folders.load_folder(path)
+        return arrays.load_arrays(path, rows) if any(path.glob("*.npy")) else folders.load_folder(path)
     if path.suffix in (".npy", ".npz"):
-        return arrays.load_arrays(path)
+        return arrays.load_arrays(path, rows)
     if directory := prepared.find_prepared(name, data_dir):
         return prepared.read_prepared(name, directory)
     if path.exists():

@@ -4,6 +4,7 @@ A pixel value v of a dataset with L grey levels stands for p = v / (L - 1). It i
 or, drawn anew each time, as 1 with probability p (Salakhutdinov & Murray 2008; Burda et al. 2016).
 """
 
+import dataclasses
 import math
 
 import jax
@@ -51,12 +52,12 @@ def binarize(dataset: Dataset, method: str, seed: int) -> Dataset:
             chunk = split.images[start : start + _CHUNK]
             threshold = 0.5 if method == "threshold" else _uniform(bits, chunk.shape)
             images[start : start + _CHUNK] = chunk >= scale * threshold
-        return Split(images, split.labels)
+        return Split(images, split.labels, split.ids)
 
     streams = {"train": 0, "validation": 1, "test": 2}
     splits = {name: binary(split, streams[name]) for name, split in dataset.splits.items()}
-    return Dataset(
-        dataset.name, splits["train"], splits.get("validation"), splits["test"], levels=2, classes=dataset.classes
+    return dataclasses.replace(
+        dataset, train=splits["train"], validation=splits.get("validation"), test=splits["test"], levels=2
     )
 
 

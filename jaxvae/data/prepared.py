@@ -43,7 +43,15 @@ def read_prepared(name: str, directory: Path) -> Dataset:
     fields = arrays.read_fields(directory / _CACHE) if (directory / _CACHE).is_dir() else _read_records(directory, name)
     images = {key.removesuffix("_images"): x for key, x in fields.items() if key.endswith("_images")}
     labels = {key.removesuffix("_labels"): x for key, x in fields.items() if key.endswith("_labels")}
-    return assemble(name, images, {**labels}, _levels(name))
+    return assemble(name, images, labels, _levels(name), class_names=_class_names(directory))
+
+
+def _class_names(directory: Path) -> tuple[str, ...]:
+    """As tensorflow-datasets has written them; none where it has none, or numbers alone."""
+    file = directory / "label.labels.txt"
+    names = tuple(file.read_text(encoding="utf-8").split("\n")) if file.exists() else ()
+    names = names[:-1] if names and not names[-1] else names
+    return () if names == tuple(map(str, range(len(names)))) else names
 
 
 def _levels(name: str) -> int:

@@ -14,4 +14,5 @@ from jaxvae.interop.peers import to_distrax as to_distrax
 from jaxvae.interop.peers import to_numpyro as to_numpyro
 from jaxvae.interop.peers import to_tfp as to_tfp
 from jaxvae.interop.safetensors import load_safetensors as load_safetensors
+from jaxvae.interop.safetensors import safetensors_metadata as safetensors_metadata
 from jaxvae.interop.safetensors import save_safetensors as save_safetensors

@@ -79,6 +79,16 @@ def load_safetensors(path: str | os.PathLike) -> dict[str, Any]:
     return _nested(flat)
 
 
+def safetensors_metadata(path: str | os.PathLike) -> dict[str, str]:
+    """The texts that go with the arrays of a file; raises as ``load_safetensors``."""
+    library = load_optional("safetensors", "safetensors")
+    try:
+        with library.safe_open(path, framework="np") as file:
+            return dict(file.metadata() or {})
+    except library.SafetensorError as broken:
+        raise ValueError(f"{path} must be a safetensors file, got: {broken}") from None
+
+
 def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
     tree: dict[str, Any] = {}
     for name, value in sorted(flat.items()):  # a path comes before what it leads to

@@ -129,10 +129,17 @@ class LatentModel(nn.Module):
     def _raw(self) -> Array | None:
         return None if self.likelihood.raw_init is None else self.likelihood_raw
 
+    def terms(self, x: Array, noise: Array, label: Array | None = None, raw: Array | None = None) -> Terms:
+        """The terms of the ELBO, by the samples of q(z|x) that standard normal noise (K, B, L) makes.
+
+        The other arguments are those of ``log_likelihood``.
+        """
+        draws = self.draw(x, noise, label)
+        log_likelihood = jnp.mean(self.log_likelihood(x, draws.latents, label, raw, draws.decoder_input), axis=0)
+        return Terms(log_likelihood, draws.kl, draws.posterior)
+
     def __call__(
         self, x: Array, key: Array, label: Array | None = None, raw: Array | None = None, samples: int = 1
     ) -> Terms:
-        """The terms of the ELBO, by so many samples per image; arguments as for ``log_likelihood``."""
-        draws = self.draw(x, jax.random.normal(key, (samples, x.shape[0], self.latents)), label)
-        log_likelihood = jnp.mean(self.log_likelihood(x, draws.latents, label, raw, draws.decoder_input), axis=0)
-        return Terms(log_likelihood, draws.kl, draws.posterior)
+        """``terms`` by so many samples per image, drawn by a key."""
+        return self.terms(x, jax.random.normal(key, (samples, x.shape[0], self.latents)), label, raw)

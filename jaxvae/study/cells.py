@@ -148,7 +148,7 @@ def score(experiment: Experiment, data: Data, state: TrainState) -> Scores:
     """What is measured of a trained cell."""
     model, levels, params = experiment.model, experiment.levels, state.evaluated
     keys, samples = score_keys()[1:], experiment.config.samples
-    chunk = samples_at_a_time(model, experiment.scored["test"], samples)
+    chunk = samples_at_a_time(model, experiment.dataset.image_shape, samples)
 
     def one(batch: Batch) -> tuple:
         found = batch_posterior(model, levels, params, batch, keys[0])

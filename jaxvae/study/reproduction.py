@@ -8,14 +8,8 @@ from typing import Any, NamedTuple
 from jaxvae.files import write_atomically
 from jaxvae.parameterizations import ALIASES, PARAMETERIZATIONS
 from jaxvae.study.presets import Preset
-from jaxvae.training import (
-    Experiment,
-    TrainConfig,
-    evaluate,
-    load_run,
-    make_experiment,
-    train,
-)
+from jaxvae.trained import Run, evaluate
+from jaxvae.training import Experiment, TrainConfig, make_experiment, train
 from jaxvae.training.directory import RunDirectory, evaluation
 from jaxvae.training.run import Observer
 
@@ -77,7 +71,7 @@ def reproduce(
             observed = _observed(watch, job.name, experiment)
             if not train(experiment, path, resume=True, watch=observed, stop=stop):
                 return
-            score = evaluate(load_run(path, best=False), job.config.samples)
+            score = evaluate(Run(path, best=False), job.config.samples)
             RunDirectory(path).write_report(_SCORE, score)
             found = result(path)
             assert found is not None

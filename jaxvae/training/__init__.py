@@ -17,10 +17,6 @@ from jaxvae.training.optimizers import learning_rate_schedule as learning_rate_s
 from jaxvae.training.optimizers import make_optimizer as make_optimizer
 from jaxvae.training.optimizers import scale_by_fisher as scale_by_fisher
 from jaxvae.training.run import NonFiniteError as NonFiniteError
-from jaxvae.training.run import Run as Run
-from jaxvae.training.run import encode as encode
-from jaxvae.training.run import evaluate as evaluate
-from jaxvae.training.run import load_run as load_run
 from jaxvae.training.run import load_state as load_state
 from jaxvae.training.run import train as train
 from jaxvae.training.scoring import Posterior as Posterior

@@ -16,10 +16,12 @@ import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from etils import epath
 from jax.experimental import multihost_utils
+from jax.sharding import SingleDeviceSharding
 from orbax.checkpoint import checkpoint_managers
 
 from jaxvae.arguments import require
 from jaxvae.files import write_atomically
+from jaxvae.training.config import CHANGEABLE
 from jaxvae.training.step import TrainState
 
 FORMAT = 2
@@ -82,20 +84,21 @@ class Checkpoints:
         """The step of the checkpoint with the highest score; the latest where they aren't scored."""
         return self._manager.best_step() if self._scored else self.last
 
-    def save(self, step: int, state: Any, score: float | None = None) -> None:
+    def save(self, step: int, state: Any, score: float | None = None, fitted: float | None = None) -> None:
         """Copies the state, and writes it while training goes on.
 
         Args:
             step: under which it is found; nothing is done where it is already there.
             state: a pytree of arrays.
             score: the higher the better, e.g. the ELBO on the validation split; none for a save in between.
+            fitted: the likelihood's scalar, where that is fitted to the data.
         """
         if step == self.last:
             return
         self._manager.wait_until_finished()
         self._saving = step
         own = jax.tree.map(jnp.copy, _stored(state))  # the state itself is about to be donated
-        about = {"format": FORMAT, "config": self._config}
+        about = {"format": FORMAT, "config": self._config, "fitted": fitted}
         items = ocp.args.Composite(state=ocp.args.StandardSave(own), format=ocp.args.JsonSave(about))
         metrics = {"score": _UNSCORED if score is None else score} if self._scored else None
         self._manager.save(step, args=items, metrics=metrics)
@@ -110,12 +113,38 @@ class Checkpoints:
         Raises:
             ValueError: for a checkpoint of another configuration.
         """
-        items = ocp.args.Composite(format=ocp.args.JsonRestore())
-        for name, value in self._manager.restore(step, args=items)["format"]["config"].items():
-            found = self._config.get(name)
-            require(found == value, name, found, f"{value!r}, as in {self._directory / str(step)}")
+        self._about(step)
         items = ocp.args.Composite(state=ocp.args.StandardRestore(_stored(like)))
         return _loaded(self._manager.restore(step, args=items)["state"])
+
+    def restore_model(self, step: int) -> tuple[Any, float | None]:
+        """The parameters to evaluate of the state saved at this step, on one device, and what was fitted to the data.
+
+        Raises:
+            ValueError: for a checkpoint of another configuration.
+        """
+        fitted, folder = self._about(step).get("fitted"), epath.Path(self._directory / str(step) / "state")
+        reader = ocp.PyTreeCheckpointHandler()
+        saved = reader.metadata(folder).tree["state"]
+        name = "params" if saved["ema"] is None else "ema"
+        here = SingleDeviceSharding(jax.local_devices()[0])
+        like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), saved[name])
+        wanted = {"state": {name: like}}
+        how = ocp.args.PyTreeRestore(
+            wanted, restore_args=ocp.checkpoint_utils.construct_restore_args(wanted), partial_restore=True
+        )
+        return reader.restore(folder, args=how)["state"][name], fitted
+
+    def _about(self, step: int) -> dict[str, Any]:
+        """What is said of the state saved at this step; raises for another configuration's."""
+        items = ocp.args.Composite(format=ocp.args.JsonRestore())
+        about: dict[str, Any] = self._manager.restore(step, args=items)["format"]
+        for name, value in about["config"].items():
+            found = self._config.get(name)
+            require(
+                found == value or name in CHANGEABLE, name, found, f"{value!r}, as in {self._directory / str(step)}"
+            )
+        return about
 
     def _check(self, writable: bool) -> None:
         """Looks at all checkpoints, before anyone else does."""

@@ -27,6 +27,23 @@ MATCHES = ("init", "gain")
 CONSTRAINTS = ("none", "projection", "lagrange")
 PRECONDITIONERS = ("none", "fisher")
 OBJECTIVES = ("elbo", *BOUNDS)
+FROZEN = ("none", "encoder", "decoder")
+
+CHANGEABLE = (
+    "epochs",
+    "learning_rate",
+    "learning_rate_decay",
+    "warmup_steps",
+    "beta",
+    "beta_schedule",
+    "beta_cycles",
+    "beta_ramp",
+    "free_bits",
+    "max_skipped",
+    "evaluate_every",
+    "samples",
+)
+"""The fields that may be others when a run is resumed: what steps to come are like, not what has been made of data."""
 
 UNCONSTRAINED = ("direct_std", "direct_variance")
 """The parameterizations that a constraint can be put on."""
@@ -108,6 +125,7 @@ class TrainConfig:
     warmup_steps: int = _option(0, "steps in which the learning rate rises from 0")
     clip_norm: float | None = _option(None, "clip the gradient to this norm (default: no clipping)")
     ema_decay: float | None = _option(None, "evaluate an average of the parameters with this decay (default: none)")
+    freeze: str = _option("none", "the half of the model that stays as it begins, with what is beside it", *FROZEN)
     max_skipped: int = _option(20, "stop after so many updates in a row that weren't finite")
 
     seed: int = _option(0, "of initial weights, data order and noise")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.metadata
+import io
 import json
 import logging
 import math
@@ -9,18 +10,23 @@ import platform
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from types import MappingProxyType, TracebackType
+from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 from jax.experimental import multihost_utils
 
 from jaxvae._version import __version__
 from jaxvae.arguments import require
+from jaxvae.data import DataContract, Origin, contract_from_mapping, origin_from_mapping
 from jaxvae.files import naming, only_writer, require_free, write_atomically
-from jaxvae.training.config import TrainConfig, read_config
+from jaxvae.interop import load_safetensors, save_safetensors
+from jaxvae.training.config import CHANGEABLE, TrainConfig, read_config
 
 CONFIG, VERSIONS, METRICS = "config.json", "versions.json", "metrics.jsonl"
+CONTRACT, ORIGIN, MEAN = "contract.json", "data.json", "mean.npy"
+START, CHANGES = "start.safetensors", "changes.json"
 CHECKPOINTS = "checkpoints"
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
@@ -59,48 +65,148 @@ class RunDirectory:
         require(self.holds_run, "run", str(self.path), f"a directory with a {CONFIG}")
         return read_config(self._config)
 
+    def kept(self) -> "Kept | None":
+        """What the run keeps of its data; None of a run from before runs did.
+
+        Raises:
+            ValueError: where a file is damaged.
+        """
+        if not (self.path / CONTRACT).exists():
+            return None
+        try:
+            contract = read_contract(self.path / CONTRACT)
+            origin = origin_from_mapping(json.loads((self.path / ORIGIN).read_text(encoding="utf-8")))
+            return Kept(contract, origin, np.load(self.path / MEAN, allow_pickle=False))
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            raise ValueError(f"{self.path} must have {CONTRACT}, {ORIGIN} and {MEAN} as written, got {error}") from None
+
     def records(self) -> list[dict[str, Any]]:
         """One record per epoch; none where nothing has been trained."""
         return read_metrics(self.metrics)
 
-    def report(self, name: str) -> dict[str, Any] | None:
+    def report(self, name: str) -> Any:
         """What was found of the run under this name, or None."""
         path = self.path / f"{name}.json"
-        found: dict[str, Any] | None = json.loads(path.read_text()) if path.exists() else None
+        found: Any = json.loads(path.read_text()) if path.exists() else None
         return found
 
     def write_report(self, name: str, found: Mapping[str, Any]) -> None:
         """Keeps what was found of the run, as JSON."""
-        write_atomically(self.path / f"{name}.json", json.dumps(found, indent=1) + "\n")
+        text = json.dumps(_strict(found), indent=1, allow_nan=False)
+        write_atomically(self.path / f"{name}.json", text + "\n")
 
     @contextmanager
-    def begun(self, config: TrainConfig, resume: bool) -> Iterator[None]:
+    def begun(
+        self, config: TrainConfig, kept: "Kept", resume: bool, start: Mapping[str, np.ndarray] = MappingProxyType({})
+    ) -> Iterator[None]:
         """Keeps other writers out of the directory, which is made with this configuration, or has it already.
 
         Of several processes, the first does it for all.
 
+        Args:
+            config: the run's.
+            kept: what it keeps of its data.
+            resume: whether there may be a run already; what may change of its configuration is then as given here.
+            start: the parameters that it begins with, where these aren't drawn.
+
         Raises:
-            ValueError: for a directory in use, or one with another configuration; before anything is written.
+            ValueError: for a directory in use, or one with another configuration or other data; before anything is
+                written.
         """
         with ExitStack() as stack:
             if jax.process_index() == 0:
-                self._require_own(config, resume)
+                self._require_own(config, kept, resume)
                 stack.enter_context(only_writer(self.path))
-                if self._require_own(config, resume):  # again, now that nobody else writes
+                if self._require_own(config, kept, resume):  # again, now that nobody else writes
                     write_atomically(self.path / VERSIONS, json.dumps(versions(), indent=1) + "\n")
+                    write_atomically(self.path / ORIGIN, kept.origin.to_json())
+                    write_atomically(self.path / MEAN, _npy(kept.mean))
+                    write_atomically(self.path / CONTRACT, kept.contract.to_json())
+                    if start:
+                        save_safetensors(dict(start), self.path / START)
+                    write_atomically(self._config, config.to_json())
+                elif changes := self._changed(config):
+                    known = self.report(CHANGES.removesuffix(".json")) or []
+                    epoch = max((record["epoch"] for record in self.records()), default=0)
+                    text = json.dumps([*known, {"after_epoch": epoch, **changes}], indent=1)
+                    write_atomically(self.path / CHANGES, text + "\n")
                     write_atomically(self._config, config.to_json())
             multihost_utils.sync_global_devices("the directory is there")
             yield
 
-    def _require_own(self, config: TrainConfig, resume: bool) -> bool:
+    def start(self) -> dict[str, np.ndarray]:
+        """The parameters that the run began with, where these weren't drawn, by path."""
+        path = self.path / START
+        return load_safetensors(path) if path.exists() else {}
+
+    def _changed(self, config: TrainConfig) -> dict[str, Any]:
+        """The fields that are others than before, each with both values; raises where one may not be."""
+        found, now = dataclasses.asdict(self.config()), dataclasses.asdict(config)
+        done = max((record["epoch"] for record in self.records()), default=0)
+        _require_changeable(found, now, self._config, done)
+        return {name: [found[name], value] for name, value in now.items() if found[name] != value}
+
+    def _require_own(self, config: TrainConfig, kept: "Kept", resume: bool) -> bool:
         """Whether a run begins in this directory, rather than goes on there; raises where neither is allowed."""
         if resume and self.holds_run:
-            found = dataclasses.asdict(self.config())
-            for name, value in dataclasses.asdict(config).items():
-                require(found[name] == value, name, value, f"{found[name]!r}, as in {self._config}")
+            self._changed(config)
+            before = self.kept()
+            unknown = before is None and kept.origin.split_by_name
+            require(not unknown, "run", str(self.path), "one that knows which images it was trained on: train it again")
+            changes = [] if before is None else before.origin.changes_to(kept.origin)
+            require(not changes, "data", "; ".join(changes), f"as they were when {self.path} was begun")
             return False
-        require_free(self.path, {VERSIONS}, "a new or empty directory; or, to resume, that of a run")
+        data = Path(kept.origin.dataset)
+        inside = data.is_absolute() and data.is_dir() and self.path.resolve().is_relative_to(data.resolve())
+        require(not inside, "out", str(self.path), f"outside of the data, {data}")
+        require_free(
+            self.path, {VERSIONS, ORIGIN, MEAN, CONTRACT, START}, "a new or empty directory; or, to resume, a run's"
+        )
         return True
+
+
+def read_contract(path: Path) -> DataContract:
+    """The contract in a JSON file; raises ValueError where there is none."""
+    try:
+        return contract_from_mapping(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} must be a contract as written, got {error}") from None
+
+
+def _require_changeable(found: Mapping[str, Any], config: Mapping[str, Any], where: Path, done: int) -> None:
+    """Raises where a field differs that may not, or so many epochs as are done already are too many."""
+    for name, value in config.items():
+        allowed = f"{found[name]!r}, as in {where} (when resuming, {', '.join(CHANGEABLE)} may change; what else is to"
+        allowed += " be another can begin from this run's weights, by --init-from)"
+        require(found[name] == value or name in CHANGEABLE, name, value, allowed)
+    require(config["epochs"] >= done, "epochs", config["epochs"], f"at least the {done} that are done")
+
+
+class Kept(NamedTuple):
+    """What a run keeps of its data, so that it can be used without them.
+
+    Attributes:
+        contract: how the model takes data.
+        origin: where they were, how they were split, and their fingerprint.
+        mean: their mean image (H, W, C), which the decoder started at.
+    """
+
+    contract: DataContract
+    origin: Origin
+    mean: np.ndarray
+
+
+def _npy(x: np.ndarray) -> bytes:
+    content = io.BytesIO()
+    np.save(content, x)
+    return content.getvalue()
+
+
+def newest_run(folder: Path) -> Path:
+    """The directory of the run in a folder that was saved last; raises ValueError where there is none."""
+    found = [directory for path in folder.glob("*") if (directory := RunDirectory(path)).has_checkpoint]
+    require(bool(found), "RUN", None, f"given: there is no run in {folder}")
+    return max(found, key=lambda directory: directory.checkpoints.stat().st_mtime_ns).path
 
 
 def evaluation(split: str) -> str:
@@ -179,9 +285,16 @@ class MetricsLog:
 
 
 def _line(record: Mapping[str, Any]) -> str:
-    """Strict JSON, which has no NaN: null stands for it."""
-    finite = {name: None if isinstance(x, float) and not math.isfinite(x) else x for name, x in record.items()}
-    return json.dumps(finite, allow_nan=False) + "\n"
+    return json.dumps(_strict(record), allow_nan=False) + "\n"
+
+
+def _strict(value: Any) -> Any:
+    """As strict JSON, which has no NaN and no infinity, can have it: null stands for them."""
+    if isinstance(value, Mapping):
+        return {name: _strict(x) for name, x in value.items()}
+    if isinstance(value, list | tuple):
+        return [_strict(x) for x in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _summary_writer(directory: Path) -> Any:

@@ -1,7 +1,9 @@
 """From a configuration to what it names: data, model, loss, optimizer."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import chex
@@ -14,7 +16,18 @@ from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
 from jaxvae.arguments import require
-from jaxvae.data import Dataset, Split, binarize, load, observe
+from jaxvae.data import (
+    DataContract,
+    Dataset,
+    Origin,
+    Split,
+    binarize,
+    contract_of,
+    load,
+    load_again,
+    observe,
+    origin_of,
+)
 from jaxvae.likelihoods import OptimalGaussian, likelihood
 from jaxvae.models import LatentModel, Terms, make_model
 from jaxvae.objectives import beta_schedule, dual_ascent, elbo, free_bits, lagrangian, lower_bound_violation
@@ -22,9 +35,11 @@ from jaxvae.parameterizations import parameterization
 from jaxvae.training.bounds import BOUNDS, log_weights
 from jaxvae.training.config import TrainConfig
 from jaxvae.training.devices import data_mesh
+from jaxvae.training.directory import Kept
 from jaxvae.training.latents import make_encoder_std
 from jaxvae.training.optimizers import Adam, learning_rate_schedule, make_optimizer
-from jaxvae.training.scoring import Task, mean_squared_error
+from jaxvae.training.scoring import Task, mean_squared_error, score_keys
+from jaxvae.training.start import frozen, path_name
 from jaxvae.training.step import Metrics, TrainState, init_state
 
 _MULTIPLIERS = "multipliers"
@@ -39,24 +54,37 @@ class Experiment(NamedTuple):
         mesh: the devices.
         dataset: what is trained on.
         scored: validation (if there is one) and test split as they are scored.
-        levels: the grey levels that the model sees.
+        contract: what the model takes for its data.
         model: of its latents, images and parameters.
         tx: the optimizer.
         learning_rate: by step.
         beta: by step.
         bound: what Lagrange multipliers keep the encoder's raw outputs above, or None.
+        start: parameters to begin with in place of drawn ones, by their path, from ``transferred``.
     """
 
     config: TrainConfig
     mesh: Mesh
     dataset: Dataset
     scored: Mapping[str, Split]
-    levels: int | None
+    contract: DataContract
     model: LatentModel
     tx: optax.GradientTransformation
     learning_rate: optax.Schedule
     beta: optax.Schedule
     bound: float | None = None
+    start: Mapping[str, np.ndarray] = MappingProxyType({})
+
+    @property
+    def kept(self) -> Kept:
+        """What a run keeps of its data."""
+        origin = origin_of(self.dataset, self.config.data_dir)
+        return Kept(self.contract, origin, mean_image(self.dataset))
+
+    @property
+    def levels(self) -> int | None:
+        """The grey levels that the model sees."""
+        return self.contract.seen_levels
 
     @property
     def dynamic(self) -> bool:
@@ -90,7 +118,8 @@ class Experiment(NamedTuple):
     def begin(self, seed: ArrayLike) -> TrainState:
         """The state before the first step; to be jitted."""
         init_key, train_key = jax.random.split(jax.random.key(seed))
-        return init_state(self.init(init_key), self.tx, train_key, ema=self.config.ema_decay is not None)
+        params = jax.tree.map_with_path(lambda path, x: self.start.get(path_name(path), x), self.init(init_key))
+        return init_state(params, self.tx, train_key, ema=self.config.ema_decay is not None)
 
     def with_learning_rate(self, peak: ArrayLike) -> "Experiment":
         """The same at another highest learning rate, which may be traced."""
@@ -141,39 +170,83 @@ class Experiment(NamedTuple):
         weights = log_weights(model, params, x, noise, label, beta=batch["beta"], path=path)
         return function(weights.log_weights, weights.tap), weights.terms
 
-    def task(self, params: chex.ArrayTree, split: Split, key: Array) -> Task:
-        """The evaluation of these parameters on a split as it is scored."""
+    def fitted(self, params: chex.ArrayTree) -> Array | None:
+        """The likelihood's scalar where that isn't a parameter, but fitted to the training data under these."""
+        if not isinstance(self.model.likelihood, OptimalGaussian):
+            return None
+        split = as_scored(self.dataset, self.config.binarization, _FIT_IMAGES)["train"]
         task = Task(self.model, params, split, self.levels, self.mesh)
-        if isinstance(self.model.likelihood, OptimalGaussian):
-            fit = task._replace(split=_as_scored(self.dataset, self.config.binarization, _FIT_IMAGES)["train"])
-            return task._replace(raw=self.model.likelihood.fit(mean_squared_error(fit, key)))
-        return task
+        return self.model.likelihood.fit(mean_squared_error(task, score_keys()[0]))
+
+    def task(self, params: chex.ArrayTree, split: Split, fitted: Array | None) -> Task:
+        """The evaluation of these parameters, with what was ``fitted``, on a split as it is scored."""
+        return Task(self.model, params, split, self.levels, self.mesh, fitted)
 
 
-def make_experiment(config: TrainConfig, mesh: Mesh | None = None) -> Experiment:
+def make_experiment(config: TrainConfig, mesh: Mesh | None = None, origin: Origin | None = None) -> Experiment:
     """Loads the data, and builds the rest.
 
     Args:
         config: the configuration.
         mesh: the devices that share each batch; all of them, if not given.
+        origin: of the data, where a run has kept it: they are split as they were then.
 
     Raises:
         ValueError: where data are missing, or configuration and data don't fit.
     """
-    dataset = binarize(load(config.dataset, config.data_dir, config.validation), config.binarization, seed=0)
+    if origin is None:
+        loaded = load(config.dataset, config.data_dir, config.validation)
+    else:
+        loaded = load_again(origin, config.validation)
     require(
-        config.batch_size <= len(dataset.train),
+        config.batch_size <= len(loaded.train),
         "batch_size",
         config.batch_size,
-        f"at most the {len(dataset.train)} training images",
+        f"at most the {len(loaded.train)} training images",
     )
-    require(not config.conditional or dataset.classes > 0, "conditional", True, "False for data without labels")
-    levels = 2 if config.binarization == "dynamic" else dataset.levels
+    require(not config.conditional or loaded.classes > 0, "conditional", True, "False for data without labels")
+    contract = contract_of(
+        loaded, binarization=config.binarization, likelihood=config.likelihood, conditional=config.conditional
+    )
+    dataset = binarize(loaded, config.binarization, seed=0)
+    scored = as_scored(dataset, config.binarization, 1)
+    del scored["train"]
+    steps = config.epochs * (len(dataset.train) // config.batch_size)
+    require(steps < 2**31, "epochs", config.epochs, f"few enough for fewer than 2³¹ steps, not {steps:,}")
+    learning_rate = _learning_rate(config, config.learning_rate, steps)
+    return Experiment(
+        config,
+        data_mesh(config.batch_size) if mesh is None else mesh,
+        dataset,
+        scored,
+        contract,
+        model_for(config, contract, mean_image(dataset)),
+        _optimizer(config, learning_rate),
+        learning_rate,
+        beta_schedule(config.beta_schedule, config.beta, steps, config.beta_cycles, config.beta_ramp),
+        make_encoder_std(config).multiplied,
+    )
+
+
+def model_for(config: TrainConfig, contract: DataContract, mean: np.ndarray | None = None) -> LatentModel:
+    """The model that a configuration names, for such data.
+
+    Args:
+        config: the configuration.
+        contract: of the data.
+        mean: their mean image, which the decoder starts at.
+
+    Raises:
+        ValueError: where configuration and data don't fit.
+    """
     encoder_std = make_encoder_std(config)
-    model = make_model(
-        dataset.image_shape,
+    return make_model(
+        contract.image_shape,
         likelihood(
-            config.likelihood, levels, parameterization(config.likelihood_parameterization), config.likelihood_std
+            config.likelihood,
+            contract.seen_levels,
+            parameterization(config.likelihood_parameterization),
+            config.likelihood_std,
         ),
         config.latents,
         encoder_std.parameterization,
@@ -188,26 +261,9 @@ def make_experiment(config: TrainConfig, mesh: Mesh | None = None) -> Experiment
         init_std=config.init_std,
         raw_min=encoder_std.raw_min,
         preconditioned=config.precondition == "fisher",
-        classes=dataset.classes if config.conditional else 0,
+        classes=contract.classes if contract.conditional else 0,
         dtype=jnp.dtype(config.dtype),
-        mean=_mean(dataset),
-    )
-    scored = _as_scored(dataset, config.binarization, 1)
-    del scored["train"]
-    steps = config.epochs * (len(dataset.train) // config.batch_size)
-    require(steps < 2**31, "epochs", config.epochs, f"few enough for fewer than 2³¹ steps, not {steps:,}")
-    learning_rate = _learning_rate(config, config.learning_rate, steps)
-    return Experiment(
-        config,
-        data_mesh(config.batch_size) if mesh is None else mesh,
-        dataset,
-        scored,
-        levels,
-        model,
-        _optimizer(config, learning_rate),
-        learning_rate,
-        beta_schedule(config.beta_schedule, config.beta, steps, config.beta_cycles, config.beta_ramp),
-        encoder_std.multiplied,
+        mean=mean,
     )
 
 
@@ -221,6 +277,9 @@ def _optimizer(config: TrainConfig, learning_rate: optax.Schedule) -> optax.Grad
     """The model's; and where σ is constrained by a Lagrangian, ascent of its multipliers."""
     adam = Adam(config.adam_b1, config.adam_eps, config.adam_second_moment)
     descent = make_optimizer(learning_rate, config.clip_norm, optimizer=config.optimizer, adam=adam)
+    if config.freeze != "none":
+        still = optax.masked(optax.set_to_zero(), functools.partial(frozen, config.freeze))
+        descent = optax.chain(still, descent, still)  # so that neither a norm nor a moment has any of it
     if config.constraint != "lagrange":
         return descent
     return optax.partition(
@@ -229,13 +288,13 @@ def _optimizer(config: TrainConfig, learning_rate: optax.Schedule) -> optax.Grad
     )
 
 
-def _mean(dataset: Dataset) -> np.ndarray:
+def mean_image(dataset: Dataset) -> np.ndarray:
     """The mean image in [0, 1]."""
     images = dataset.train.head(_FIT_IMAGES).images
     return np.asarray(np.mean(images, axis=0, dtype=np.float64)) / ((dataset.levels or 2) - 1)
 
 
-def _as_scored(dataset: Dataset, binarization: str, train: int) -> dict[str, Split]:
+def as_scored(dataset: Dataset, binarization: str, train: int) -> dict[str, Split]:
     """The splits, of the training images the first ones only; dynamic pixels drawn once, the same for every run."""
     dataset = dataclasses.replace(dataset, train=dataset.train.head(train))
     return (binarize(dataset, "fixed", seed=0) if binarization == "dynamic" else dataset).splits

@@ -1,14 +1,12 @@
 """A whole run: from a configuration to a directory with checkpoints, metrics and a score; or on from where it was."""
 
 import json
-import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,14 +14,13 @@ from jax import Array
 from jax.experimental import multihost_utils
 
 from jaxvae.arguments import require
-from jaxvae.likelihoods import Bernoulli
 from jaxvae.training import nonfinite
 from jaxvae.training.batches import Feed, ResidentFeed, StreamingFeed
 from jaxvae.training.checkpoint import Checkpoints
 from jaxvae.training.devices import replicated
 from jaxvae.training.directory import MetricsLog, RunDirectory
 from jaxvae.training.experiment import Experiment, make_experiment
-from jaxvae.training.scoring import Posterior, Task, log_evidence, posterior, score_keys
+from jaxvae.training.scoring import posterior, score_keys
 from jaxvae.training.step import Sums, TrainState, train_step, zero_sums
 
 _SEGMENT = 64  # steps between looks at the clock and at a wish to stop
@@ -44,14 +41,6 @@ class EpochState(NamedTuple):
 
     state: TrainState
     sums: Sums
-
-
-class Run(NamedTuple):
-    """A run as it is found in its directory."""
-
-    experiment: Experiment
-    step: int
-    params: chex.ArrayTree
 
 
 class NonFiniteError(ArithmeticError):
@@ -101,7 +90,10 @@ def train(
         NonFiniteError: where ``config.max_skipped`` updates in a row weren't finite.
     """
     config, stop, directory = experiment.config, _agreed(stop), RunDirectory(out)
-    with directory.begun(config, resume), _checkpoints(experiment, directory) as checkpoints:
+    with (
+        directory.begun(config, experiment.kept, resume, experiment.start),
+        _checkpoints(experiment, directory) as checkpoints,
+    ):
         progress = _begin(experiment, checkpoints)
         begun = int(progress.state.step)
         epoch = begun // experiment.steps_per_epoch
@@ -111,16 +103,17 @@ def train(
                 epoch += 1
                 progress, record = _train_epoch(experiment, feed, progress, epoch, observer, stop)
                 if record is None:
-                    checkpoints.save(int(progress.state.step), progress)
+                    _save(experiment, checkpoints, progress, None)
                     return False
                 due = config.evaluated_after(epoch)
+                fitted = experiment.fitted(progress.state.evaluated) if due else None
                 if due:
-                    record |= _validation(experiment, progress.state)
+                    record |= _validation(experiment, progress.state, fitted)
                 log.append(record)  # before the checkpoint, so that no epoch that was saved lacks its record
                 observer.epoch(record)
                 stopped = epoch < config.epochs and stop()
                 if due or stopped:
-                    checkpoints.save(record["step"], progress, record.get("validation_elbo"))
+                    _save(experiment, checkpoints, progress, fitted, record.get("validation_elbo"))
                 if stopped:
                     return False
     return True
@@ -140,9 +133,15 @@ def _log(directory: RunDirectory, epoch: int, tensorboard: bool) -> AbstractCont
     return MetricsLog(directory.metrics, epoch, directory.tensorboard if tensorboard else None)
 
 
-def _checkpoints(experiment: Experiment, directory: RunDirectory, *, writable: bool = True) -> Checkpoints:
+def _checkpoints(experiment: Experiment, directory: RunDirectory) -> Checkpoints:
     config, scored = json.loads(experiment.config.to_json()), "validation" in experiment.scored
-    return Checkpoints(directory.checkpoints, config, scored=scored, writable=writable)
+    return Checkpoints(directory.checkpoints, config, scored=scored)
+
+
+def open_checkpoints(directory: RunDirectory) -> Checkpoints:
+    """Those of a run, to read only."""
+    scored = any(directory.checkpoints.glob("*/metrics"))
+    return Checkpoints(directory.checkpoints, json.loads(directory.config().to_json()), scored=scored, writable=False)
 
 
 def _begin(experiment: Experiment, checkpoints: Checkpoints) -> EpochState:
@@ -194,87 +193,41 @@ def _require_finite(experiment: Experiment, feed: Feed, state: TrainState) -> No
         raise NonFiniteError(f"stopped at step {step}: {in_row} updates in a row weren't finite; {reason}")
 
 
-def _validation(experiment: Experiment, state: TrainState) -> dict[str, float]:
+def _save(
+    experiment: Experiment, checkpoints: Checkpoints, progress: EpochState, fitted: Array | None, score: Any = None
+) -> None:
+    """A checkpoint, from which the model can be evaluated without its data."""
+    state = progress.state
+    fitted = experiment.fitted(state.evaluated) if fitted is None else fitted
+    checkpoints.save(int(state.step), progress, score, None if fitted is None else float(fitted))
+
+
+def _validation(experiment: Experiment, state: TrainState, fitted: Array | None) -> dict[str, float]:
     """The terms on the validation split, where there is one."""
     if "validation" not in experiment.scored:
         return {}
-    run = Run(experiment, int(state.step), state.evaluated)
-    return {f"validation_{name}": value for name, value in encode(run, "validation").summary().items()}
+    terms = posterior(experiment.task(state.evaluated, experiment.scored["validation"], fitted), score_keys()[1])
+    return {f"validation_{name}": value for name, value in terms.summary().items()}
 
 
-def load_run(out: Path, *, best: bool = True) -> Run:
-    """The run in a directory, with the parameters that scored best on the validation split, or else the last ones.
-
-    Args:
-        out: the directory.
-        best: False for the last ones in any case.
+def load_state(out: Path) -> TrainState:
+    """The last state of the run in a directory.
 
     Raises:
         ValueError: where there is no run, or no checkpoint yet.
     """
-    experiment, state = _restore(out, best=best)
-    return Run(experiment, int(state.step), state.evaluated)
-
-
-def load_state(out: Path) -> TrainState:
-    """The last state of the run in a directory; raises as ``load_run``."""
-    return _restore(out, best=False)[1]
-
-
-def _restore(out: Path, best: bool) -> tuple[Experiment, TrainState]:
     directory = RunDirectory(out)
-    experiment = make_experiment(directory.config())
-    with _checkpoints(experiment, directory, writable=False) as checkpoints:
-        step = checkpoints.best if best else checkpoints.last
-        require(step is not None, "run", str(out), "a run with a checkpoint")
-        assert step is not None
-        return experiment, checkpoints.restore(step, _abstract(experiment)).state
+    kept = directory.kept()
+    experiment = make_experiment(directory.config(), origin=None if kept is None else kept.origin)
+    with open_checkpoints(directory) as checkpoints:
+        return checkpoints.restore(existing(checkpoints.last, out), _abstract(experiment)).state
 
 
-def encode(run: Run, split: str = "test") -> Posterior:
-    """q(z|x), its KL, and log p(x|z) under one sample of it, for every image of a split.
-
-    Raises:
-        ValueError: for a split that the data don't have.
-    """
-    task, keys = _task(run, split)
-    return posterior(task, keys[0])
-
-
-def evaluate(run: Run, samples: int, split: str = "test") -> dict[str, Any]:
-    """Scores a run: ELBO and its terms, active units, KL per latent, importance-sampled NLL; nats per image.
-
-    Args:
-        run: from ``load_run``.
-        samples: K of the importance sampling, at least 1.
-        split: ``test`` or ``validation``.
-
-    Raises:
-        ValueError: for a split that the data don't have, or no samples.
-    """
-    require(samples >= 1, "samples", samples, "at least 1")
-    task, keys = _task(run, split)
-    terms = posterior(task, keys[0])
-    result: dict[str, Any] = {
-        "split": split,
-        "images": len(task.split),
-        "step": run.step,
-        **terms.summary(),
-        "samples": samples,
-    }
-    result |= log_evidence(task, keys[1], samples).summary()
-    likelihood = run.experiment.model.likelihood
-    if likelihood.discrete and (run.experiment.levels == 2 or not isinstance(likelihood, Bernoulli)):
-        result["bits_per_dimension"] = result["nll"] / (math.prod(run.experiment.dataset.image_shape) * math.log(2))
-    result["kl_per_latent"] = [round(float(x), 6) for x in terms.kl.mean(axis=0, dtype=np.float64)]
-    return result
-
-
-def _task(run: Run, split: str) -> tuple[Task, Array]:
-    scored = run.experiment.scored
-    require(split in scored, "split", split, " or ".join(scored))
-    keys = score_keys()
-    return run.experiment.task(run.params, scored[split], keys[0]), keys[1:]
+def existing(step: int | None, out: Path) -> int:
+    """A checkpoint's step; raises ValueError where there is none."""
+    require(step is not None, "run", str(out), "a run with a checkpoint")
+    assert step is not None
+    return step
 
 
 def _step(experiment: Experiment) -> Any:

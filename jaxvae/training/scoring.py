@@ -29,8 +29,9 @@ from jaxvae.training.bounds import log_weights
 from jaxvae.training.devices import put, shared_out
 
 BATCH = 200
-"""Images at a time, over all devices; the noise depends on it."""
+"""Images at a time, over all devices."""
 
+_TEMPORARIES = 2**28  # bytes that a program may need beside its arguments and results
 _CHUNK = 2**21  # decoder outputs in flight at a time: 8 MiB in float32, and a few times that inside
 
 
@@ -98,13 +99,13 @@ class Batch(NamedTuple):
     """Some images of a split, or with a leading axis all of them, batch by batch: on the host or in a program.
 
     Attributes:
-        number: its place in the split, from 0; the noise depends on it.
+        rows: of each image, (B,), uint32: what its noise depends on, so that its scores don't depend on the others.
         images: as stored, (B, H, W, C).
         labels: (B,), where the model is conditional.
         counts: which of the images count, (B,); the others fill the last batch up.
     """
 
-    number: Any
+    rows: Any
     images: Any
     labels: Any
     counts: Any
@@ -124,7 +125,7 @@ def in_batches(split: Split, labelled: bool, size: int = BATCH, share: slice = s
         size: B.
         share: the part of each batch that is read.
     """
-    for number, start in enumerate(range(0, len(split), size)):
+    for start in range(0, len(split), size):
         rows = np.arange(start, start + size)[share]
         counts = rows < len(split)
         rows = np.where(counts, rows, start)
@@ -132,14 +133,14 @@ def in_batches(split: Split, labelled: bool, size: int = BATCH, share: slice = s
         if labelled:
             assert split.labels is not None
             labels = split.labels[rows]
-        yield Batch(number, split.images[rows], labels, counts)
+        yield Batch(rows.astype(np.uint32), split.images[rows], labels, counts)
 
 
 def posterior(task: Task, key: Array, batch_size: int = BATCH) -> Posterior:
     """q(z|x), its KL, and log p(x|z) under one sample of it, for every image of the split."""
-    return Posterior(
-        *_joined(task, batch_size, lambda b: batch_posterior(task.model, task.levels, task.params, b, key, task.raw))
-    )
+    before, after = (task.model, task.levels, task.params), (key, task.raw)
+    size = most_that_fit(batch_size, lambda size: temporaries(batch_posterior, *before, _example(task, size), *after))
+    return Posterior(*_joined(task, size, lambda batch: batch_posterior(*before, batch, *after)))
 
 
 def gaussians(task: Task, key: Array, batch_size: int = BATCH) -> tuple[Gaussian, np.ndarray]:
@@ -169,17 +170,60 @@ def log_evidence(task: Task, key: Array, samples: int, batch_size: int = BATCH) 
     Returns:
         The estimates, and by the delta method their standard errors, NaN for K = 1.
     """
-    chunk = samples_at_a_time(task.model, task.split, samples, batch_size)
+    size, chunk = evidence_sizes(
+        task.model, task.split.images.shape[1:], samples, batch_size,
+        lambda size, chunk: temporaries(
+            batch_weights, task.model, task.levels, chunk, task.params, _example(task, size), key, task.raw, samples, 0,
+            nothing_yet(_per_batch(task, size)),
+        ),
+    )  # fmt: skip
 
     def estimate(batch: Batch) -> tuple[Array, Array]:
         return batch_evidence(task.model, task.levels, task.params, batch, key, task.raw, samples, chunk, one_by_one)
 
-    return LogEvidence(*_joined(task, batch_size, estimate))
+    return LogEvidence(*_joined(task, size, estimate))
 
 
-def samples_at_a_time(model: LatentModel, split: Split, samples: int, batch_size: int = BATCH) -> int:
-    """How many of the importance samples of a batch, so that memory is bounded."""
-    height, width, channels = split.images.shape[1:]
+def most_that_fit(size: int, needed: Callable[[int], int]) -> int:
+    """The most of up to ``size`` things at a time for which the bytes needed are few enough."""
+    while size > 1 and (found := needed(size)) > _TEMPORARIES:
+        size = max(1, min(size // 2, size * _TEMPORARIES // found))
+    return size
+
+
+def temporaries(program: Any, *args: Any) -> int:
+    """The bytes on a device that a jitted function needs beside its arguments and results, as the compiler says.
+
+    What is compiled here isn't compiled again where it is called.
+    """
+    found = program.lower(*args).compile().memory_analysis()
+    return 0 if found is None else int(found.temp_size_in_bytes)
+
+
+def evidence_sizes(
+    model: LatentModel,
+    image_shape: tuple[int, ...],
+    samples: int,
+    batch_size: int,
+    needed: Callable[[int, int], int],
+) -> tuple[int, int]:
+    """How many images, and how many importance samples of each, go at a time.
+
+    Args:
+        model: of the images.
+        image_shape: (H, W, C).
+        samples: K.
+        batch_size: the most images.
+        needed: the bytes for so many images and samples.
+    """
+    most = samples_at_a_time(model, image_shape, samples, batch_size)
+    chunk = most_that_fit(most, lambda chunk: needed(batch_size, chunk))
+    return (most_that_fit(batch_size, lambda size: needed(size, 1)) if chunk == 1 else batch_size), chunk
+
+
+def samples_at_a_time(model: LatentModel, image_shape: tuple[int, ...], samples: int, batch_size: int = BATCH) -> int:
+    """How many of the importance samples of a batch of images (H, W, C), so that memory is bounded."""
+    height, width, channels = image_shape
     outputs = height * width * model.likelihood.output_channels(channels)
     return max(1, min(samples, _CHUNK // (batch_size * outputs)))
 
@@ -194,15 +238,27 @@ def mean_squared_error(task: Task, key: Array, batch_size: int = BATCH) -> float
 
 def _joined(task: Task, batch_size: int, one: Callable[[Batch], Sequence[Array]]) -> list[np.ndarray]:
     """What a function makes of each batch, one behind the other, on every host, without what was padded."""
-    devices = task.mesh.size
-    size = devices * max(1, min(batch_size, len(task.split)) // devices)
+    size = _per_batch(task, batch_size)
     share = size // jax.process_count()
     mine = slice(jax.process_index() * share, (jax.process_index() + 1) * share)
     parts = []
     for batch in in_batches(task.split, task.model.classes > 0, size, mine):
-        found = one(Batch(batch.number, *put(shared_out(task.mesh), batch[1:])))
+        found = one(put(shared_out(task.mesh), batch))
         parts.append(multihost_utils.process_allgather(tuple(found), tiled=True))
     return [np.concatenate(column)[: len(task.split)] for column in zip(*parts, strict=True)]
+
+
+def _per_batch(task: Task, batch_size: int) -> int:
+    """The images of a batch: a multiple of the devices, and no more than there are."""
+    devices = task.mesh.size
+    return devices * max(1, min(batch_size, len(task.split)) // devices)
+
+
+def _example(task: Task, batch_size: int) -> Batch:
+    """A batch of this size, as it goes to the devices."""
+    batch = next(in_batches(task.split, task.model.classes > 0, _per_batch(task, batch_size)))
+    sharding = shared_out(task.mesh)
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), batch)
 
 
 def seen(images: Array, levels: int | None) -> Array:
@@ -210,13 +266,31 @@ def seen(images: Array, levels: int | None) -> Array:
     return observe(jax.random.key(0), images, levels, dynamic=False)
 
 
+def noise_of(key: Array, rows: Array, samples: int, latents: int, first: ArrayLike = 0) -> Array:
+    """Standard normal noise (K, B, L) in which each number depends on its row, its place and the key alone.
+
+    Args:
+        key: a PRNG key.
+        rows: (B,), uint32.
+        samples: K.
+        latents: L.
+        first: the first sample's number; may be traced.
+    """
+
+    def draw(number: Array, row: Array) -> Array:
+        return jax.random.normal(jax.random.fold_in(jax.random.fold_in(key, row), number), (latents,))
+
+    numbers = first + jnp.arange(samples)
+    return jax.vmap(lambda number: jax.vmap(lambda row: draw(number, row))(rows))(numbers)
+
+
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def batch_posterior(
     model: LatentModel, levels: int | None, params: chex.ArrayTree, batch: Batch, key: Array, raw: Array | None = None
 ) -> Posterior:
     """``posterior`` of one batch, on the device."""
-    key = jax.random.fold_in(key, batch.number)
-    log_likelihood, kl, q = model.apply(params, seen(batch.images, levels), key, batch.labels, raw)
+    noise = noise_of(key, batch.rows, 1, model.latents)
+    log_likelihood, kl, q = model.apply(params, seen(batch.images, levels), noise, batch.labels, raw, method="terms")
     return Posterior(log_likelihood, kl, q.mean, q.std)
 
 
@@ -224,15 +298,15 @@ def batch_posterior(
 def _batch_gaussians(
     model: LatentModel, levels: int | None, params: chex.ArrayTree, batch: Batch, key: Array
 ) -> tuple[Gaussian, Array]:
-    key = jax.random.fold_in(key, batch.number)
-    terms = model.apply(params, seen(batch.images, levels), key, batch.labels)
+    noise = noise_of(key, batch.rows, 1, model.latents)
+    terms = model.apply(params, seen(batch.images, levels), noise, batch.labels, method="terms")
     return terms.posterior, terms.kl
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _squared_error(model: LatentModel, levels: int | None, params: chex.ArrayTree, batch: Batch, key: Array) -> Array:
     x = seen(batch.images, levels)
-    noise = jax.random.normal(jax.random.fold_in(key, batch.number), (1, len(x), model.latents))
+    noise = noise_of(key, batch.rows, 1, model.latents)
     z = model.apply(params, x, noise, batch.labels, method="draw").latents[0]
     return jnp.mean(jnp.square(x - model.apply(params, z, batch.labels, method="mean")), axis=(1, 2, 3))
 
@@ -280,13 +354,16 @@ def batch_evidence(
         chunk: how many are drawn at a time, from ``samples_at_a_time``.
         loop: over the chunks: ``one_by_one`` or ``scanned``.
     """
-    key = jax.random.fold_in(key, batch.number)
 
     def more(logs: Logs, drawn: Any) -> Logs:
         return batch_weights(model, levels, chunk, params, batch, key, raw, samples, drawn, logs)
 
-    nothing = jnp.full(len(batch.images), -jnp.inf, jnp.float32)
-    return _evidence(loop(more, range(0, samples, chunk), (nothing, nothing)), samples)
+    return _evidence(loop(more, range(0, samples, chunk), nothing_yet(len(batch.images))), samples)
+
+
+def nothing_yet(images: int) -> Logs:
+    """The logs before the first sample."""
+    return 2 * (jnp.full(images, -jnp.inf, jnp.float32),)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
@@ -304,7 +381,7 @@ def batch_weights(
 ) -> Logs:
     """The logs after up to ``chunk`` more samples."""
     x = seen(batch.images, levels)
-    noise = jax.random.normal(jax.random.fold_in(key, drawn), (chunk, len(x), model.latents))
+    noise = noise_of(key, batch.rows, chunk, model.latents, drawn)
     log_w = log_weights(model, params, x, noise, batch.labels, raw).log_weights
     log_w = jnp.where(drawn + jnp.arange(chunk)[:, None] < samples, log_w, -jnp.inf)
     new = jax.nn.logsumexp(log_w, axis=0), jax.nn.logsumexp(2 * log_w, axis=0)

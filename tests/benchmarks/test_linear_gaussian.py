@@ -4,16 +4,18 @@ import pytest
 
 from benchmarks.linear_gaussian import gap
 from jaxvae.data import suggested
-from jaxvae.training import config_from_mapping, load_run, make_experiment, train
+from jaxvae.training import config_from_mapping, make_experiment, train
 from jaxvae.training.devices import one_device
+from jaxvae.training.run import load_state
 
 NAME = "linear-gaussian"
 
 
 def found(out, **fields):
     config = config_from_mapping({**suggested(NAME), "dataset": NAME, **fields})
-    train(make_experiment(config, one_device()), out)
-    return gap(load_run(out))
+    experiment = make_experiment(config, one_device())
+    train(experiment, out)
+    return gap(experiment, load_state(out).evaluated)
 
 
 @pytest.mark.slow

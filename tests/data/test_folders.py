@@ -24,9 +24,22 @@ def test_a_flat_folder_is_split_and_unlabelled(tmp_path):
     (tmp_path / ".hidden.png").write_text("passed over")
     data = load(str(tmp_path))
     assert (data.levels, data.classes, data.image_shape) == (256, 0, (6, 5, 1))
-    assert [len(split) for split in data.splits.values()] == [16, 2, 2]
+    assert list(data.splits) == ["train", "validation", "test"]
+    assert sum(map(len, data.splits.values())) == 20
     found = {image.tobytes() for split in data.splits.values() for image in split.images}
     assert found == {image.tobytes() for image in images}
+
+
+def test_a_file_that_is_added_moves_no_other(tmp_path):
+    draw(tmp_path, count=100)
+    before = {name: split.names.tolist() for name, split in load(str(tmp_path)).splits.items()}
+    draw(tmp_path / "new", count=1)
+    (tmp_path / "new" / "000.png").rename(tmp_path / "!first.png")
+    after = {name: split.names.tolist() for name, split in load(str(tmp_path)).splits.items()}
+    assert sum(map(len, before.values())) == sum(map(len, after.values())) - 1 == 100
+    for name in before:
+        assert [file for file in after[name] if file != "!first.png"] == before[name]
+    assert 70 <= len(before["train"]) <= 90  # 80 in the mean, ± 4
 
 
 def test_subfolders_are_classes(tmp_path):
@@ -36,6 +49,8 @@ def test_subfolders_are_classes(tmp_path):
     assert sum(map(len, data.splits.values())) == 21
     for split in data.splits.values():
         assert [known[image.tobytes()] for image in split.images] == split.labels.tolist()
+        folders = [name.split("/")[0] for name in split.names]
+        assert [data.class_names[label] for label in split.labels] == folders
 
 
 def test_subfolders_may_be_the_splits(tmp_path):

@@ -71,7 +71,7 @@ def test_what_is_scored_is_not_trained_again(done, monkeypatch):
 def test_the_last_parameters_are_scored_whatever_the_validation_says(monkeypatch, tmp_path):
     asked = []
     monkeypatch.setattr(reproduction, "train", lambda *args, **kwargs: True)
-    monkeypatch.setattr(reproduction, "load_run", lambda path, best: asked.append(best))
+    monkeypatch.setattr(reproduction, "Run", lambda path, best: asked.append(best))
     monkeypatch.setattr(reproduction, "evaluate", lambda run, samples: {"nll": 1.0})
     with pytest.raises(FileNotFoundError):  # the run that wasn't made
         list(reproduce(PRESET, jobs(PRESET, ["vae"]), tmp_path, watch=quiet))

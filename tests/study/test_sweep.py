@@ -12,6 +12,7 @@ from jaxvae import training
 from jaxvae.study.description import group_records
 from jaxvae.study.results import STD_EDGES
 from jaxvae.study.sweep import Sweep, cell_mesh
+from jaxvae.trained import Run, evaluate
 from jaxvae.training import TrainConfig, make_experiment, nonfinite
 from jaxvae.training.devices import one_device
 
@@ -60,12 +61,11 @@ def test_all_is_compiled_ahead_but_the_stacking_of_keys():
 def test_a_cell_is_the_run_of_its_configuration(records, tmp_path):
     config = dataclasses.replace(TINY, learning_rate=1e-2, seed=5)
     assert training.train(make_experiment(config, alone()), tmp_path / "run")
-    run = training.load_run(tmp_path / "run")
-    run = run._replace(experiment=make_experiment(config, alone()), params=jax.device_get(run.params))
-    expected = training.evaluate(run, config.samples)
+    run = Run(tmp_path / "run")
+    expected = evaluate(run, config.samples)
     found = records[2]
     assert found["config"] == {**records[0]["config"], "learning_rate": 1e-2, "seed": 5}
-    assert found["steps"] == run.step == 32
+    assert found["steps"] == run.model.step == 32
     # Products in another order, each off by some ulp (6e-8), over 32 steps of training.
     for name in ("elbo", "log_likelihood", "kl", "nll", "nll_standard_error"):
         np.testing.assert_allclose(found[name], expected[name], rtol=1e-5, err_msg=name)
@@ -75,7 +75,7 @@ def test_a_cell_is_the_run_of_its_configuration(records, tmp_path):
     norms = [record["gradient_norm"] for record in training.read_metrics(tmp_path / "run" / training.METRICS)]
     head, network = (found["gradient_norm"][part] for part in ("head", "network"))
     assert np.hypot(head[0], network[0]) == pytest.approx(np.mean(norms), rel=0.3)  # medians beside a mean
-    posterior = training.encode(run)
+    posterior = run.posterior()
     counts = np.histogram(np.log10(posterior.std), STD_EDGES)[0]
     assert np.abs(np.array(found["std_histogram"]) - counts).sum() <= 2  # one may lie at an edge
     assert sum(found["std_histogram"]) == 300 * 3

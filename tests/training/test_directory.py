@@ -86,3 +86,9 @@ def test_tensorboard_gets_every_value(tmp_path):
         data = data[16 + int(length) :]
     assert (20, "elbo", np.float32(-0.5)) in found
     assert len([tag for _, tag, _ in found if tag == "elbo"]) == 2
+
+
+def test_reports_are_strict_json(tmp_path):
+    found = directory.RunDirectory(tmp_path)
+    found.write_report("x", {"a": float("nan"), "b": [1.0, float("inf")], "c": {"d": None}})
+    assert json.loads((tmp_path / "x.json").read_text()) == {"a": None, "b": [1.0, None], "c": {"d": None}}

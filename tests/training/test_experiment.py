@@ -147,7 +147,7 @@ def test_a_best_sigma_is_fitted_to_the_training_images_as_they_are_scored(binari
     outputs = params["params"]["decoder"]["outputs"]
     outputs["kernel"] = jnp.zeros_like(outputs["kernel"])
     outputs["bias"] = jnp.full_like(outputs["bias"], 0.5)
-    task = experiment.task(params, experiment.scored["test"], quick.key(1))
+    task = experiment.task(params, experiment.scored["test"], experiment.fitted(params))
     assert task.split is experiment.scored["test"]
     assert task.levels == experiment.levels
     train = experiment.dataset.train.images / 16
@@ -156,8 +156,7 @@ def test_a_best_sigma_is_fitted_to_the_training_images_as_they_are_scored(binari
 
 
 def test_other_likelihoods_have_nothing_fitted():
-    experiment = tiny()
-    assert experiment.task({}, experiment.scored["validation"], quick.key(0)).raw is None
+    assert tiny().fitted({}) is None
 
 
 def start(name, experiment, params):

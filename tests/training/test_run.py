@@ -1,6 +1,7 @@
 """Whole runs on the bundled digits: what is written, stopped, resumed, refused, scored."""
 
 import json
+import shutil
 from contextlib import nullcontext
 
 import jax
@@ -9,10 +10,14 @@ import pytest
 
 from jaxvae import training
 from jaxvae.files import entries
+from jaxvae.trained import Run
 from jaxvae.training import TrainConfig, config_from_mapping, make_experiment
 from jaxvae.training.devices import data_mesh, one_device
+from jaxvae.training.directory import RunDirectory
 from jaxvae.training.run import load_state
+from jaxvae.training.start import transferred
 
+OWN = {"config.json", "versions.json", "contract.json", "data.json", "mean.npy"}
 TINY = {"latents": 2, "hidden": (8,), "epochs": 4, "evaluate_every": 2, "batch_size": 80}
 
 
@@ -63,7 +68,7 @@ def alone(tmp_path_factory):
 
 
 def test_a_run_leaves_its_files(alone):
-    assert entries(alone) == {"config.json", "versions.json", "metrics.jsonl", "checkpoints"}
+    assert entries(alone) == OWN | {"metrics.jsonl", "checkpoints"}
     assert training.read_config(alone / "config.json") == config_from_mapping(TINY)
     records = training.read_metrics(alone / "metrics.jsonl")
     assert [r["epoch"] for r in records] == [1, 2, 3, 4]
@@ -104,6 +109,35 @@ def test_resuming_what_is_complete_changes_nothing(alone):
     assert (final(alone), timeless(alone)) == before
 
 
+def test_a_finished_run_goes_on_for_more_epochs(alone, tmp_path):
+    shutil.copytree(alone, tmp_path / "run")
+    more = tiny(epochs=6, learning_rate=1e-4)
+    assert training.train(more, tmp_path / "run", resume=True)
+    assert [r["epoch"] for r in timeless(tmp_path / "run")] == [1, 2, 3, 4, 5, 6]
+    assert timeless(tmp_path / "run")[:4] == timeless(alone)
+    assert timeless(tmp_path / "run")[4]["learning_rate"] < 1e-4
+    assert training.read_config(tmp_path / "run" / "config.json") == more.config
+    changes = json.loads((tmp_path / "run" / "changes.json").read_text())
+    assert changes == [{"after_epoch": 4, "epochs": [4, 6], "learning_rate": [3e-3, 1e-4]}]
+    assert int(load_state(tmp_path / "run").step) == 96
+    with pytest.raises(ValueError, match="epochs must be at least the 6 that are done, got 5"):
+        training.train(tiny(epochs=5, learning_rate=1e-4), tmp_path / "run", resume=True)
+
+
+def test_a_run_begins_with_given_weights_also_after_a_kill(alone, tmp_path):
+    given = load_state(alone).params
+    start = transferred(jax.eval_shape(lambda: tiny().init(jax.random.key(0))), given).start
+    experiment = tiny(seed=3, freeze="decoder")._replace(start=start)
+    watcher = Watcher(1)
+    training.train(experiment, tmp_path / "run", watch=lambda s: nullcontext(watcher), stop=watcher.stop)
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    again = tiny(seed=3, freeze="decoder")._replace(start=RunDirectory(tmp_path / "run").start())
+    assert training.train(again, tmp_path / "run", resume=True)
+    found = load_state(tmp_path / "run").params["params"]
+    assert bits(jax.tree.leaves(found["decoder"])) == bits(jax.tree.leaves(given["params"]["decoder"]))
+    assert bits(jax.tree.leaves(found["head"])) != bits(jax.tree.leaves(given["params"]["head"]))
+
+
 def test_another_seed_is_another_run(alone, tmp_path):
     training.train(tiny(seed=1), tmp_path / "run")
     assert final(tmp_path / "run") != final(alone)
@@ -112,7 +146,7 @@ def test_another_seed_is_another_run(alone, tmp_path):
 def test_directories_in_use_are_refused(alone, tmp_path):
     with pytest.raises(ValueError, match="out must be a new or empty directory"):
         training.train(tiny(), alone)
-    with pytest.raises(ValueError, match=r"latents must be 2, as in .*config.json, got 3"):
+    with pytest.raises(ValueError, match=r"latents must be 2, as in .*config.json .*by --init-from\), got 3"):
         training.train(tiny(latents=3), alone, resume=True)
     (tmp_path / "mine.txt").write_text("mine")
     for resume in (False, True):
@@ -123,50 +157,10 @@ def test_directories_in_use_are_refused(alone, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
 
 
-def test_no_run_no_checkpoint_no_split_no_samples(alone, tmp_path):
-    with pytest.raises(ValueError, match=r"run must be a directory with a config.json"):
-        training.load_run(tmp_path)
-    (tmp_path / "config.json").write_text(config_from_mapping(TINY).to_json())
-    with pytest.raises(ValueError, match="run must be a run with a checkpoint"):
-        training.load_run(tmp_path)
-    run = training.load_run(alone)
-    with pytest.raises(ValueError, match="split must be validation or test, got 'train'"):
-        training.evaluate(run, 1, "train")
-    with pytest.raises(ValueError, match="samples must be at least 1, got 0"):
-        training.evaluate(run, 0)
-
-
 def test_a_run_is_read_without_tracing_a_step(alone, monkeypatch):
     monkeypatch.setattr("jaxvae.training.experiment.Experiment.objective", None)
-    assert training.load_run(alone).step == 64
-    assert training.load_state(alone).step == 64
-
-
-def test_the_best_checkpoint_by_validation_is_scored(alone):
-    run = training.load_run(alone)
-    records = [r for r in training.read_metrics(alone / "metrics.jsonl") if "validation_elbo" in r]
-    best = max(records, key=lambda r: r["validation_elbo"])
-    assert run.step == best["step"]
-    again = training.evaluate(run, 1, "validation")
-    assert again["elbo"] == pytest.approx(best["validation_elbo"], rel=1e-6)
-    assert again["active_units"] == best["validation_active_units"]
-
-
-def test_a_score_bounds_itself(alone):
-    score = training.evaluate(training.load_run(alone), 50)
-    assert score["images"] == 300
-    assert score["elbo"] == pytest.approx(score["log_likelihood"] - score["kl"], rel=1e-6)
-    assert score["kl"] == pytest.approx(sum(score["kl_per_latent"]), abs=1e-5)
-    # The importance-sampled bound is tighter than the ELBO, whose one-sample error it far exceeds here.
-    assert -score["nll"] > score["elbo"]
-    assert 0 < score["nll_monte_carlo_error"] < score["nll_standard_error"]
-    assert score["bits_per_dimension"] == pytest.approx(score["nll"] / (64 * np.log(2)))
-    assert json.loads(json.dumps(score)) == score
-
-
-def test_grey_pixels_under_a_bernoulli_have_no_bits(tmp_path):
-    training.train(tiny(binarization="none", epochs=1), tmp_path / "run")
-    assert "bits_per_dimension" not in training.evaluate(training.load_run(tmp_path / "run"), 1)
+    assert Run(alone).model.step == 64
+    assert load_state(alone).step == 64
 
 
 def test_the_run_stops_where_nothing_is_finite_any_more(tmp_path):
@@ -178,16 +172,6 @@ def test_the_run_stops_where_nothing_is_finite_any_more(tmp_path):
     assert "3 updates in a row weren't finite" in message
     assert "the first that isn't finite is the" in message
     assert "dead gradient (parameterization log_variance)" in message
-
-
-def test_the_average_is_what_is_scored(tmp_path):
-    experiment = tiny(ema_decay=0.9)
-    training.train(experiment, tmp_path / "run")
-    state = load_state(tmp_path / "run")
-    run = training.load_run(tmp_path / "run")
-    assert run.step == int(state.step) == 64
-    assert bits(jax.tree.leaves(run.params)) == bits(jax.tree.leaves(state.ema))
-    assert bits(jax.tree.leaves(run.params)) != bits(jax.tree.leaves(state.params))
 
 
 @pytest.mark.slow

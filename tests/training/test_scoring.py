@@ -175,6 +175,7 @@ def test_the_decoder_outputs_in_flight_are_bounded(likelihood, samples, monkeypa
         return np.zeros(10, np.float32), np.zeros(10, np.float32)
 
     monkeypatch.setattr(scoring, "batch_weights", weigh)
+    monkeypatch.setattr(scoring, "temporaries", lambda *args: 0)
     task = linear.task(Split(np.zeros((10, 8, 8, 3), np.uint8), None))
     task = task._replace(model=task.model.clone(likelihood=likelihood))
     log_evidence(task, quick.key(0), samples, batch_size=10)
@@ -194,3 +195,30 @@ def test_mean_squared_error():
     got = mean_squared_error(linear.task(split), quick.key(0))
     error = want.std() / np.sqrt(len(x)) / 4  # of the images' draws, which is no more than that of the images
     assert abs(got - want.mean() / 4) < 4 * error
+
+
+def test_what_goes_at_a_time_fits_in_memory(monkeypatch):
+    asked = []
+
+    def needed(size):
+        asked.append(size)
+        return 1000 * size + 500
+
+    monkeypatch.setattr(scoring, "_TEMPORARIES", 20_000)
+    assert scoring.most_that_fit(200, needed) == 19
+    assert asked == [200, 19]
+    assert scoring.most_that_fit(1, needed) == 1
+    assert scoring.most_that_fit(5, lambda size: 10**9) == 1
+    task = linear.task(linear.images(40))
+    key = jax.random.key(0)  # the quick ones' draws depend on one another
+    whole = posterior(task, key)
+    monkeypatch.setattr(scoring, "_TEMPORARIES", 300)
+    sizes = []
+    run = scoring.batch_posterior
+    spy = lambda *args: sizes.append(len(args[3].images)) or run(*args)  # noqa: E731
+    spy.lower = run.lower
+    monkeypatch.setattr(scoring, "batch_posterior", spy)
+    again = posterior(task, key)
+    assert max(sizes) < 40
+    for a, b in zip(whole, again, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)

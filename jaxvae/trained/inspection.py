@@ -1,27 +1,22 @@
-"""Looking at a run: what its model sees and makes up, as arrays for pictures, and what is wrong with it.
+"""Looking at a run: what its latents do, as arrays for pictures, and what is wrong with it.
 
 Images are (..., H, W, C) in [0, 1]. A diagnosis looks at the posterior, and at the course of training.
 """
 
-import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import chex
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax.typing import ArrayLike
 
 from jaxvae.arguments import require
-from jaxvae.data import Split, observe
 from jaxvae.diagnosis import Diagnosis, Finding, diagnose, finding
 from jaxvae.diagnosis.criteria import EXPLODED, IDLE, LOST
-from jaxvae.models import LatentModel
+from jaxvae.trained.model import TrainedModel
+from jaxvae.trained.runs import Run
 from jaxvae.training.directory import RunDirectory
-from jaxvae.training.run import Run, load_run
-from jaxvae.training.scoring import Task, gaussians, score_keys
+from jaxvae.training.scoring import gaussians, score_keys
 
 
 class Traversals(NamedTuple):
@@ -31,55 +26,26 @@ class Traversals(NamedTuple):
     values: np.ndarray
 
 
-def samples(run: Run, count: int, key: Array) -> np.ndarray:
-    """E[x|z] for z ~ p(z), (count, H, W, C); a conditional model goes through its classes in turn."""
-    model = run.experiment.model
-    z = model.apply(run.params, jax.random.normal(key, (count, model.latents)), method="generate")
-    label = jnp.arange(count) % model.classes if model.classes else None
-    return np.asarray(_decode(model, run.params, z, label))
-
-
-def reconstructed(run: Run, split: Split) -> tuple[np.ndarray, np.ndarray]:
-    """A split's images as the model sees them, and E[x|z] at the means of q(z|x), both (N, H, W, C)."""
-    x, label = _seen(run, split)
-    return np.asarray(x), np.asarray(_decode(run.experiment.model, run.params, _means(run, x, label), label))
-
-
-def traversed(run: Run, split: Split, latents: np.ndarray, steps: int = 9, reach: float = 3.0) -> Traversals:
-    """What each of these latents does to a split's first image, between -reach and reach.
+def traversed(
+    model: TrainedModel, image: ArrayLike, label: Any, latents: np.ndarray, steps: int = 9, reach: float = 3.0
+) -> Traversals:
+    """What each of these latents does to an image, between -reach and reach.
 
     Args:
-        run: from ``load_run``.
-        split: whose first image is taken.
+        model: the model.
+        image: (H, W, C), as ``model.encode`` takes it.
+        label: its class, for a conditional model; else None.
         latents: their indices, (L,).
         steps: how many values S.
         reach: in units of the prior's σ.
     """
-    x, label = _seen(run, split.head(1))
     values = np.linspace(-reach, reach, steps, dtype=np.float32)
-    z = np.tile(np.asarray(_means(run, x, label)), (len(latents), steps, 1))
+    z = np.tile(np.asarray(model.latents(image, label)), (len(latents), steps, 1))
     z[np.arange(len(latents))[:, None], np.arange(steps), latents[:, None]] = values
-    if label is not None:
-        label = jnp.broadcast_to(label, z.shape[:2])
-    return Traversals(np.asarray(_decode(run.experiment.model, run.params, jnp.asarray(z), label)), values)
+    return Traversals(np.asarray(model.decode(z, label).mean), values)
 
 
-def _seen(run: Run, split: Split) -> tuple[Array, Array | None]:
-    x = observe(jax.random.key(0), split.images, run.experiment.levels, dynamic=False)
-    return x, jnp.asarray(split.labels) if run.experiment.model.classes else None
-
-
-def _means(run: Run, x: Array, label: Array | None) -> Array:
-    at_means = jax.jit(functools.partial(run.experiment.model.apply, method="at_means"))
-    return at_means(run.params, x, label).latents[0]
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _decode(model: LatentModel, params: chex.ArrayTree, z: Array, label: Array | None) -> Array:
-    return model.apply(params, z, label, method="mean")
-
-
-def examine(out: Path, split: str = "test") -> Diagnosis:
+def examine(out: Path, split: str = "test", dataset: str | None = None) -> Diagnosis:
     """Diagnoses the run in a directory: q(z|x) of a split under its last parameters, and its metrics.
 
     Over- and underflow are judged for the dtype that its network computes in.
@@ -87,6 +53,7 @@ def examine(out: Path, split: str = "test") -> Diagnosis:
     Args:
         out: the directory.
         split: ``test`` or ``validation``.
+        dataset: where the data are now, if they have moved.
 
     Raises:
         ValueError: where there is no run, no checkpoint, or no such split.
@@ -95,14 +62,12 @@ def examine(out: Path, split: str = "test") -> Diagnosis:
     records = directory.records()
     if directory.holds_run:
         require(directory.has_checkpoint, "run", str(out), f"one with a checkpoint; {_end(records)}")
-    experiment, _, params = load_run(out, best=False)
-    require(split in experiment.scored, "split", split, " or ".join(experiment.scored))
-    task = Task(experiment.model, params, experiment.scored[split], experiment.levels, experiment.mesh)
-    q, kl = gaussians(task, score_keys()[1])
+    run = Run(out, best=False, dataset=dataset)
+    q, kl = gaussians(run.task(split), score_keys()[1])
     # Only a KL that is sampled has negative terms: of such, the mean is what can be told.
     kl = np.broadcast_to(np.maximum(kl.mean(axis=0), 0), kl.shape) if (kl < 0).any() else kl
-    found = diagnose(q, kl=kl, dtype=experiment.config.dtype)
-    return found.with_findings(course(records, experiment.config.epochs, experiment.model.latents))
+    found = diagnose(q, kl=kl, dtype=run.model.config.dtype)
+    return found.with_findings(course(records, run.model.config.epochs, run.model.module.latents))
 
 
 def course(records: Sequence[Mapping[str, Any]], epochs: int, latents: int) -> list[Finding]:

@@ -1,0 +1,303 @@
+"""What a trained model takes for its data: the contract that travels with it, so that nothing is guessed."""
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from jaxvae.arguments import require
+from jaxvae.data.dataset import Dataset, require_grey_levels
+from jaxvae.data.observation import METHODS, observe
+
+_ON_LEVELS = ("categorical", "discretized")  # likelihoods that have no density between levels
+_CHUNK = 2**22  # numbers looked at a time
+
+
+@dataclasses.dataclass(frozen=True)
+class DataContract:
+    """What the data of a model are, and how it sees them. Frozen and hashable, and so static under ``jit``.
+
+    New images may come as the training data did: as integers in 0..levels-1, as floats that are these integers, or as
+    floats in [0, 1]. Images of 0 and 1 may be booleans, too. A model of binarized data that is given grey ones has them
+    binarized: by ``threshold``, or, where training drew pixels, by draws that are a function of the image alone, so
+    that an image is the same 0s and 1s in whatever company it comes.
+
+    Attributes:
+        image_shape: (H, W, C).
+        levels: how many grey levels a pixel as stored has; None for floats.
+        real: whether such floats are any real numbers, rather than in [0, 1].
+        binarization: one of ``METHODS``.
+        likelihood: the name of p(x|z).
+        classes: how many the labels tell apart; 0 without labels.
+        class_names: of each class, where they have names.
+        conditional: whether the model needs labels.
+
+    Raises:
+        ValueError: where these contradict each other, or are of no such value.
+    """
+
+    image_shape: tuple[int, int, int]
+    levels: int | None
+    real: bool = False
+    binarization: str = "none"
+    likelihood: str = "bernoulli"
+    classes: int = 0
+    class_names: tuple[str, ...] = ()
+    conditional: bool = False
+
+    def __post_init__(self) -> None:
+        sizes = isinstance(self.image_shape, tuple) and all(isinstance(n, int) and n >= 1 for n in self.image_shape)
+        require(sizes and len(self.image_shape) == 3, "image_shape", self.image_shape, "(H, W, C)")
+        require_grey_levels(self.levels)
+        require(self.real in (False, self.levels is None), "real", self.real, "False for data with levels")
+        require(self.binarization in METHODS, "binarization", self.binarization, " or ".join(map(repr, METHODS)))
+        require(isinstance(self.classes, int) and self.classes >= 0, "classes", self.classes, "at least 0")
+        named = len(self.class_names) in (0, self.classes)
+        require(named, "class_names", self.class_names, f"{self.classes} names, or none")
+        require(not self.conditional or self.classes > 0, "conditional", self.conditional, "False without classes")
+
+    @property
+    def binary(self) -> bool:
+        """Whether the model sees pixels of 0 and 1 only."""
+        return self.binarization != "none" or self.levels == 2
+
+    @property
+    def seen_levels(self) -> int | None:
+        """The grey levels of what the model sees."""
+        return 2 if self.binary else self.levels
+
+    @property
+    def description(self) -> str:
+        """What the model was trained on, in a few words.
+
+        >>> DataContract((8, 8, 1), 17, binarization="dynamic").description
+        'images of 8x8x1, integers in 0..16 or floats in [0, 1], binarized (dynamic)'
+        """
+        if self.levels == 2:
+            numbers = "pixels of 0 and 1"
+        elif self.levels is not None:
+            numbers = f"integers in 0..{self.levels - 1} or floats in [0, 1]"
+        else:
+            numbers = "real numbers" if self.real else "floats in [0, 1]"
+        binarized = f", binarized ({self.binarization})" if self.binarization != "none" else ""
+        return f"images of {'x'.join(map(str, self.image_shape))}, {numbers}{binarized}"
+
+    def arranged(self, images: Any) -> Any:
+        """Images as an array (..., H, W, C) of NumPy's, JAX's or a tracer, from any shape that training data may have.
+
+        Of one channel, (..., H, W) will do; of rows of D numbers, (..., D).
+
+        Raises:
+            ValueError: for another shape.
+        """
+        images = images if isinstance(images, jax.Array | np.ndarray) else np.asarray(images)
+        height, width, channels = self.image_shape
+        if images.shape[-3:] == self.image_shape:
+            return images
+        if channels == height == 1 and images.ndim in (1, 2) and images.shape[-1] == width:
+            return images[..., None, :, None]
+        if channels == 1 and images.shape[-2:] == (height, width):
+            return images[..., None]
+        raise self._refusal(f"an array of shape {images.shape}")
+
+    def _refusal(self, found: str) -> ValueError:
+        return ValueError(f"images must be as in training, {self.description}, got {found}")
+
+    def grid(self, images: np.ndarray) -> int:
+        """What a pixel's number is divided by: levels - 1, or 1 where they are in [0, 1] or real.
+
+        Looks at all images, a few at a time, as floats of 0 and 1 alone say nothing; to be asked once for all of them.
+        Booleans stand for 0 and 1, of whatever levels.
+
+        Raises:
+            TypeError: for what isn't numbers.
+            ValueError: for integers given to a model of floats, or 0s and 1s given to one of more levels.
+        """
+        if images.dtype.kind not in "biuf" and not jnp.issubdtype(images.dtype, jnp.floating):
+            raise TypeError(f"images must be numbers, got dtype {images.dtype}")
+        if self.levels is None:
+            if images.dtype.kind != "f" and not self.real:
+                raise self._refusal(f"dtype {images.dtype}")
+            return 1
+        if images.dtype.kind == "b" or self.levels == 2:
+            return 1
+        beyond = any(chunk.max(initial=0) > 1 for chunk in _chunks(images))
+        if images.dtype.kind in "iu":
+            if not beyond and any(chunk.any() for chunk in _chunks(images)):
+                raise self._refusal(
+                    "integers that are all 0 or 1; as booleans or floats they are the darkest and lightest"
+                )
+            return self.levels - 1
+        return self.levels - 1 if beyond else 1
+
+    def checked(self, images: np.ndarray, grid: int) -> np.ndarray:
+        """Some images (..., H, W, C) as ``seen`` takes them: float32, or uint8 where they are levels.
+
+        Args:
+            images: of any dtype that ``grid`` takes.
+            grid: what that answered for all of them.
+
+        Raises:
+            ValueError: for values that the training data can't have had.
+        """
+        if images.dtype.kind == "b":
+            return images.astype(np.float32)
+        if images.dtype.kind not in "biuf":
+            images = images.astype(np.float32)  # bfloat16, float16 of ml_dtypes
+        if not images.size:
+            return images.astype(np.float32)
+        low, high = float(images.min()), float(images.max())
+        if images.dtype.kind == "f" and not np.isfinite(images).all():
+            raise self._refusal("numbers that aren't finite")
+        if self.real:
+            return images.astype(np.float32)
+        if low < 0 or high > grid:
+            raise self._refusal(f"{low:g} to {high:g}")
+        if grid > 1 or images.dtype.kind != "f":
+            levels = np.rint(images)
+            if np.any(levels != images):
+                raise self._refusal(f"{_first(images, levels != images):g}, neither in [0, 1] nor a whole number")
+            return levels.astype(np.uint8 if grid > 1 else np.float32)
+        if self._on_levels:
+            assert self.levels is not None
+            levels = np.rint(images * (self.levels - 1))
+            off = np.abs(images * (self.levels - 1) - levels) > 1e-3
+            if np.any(off):
+                raise self._refusal(f"{_first(images, off):g}, which is between two levels")
+            return levels.astype(np.uint8) if self.levels > 2 else levels.astype(np.float32)
+        return images.astype(np.float32)
+
+    @property
+    def _on_levels(self) -> bool:
+        """Whether floats in [0, 1] must be levels, too."""
+        plain = self.levels is not None and self.binarization == "none"
+        return self.levels == 2 or (plain and self.likelihood.startswith(_ON_LEVELS))
+
+    def seen(self, images: Array) -> Array:
+        """What the model sees of images (..., H, W, C): float32 in [0, 1], or real. Pure.
+
+        Integers are levels, floats are taken as they are, and both are binarized where the model is of binary data. The
+        derivative of a binarized pixel by the grey one is taken to be 1 (Bengio et al. 2013, arXiv:1308.3432).
+        """
+        x = self._scaled(images)
+        if self.binarization == "none" or self.levels == 2:
+            return x
+        # Not 0.5 itself: XLA's v / (levels - 1) may be half an ulp below the half that it is.
+        binary = x >= 0.5 - 2**-20 if self.binarization == "threshold" else _each(_drawn, x)
+        return jax.lax.stop_gradient(binary.astype(jnp.float32)) + (x - jax.lax.stop_gradient(x))
+
+    def content(self, images: Array) -> Array:
+        """A uint32 for each of the images (..., H, W, C) that follows from the image alone, for noise of its own."""
+        return _each(_content, self._scaled(images))
+
+    def _scaled(self, images: Array) -> Array:
+        if jnp.issubdtype(images.dtype, jnp.integer) and self.levels is not None:
+            return observe(jax.random.key(0), images, self.levels, dynamic=False)
+        return jnp.asarray(images, jnp.float32)
+
+    def labels(self, labels: Any, batch: tuple[int, ...]) -> Any:
+        """Labels of shape ``batch`` as the model takes them, int32, or None where it needs none.
+
+        Args:
+            labels: integers, names of classes, or one of them for all; or None.
+            batch: the images' or latents' leading axes.
+
+        Raises:
+            ValueError: where the model needs labels and there are none, or for a label that isn't one.
+        """
+        if not self.conditional:
+            return None  # labels that come with the data are no harm
+        allowed = f"given, 0 to {self.classes - 1}" + (f" or {', '.join(self.class_names)}" if self.class_names else "")
+        require(labels is not None, "labels", None, f"{allowed}: the model is conditional")
+        if isinstance(labels, jax.core.Tracer):
+            return jnp.broadcast_to(labels.astype(jnp.int32), batch)
+        found = np.asarray(labels)
+        if found.dtype.kind in "UO":
+            found = np.vectorize(self.label, otypes=[np.int64])(found)
+        require(found.dtype.kind in "iu", "labels", found.dtype, f"integers; {allowed}")
+        fits = found.size == 0 or (found.min() >= 0 and found.max() < self.classes)
+        require(fits, "labels", found.tolist() if found.size < 10 else f"{found.min()} to {found.max()}", allowed)
+        require(found.shape in ((), batch), "labels.shape", found.shape, f"{batch}, one for each, or one for all")
+        return np.broadcast_to(found.astype(np.int32), batch)
+
+    def label(self, name: str | int) -> int:
+        """The number of a class, by its name or its number."""
+        text = str(name)
+        if text in self.class_names:
+            return self.class_names.index(text)
+        known = text.isdecimal() and int(text) < self.classes
+        require(known, "label", name, f"0 to {self.classes - 1}" + " or ".join(("", *self.class_names)))
+        return int(text)
+
+    def to_json(self) -> str:
+        """One field a line."""
+        return json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False) + "\n"
+
+
+def contract_from_mapping(values: Mapping[str, Any]) -> DataContract:
+    """A contract from plain values, such as those of a JSON file.
+
+    Raises:
+        ValueError: for a name that isn't a field, a field that is missing, or a value that isn't allowed.
+    """
+    fields = {field.name: field for field in dataclasses.fields(DataContract)}
+    for name in values:
+        require(name in fields, "contract", name, f"one of {', '.join(fields)}")
+    for name in ("image_shape", "levels"):
+        require(name in values, "contract", sorted(values), f"one with {name}")
+    lists = {name: tuple(x) for name, x in values.items() if isinstance(x, list)}
+    return DataContract(**{**values, **lists})
+
+
+def contract_of(dataset: Dataset, *, binarization: str, likelihood: str, conditional: bool) -> DataContract:
+    """The contract of a model that is trained on a dataset as it is loaded, before pixels are binarized."""
+    real = dataset.levels is None and any(
+        float(chunk.min()) < 0 or float(chunk.max()) > 1 for chunk in _chunks(dataset.train.images)
+    )
+    return DataContract(
+        dataset.image_shape,
+        dataset.levels,
+        real,
+        binarization,
+        likelihood,
+        dataset.classes,
+        dataset.class_names,
+        conditional,
+    )
+
+
+def _chunks(images: np.ndarray) -> Iterator[np.ndarray]:
+    """Some images at a time, so that a memory map need not fit."""
+    rows = max(1, _CHUNK // max(1, math.prod(images.shape[1:])))
+    for start in range(0, len(images), rows):
+        yield images[start : start + rows]
+
+
+def _first(images: np.ndarray, mask: np.ndarray) -> float:
+    return float(images[mask].flat[0])
+
+
+def _content(image: Array) -> Array:
+    """A uint32 that is the same for the same image (H, W, C), to a 65535th, and another for almost all others."""
+    numbers = jnp.rint(image * 65535).astype(jnp.int32).astype(jnp.uint32).ravel()
+    odd = (2 * jnp.arange(numbers.size, dtype=jnp.uint32) + 1) * jnp.uint32(0x9E3779B1)
+    return jnp.sum(numbers * odd, dtype=jnp.uint32)
+
+
+def _drawn(p: Array) -> Array:
+    """Whether each pixel of an image (H, W, C) is 1, with probability p to within 2^-17, by a key made of the image."""
+    key = jax.random.fold_in(jax.random.key(0, impl="threefry2x32"), _content(p))
+    uniform = (jax.random.bits(key, p.shape, jnp.uint16).astype(jnp.float32) + 0.5) / 2**16
+    return uniform < p
+
+
+def _each(function: Callable[[Array], Array], images: Array) -> Array:
+    """What a function makes of each of the images (..., H, W, C)."""
+    found = jax.vmap(function)(images.reshape(-1, *images.shape[-3:]))
+    return found.reshape(*images.shape[:-3], *found.shape[1:])

@@ -1,0 +1,81 @@
+"""Where a run's data came from, and whether they are still the same: what a run keeps, so that it stands alone."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from jaxvae.arguments import require
+from jaxvae.data.dataset import Split
+from jaxvae.texts import counted
+
+_CHUNK = 2**24  # bytes hashed at a time
+
+
+@dataclasses.dataclass(frozen=True)
+class Origin:
+    """Where data came from, how they were split, and a fingerprint of each split.
+
+    Attributes:
+        dataset: the name, or the absolute path.
+        data_dir: where prepared datasets were, or None.
+        counts: how many images each split had.
+        digests: of each split's images and labels.
+        files: of a folder, the files of each split, relative to it; else None.
+        rows: how many images there were, where they came in one and were split here; else None.
+    """
+
+    dataset: str
+    data_dir: str | None
+    counts: Mapping[str, int]
+    digests: Mapping[str, str]
+    files: Mapping[str, tuple[str, ...]] | None = None
+    rows: int | None = None
+
+    @property
+    def split_by_name(self) -> bool:
+        """Whether the images are files that were split here, by their names."""
+        return self.files is not None and self.rows is not None
+
+    def changes_to(self, now: "Origin") -> list[str]:
+        """What isn't as it was: a line for each split that differs."""
+        names = {**self.counts, **now.counts}
+        found = (self.change(name, now.counts.get(name, 0), now.digests.get(name)) for name in names)
+        return [line for line in found if line]
+
+    def change(self, name: str, count: int, digest: str | None) -> str:
+        """A line on how a split of so many images and this fingerprint isn't as it was; "" where it is."""
+        if count != (before := self.counts.get(name, 0)):
+            return f"the {name} split has {counted(count, 'image')}, not {before:,}"
+        return "" if digest == self.digests.get(name) else f"images or labels of the {name} split are others"
+
+    def to_json(self) -> str:
+        """As ``origin_from_mapping`` reads it."""
+        return json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False) + "\n"
+
+
+def origin_from_mapping(values: Mapping[str, Any]) -> Origin:
+    """An origin from plain values, such as those of a JSON file.
+
+    Raises:
+        ValueError: for a field that is missing or unknown.
+    """
+    fields = {field.name for field in dataclasses.fields(Origin)}
+    require(set(values) == fields, "origin", sorted(values), f"of {', '.join(sorted(fields))}")
+    files = values["files"]
+    return Origin(**{**values, "files": files and {split: tuple(names) for split, names in files.items()}})
+
+
+def fingerprint(split: Split) -> str:
+    """A digest of shape, dtype, images and labels, some at a time."""
+    found = hashlib.blake2b(digest_size=16)
+    for x in (split.images, split.labels):
+        if x is not None:
+            found.update(f"{x.shape} {x.dtype}".encode())
+            rows = max(1, _CHUNK // max(1, x[:1].nbytes))
+            for start in range(0, len(x), rows):
+                found.update(np.ascontiguousarray(x[start : start + rows]).data)
+    return found.hexdigest()

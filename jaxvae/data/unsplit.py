@@ -1,0 +1,79 @@
+"""New data for a trained model: all images of a file or folder, in their order, with what each is called."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxvae.arguments import require
+from jaxvae.data import arrays, folders
+from jaxvae.data.contracts import DataContract
+
+
+class Unsplit(NamedTuple):
+    """Images as they are stored, not yet held against a contract; labels (N,) or None; names (N,), or rows."""
+
+    images: np.ndarray
+    labels: np.ndarray | None
+    names: np.ndarray
+
+
+def load_unsplit(path: str | Path, contract: DataContract) -> Unsplit:
+    """All images of a .npy file (mapped, not read), a .npz file, a folder of .npy files, or a file or folder of images.
+
+    Of data in splits these follow one another. A folder's images are all those in it and in folders below; their labels
+    are those of the classes that their own folders are named for, if all are.
+
+    Raises:
+        ValueError: where there are no images, or they can't be read.
+        FileNotFoundError: where there is nothing.
+    """
+    path = Path(path).expanduser()
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file or folder")
+    if path.suffix in (".npy", ".npz") or (path.is_dir() and any(path.glob("*.npy"))):
+        return _arrays(path)
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if _is_image(file.relative_to(path)))
+        names = [file.relative_to(path).as_posix() for file in files]
+    else:
+        files, names = [path] if _is_image(Path(path.name)) else [], [path.name]
+    require(
+        bool(files), "data", str(path), f"a .npy or .npz file, an image, or a folder of ({', '.join(folders.SUFFIXES)})"
+    )
+    known = {name: label for label, name in enumerate(contract.class_names)}
+    classes = [known.get(file.parent.name) for file in files]
+    labels = None if None in classes else np.array(classes, np.int32)
+    return Unsplit(folders.read_files(files, contract.image_shape[2]), labels, np.array(names))
+
+
+def load_labels(path: Path, count: int) -> np.ndarray:
+    """The labels in a .npy file: (N,) integers, or names of classes; raises ValueError for anything else."""
+    labels = arrays.read_fields(path)["images"] if path.suffix == ".npy" else None
+    require(labels is not None, "labels", str(path), "a .npy file")
+    assert labels is not None
+    fits = labels.shape == (count,) and labels.dtype.kind in "iuU"
+    require(
+        fits, f"{path}: labels", f"{labels.shape} {labels.dtype}", f"({count},) integers or names, one for each image"
+    )
+    return labels
+
+
+def _is_image(file: Path) -> bool:
+    return file.suffix.lower() in folders.SUFFIXES and not any(part.startswith(".") for part in file.parts)
+
+
+def _arrays(path: Path) -> Unsplit:
+    fields = arrays.read_fields(path)
+    if "images" in fields:
+        images, labels = fields["images"], fields.get("labels")
+        names = np.arange(len(images))
+    else:
+        splits = [split for split in arrays.SPLITS if f"{split}_images" in fields]
+        images = np.concatenate([fields[f"{split}_images"] for split in splits])
+        marks = [fields.get(f"{split}_labels") for split in splits]
+        labels = None if any(x is None for x in marks) else np.concatenate([x for x in marks if x is not None])
+        names = np.array([f"{split}/{row}" for split in splits for row in range(len(fields[f"{split}_images"]))])
+    fits = labels is None or (labels.shape == (len(images),) and labels.dtype.kind in "iu")
+    require(fits, f"{path}: labels", None if labels is None else labels.shape, f"({len(images)},) integers")
+    return Unsplit(images, labels, names)

@@ -1,0 +1,144 @@
+"""A trained model as a folder that stands for itself: weights and JSON, nothing that is run when it is read."""
+
+import dataclasses
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxvae.arguments import require
+from jaxvae.data import Dataset
+from jaxvae.files import require_free, write_atomically
+from jaxvae.interop import load_safetensors, safetensors_metadata, save_safetensors
+from jaxvae.trained.model import TrainedModel
+from jaxvae.trained.runs import Run
+from jaxvae.training import TrainConfig, read_config
+from jaxvae.training.directory import CONFIG, CONTRACT, evaluation, read_contract
+from jaxvae.training.experiment import model_for
+
+WEIGHTS, CARD = "model.safetensors", "README.md"
+
+
+class Exported(NamedTuple):
+    """A model in an exported folder.
+
+    Attributes:
+        path: the folder.
+        model: what is in it.
+    """
+
+    path: Path
+    model: TrainedModel
+
+    @property
+    def dataset(self) -> Dataset:
+        """Raises ValueError: it has none."""
+        raise ValueError(f"--data must be given: {self.path} is an exported model, which has no data of its own")
+
+
+def export_run(run: Run, out: Path) -> None:
+    """Writes a run's model into a new folder: config.json, contract.json, model.safetensors and a card, README.md.
+
+    Raises:
+        ValueError: for a folder in use.
+    """
+    require_free(out, set(), "a new or empty directory")
+    out.mkdir(parents=True, exist_ok=True)
+    model = run.model
+    data = {"mean": model.mean, "fitted": model.fitted}
+    own = {name: np.asarray(x) for name, x in data.items() if x is not None}
+    tensors = {"params": model.params["params"], **({"data": own} if own else {})}
+    save_safetensors(jax.device_get(tensors), out / WEIGHTS, {"step": str(model.step)})
+    write_atomically(out / CARD, model_card(run))
+    write_atomically(out / CONTRACT, model.contract.to_json())
+    write_atomically(out / CONFIG, model.config.to_json())
+
+
+def is_exported(path: Path) -> bool:
+    """Whether a folder is one of ``export_run``."""
+    return (path / WEIGHTS).is_file()
+
+
+def read_exported(path: Path) -> Exported:
+    """The model in a folder of ``export_run``, bit for bit as it was.
+
+    Raises:
+        ValueError: where a file isn't as written, or the weights aren't those of the configuration.
+    """
+    config, contract = read_config(path / CONFIG), read_contract(path / CONTRACT)
+    tensors, about = load_safetensors(path / WEIGHTS), safetensors_metadata(path / WEIGHTS)
+    data = tensors.pop("data", {})
+    mean, fitted = data.get("mean"), data.get("fitted")
+    module = model_for(config, contract, mean)
+    label = jnp.zeros(1, jnp.int32) if module.classes else None
+    x, key = jnp.zeros((1, *contract.image_shape)), jax.random.key(0)
+    wanted = jax.eval_shape(lambda: module.init(key, x, key, label))
+    shapes = [{jax.tree_util.keystr(k): x.shape for k, x in jax.tree.leaves_with_path(t)} for t in (wanted, tensors)]
+    require(
+        shapes[0] == shapes[1], f"{path / WEIGHTS}", sorted(shapes[1].items() ^ shapes[0].items())[:1], "of config.json"
+    )
+    raw = None if fitted is None else jnp.asarray(fitted)
+    model = TrainedModel(config, contract, module, jax.device_put(tensors), raw, int(about.get("step", 0)), mean)
+    return Exported(path, model)
+
+
+def command_of(config: TrainConfig) -> str:
+    """The command that trains this configuration: what isn't at its default, and of a path to data its last part."""
+    words = ["jaxvae", "train"]
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if value != field.default and field.name != "data_dir":
+            value = Path(value).name if field.name == "dataset" else value
+            values = value if isinstance(value, tuple) else (str(value).lower() if isinstance(value, bool) else value,)
+            words += ["--" + field.name.replace("_", "-"), *map(str, values)]
+    return shlex.join(words)
+
+
+def model_card(run: Run) -> str:
+    """What the model is, what it was trained on and how, how it scores, and how it is used, as Markdown."""
+    model, versions = run.model, run.directory.report("versions") or {}
+    counts = ", ".join(f"{count:,} {name}" for name, count in run.counts.items())
+    return f"""---
+library_name: jaxvae
+tags: [vae, jax]
+---
+
+# A variational autoencoder of {Path(model.config.dataset).stem}
+
+{type(model.module).__name__} of {model.module.latents} latents, p(x|z) {model.config.likelihood}, \
+σ by `{model.config.parameterization}`, after {model.step:,} steps.
+
+- **Data:** {counts} {model.contract.description}.{_classes(model)}
+- **Command:** `{command_of(model.config)}`
+- **Versions:** {", ".join(f"{name} {version}" for name, version in versions.items())}
+
+{_scores(run)}
+```python
+import jaxvae as jv
+
+model = jv.load("this folder")
+q = model.encode(images)
+```
+"""
+
+
+def _classes(model: TrainedModel) -> str:
+    names = model.contract.class_names
+    return f" Classes: {', '.join(names)}." if names else ""
+
+
+def _scores(run: Run) -> str:
+    """The table of the run's evaluations; "" without one."""
+    rows = []
+    for split in ("validation", "test"):
+        found: Mapping[str, Any] = run.directory.report(evaluation(split)) or {}
+        if found and found["step"] == run.model.step:
+            numbers = [found["elbo"], found["nll"], found["nll_standard_error"]]
+            elbo, nll, error = ("-" if x is None else f"{x:.3f}" for x in numbers)
+            rows.append(f"| {split} | {found['images']:,} | {elbo} | {nll} ± {error} | {found['samples']:,} |")
+    head = ["| split | images | ELBO | NLL, nats per image | importance samples |", "|---|---:|---:|---:|---:|"]
+    return "\n".join([*head, *rows]) + "\n" if rows else ""

@@ -1,0 +1,48 @@
+"""Exported models on the Hugging Face hub, by way of ``huggingface_hub``, where that is installed."""
+
+from pathlib import Path
+from typing import Any
+
+from jaxvae.arguments import require
+from jaxvae.interop.optional import load_optional
+
+SCHEME = "hf://"
+
+
+def _library() -> Any:
+    return load_optional("huggingface_hub", "huggingface_hub")
+
+
+def push(folder: Path, name: str) -> str:
+    """Uploads an exported folder as a model repository, made if need be, and returns its address.
+
+    Args:
+        folder: the folder.
+        name: ``owner/name``.
+
+    Raises:
+        ImportError: without huggingface_hub.
+        ValueError: where the hub refuses.
+    """
+    require(name.count("/") <= 1 and bool(name.strip("/")), "--push-to", name, "owner/name")
+    api = _library().HfApi()
+    try:
+        api.create_repo(repo_id=name, repo_type="model", exist_ok=True)
+        return str(api.upload_folder(folder_path=str(folder), repo_id=name, repo_type="model"))
+    except (OSError, RuntimeError) as error:
+        raise ValueError(f"{name} can't be pushed to: {error}") from error
+
+
+def pull(address: str) -> Path:
+    """Downloads what ``push`` uploaded, ``hf://owner/name`` or ``hf://owner/name@revision``: a folder in the cache.
+
+    Raises:
+        ImportError: without huggingface_hub.
+        ValueError: where there is no such model, or no connection.
+    """
+    name, _, revision = address.removeprefix(SCHEME).partition("@")
+    try:
+        files = ["*.json", "*.safetensors", "README.md"]
+        return Path(_library().snapshot_download(name, revision=revision or None, allow_patterns=files))
+    except (OSError, RuntimeError) as error:
+        raise ValueError(f"{address} can't be read: {error}") from error

@@ -1,0 +1,32 @@
+"""``jv.load``: a trained model from wherever it is kept."""
+
+from pathlib import Path
+
+from jaxvae.trained import hub
+from jaxvae.trained.exports import Exported, is_exported, read_exported
+from jaxvae.trained.model import TrainedModel
+from jaxvae.trained.runs import Run
+
+
+def load_model(path: str | Path, *, best: bool = True, dataset: str | Path | None = None) -> TrainedModel:
+    """A trained model; its data aren't needed.
+
+    Args:
+        path: the directory of a run of ``jaxvae train``, a folder of ``jaxvae export``, or ``hf://owner/name``.
+        best: False for a run's last parameters, rather than those that scored best on its validation split, if there is
+            one.
+        dataset: where the data are, for a run of before runs kept what they need of them.
+
+    Raises:
+        ValueError: where there is no such model.
+        ImportError: for one of the hub, without huggingface_hub.
+    """
+    return open_model(path, best=best, dataset=dataset).model
+
+
+def open_model(path: str | Path, *, best: bool = True, dataset: str | Path | None = None) -> Run | Exported:
+    """A trained model with what else is there; arguments and errors are those of ``load_model``."""
+    if str(path).startswith(hub.SCHEME):
+        return read_exported(hub.pull(str(path)))
+    path = Path(path).expanduser()
+    return read_exported(path) if is_exported(path) else Run(path, best=best, dataset=dataset)

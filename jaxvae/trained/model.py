@@ -1,0 +1,412 @@
+"""A trained model: images to latents and back, samples, scores, for every kind of model by one interface.
+
+Images come as the training data did: what its ``contract`` says is converted, all else is refused in one line. Arrays
+of any number of images go through the device some at a time; what is traced (``jax.jit``, ``jax.vmap``, ``jax.grad``)
+goes through as it is, and only its shape and dtype can be checked.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+from jaxvae.arguments import require, require_real
+from jaxvae.data import DataContract
+from jaxvae.gaussian import Gaussian
+from jaxvae.likelihoods import Likelihood
+from jaxvae.models import LatentModel
+from jaxvae.progress import StepProgress
+from jaxvae.training import TrainConfig
+from jaxvae.training.scoring import (
+    BATCH,
+    Batch,
+    batch_evidence,
+    batch_posterior,
+    batch_weights,
+    evidence_sizes,
+    most_that_fit,
+    nothing_yet,
+    one_by_one,
+    samples_at_a_time,
+    scanned,
+    score_keys,
+    temporaries,
+)
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass, data_fields=("outputs", "raw"), meta_fields=("likelihood", "contract")
+)
+@dataclasses.dataclass(frozen=True)
+class Decoded:
+    """p(x|z) of latents (..., L): a pytree, of images (..., H, W, C).
+
+    Attributes:
+        outputs: the decoder's, (..., H, W, C k).
+        raw: the likelihood's scalar, or None.
+        likelihood: what the outputs mean.
+        contract: how x may be given.
+    """
+
+    outputs: Array
+    raw: Array | None
+    likelihood: Likelihood
+    contract: DataContract
+
+    @property
+    def mean(self) -> Array:
+        """E[x|z], (..., H, W, C): in [0, 1], but for real data."""
+        return self.likelihood.mean(self.outputs, self.raw)
+
+    def sample(self, key: Array) -> Array:
+        """A draw of x for each z, (..., H, W, C)."""
+        return self.likelihood.sample(key, self.outputs, self.raw)
+
+    def log_prob(self, x: ArrayLike) -> Array:
+        """log p(x|z) in nats of each number of x, (..., H, W, C); x as the training data came."""
+        return self.likelihood.log_prob(self.outputs, _seen(self.contract, x), self.raw)
+
+
+class ImageScores(NamedTuple):
+    """Of each image, in nats, on the host; all (N,).
+
+    Attributes:
+        elbo: log_likelihood - kl, a lower bound of log p(x).
+        log_likelihood: log p(x|z), under one sample of q(z|x).
+        kl: of q(z|x) from p(z).
+        log_evidence: the estimate of log p(x) by importance sampling.
+        error: its Monte Carlo standard error; NaN for one sample.
+    """
+
+    elbo: np.ndarray
+    log_likelihood: np.ndarray
+    kl: np.ndarray
+    log_evidence: np.ndarray
+    error: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TrainedModel:
+    """A model with its parameters and its data's contract, from ``jv.load``.
+
+    Attributes:
+        config: the configuration that it was trained with.
+        contract: what its data are.
+        module: the Flax module.
+        params: its parameters, ``{"params": ...}``, as ``module.apply`` takes them.
+        fitted: the likelihood's scalar, where that isn't a parameter but was fitted to the training data.
+        step: of training, after which these were the parameters.
+        mean: the mean image of the training data, which the decoder started at; or None.
+    """
+
+    config: TrainConfig
+    contract: DataContract
+    module: LatentModel
+    params: chex.ArrayTree
+    fitted: Array | None
+    step: int
+    mean: np.ndarray | None = None
+
+    def __repr__(self) -> str:
+        kind, count = type(self.module).__name__, sum(x.size for x in jax.tree.leaves(self.params))
+        return (
+            f"TrainedModel({kind} of {self.module.latents} latents, {count:,} parameters, after {self.step:,} steps "
+            f"on {Path(self.config.dataset).name}: {self.contract.description})"
+        )
+
+    def seen(self, images: ArrayLike) -> Array:
+        """What the model sees of images as the training data came: (..., H, W, C), binarized where it is of such."""
+        return _seen(self.contract, images)
+
+    def encode(self, images: ArrayLike, labels: Any = None, *, progress: bool = False) -> Gaussian:
+        """q(z|x), of shape (..., L): what each latent is drawn from, at the means of those that it depends on.
+
+        Where a flow follows, this is the Gaussian that it moves; ``latents`` are behind it.
+
+        Args:
+            images: (..., H, W, C), as the training data came.
+            labels: their classes, (...), or one for all, by number or name; for a conditional model.
+            progress: whether to show on stderr how many are done.
+
+        Raises:
+            ValueError: for images that can't be like the training data, or labels that are missing or none.
+        """
+        return self.infer(images, labels, progress=progress)[0]
+
+    def latents(self, images: ArrayLike, labels: Any = None, *, progress: bool = False) -> Array:
+        """The latents (..., L) that images are decoded from by ``reconstruct``: the mean of each; see ``encode``."""
+        return self.infer(images, labels, progress=progress)[1]
+
+    def infer(self, images: ArrayLike, labels: Any = None, *, progress: bool = False) -> tuple[Gaussian, Array]:
+        """What ``encode`` and ``latents`` answer with, at once."""
+        return self._mapped(self._program(_encode), images, labels, progress)
+
+    def decode(self, latents: ArrayLike, labels: Any = None) -> Decoded:
+        """p(x|z) of latents (..., L); labels as for ``encode``.
+
+        Raises:
+            ValueError: for latents of another number, or labels that are missing or none.
+        """
+        require_real(latents=latents)
+        shape, count = np.shape(latents), self.module.latents
+        require(shape[-1:] == (count,), "latents.shape", shape, f"(..., {count})")
+        labels = self.contract.labels(labels, shape[:-1])
+        z = jnp.asarray(latents, jnp.float32)
+        outputs = _decode(self.module, self.params, z, None if labels is None else jnp.asarray(labels))
+        return Decoded(outputs, self._raw, self.module.likelihood, self.contract)
+
+    @property
+    def _raw(self) -> Array | None:
+        learned = self.module.likelihood.raw_init is not None
+        return self.params["params"]["likelihood_raw"] if learned else self.fitted
+
+    def reconstruct(self, images: ArrayLike, labels: Any = None) -> Array:
+        """E[x|z] at the ``latents`` of images, (..., H, W, C); arguments and errors as for ``encode``."""
+        return self._mapped(self._program(_reconstruct), images, labels)
+
+    def prior(self, key: Array, count: int) -> Array:
+        """Latents (count, L) drawn from p(z)."""
+        require(isinstance(count, int) and count >= 1, "count", count, "at least 1")
+        noise = jax.random.normal(key, (count, self.module.latents))
+        return self.module.apply(self.params, noise, method="generate")
+
+    def sample(self, key: Array, count: int, labels: Any = None) -> Array:
+        """E[x|z] of latents drawn from p(z), (count, H, W, C); ``decode(prior(...)).sample`` draws x as well.
+
+        Args:
+            key: a PRNG key.
+            count: how many.
+            labels: of a conditional model, (count,) or one for all, by number or name; its classes in turn, if not
+                given.
+
+        Raises:
+            ValueError: for less than one, or labels that aren't any.
+        """
+        latents = self.prior(key, count)
+        if labels is None and self.contract.conditional:
+            labels = np.arange(count) % self.contract.classes
+        return self.decode(latents, labels).mean
+
+    def interpolate(self, start: ArrayLike, end: ArrayLike, steps: int, labels: Any = None) -> Array:
+        """E[x|z] on the straight line between the latents of two images: (steps, H, W, C), both ends included.
+
+        Args:
+            start: an image (H, W, C).
+            end: another.
+            steps: at least 2.
+            labels: of both, for a conditional model: one label, or two, of which the second counts from the middle on.
+
+        Raises:
+            ValueError: as for ``encode``.
+        """
+        require(isinstance(steps, int) and steps >= 2, "steps", steps, "at least 2")
+        images = jnp.stack([self.contract.arranged(x) for x in (start, end)])
+        first, last = self.latents(images, labels)
+        share = jnp.linspace(0, 1, steps)[:, None]
+        if labels is not None and np.ndim(labels):
+            labels = [labels[int(x >= 0.5)] for x in np.linspace(0, 1, steps)]
+        return self.decode((1 - share) * first[None] + share * last[None], labels).mean
+
+    def elbo(self, images: ArrayLike, labels: Any = None, *, key: Array | None = None, progress: bool = False) -> Array:
+        """The ELBO of each image in nats, (...): log p(x|z) under one sample of q(z|x), minus the KL.
+
+        Args:
+            images: as for ``encode``.
+            labels: as for ``encode``.
+            key: of the noise; one and the same if not given. What an image gets of it depends on the image alone.
+            progress: as for ``encode``.
+        """
+        log_likelihood, kl = self._terms(images, labels, key, progress)
+        return log_likelihood - jnp.sum(kl, axis=-1)
+
+    def terms(self, images: ArrayLike, labels: Any = None, *, key: Array | None = None) -> tuple[Array, Array, Array]:
+        """The ELBO of each image, its log p(x|z), and its KL, (...) each; arguments as for ``elbo``."""
+        log_likelihood, kl = self._terms(images, labels, key, False)
+        return log_likelihood - jnp.sum(kl, axis=-1), log_likelihood, jnp.sum(kl, axis=-1)
+
+    def kl(self, images: ArrayLike, labels: Any = None, *, key: Array | None = None, progress: bool = False) -> Array:
+        """KL(q(z|x) ‖ p(z)) of each image in nats, latent by latent, (..., L); arguments as for ``elbo``."""
+        return self._terms(images, labels, key, progress)[1]
+
+    def _terms(self, images: ArrayLike, labels: Any, key: Array | None, progress: bool) -> tuple[Array, Array]:
+        key = score_keys()[1] if key is None else key
+        return self._mapped(self._program(_score, key, self.fitted), images, labels, progress)
+
+    def log_evidence(
+        self,
+        images: ArrayLike,
+        labels: Any = None,
+        *,
+        samples: int = 1000,
+        key: Array | None = None,
+        progress: bool = False,
+    ) -> Array:
+        """log p(x) of each image in nats, (...), from below by importance sampling (Burda et al. 2016, eq. 8).
+
+        Args:
+            images: as for ``encode``.
+            labels: as for ``encode``.
+            samples: of q(z|x) for each image, drawn some at a time.
+            key: as for ``elbo``.
+            progress: as for ``encode``.
+
+        Raises:
+            ValueError: as for ``encode``; for less than one sample.
+        """
+        return self._evidence(images, labels, samples, key, progress)[0]
+
+    def _evidence(
+        self, images: ArrayLike, labels: Any, samples: int, key: Array | None, progress: bool
+    ) -> tuple[Array, Array]:
+        require(isinstance(samples, int) and samples >= 1, "samples", samples, "at least 1")
+        key = score_keys()[2] if key is None else key
+
+        chunks: dict[int, int] = {}
+
+        def needed(batch: Batch, chunk: int) -> int:
+            size = len(batch.images)
+            seen = jax.eval_shape(functools.partial(_observed, self.contract), batch)
+            more = (self.module, None, chunk, self.params, seen, key, self.fitted, samples, 0, nothing_yet(size))
+            return temporaries(batch_weights, *more)
+
+        def fit(example: Callable[[int], Batch], size: int) -> int:
+            size, chunk = evidence_sizes(
+                self.module, self.contract.image_shape, samples, size, lambda size, chunk: needed(example(size), chunk)
+            )
+            chunks[size] = chunk
+            return size
+
+        def estimate(batch: Batch) -> tuple[Array, Array]:
+            size = len(batch.images)
+            chunk = chunks.get(size) or samples_at_a_time(self.module, self.contract.image_shape, samples, size)
+            loop = scanned if isinstance(batch.images, jax.core.Tracer) else one_by_one
+            seen = _observed(self.contract, batch)
+            return batch_evidence(self.module, None, self.params, seen, key, self.fitted, samples, chunk, loop)
+
+        return self._mapped(_Program(estimate, fit), images, labels, progress)
+
+    def _program(self, function: Any, *rest: Any) -> "_Program":
+        """A jitted function of the model, a batch and the rest."""
+        first = (self.module, self.contract, self.params)
+
+        def fit(example: Callable[[int], Batch], size: int) -> int:
+            return most_that_fit(size, lambda size: temporaries(function, *first, example(size), *rest))
+
+        return _Program(lambda batch: function(*first, batch, *rest), fit)
+
+    def score(
+        self,
+        images: ArrayLike,
+        labels: Any = None,
+        *,
+        samples: int = 1000,
+        key: Array | None = None,
+        progress: bool = False,
+    ) -> ImageScores:
+        """All scores of images (N, H, W, C); arguments and errors as for ``log_evidence``."""
+        log_likelihood, kl = map(np.asarray, self._terms(images, labels, key, progress))
+        kl = kl.sum(axis=-1)
+        value, error = map(np.asarray, self._evidence(images, labels, samples, key, progress))
+        return ImageScores(log_likelihood - kl, log_likelihood, kl, value, error)
+
+    def _mapped(self, program: "_Program", images: ArrayLike, labels: Any, progress: bool = False) -> Any:
+        """What a pure function makes of images, some at a time: a tree of arrays (..., ·).
+
+        Batches are of few sizes, and the last is filled up, so that few programs are compiled.
+        """
+        given = self.contract.arranged(images)
+        shape = given.shape[:-3]
+        labels = self.contract.labels(labels, shape)
+        if isinstance(given, jax.core.Tracer) or isinstance(labels, jax.core.Tracer):
+            traced = None if labels is None else jnp.reshape(labels, -1)
+            found = program.run(Batch(None, jnp.reshape(given, (-1, *self.contract.image_shape)), traced, None))
+            return jax.tree.map(lambda x: x.reshape(*shape, *x.shape[1:]), found)
+        flat = np.asarray(given).reshape(-1, *self.contract.image_shape)
+        some = None if labels is None else np.ravel(labels)
+        count, grid = len(flat), self.contract.grid(flat)
+
+        def batch(rows: slice, size: int) -> Batch:
+            x = _filled(self.contract.checked(flat[rows], grid), size)
+            return Batch(None, x, None if some is None else _filled(some[rows], size), None)
+
+        size = program.fit(lambda size: batch(slice(1), size), min(BATCH, 1 << max(0, count - 1).bit_length()))
+        whole: Any = None
+        with StepProgress(count, noun="image") if progress else nullcontext() as shown:
+            for start in range(0, max(count, 1), size):
+                end = min(start + size, count)
+                found = program.run(batch(slice(start, end), size))
+                if whole is None:  # written into, so that there is no second copy of what many images come to
+                    whole = jax.tree.map(lambda x: np.empty((count, *x.shape[1:]), x.dtype), found)
+                for to, x in zip(jax.tree.leaves(whole), jax.tree.leaves(found), strict=True):
+                    to[start:end] = np.asarray(x)[: end - start]
+                if shown is not None:
+                    shown.update(end, {})
+        return jax.tree.map(lambda x: jnp.asarray(x.reshape(*shape, *x.shape[1:])), whole)
+
+
+class _Program(NamedTuple):
+    """A pure function of a batch; and, given examples of batches by size, the size up to one that fits in memory."""
+
+    run: Callable[[Batch], Any]
+    fit: Callable[[Callable[[int], Batch], int], int]
+
+
+def _filled(x: np.ndarray, size: int) -> np.ndarray:
+    return np.concatenate([x, np.zeros((size - len(x), *x.shape[1:]), x.dtype)])
+
+
+def _seen(contract: DataContract, images: ArrayLike) -> Array:
+    """What the model sees of images as they are given, all at once; checked where they aren't traced."""
+    given = contract.arranged(images)
+    if not isinstance(given, jax.core.Tracer):
+        given = np.asarray(given)
+        given = contract.checked(given, contract.grid(given))
+    return _observed(contract, Batch(None, given, None, None)).images
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _observed(contract: DataContract, batch: Batch) -> Batch:
+    """The batch as the model sees it, with what the noise of each image depends on."""
+    return batch._replace(rows=contract.content(batch.images), images=contract.seen(batch.images))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _encode(
+    module: LatentModel, contract: DataContract, params: chex.ArrayTree, batch: Batch
+) -> tuple[Gaussian, Array]:
+    draws = module.apply(params, contract.seen(batch.images), batch.labels, method="at_means")
+    return draws.posterior, draws.latents[0]
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _decode(module: LatentModel, params: chex.ArrayTree, latents: Array, labels: Array | None) -> Array:
+    return module.apply(params, latents, labels, method="decode")
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _reconstruct(module: LatentModel, contract: DataContract, params: chex.ArrayTree, batch: Batch) -> Array:
+    latents = _encode(module, contract, params, batch)[1]
+    return module.apply(params, latents, batch.labels, method="mean")
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _score(
+    module: LatentModel,
+    contract: DataContract,
+    params: chex.ArrayTree,
+    batch: Batch,
+    key: Array,
+    fitted: Array | None,
+) -> tuple[Array, Array]:
+    """log p(x|z) under one sample of q(z|x), (B,), and the KL of each latent, (B, L)."""
+    terms = batch_posterior(module, None, params, _observed(contract, batch), key, fitted)
+    return terms.log_likelihood, terms.kl

@@ -1,0 +1,82 @@
+"""A trained model as programs of StableHLO, which JAX alone runs: encode, decode, score, for any number of images."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array, export
+
+from jaxvae.files import require_free, write_atomically
+from jaxvae.interop.optional import load_optional
+from jaxvae.trained.model import TrainedModel
+from jaxvae.training.directory import CONTRACT
+
+PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
+SUFFIX = ".stablehlo"
+
+
+def exported_programs(model: TrainedModel) -> dict[str, export.Exported]:
+    """The model's functions of any number N of images or latents, with its parameters in them.
+
+    ``encode`` is of images (N, H, W, C), uint8 where they have levels, else float32, and gives mean, log σ and latents
+    (N, L); ``decode`` is of latents, and gives E[x|z] (N, H, W, C); ``score`` is of images, and gives ELBO,
+    log-likelihood and KL (N,). Those of a conditional model take labels (N,) int32, too.
+    """
+    (batch,) = export.symbolic_shape("N")
+    dtype = jnp.float32 if model.contract.levels is None else jnp.uint8
+    images = jax.ShapeDtypeStruct((batch, *model.contract.image_shape), dtype)
+    latents = jax.ShapeDtypeStruct((batch, model.module.latents), jnp.float32)
+    labels = [jax.ShapeDtypeStruct((batch,), jnp.int32)] if model.contract.conditional else []
+
+    def encode(images: Array, *labels: Array) -> tuple[Array, ...]:
+        q, z = model.infer(images, *labels)
+        return q.mean, q.log_std, z
+
+    def decode(latents: Array, *labels: Array) -> Array:
+        return model.decode(latents, *labels).mean
+
+    def score(images: Array, *labels: Array) -> tuple[Array, ...]:
+        return model.terms(images, *labels)
+
+    def exported(function: Callable[..., Any], first: Any) -> export.Exported:
+        return export.export(jax.jit(function), platforms=PLATFORMS)(first, *labels)
+
+    return {"encode": exported(encode, images), "decode": exported(decode, latents), "score": exported(score, images)}
+
+
+def export_programs(model: TrainedModel, out: Path) -> None:
+    """Writes ``exported_programs`` into a new folder, with the contract and a README that says how they are run.
+
+    Raises:
+        ValueError: for a folder in use.
+        ImportError: without flatbuffers.
+    """
+    load_optional("flatbuffers", "flatbuffers")
+    require_free(out, set(), "a new or empty directory")
+    made = {name: program.serialize() for name, program in exported_programs(model).items()}
+    out.mkdir(parents=True, exist_ok=True)
+    for name, content in made.items():
+        write_atomically(out / f"{name}{SUFFIX}", bytes(content))
+    write_atomically(out / CONTRACT, model.contract.to_json())
+    write_atomically(out / "README.md", _readme(model))
+
+
+def _readme(model: TrainedModel) -> str:
+    labels = ", labels" if model.contract.conditional else ""
+    dtype = "float32" if model.contract.levels is None else "uint8"
+    return f"""# {type(model.module).__name__} of {model.module.latents} latents, as StableHLO
+
+Data: {model.contract.description}. Programs take images (N, H, W, C) of {dtype}; JAX and flatbuffers are all it takes:
+
+```python
+from pathlib import Path
+import jax
+
+read = lambda name: jax.export.deserialize(bytearray(Path(f"{{name}}{SUFFIX}").read_bytes()))
+mean, log_std, latents = read("encode").call(images{labels})
+images = read("decode").call(latents{labels})
+elbo, log_likelihood, kl = read("score").call(images{labels})
+```
+"""

@@ -1,0 +1,158 @@
+"""A run in its directory as a trained model, with the data that it was trained on wherever these are needed."""
+
+import dataclasses
+import functools
+import logging
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxvae.arguments import require
+from jaxvae.data import Dataset, Split, binarize, fingerprint, load_again
+from jaxvae.likelihoods import Bernoulli
+from jaxvae.trained.model import TrainedModel
+from jaxvae.training import Experiment, TrainConfig, make_experiment
+from jaxvae.training.devices import data_mesh, one_device, put, replicated
+from jaxvae.training.directory import RunDirectory
+from jaxvae.training.experiment import as_scored, model_for
+from jaxvae.training.run import existing, open_checkpoints
+from jaxvae.training.scoring import Posterior, Task, log_evidence, posterior, score_keys
+
+
+class Run:
+    """A run of ``training.train``: its model, which stands alone, and its data, which are read when asked for.
+
+    Args:
+        path: the run's directory.
+        best: False for the last parameters, rather than those that scored best on the validation split, if there is
+            one.
+        dataset: where the data are now, if they have moved.
+
+    Attributes:
+        directory: what else is known of the run.
+        model: with its parameters.
+
+    Raises:
+        ValueError: where there is no run, or no checkpoint yet; for a run of before runs kept what they need of their
+            data, where these can't be read.
+    """
+
+    def __init__(self, path: str | Path, *, best: bool = True, dataset: str | Path | None = None) -> None:
+        self.directory = directory = RunDirectory(Path(path))
+        config, kept = directory.config(), directory.kept()
+        self._config, self._dataset, self._split_is_known = config, dataset, True
+        with open_checkpoints(directory) as checkpoints:
+            step = existing(checkpoints.best if best else checkpoints.last, directory.path)
+            params, fitted = checkpoints.restore_model(step)
+        if kept is None:
+            experiment = _made_again(directory.path, config, dataset)
+            kept = experiment.kept
+            self._split_is_known = not kept.origin.split_by_name
+            raw = experiment.fitted(params)
+            require(raw is None or self._split_is_known, *self._unknown_split)
+        else:
+            raw = None if fitted is None else jnp.float32(fitted)
+        self._origin = kept.origin
+        module, own = model_for(config, kept.contract, kept.mean), {"params": params["params"]}
+        self.model = TrainedModel(config, kept.contract, module, own, raw, step, kept.mean)
+
+    @property
+    def path(self) -> Path:
+        """The run's directory."""
+        return self.directory.path
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """How many images each split had."""
+        return self._origin.counts
+
+    @property
+    def _unknown_split(self) -> tuple[str, str, str]:
+        """What is wrong with a run of before folders were split by their files' names, as ``require`` has it."""
+        return "run", str(self.directory.path), "one that knows which images it was trained on: train it again"
+
+    @functools.cached_property
+    def dataset(self) -> Dataset:
+        """What was trained on, as it is loaded; raises as ``scored``."""
+        require(self._split_is_known, *self._unknown_split)
+        loaded = load_again(self._origin, self._config.validation, self._dataset)
+        shape, wanted = loaded.image_shape, self.model.contract.image_shape
+        require(shape == wanted, "dataset", f"images of {shape}", f"of images {wanted}, as in training")
+        return loaded
+
+    @functools.cached_property
+    def scored(self) -> Mapping[str, Split]:
+        """The validation split, if there is one, and the test split, as they are scored; a warning where they changed.
+
+        Raises:
+            ValueError: where images of then are missing, or the run doesn't know which they were.
+            FileNotFoundError: where the data aren't there.
+        """
+        dataset = binarize(self.dataset, self._config.binarization, seed=0)
+        for name, split in dataset.splits.items():
+            if name != "train" and (change := self._origin.change(name, len(split), fingerprint(split))):
+                logging.getLogger("jaxvae").warning("the data aren't those of the training: %s", change)
+        splits = as_scored(dataset, self._config.binarization, 1)
+        return {name: split for name, split in splits.items() if name != "train"}
+
+    def split(self, name: str) -> Split:
+        """One of ``scored``; raises ValueError, besides, where there is none of this name."""
+        require(name in self.scored, "split", name, " or ".join(self.scored))
+        return self.scored[name]
+
+    def task(self, name: str) -> Task:
+        """The evaluation of the model on a split."""
+        model, mesh = self.model, data_mesh(jax.device_count())
+        params = put(replicated(mesh), model.params)
+        return Task(model.module, params, self.split(name), model.contract.seen_levels, mesh, model.fitted)
+
+    def posterior(self, name: str = "test") -> Posterior:
+        """q(z|x), its KL, and log p(x|z) under one sample of it, for every image of a split; raises as ``split``."""
+        return posterior(self.task(name), score_keys()[1])
+
+
+def _made_again(path: Path, config: TrainConfig, dataset: str | Path | None) -> Experiment:
+    """The experiment of a run of before runs kept what they need of their data."""
+    if dataset is not None:
+        config = dataclasses.replace(config, dataset=str(dataset))
+    try:
+        return make_experiment(config, one_device())
+    except (ValueError, OSError) as error:
+        raise ValueError(
+            f"{path} was trained before runs kept what they need of their data, which can't be read now ({error}); "
+            "--dataset says where they are"
+        ) from error
+
+
+def evaluate(run: Run, samples: int, split: str = "test") -> dict[str, Any]:
+    """Scores a run: ELBO and its terms, active units, KL per latent, importance-sampled NLL; nats per image.
+
+    Args:
+        run: the run.
+        samples: K of the importance sampling, at least 1.
+        split: ``test`` or ``validation``.
+
+    Raises:
+        ValueError: for a split that the data don't have, or no samples.
+    """
+    require(samples >= 1, "samples", samples, "at least 1")
+    task, keys, model = run.task(split), score_keys()[1:], run.model
+    terms = posterior(task, keys[0])
+    result: dict[str, Any] = {
+        "split": split,
+        "images": len(task.split),
+        "step": model.step,
+        **terms.summary(),
+        "samples": samples,
+    }
+    result |= log_evidence(task, keys[1], samples).summary()
+    likelihood, contract = model.module.likelihood, model.contract
+    if likelihood.discrete and (contract.binary or not isinstance(likelihood, Bernoulli)):
+        result["bits_per_dimension"] = result["nll"] / (math.prod(contract.image_shape) * math.log(2))
+    result["kl_per_latent"] = [round(float(x), 6) for x in terms.kl.mean(axis=0, dtype=np.float64)]
+    return result

@@ -1,0 +1,103 @@
+"""What a model says of each image or latent, as files: .npz, .npy, .csv, or a folder of pictures."""
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from jaxvae.arguments import require
+from jaxvae.files import require_free, write_atomically
+
+
+def require_suffix(out: Path, *allowed: str) -> None:
+    """Raises ValueError where a file to be written isn't of an allowed type, before anything is computed."""
+    require(out.suffix in allowed, "out", str(out), f"a path that ends in {' or '.join(allowed)}")
+    require(not out.is_dir(), "out", str(out), "a file, not a directory")
+
+
+def write_table(out: Path, columns: Mapping[str, np.ndarray]) -> None:
+    """Writes columns (N,) or (N, L) as .npz; as .csv with a column for each number, empty where it isn't one."""
+    if out.suffix == ".npz":
+        content = io.BytesIO()
+        np.savez_compressed(content, allow_pickle=False, **columns)
+        return _write(out, content.getvalue())
+    text = io.StringIO(newline="")
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(name for key, x in columns.items() for name in _names(key, x))
+    for row in zip(*columns.values(), strict=True):
+        table.writerow(_cell(value) for part in row for value in np.atleast_1d(part).tolist())
+    return _write(out, text.getvalue().encode(errors="surrogateescape"))
+
+
+def _names(key: str, x: np.ndarray) -> Iterable[str]:
+    return [key] if x.ndim == 1 else [f"{key}_{i}" for i in range(x.shape[1])]
+
+
+def _cell(value: Any) -> Any:
+    if not isinstance(value, float):
+        return value
+    return f"{value:.9g}" if math.isfinite(value) else ""
+
+
+def write_array(out: Path, x: np.ndarray) -> None:
+    """Writes an array as .npy."""
+    content = io.BytesIO()
+    np.save(content, x)
+    _write(out, content.getvalue())
+
+
+def _write(out: Path, content: bytes) -> None:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(out, content)
+
+
+def write_pictures(out: Path, images: np.ndarray, names: np.ndarray) -> None:
+    """Writes images (N, H, W, C) in [0, 1] as .png files in a new or empty directory, under their names.
+
+    Raises:
+        ValueError: for a directory in use, pictures of other than 1 or 3 channels, or names that lead elsewhere.
+    """
+    from PIL import Image
+
+    require_free(out, set(), "a new or empty directory, or a path that ends in .npy")
+    require(images.shape[-1] in (1, 3), "channels", images.shape[-1], "1 or 3, for pictures; or write .npy")
+    files = [str(name) if str(name).endswith(".png") else f"{name}.png" for name in names]
+    for file in files:
+        path = PurePosixPath(file)
+        require(not path.is_absolute() and ".." not in path.parts, "names", file, "files in the directory itself")
+    require(len(set(files)) == len(files), "names", "some twice", "another for each")
+    for file, image in zip(files, images, strict=True):
+        pixels = np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8)
+        content = io.BytesIO()
+        Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(content, format="png")
+        _write(out / file, content.getvalue())
+
+
+def read_latents(path: Path) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+    """Latents (N, L), labels or None, and names, of a .npy file, or of a .npz that ``write_table`` wrote.
+
+    Raises:
+        ValueError: for another file.
+        FileNotFoundError: where there is none.
+    """
+    require(path.suffix in (".npy", ".npz"), "latents", str(path), "a .npy or .npz file")
+    fields: dict[str, np.ndarray] = {}
+    try:
+        if path.suffix == ".npy":
+            z = np.load(path, allow_pickle=False)
+        else:
+            with np.load(path, allow_pickle=False) as found:
+                fields = {name: found[name] for name in found.files}
+            z = fields.get("latents", fields.get("mean"))
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: no such file") from None
+    except Exception as error:  # zip, zlib, the header's parser: each has its own for a file that is broken
+        raise ValueError(f"{path} must be a file of latents, got what can't be read ({error})") from None
+    fits = z is not None and z.ndim == 2 and z.dtype.kind in "iuf"
+    require(fits, f"{path}: fields", sorted(fields) if fields else None, "latents or mean, of shape (N, L)")
+    assert z is not None
+    return z, fields.get("labels"), fields.get("names", np.arange(len(z)))

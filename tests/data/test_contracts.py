@@ -1,0 +1,109 @@
+"""What is given is what was trained on, in any form that says so; what is seen is a function of the image alone."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxvae.data import DataContract, contract_from_mapping, contract_of, load, observe
+
+SHAPE = (4, 3, 1)
+GREY = DataContract(SHAPE, 256, binarization="dynamic")
+X = np.random.default_rng(0).integers(0, 256, (6, *SHAPE), np.uint8)
+
+
+def seen(contract, images):
+    images = contract.arranged(images)
+    return np.asarray(contract.seen(jnp.asarray(contract.checked(images, contract.grid(images)))))
+
+
+def test_it_is_read_back_as_it_was():
+    import json
+
+    named = DataContract(SHAPE, None, True, classes=2, class_names=("é", "b"), conditional=True)
+    for contract in (GREY, named):
+        assert contract_from_mapping(json.loads(contract.to_json())) == contract
+    with pytest.raises(ValueError, match=r"contract must be one of image_shape, levels, .* got 'newer'"):
+        contract_from_mapping({"newer": 1})
+    with pytest.raises(ValueError, match="contract must be one with levels, got"):
+        contract_from_mapping({"image_shape": [1, 2, 3]})
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"image_shape": (4, 3)}, "image_shape"),
+        ({"levels": 300}, "levels must be 2 to 256"),
+        ({"real": True}, "real must be False"),
+        ({"binarization": "odd"}, "binarization must be"),
+        ({"class_names": ("a",)}, "class_names must be 0 names"),
+        ({"conditional": True}, "conditional must be False without classes"),
+    ],
+)
+def test_contradictions_are_refused(fields, message):
+    with pytest.raises(ValueError, match=message):
+        DataContract(**{"image_shape": SHAPE, "levels": 256, **fields})
+
+
+def test_pixels_are_drawn_with_their_probability_whatever_else_is_there():
+    images = np.broadcast_to(np.arange(256, dtype=np.uint8)[:, None, None, None], (256, 40, 30, 1)).copy()
+    images[:, 0, 0, 0] = np.arange(256)[::-1]  # so that each is an image of its own
+    contract = DataContract((40, 30, 1), 256, binarization="fixed")
+    drawn = seen(contract, images)
+    assert set(np.unique(drawn)) == {0, 1}
+    share, p = drawn[:, 1:].mean(axis=(1, 2, 3)), np.arange(256) / 255
+    assert np.all(np.abs(share - p) <= 5 * np.sqrt(p * (1 - p) / 1170) + 1e-6)
+    np.testing.assert_array_equal(seen(contract, images[100:101])[0], drawn[100])
+    # Two images of the same grey level are drawn apart from each other.
+    other = images[128:129].copy()
+    other[0, 0, 0, 0] = 1
+    agreement = np.mean(seen(contract, other)[:, 1:] == drawn[128:129, 1:])
+    assert abs(agreement - 0.5) < 5 * 0.5 / np.sqrt(1170)
+
+
+def test_thresholds_are_those_of_the_training():
+    every = np.arange(256, dtype=np.uint8).reshape(256, 1, 1, 1)
+    for levels in (3, 17, 255, 256):
+        contract = DataContract((1, 1, 1), levels, binarization="threshold")
+        np.testing.assert_array_equal(seen(contract, every[:levels]).ravel(), 2 * np.arange(levels) >= levels - 1)
+
+
+@pytest.mark.parametrize("levels", [17, 256])
+def test_levels_are_scaled_as_in_training(levels):
+    contract, images = DataContract(SHAPE, levels), X % 17
+    wanted = observe(jax.random.key(0), images, levels, dynamic=False)
+    np.testing.assert_array_equal(seen(contract, images), wanted)
+    np.testing.assert_allclose(seen(contract, images / (levels - 1)), wanted, rtol=1e-6)
+    np.testing.assert_array_equal(seen(contract, images.astype(np.float16)), wanted)
+
+
+def test_rows_of_numbers_are_images_of_one_line():
+    contract = DataContract((1, 5, 1), None, real=True)
+    rows = np.linspace(-3, 3, 10).reshape(2, 5)
+    for given in (rows, rows[:, None], rows[:, None, :, None]):
+        np.testing.assert_allclose(seen(contract, given), rows[:, None, :, None], rtol=1e-6)
+    assert contract.arranged(rows[0]).shape == (1, 5, 1)
+
+
+@pytest.mark.parametrize(
+    ("contract", "images", "found"),
+    [
+        (DataContract(SHAPE, None), X, "dtype uint8"),
+        (DataContract(SHAPE, None), X / 100, "0.01 to 2.48"),
+        (DataContract(SHAPE, 2), X, "1 to 248"),
+        (DataContract(SHAPE, 2), X / 255, "between two levels"),
+        (DataContract(SHAPE, 256, likelihood="categorical"), (X + 0.3) / 256, "between two levels"),
+        (DataContract((3, 4, 3), 256), X, "an array of shape"),
+    ],
+)
+def test_misfits_are_named(contract, images, found):
+    with pytest.raises(ValueError, match=f"images must be as in training, .* got .*{found}"):
+        seen(contract, images)
+
+
+def test_a_datasets_contract_is_what_is_loaded():
+    fields = {"binarization": "none", "likelihood": "gaussian_learned", "conditional": False}
+    digits, real = (contract_of(load(name), **fields) for name in ("digits", "linear-gaussian"))
+    assert (digits.levels, digits.real, digits.classes) == (17, False, 10)
+    assert (real.levels, real.real, real.classes) == (None, True, 0)
+    assert real.description == "images of 4x4x1, real numbers"

@@ -1,0 +1,79 @@
+"""All images of a file or folder, in their order, with names and labels."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxvae.data import DataContract, load_labels, load_unsplit
+
+CONTRACT = DataContract((4, 3, 1), 256, classes=2, class_names=("ape", "bee"))
+X = np.random.default_rng(0).integers(0, 256, (6, 4, 3), np.uint8)
+
+
+def draw(path, image):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image).save(path)
+
+
+def test_arrays_are_mapped(tmp_path):
+    np.save(tmp_path / "x.npy", X)
+    found = load_unsplit(tmp_path / "x.npy", CONTRACT)
+    assert isinstance(found.images, np.memmap)
+    np.testing.assert_array_equal(found.images, X)
+    assert found.labels is None
+    assert found.names.tolist() == list(range(6))
+
+
+def test_splits_follow_one_another(tmp_path):
+    np.savez(tmp_path / "x.npz", train_images=X[:4], test_images=X[4:], train_labels=[0, 1, 0, 1], test_labels=[1, 1])
+    found = load_unsplit(tmp_path / "x.npz", CONTRACT)
+    np.testing.assert_array_equal(found.images, X)
+    assert found.labels.tolist() == [0, 1, 0, 1, 1, 1]
+    assert found.names.tolist() == [*(f"train/{i}" for i in range(4)), "test/0", "test/1"]
+
+
+def test_a_folder_has_names_and_the_classes_that_are_known(tmp_path):
+    draw(tmp_path / "bee" / "1.png", X[0])
+    draw(tmp_path / "ape" / "2.png", X[1])
+    (tmp_path / ".hidden").mkdir()
+    draw(tmp_path / ".hidden" / "3.png", X[2])
+    found = load_unsplit(tmp_path, CONTRACT)
+    assert found.names.tolist() == ["ape/2.png", "bee/1.png"]
+    assert found.labels.tolist() == [0, 1]
+    np.testing.assert_array_equal(found.images[..., 0], X[1::-1])
+    draw(tmp_path / "cow" / "1.png", X[3])
+    assert load_unsplit(tmp_path, CONTRACT).labels is None
+    one = load_unsplit(tmp_path / "cow" / "1.png", CONTRACT)
+    assert one.names.tolist() == ["1.png"]
+
+
+def test_pictures_have_the_contracts_channels(tmp_path):
+    draw(tmp_path / "a.png", np.stack([X[0]] * 3, axis=-1))
+    draw(tmp_path / "b.png", X[1])
+    assert load_unsplit(tmp_path, CONTRACT).images.shape == (2, 4, 3, 1)
+    assert load_unsplit(tmp_path, DataContract((4, 3, 3), 256)).images.shape == (2, 4, 3, 3)
+
+
+def test_what_is_no_data_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="gone: no such file or folder"):
+        load_unsplit(tmp_path / "gone", CONTRACT)
+    with pytest.raises(ValueError, match=r"data must be a .npy or .npz file, an image, or a folder of \(.png"):
+        load_unsplit(tmp_path, CONTRACT)
+    (tmp_path / "x.txt").touch()
+    with pytest.raises(ValueError, match="data must be a"):
+        load_unsplit(tmp_path / "x.txt", CONTRACT)
+    np.savez(tmp_path / "x.npz", images=X, labels=np.zeros(5, int))
+    with pytest.raises(ValueError, match=r"labels must be \(6,\) integers, got \(5,\)"):
+        load_unsplit(tmp_path / "x.npz", CONTRACT)
+
+
+def test_labels_are_one_for_each_image(tmp_path):
+    for labels in (np.arange(3), np.array(["ape", "bee", "ape"])):
+        np.save(tmp_path / "y.npy", labels)
+        assert load_labels(tmp_path / "y.npy", 3).tolist() == labels.tolist()
+        with pytest.raises(ValueError, match=r"y.npy: labels must be \(4,\) integers or names"):
+            load_labels(tmp_path / "y.npy", 4)
+    with pytest.raises(ValueError, match=r"labels must be a .npy file, got 'y.csv'"):
+        load_labels(Path("y.csv"), 3)

@@ -1,0 +1,83 @@
+"""Files of what a model says: read back as they were, refused before anything is computed."""
+
+import csv
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxvae.trained import tables
+
+COLUMNS = {
+    "names": np.array(["é/a,b.png", "c.png"]),
+    "labels": np.array([3, 0], np.int32),
+    "mean": np.array([[0.1, -1e-30], [2.0, np.nan]], np.float32),
+}
+
+
+def test_a_table_is_read_back(tmp_path):
+    tables.write_table(tmp_path / "new" / "x.csv", COLUMNS)
+    with (tmp_path / "new" / "x.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows == [
+        ["names", "labels", "mean_0", "mean_1"],
+        ["é/a,b.png", "3", "0.100000001", "-1e-30"],
+        ["c.png", "0", "2", ""],
+    ]
+    tables.write_table(tmp_path / "x.npz", COLUMNS)
+    z, labels, names = tables.read_latents(tmp_path / "x.npz")
+    np.testing.assert_array_equal(z, COLUMNS["mean"])
+    assert labels.tolist() == [3, 0]
+    assert names.tolist() == COLUMNS["names"].tolist()
+
+
+def test_latents_alone_are_named_by_their_rows(tmp_path):
+    tables.write_array(tmp_path / "z.npy", COLUMNS["mean"])
+    z, labels, names = tables.read_latents(tmp_path / "z.npy")
+    assert z.shape == (2, 2)
+    assert labels is None
+    assert names.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("x.txt", b"", "latents must be a .npy or .npz file"),
+        ("x.npz", b"junk", "x.npz must be a file of latents"),
+        ("x.npy", b"junk", "x.npy must be a file of latents"),
+    ],
+)
+def test_what_holds_no_latents_is_refused(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        tables.read_latents(tmp_path / name)
+    with pytest.raises(FileNotFoundError, match=r"gone.npz: no such file"):
+        tables.read_latents(tmp_path / "gone.npz")
+    np.savez(tmp_path / "other.npz", images=np.zeros((2, 3)))
+    with pytest.raises(ValueError, match=r"other.npz: fields must be latents or mean, of shape \(N, L\), got \['im"):
+        tables.read_latents(tmp_path / "other.npz")
+
+
+def test_pictures_have_their_names(tmp_path):
+    images = np.linspace(0, 1, 2 * 4 * 3 * 1).reshape(2, 4, 3, 1)
+    tables.write_pictures(tmp_path / "out", images, np.array(["ape/1.jpg", "2.png"]))
+    with Image.open(tmp_path / "out" / "ape" / "1.jpg.png") as image:
+        np.testing.assert_array_equal(np.asarray(image), np.rint(255 * images[0, ..., 0]))
+    assert (tmp_path / "out" / "2.png").exists()
+    with pytest.raises(ValueError, match=r"out must be a new or empty directory, or a path that ends in .npy"):
+        tables.write_pictures(tmp_path / "out", images, np.arange(2))
+
+
+@pytest.mark.parametrize("name", ["../x", "/x", "a/../../x"])
+def test_pictures_stay_in_their_directory(tmp_path, name):
+    with pytest.raises(ValueError, match="names must be files in the directory itself"):
+        tables.write_pictures(tmp_path / "out", np.zeros((1, 2, 2, 1)), np.array([name]))
+    assert not list(tmp_path.iterdir())
+
+
+def test_files_are_of_an_allowed_type(tmp_path):
+    with pytest.raises(ValueError, match=r"out must be a path that ends in .csv or .npz, got '.*x.txt'"):
+        tables.require_suffix(tmp_path / "x.txt", ".csv", ".npz")
+    (tmp_path / "x.csv").mkdir()
+    with pytest.raises(ValueError, match="out must be a file, not a directory"):
+        tables.require_suffix(tmp_path / "x.csv", ".csv", ".npz")
