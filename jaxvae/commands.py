@@ -153,8 +153,8 @@ def compare(args: argparse.Namespace) -> int:
         process.use_compilation_cache()
         from jaxvae import study
         from jaxvae.arguments import require
+        from jaxvae.files import claimed
         from jaxvae.progress import StudyProgress
-    from jaxvae.files import claimed
 
         grid = None
         if args.merge:
