@@ -19,7 +19,7 @@ from typing import Any
 
 from benchmarks import harness
 
-SCRIPTS = ("accuracy", "kernels", "train_step", "sweep", "scaling")
+SCRIPTS = ("accuracy", "price", "kernels", "train_step", "sweep", "scaling")
 PAGE = Path(__file__).parent / "RESULTS.md"
 
 
