@@ -32,6 +32,7 @@ CORE = (
     "extras",
     "files",
     "texts",
+    "polynomials",
     "special",
     "clipping",
     "transforms",

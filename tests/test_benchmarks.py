@@ -8,9 +8,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from benchmarks import certify, polynomials, ranges
+from benchmarks import certify, ranges
 from jaxvae import special
-from jaxvae.polynomials import POLYNOMIALS
 from jaxvae.study.report.answers import verdict
 from jaxvae.study.results import read_results
 from jaxvae.study.statistics import analyze
@@ -66,14 +65,6 @@ def test_the_certificate_is_complete_and_passed_but_for_what_is_known(device, mi
     assert [(row["function"], row["order"], row["dtype"]) for row in rows if not row["passed"]] == missed
     assert all(row["inputs"] == 2 ** (32 if row["dtype"] == "float32" else 16) for row in rows)
     assert certify.table(rows) in (ROOT / "benchmarks/RESULTS.md").read_text()
-
-
-@pytest.mark.parametrize("name", polynomials.PROBLEMS)
-def test_the_coefficients_are_those_of_the_derivation(name):
-    for dtype, coefficients in POLYNOMIALS[name].items():
-        found = polynomials.interpolant(*polynomials.PROBLEMS[name][1:3], len(coefficients) - 1)
-        assert coefficients == tuple(map(float, found))
-        assert polynomials.error(polynomials.PROBLEMS[name], found, count=50) < polynomials.GOALS[dtype]
 
 
 @pytest.mark.slow
