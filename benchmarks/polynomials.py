@@ -10,6 +10,7 @@ of an ulp: once for float32, once for float64. ``--write`` prints the Python tex
 """
 
 import argparse
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -75,10 +76,15 @@ def interpolant(f: Callable[[mpf], mpf], high: mpf, degree: int) -> list[mpf]:
     return found[: degree + 1]
 
 
+def value(coefficients: list[mpf], x: mpf) -> mpf:
+    """Of a polynomial, by Horner's rule."""
+    return functools.reduce(lambda total, c: total * x + c, reversed(coefficients), mpf(0))
+
+
 def error(problem: Problem, coefficients: list[mpf], count: int = 300) -> mpf:
     """The largest on a grid, as a share of the result."""
     grid = [problem.high * k / count for k in range(1, count + 1)]
-    return max(abs(mpmath.polyval(coefficients[::-1], x) - problem.function(x)) * problem.weight(x) for x in grid)
+    return max(abs(value(coefficients, x) - problem.function(x)) * problem.weight(x) for x in grid)
 
 
 def derive(problem: Problem, goal: mpf) -> tuple[list[mpf], mpf]:
