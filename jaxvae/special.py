@@ -268,7 +268,7 @@ def _log1pmx(u: Array) -> Array:
 
 @jax.custom_jvp
 def _log1p(u: Array) -> Array:
-    # log(1 + u) = log(w) + log(1 + lost / w) of what the rounding of w lost. XLA takes (w - 1) for u, 1 - w for itself.
+    # log(1 + u) = log(w) + log(1 + lost / w) of what w lost. XLA simplifies w - 1 to u, not 1 - w.
     w = 1 + u
     return jnp.log(w) + jnp.where(jnp.abs(u) < 0.5, u + (1 - w), 0)
 
@@ -459,7 +459,7 @@ def softplus_difference(a: Array, b: Array, step: Array) -> Array:
     # log1p(sigmoid(b) expm1(step)), where the difference of the two values would cancel.
     near = jnp.abs(step) <= 1
     inside = jnp.where(near, step, 0)
-    grown = _log1p(_sigmoid(b) * (expm1_near(inside)))
+    grown = _log1p(_sigmoid(b) * expm1_near(inside))
     return jnp.where(near, grown, difference(_softplus(a), _softplus(b)))
 
 
