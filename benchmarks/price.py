@@ -121,15 +121,7 @@ def bar(row: dict[str, Any]) -> float:
     """Of the time."""
     if row["program"] == BETWEEN:
         return 1.5
-    return 1.1 if logarithmic(row["name"]) else 1.3
-
-
-def logarithmic(name: str) -> bool:
-    """Whether the log of the quantity is had without a log."""
-    transform = jv.PARAMETERIZATIONS[name].transform
-    return isinstance(transform, jv.Exp) or (
-        isinstance(transform, jv.Chain) and isinstance(transform.transform, jv.Exp) and transform.floor is None
-    )
+    return 1.1 if jv.PARAMETERIZATIONS[row["name"]].transform.logarithmic else 1.3
 
 
 def missed(row: dict[str, Any]) -> list[str]:

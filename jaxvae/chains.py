@@ -122,7 +122,7 @@ class TanhClip(Clip):
         return scaled(self.bound, f"tanh({r}/{number(self.bound)})")
 
     def forward(self, raw: Array) -> Array:
-        return self.bound * special.tanh(raw / self.bound)
+        return special.written_out(self.bound * special.tanh(raw / self.bound))
 
     def inverse(self, value: Array) -> Array:
         return self.bound * jnp.arctanh(value / self.bound)
@@ -237,6 +237,10 @@ class Chain(Transform):
             interval = Interval(*ends, interval.closed or part.range.closed)
         shift = self.floor.low if self.floor else 0.0
         return interval.map(lambda x: x + shift)
+
+    @property
+    def logarithmic(self) -> bool:
+        return self.floor is None and self.transform.logarithmic
 
     def formula(self, r: str = "r") -> str:
         for clip in self.clips:

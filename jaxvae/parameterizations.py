@@ -238,7 +238,8 @@ _compiled = functools.partial(jax.jit, static_argnums=0)
 
 @_compiled
 def _log_std(p: Parameterization, raw: Array) -> Array:
-    return p.exponent * p.transform.log_forward(raw)
+    log = p.transform.log_forward(raw)
+    return p.exponent * (log if p.transform.logarithmic else special.written_out(log))
 
 
 @_compiled

@@ -84,6 +84,15 @@ def computed(**argument: ArrayLike) -> Array:
     return jnp.asarray(x, compute_dtype(x))
 
 
+def written_out(x: Array) -> Array:
+    """x, which XLA on a CPU computes once, where it would compute it anew for each of its users.
+
+    There it repeats sums, products and selects in every loop that needs them, and writes to memory what ends in a
+    quotient. So this is a quotient by 1.
+    """
+    return x / jnp.clip(x, 1, 1)
+
+
 def with_derivative(rule: Callable[..., tuple[Array, Array]], static: int) -> Callable[[F], F]:
     """Gives a function its derivative, and compiles it: so use outside jit is one program, and it is traced once.
 
@@ -287,7 +296,7 @@ def log_ratio(t: Array, far: ArrayLike) -> Array:
 def log_quotient(near: Array, x: Array, far: ArrayLike) -> Array:
     """log(1 + x) where near, and log(x) + far elsewhere: of one log."""
     w = jnp.where(near, 1 + x, x)
-    return jnp.log(w) + jnp.where(near, x + (1 - w), far)
+    return written_out(jnp.log(w) + jnp.where(near, x + (1 - w), far))
 
 
 @jax.custom_jvp

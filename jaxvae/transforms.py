@@ -94,6 +94,11 @@ class Transform(abc.ABC):
     def range(self) -> Interval:
         """The values g can take."""
 
+    @property
+    def logarithmic(self) -> bool:
+        """Whether log g is raw itself, perhaps clipped."""
+        return False
+
     def formula(self, r: str = "r") -> str:
         """g(r) as plain text."""
         return call(type(self).__name__, r)
@@ -224,6 +229,7 @@ class Exp(Transform):
     """e^r, onto (0, ∞)."""
 
     range = Interval(0, math.inf)
+    logarithmic = True
 
     def formula(self, r: str = "r") -> str:
         return call("exp", r)
