@@ -170,7 +170,7 @@ class Parameterization:
     @special.weakly
     def precision_weighted_mean(self, loc: ArrayLike, raw: ArrayLike) -> Array:
         """The mean over σ², the first natural parameter; 0 where the mean is 0, at any raw."""
-        inverse = self._inverse_std(special.computed(raw=raw))
+        inverse = finite(self.transform.power(special.computed(raw=raw), -self.exponent))
         return special.times(special.times(self.mean(loc, raw), inverse), inverse)
 
     @special.weakly
