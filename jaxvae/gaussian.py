@@ -302,7 +302,7 @@ def kl_divergence(q: AnyGaussian, p: AnyGaussian | None = None) -> Array:
     require_gaussian(q=q, p=q if p is None else p)
     if p is None:
         mean, raw = ranked(q.mean, q.raw)
-        return _to_standard(q.parameterization, mean, raw)
+        return special.weakly(functools.partial(_to_standard, q.parameterization))(mean, raw)
     return _compared(q, p, _scale_cost)
 
 
@@ -356,7 +356,8 @@ def _excess_of_square(log_ratio: Array, ratio: Array) -> Array:
 
 def _compared(q: Gaussian, p: Gaussian, cost: Callable[[Array], Array]) -> Array:
     """cost(log(σ_q / σ_p)) + ½ ((mean_q - mean_p) / σ_p)²."""
-    return _compare(q.parameterization, p.parameterization, cost, *aligned(q.loc, q.raw, p.loc, p.raw))
+    compare = functools.partial(_compare, q.parameterization, p.parameterization, cost)
+    return special.weakly(compare)(*aligned(q.loc, q.raw, p.loc, p.raw))
 
 
 def _compare_jvp(

@@ -189,9 +189,9 @@ def test_scores_are_the_closed_forms():
     module = VAE(
         FixedGaussian(linear.STD),
         0,
+        MLPDecoder(linear.SHAPE, (linear.BIAS,), (), "tanh"),
         MLPEncoder((), "tanh"),
         GaussianHead(2),
-        MLPDecoder(linear.SHAPE, (linear.BIAS,), (), "tanh"),
     )
     contract = DataContract(linear.SHAPE, 256, likelihood="gaussian_fixed")
     model = TrainedModel(TrainConfig(), contract, module, linear.params(), None, 0)
