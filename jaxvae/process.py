@@ -56,7 +56,7 @@ def speak_in_lines() -> None:
 def collect_seldom() -> None:
     """Cycles are looked for once in 50,000 new objects, not in 700; for good.
 
-    Modules and traces are made of many that stay: to look through them all again takes a sixth of a short command.
+    Modules and traces are made of many that stay: to look through them all again takes a tenth of a short command.
     """
     gc.set_threshold(50_000, 20, 20)
 
