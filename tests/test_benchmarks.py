@@ -58,9 +58,7 @@ def test_certify_writes_its_table(monkeypatch, tmp_path, capsys):
     assert "| exp | derivative |" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    ("device", "missed"), [("cpu", []), ("nvidia-h100-80gb-hbm3", [])]
-)
+@pytest.mark.parametrize(("device", "missed"), [("cpu", []), ("nvidia-h100-80gb-hbm3", [])])
 def test_the_certificate_is_complete_and_passed_but_for_what_is_known(device, missed):
     rows = json.loads((ROOT / f"benchmarks/results/certify-{device}.json").read_text())["rows"]
     assert {row["function"] for row in rows} == set(certify.FUNCTIONS) - set(SAMPLED)
