@@ -232,22 +232,19 @@ def _power(x: float, exponent: float) -> float:
     return x**exponent if x > 0 or exponent > 0 else math.inf
 
 
-_compiled = functools.partial(jax.jit, static_argnums=0)
-"""So that use outside jit is one program, and a parameterization is traced once for each shape."""
-
-
-@_compiled
+# Compiled, so that use outside jit is one program, and a parameterization is traced once for each shape.
+@functools.partial(special.compiled, static=1)
 def _log_std(p: Parameterization, raw: Array) -> Array:
     log = p.transform.log_forward(raw)
     return p.exponent * (log if p.transform.logarithmic else special.written_out(log))
 
 
-@_compiled
+@functools.partial(special.compiled, static=1)
 def _log_std_gain(p: Parameterization, raw: Array) -> Array:
     return p.exponent * p.transform.log_gain(raw)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
+@functools.partial(special.compiled, static=2)
 def _power_of(p: Parameterization, exponent: float, raw: Array) -> Array:
     return p.transform.power(raw, exponent)
 

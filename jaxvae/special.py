@@ -102,16 +102,29 @@ def with_derivative(rule: Callable[..., tuple[Array, Array]], static: int) -> Ca
 
     Args:
         rule: as ``jax.custom_jvp`` takes one, with the static arguments first.
-        static: how many of the first arguments are static, and hashable.
+        static: how many of the first arguments are static.
     """
 
     def decorate(function: F) -> F:
-        places = tuple(range(static))
-        made = jax.custom_jvp(function, nondiff_argnums=places)
+        made = jax.custom_jvp(function, nondiff_argnums=tuple(range(static)))
         made.defjvp(rule)
-        return jax.jit(made, static_argnums=places)  # type: ignore[return-value]
+        return compiled(made, static)  # type: ignore[return-value]
 
     return decorate
+
+
+def compiled(function: Callable[..., Array], static: int) -> Callable[..., Array]:
+    """A function whose first arguments are static, jitted where these can be hashed, as those of one's own may not."""
+    jitted = jax.jit(function, static_argnums=tuple(range(static)))
+
+    def call(*args: Any) -> Array:
+        try:
+            hash(args[:static])
+        except TypeError:
+            return function(*args)
+        return jitted(*args)
+
+    return call
 
 
 def _public(function: Callable[[Array], Array]) -> Elementwise:
