@@ -461,7 +461,7 @@ class Sigmoid(Transform):
         if self.low == 0:
             far = math.log(self.high) + special.log_sigmoid(raw)
             return jnp.where(near, special.log1p(jnp.where(near, away, 0)), far)
-        return special.log1p(jnp.where(near, away, self.forward(raw) - 1))
+        return jnp.where(near, special.log1p(jnp.where(near, away, 0)), special.log(self.forward(raw)))
 
     def inverse(self, value: Array) -> Array:
         return special.log(value - self.low) - special.log(self.high - value)

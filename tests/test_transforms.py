@@ -22,6 +22,7 @@ ORACLE = {
     jv.Sigmoid(low=0.5, high=2.0): lambda r: mpmath.mpf("0.5") + mpmath.mpf("1.5") * oracles.sigmoid(r),
     jv.Sigmoid(low=0.0, high=2.0): lambda r: 2 * oracles.sigmoid(r),
     jv.Sigmoid(low=1.0, high=3.0): lambda r: 1 + 2 * oracles.sigmoid(r),
+    jv.Sigmoid(low=1e-4, high=2.0): lambda r: mpmath.mpf(1e-4) + (2 - mpmath.mpf(1e-4)) * oracles.sigmoid(r),
     jv.HalfBounded(2.0): oracles.up_bounded,
     jv.HalfBounded(1.0): lambda r: oracles.up_bounded(r) / 2,
     jv.Square(): lambda r: r * r,
