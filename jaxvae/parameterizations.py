@@ -193,7 +193,7 @@ class Parameterization:
     def raw_from_log_std(self, log_std: ArrayLike) -> Array:
         """The raw whose log standard deviation is ``log_std``; raises like ``raw_from_std``."""
         log_std = special.computed(log_std=log_std)
-        raw = special.added((lambda x: self.transform.log_inverse(x / self.exponent),), log_std)
+        raw = special.with_finite_slopes(lambda x: self.transform.log_inverse(x / self.exponent), log_std)
         interval = self.std_range.map(lambda x: math.log(x) if x > 0 else -math.inf)
         return self._within_range(raw, log_std, "log_std", interval)
 
@@ -325,7 +325,7 @@ class NaturalParameterization(Parameterization):
             return special.times(2 * loc * finite(self.std(raw)), self.log_std_gain(raw))
 
         loc, raw = jnp.broadcast_arrays(special.computed(loc=loc), special.computed(raw=raw))
-        return finite(self.std(raw)), finite(special.added((by_raw,), loc, raw))
+        return finite(self.std(raw)), finite(special.with_finite_slopes(by_raw, loc, raw))
 
     def _standardized(self, x: Array, loc: Array, raw: Array) -> Array:
         # Where the mean had to be kept finite, z = x / σ - loc σ is -loc σ.

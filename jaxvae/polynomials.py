@@ -4,7 +4,7 @@
 and the coefficients, lowest power first.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 import jax.numpy as jnp
@@ -89,7 +89,12 @@ POLYNOMIALS: Mapping[str, Table] = MappingProxyType(
 
 def horner(table: Table, x: Array) -> Array:
     """The polynomial's value, with the coefficients for the dtype of x."""
-    *lower, highest = table[x.dtype.name]
+    return polynomial(table[x.dtype.name], x)
+
+
+def polynomial(coefficients: Sequence[float], x: Array) -> Array:
+    """sum_k coefficients[k] x^k by Horner's rule."""
+    *lower, highest = coefficients
     total = jnp.full_like(x, highest)
     for coefficient in reversed(lower):
         total = total * x + coefficient

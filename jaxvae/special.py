@@ -17,7 +17,7 @@ Conventions of this file:
 import functools
 import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import jax
@@ -27,7 +27,7 @@ from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
 from jaxvae.arguments import require_real, symbolic
-from jaxvae.polynomials import ASINH, ATANH, LOG1P, SOFTPLUS, TANH, horner
+from jaxvae.polynomials import ASINH, ATANH, LOG1P, SOFTPLUS, TANH, horner, polynomial
 
 Elementwise = Callable[[ArrayLike], Array]
 F = TypeVar("F", bound=Callable[..., Any])
@@ -148,11 +148,6 @@ def _public(function: Callable[[Array], Array]) -> Elementwise:
     return wrapped
 
 
-def _polynomial(coefficients: Sequence[float], x: Array) -> Array:
-    """sum_k coefficients[k] x^k by Horner's rule."""
-    return functools.reduce(lambda total, c: total * x + c, reversed(coefficients), jnp.zeros_like(x))
-
-
 @jax.custom_jvp
 def finite(x: Array) -> Array:
     """x, with the largest finite numbers in the place of its infinities; the derivative is 1 there, too."""
@@ -199,21 +194,19 @@ over.defjvps(lambda dx, ans, x, y: reciprocal(y) * dx, lambda dy, ans, x, y: -fi
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
-def added(terms: Sequence[Callable[..., Array]], *leaves: Array) -> Array:
-    """The sum of elementwise terms of leaves of one shape, of which the slope by each leaf is kept finite.
+def with_finite_slopes(function: Callable[..., Array], *leaves: Array) -> Array:
+    """An elementwise function of leaves of one shape, of which the slope by each leaf is kept finite.
 
-    Without it, where two steps of a term both have large slopes, or two terms have ones of opposite sign, autodiff
-    arrives at infinities that meet a 0 or each other.
+    Without it, where two steps of the function both have large slopes, autodiff arrives at infinities that meet a 0.
     """
-    return functools.reduce(jnp.add, (term(*leaves) for term in terms))
+    return function(*leaves)
 
 
-@added.defjvp
-def _added_jvp(terms: Sequence[Callable[..., Array]], leaves: tuple, tangents: tuple) -> tuple[Array, Array]:
-    values, pulls = zip(*(jax.vjp(term, *leaves) for term in terms), strict=True)
-    slopes = zip(*(map(finite, pull(jnp.ones_like(leaves[0]))) for pull in pulls), strict=True)
-    totals = (finite(functools.reduce(jnp.add, of_leaf)) for of_leaf in slopes)
-    return functools.reduce(jnp.add, values), sum(total * t for total, t in zip(totals, tangents, strict=True))
+@with_finite_slopes.defjvp
+def _with_finite_slopes_jvp(function: Callable[..., Array], leaves: tuple, tangents: tuple) -> tuple[Array, Array]:
+    value, pull = jax.vjp(function, *leaves)
+    slopes = map(finite, pull(jnp.ones_like(leaves[0])))
+    return value, sum(slope * t for slope, t in zip(slopes, tangents, strict=True))
 
 
 @jax.custom_jvp
@@ -230,7 +223,7 @@ def expm1_near(t: Array) -> Array:
 
 def expm1mx_near(t: Array) -> Array:
     """e^t - 1 - t for |t| <= 1: t^2 sum_k t^k / (k + 2)!."""
-    return jnp.square(t) * _polynomial(
+    return jnp.square(t) * polynomial(
         [1 / math.factorial(k + 2) for k in range(9 if t.dtype == jnp.float32 else 17)], t
     )
 
@@ -245,7 +238,7 @@ def _expm1mx(t: Array) -> Array:
     # Where the three terms cancel: t^2 sum_k t^k / (k + 2)! (Taylor, to the last ulp).
     near = _cancels(t)
     terms = 13 if t.dtype == jnp.float32 else 22
-    series = jnp.square(t) * _polynomial([1 / math.factorial(k + 2) for k in range(terms)], jnp.where(near, t, 0))
+    series = jnp.square(t) * polynomial([1 / math.factorial(k + 2) for k in range(terms)], jnp.where(near, t, 0))
     return jnp.where(near, series, (_exp(t) - 1) - jnp.minimum(t, float(np.finfo(t.dtype).max)))
 
 
@@ -288,7 +281,7 @@ def _log1pmx(u: Array) -> Array:
     r = v / (2 + v)
     terms = 9 if u.dtype == jnp.float32 else 21
     half = jnp.square(v) / 2
-    series = r * (half + 2 * r**2 * _polynomial([1 / (2 * k + 3) for k in range(terms)], r**2)) - half
+    series = r * (half + 2 * r**2 * polynomial([1 / (2 * k + 3) for k in range(terms)], r**2)) - half
     return jnp.where(near, series, jnp.log(1 + jnp.minimum(u, float(np.finfo(u.dtype).max))) - u)
 
 
@@ -461,7 +454,7 @@ def _softplus_minus(x: Array, c: float) -> tuple[Array, Array]:
         divided.append(coefficient + about**2 * divided[-1])
     near = (x > -1) & (x < 1.5)
     inside = jnp.where(near, x, about)
-    slope = (inside + about) * _polynomial(divided[-2:0:-1], jnp.square(inside)) + 0.5
+    slope = (inside + about) * polynomial(divided[-2:0:-1], jnp.square(inside)) + 0.5
     return near, (inside - about) * slope + left_over
 
 
@@ -649,7 +642,7 @@ def _excess(x: Array) -> Array:
     x = jnp.minimum(x, float(np.finfo(x.dtype).max))
     series = np.polynomial.chebyshev.cheb2poly(_EXCESS[: 17 if x.dtype == jnp.float32 else None])
     y = jnp.minimum(x, 1e18)  # beyond, G is 1/x
-    bulge = 16 * y / jnp.square(y + 4) * _polynomial(series.tolist(), (y - 4) / (y + 4))
+    bulge = 16 * y / jnp.square(y + 4) * polynomial(series.tolist(), (y - 4) / (y + 4))
     shift = np.asarray(math.sqrt(math.pi / 2), x.dtype)
     total = x + shift
     lost = shift - (total - x)
@@ -685,7 +678,7 @@ def _ndtr(x: Array) -> Array:
     inside, y = jnp.where(near, x, 0), jnp.abs(x)
     terms = 9 if x.dtype == jnp.float32 else 17
     series = [1 / (math.sqrt(2 * math.pi) * (-2) ** k * math.factorial(k) * (2 * k + 1)) for k in range(terms)]
-    middle = inside * _polynomial(series, jnp.square(inside)) + 0.5
+    middle = inside * polynomial(series, jnp.square(inside)) + 0.5
     tail = _normal_density(y) / (y + _excess(y))
     return jnp.where(near, middle, jnp.where(x < 0, tail, 1 - tail))
 
@@ -699,7 +692,7 @@ def _mills_above(x: Array) -> Array:
     series = [math.sqrt(math.pi / 2), 1.0]
     for n in range(2, 18 if x.dtype == jnp.float32 else 32):
         series.append(series[n - 2] / n)
-    return _polynomial(series, x)
+    return polynomial(series, x)
 
 
 @jax.custom_jvp

@@ -136,7 +136,7 @@ class Transform(abc.ABC):
             b: others of the same shape.
             step: a - b, where it is known to more digits than a and b keep of it.
         """
-        step = special.difference(a, b) if step is None else step
+        step = _step(a, b, step)
         log_a, log_b = self.log_forward(a), self.log_forward(b)
         integral = sum(w / 2 * self.log_gain(b + (x + 1) / 2 * step) for x, w in zip(*_GAUSS_LEGENDRE, strict=True))
         rounding = 4 * float(np.finfo(log_a.dtype).eps) * (jnp.abs(log_a) + jnp.abs(log_b) + 1)
@@ -211,15 +211,25 @@ def _power_of_x_jvp(exponent: float, primals: tuple, tangents: tuple) -> tuple[A
 
 
 def _log_ratio(x: Array, y: Array, difference: Array) -> Array:
-    """log(x / y) of two numbers and their difference; NaN where one is negative."""
+    """log(x / y) of two positive numbers and their difference, to the digits of the difference."""
     near = (difference >= -0.63 * y) & (difference <= 1.7 * y)
-    log = special.log_quotient(near, jnp.where(near, difference, x) / y, 0)
+    return special.log_quotient(near, jnp.where(near, difference, x) / y, 0)
+
+
+def _log_ratio_of_any(x: Array, y: Array, difference: Array) -> Array:
+    """The same of any numbers: 0 where they are equal, else NaN where one is negative."""
+    log = _log_ratio(x, y, difference)
     return jnp.where(difference == 0, 0, jnp.where((x < 0) | (y < 0), jnp.nan, log))
+
+
+def _step(a: Array, b: Array, step: Array | None) -> Array:
+    """a - b, if it isn't known to more digits."""
+    return special.difference(a, b) if step is None else step
 
 
 def _either_side(a: Array, b: Array, step: Array | None) -> tuple[Array, Array]:
     """a - b, of which first the part below 0, then that above."""
-    step = special.difference(a, b) if step is None else step
+    step = _step(a, b, step)
     left = jnp.where((a < 0) & (b < 0), step, jnp.minimum(a, 0) - jnp.minimum(b, 0))
     return left, jnp.where((a > 0) & (b > 0), step, jnp.maximum(a, 0) - jnp.maximum(b, 0))
 
@@ -247,7 +257,7 @@ class Exp(Transform):
         return log_value
 
     def log_ratio(self, a: Array, b: Array, step: Array | None = None) -> Array:
-        return special.difference(a, b) if step is None else step
+        return _step(a, b, step)
 
     def difference(self, a: Array, b: Array, step: Array) -> Array:
         return special.exp(b) * special.expm1_near(step)
@@ -283,7 +293,7 @@ class Softplus(Transform):
         return self.beta * special.sigmoid_over_softplus(self.beta * raw)
 
     def log_ratio(self, a: Array, b: Array, step: Array | None = None) -> Array:
-        step = self.beta * (special.difference(a, b) if step is None else step)
+        step = self.beta * _step(a, b, step)
         a, b = self.beta * a, self.beta * b
         (_, x), (e_b, y) = special.softplus_factors(a), special.softplus_factors(b)
         growth = special.softplus_difference(a, b, step)
@@ -340,7 +350,7 @@ class Squareplus(Transform):
 
     def log_ratio(self, a: Array, b: Array, step: Array | None = None) -> Array:
         # g(a) = e^u with a = 2 sinh(u): tanh((u - v) / 2) = (sinh(u) - sinh(v)) / (cosh(u) + cosh(v)).
-        step = special.difference(a, b) if step is None else step
+        step = _step(a, b, step)
         far = jnp.log(special.squareplus(a) * special.squareplus(-b))
         return special.log_ratio(step / 2 / (special.hypot2(a) / 2 + special.hypot2(b) / 2), far)
 
@@ -375,8 +385,7 @@ class ExpLinear(Transform):
     def log_ratio(self, a: Array, b: Array, step: Array | None = None) -> Array:
         left, right = _either_side(a, b, step)
         x, y = 1 + jnp.maximum(a, 0), 1 + jnp.maximum(b, 0)
-        near = (right >= -0.63 * y) & (right <= 1.7 * y)
-        return left + special.log_quotient(near, jnp.where(near, right, x) / y, 0)
+        return left + _log_ratio(x, y, right)
 
     def _log_value(self, raw: Array) -> Array:
         return jnp.where(raw > 0, special.log1p(jnp.maximum(raw, 0)), raw)
@@ -433,7 +442,7 @@ class Sigmoid(Transform):
 
     def log_ratio(self, a: Array, b: Array, step: Array | None = None) -> Array:
         # g(a) / g(b) - 1 = sigmoid(-a) expm1(a - b) for low = 0; for distant raws above 0 the differences of tails.
-        step = special.difference(a, b) if step is None else step
+        step = _step(a, b, step)
         close = jnp.abs(step) <= 1
         grown = special.sigmoid(-a) * special.expm1_near(jnp.where(close, step, 0))
         fallen = jnp.exp(-jnp.abs(b)) - jnp.exp(-jnp.abs(a))
@@ -444,10 +453,7 @@ class Sigmoid(Transform):
             leads = special.difference(jnp.minimum(a, 0), jnp.minimum(b, 0))
             return special.log_quotient(near, jnp.where(near, growth, quotient), leads)
         rise = jnp.where(close | (b > 0), special.sigmoid(b) * growth, special.sigmoid(a) - special.sigmoid(b))
-        rise = self.width * rise
-        x, y = self.forward(a), self.forward(b)
-        near = (rise >= -0.63 * y) & (rise <= 1.7 * y)
-        return special.log_quotient(near, jnp.where(near, rise, x) / y, 0)
+        return _log_ratio(self.forward(a), self.forward(b), self.width * rise)
 
     def _log_value(self, raw: Array) -> Array:
         if (self.low, self.high) == (0, 1):
@@ -520,7 +526,7 @@ class HalfBounded(Transform):
     def _log_value(self, raw: Array) -> Array:
         right = jnp.maximum(raw, 0)
         tail = special.exp(-right)
-        risen = jnp.where(right < 1, -special.expm1mx_near(-jnp.minimum(right, 1)) + right, 1 - tail)
+        risen = jnp.where(right < 1, -special.expm1_near(-jnp.minimum(right, 1)), 1 - tail)
         log = math.log(self.high / 2) + risen * special.log1p_over(risen)
         if self.high != 2:
             # high/2 (2 - e^-r) - 1, in the form that has no cancellation of its own at its end of the range.
@@ -556,7 +562,7 @@ class Identity(Transform):
         return special.reciprocal(raw)
 
     def log_ratio(self, a: Array, b: Array, step: Array | None = None) -> Array:
-        return _log_ratio(a, b, special.difference(a, b) if step is None else step)
+        return _log_ratio_of_any(a, b, _step(a, b, step))
 
     def inverse(self, value: Array) -> Array:
         return value
@@ -582,9 +588,9 @@ class Abs(Transform):
 
     def log_ratio(self, a: Array, b: Array, step: Array | None = None) -> Array:
         x, y = self.forward(a), self.forward(b)
-        step = special.difference(a, b) if step is None else step
+        step = _step(a, b, step)
         one_sided = (a < 0) == (b < 0)
-        return _log_ratio(x, y, jnp.where(one_sided, jnp.where(a < 0, -step, step), x - y))
+        return _log_ratio_of_any(x, y, jnp.where(one_sided, jnp.where(a < 0, -step, step), x - y))
 
     def inverse(self, value: Array) -> Array:
         return value
