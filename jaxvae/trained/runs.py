@@ -18,7 +18,7 @@ from jaxvae.likelihoods import Bernoulli
 from jaxvae.trained.model import TrainedModel
 from jaxvae.training import Experiment, TrainConfig, make_experiment
 from jaxvae.training.devices import data_mesh, one_device, put, replicated
-from jaxvae.training.directory import RunDirectory
+from jaxvae.training.directory import RunDirectory, require_known_split
 from jaxvae.training.experiment import as_scored, model_for
 from jaxvae.training.run import existing, open_checkpoints
 from jaxvae.training.scoring import Posterior, Task, log_evidence, posterior, score_keys
@@ -54,7 +54,7 @@ class Run:
             kept = experiment.kept
             self._split_is_known = not kept.origin.split_by_name
             raw = experiment.fitted(params)
-            require(raw is None or self._split_is_known, *self._unknown_split)
+            require_known_split(raw is None or self._split_is_known, directory.path)
         else:
             raw = None if fitted is None else jnp.float32(fitted)
         self._origin = kept.origin
@@ -71,15 +71,10 @@ class Run:
         """How many images each split had."""
         return self._origin.counts
 
-    @property
-    def _unknown_split(self) -> tuple[str, str, str]:
-        """What is wrong with a run of before folders were split by their files' names, as ``require`` has it."""
-        return "run", str(self.directory.path), "one that knows which images it was trained on: train it again"
-
     @functools.cached_property
     def dataset(self) -> Dataset:
         """What was trained on, as it is loaded; raises as ``scored``."""
-        require(self._split_is_known, *self._unknown_split)
+        require_known_split(self._split_is_known, self.path)
         loaded = load_again(self._origin, self._config.validation, self._dataset)
         shape, wanted = loaded.image_shape, self.model.contract.image_shape
         require(shape == wanted, "dataset", f"images of {shape}", f"of images {wanted}, as in training")

@@ -151,8 +151,7 @@ class RunDirectory:
         if resume and self.holds_run:
             self._changed(config)
             before = self.kept()
-            unknown = before is None and kept.origin.split_by_name
-            require(not unknown, "run", str(self.path), "one that knows which images it was trained on: train it again")
+            require_known_split(before is not None or not kept.origin.split_by_name, self.path)
             changes = [] if before is None else before.origin.changes_to(kept.origin)
             require(not changes, "data", "; ".join(changes), f"as they were when {self.path} was begun")
             return False
@@ -163,6 +162,11 @@ class RunDirectory:
             self.path, {VERSIONS, ORIGIN, MEAN, CONTRACT, START}, "a new or empty directory; or, to resume, a run's"
         )
         return True
+
+
+def require_known_split(known: bool, path: Path) -> None:
+    """Refuses a run of before folders were split by their files' names, where its split is needed."""
+    require(known, "run", str(path), "one that knows which images it was trained on: train it again")
 
 
 def read_contract(path: Path) -> DataContract:
