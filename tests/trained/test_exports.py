@@ -3,9 +3,9 @@
 import json
 
 import jax
-import kinds
 import numpy as np
 import pytest
+import trained_models
 
 import jaxvae as jv
 from jaxvae import training
@@ -25,9 +25,9 @@ class Untrained:
         self.model, self.directory, self.counts = model, RunDirectory(path), {"train": 1297, "test": 300}
 
 
-@pytest.mark.parametrize("kind", kinds.KINDS)
+@pytest.mark.parametrize("kind", trained_models.KINDS)
 def test_a_model_is_read_back_bit_for_bit(kind, tmp_path):
-    model = kinds.model(kind)
+    model = trained_models.model(kind)
     export_run(Untrained(model, tmp_path), tmp_path / "out")
     again = jv.load(tmp_path / "out")
     assert {p.name for p in (tmp_path / "out").iterdir()} == {
@@ -68,7 +68,7 @@ def test_a_run_is_exported_with_what_it_was_trained_on(tmp_path, monkeypatch, ca
 def test_a_command_says_what_was_chosen(tmp_path):
     config = TrainConfig(dataset="/home/me/my images", conditional=True, hidden=(3, 4), clip_norm=1.0, data_dir="/x")
     assert command_of(config) == "jaxvae train --dataset 'my images' --conditional true --hidden 3 4 --clip-norm 1.0"
-    card = model_card(Untrained(kinds.model("conditional"), tmp_path))
+    card = model_card(Untrained(trained_models.model("conditional"), tmp_path))
     assert "Classes: ape, bee, cow." in card
 
 
@@ -81,14 +81,14 @@ def test_a_command_says_what_was_chosen(tmp_path):
     ],
 )
 def test_a_damaged_file_is_named(tmp_path, name, content, message):
-    export_run(Untrained(kinds.model("flat"), tmp_path), tmp_path / "out")
+    export_run(Untrained(trained_models.model("flat"), tmp_path), tmp_path / "out")
     (tmp_path / "out" / name).write_text(content)
     with pytest.raises(ValueError, match=message):
         jv.load(tmp_path / "out")
 
 
 def test_weights_of_another_configuration_are_refused(tmp_path):
-    export_run(Untrained(kinds.model("flat"), tmp_path), tmp_path / "out")
+    export_run(Untrained(trained_models.model("flat"), tmp_path), tmp_path / "out")
     path = tmp_path / "out" / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "latents": 4}))
     with pytest.raises(ValueError, match=r"model.safetensors must be of config.json, got \[\("):

@@ -4,9 +4,9 @@ import shutil
 import sys
 import types
 
-import kinds
 import numpy as np
 import pytest
+import trained_models
 from test_exports import Untrained
 
 import jaxvae as jv
@@ -45,13 +45,13 @@ def there(tmp_path, monkeypatch):
 
 
 def test_what_is_pushed_is_loaded(there, tmp_path):
-    model = kinds.model("flat")
+    model = trained_models.model("flat")
     export_run(Untrained(model, tmp_path), tmp_path / "out")
     assert hub.push(tmp_path / "out", "me/digits") == "https://hub/me/digits"
     (there / "me" / "digits" / "evil.py").write_text("raise SystemExit")
     for address in ("hf://me/digits", "hf://me/digits@main"):
         again = jv.load(address)
-        x = np.zeros((1, *kinds.SHAPE), np.uint8)
+        x = np.zeros((1, *trained_models.SHAPE), np.uint8)
         np.testing.assert_array_equal(again.encode(x).mean, model.encode(x).mean)
     assert not (tmp_path / "cache" / "evil.py").exists()
 

@@ -1,8 +1,8 @@
 """Arrays for pictures are of the right shapes and things; what is wrong with a run is named."""
 
-import kinds
 import numpy as np
 import pytest
+import trained_models
 
 from jaxvae.trained import inspection
 from jaxvae.training import CONFIG, METRICS, TrainConfig
@@ -10,10 +10,10 @@ from jaxvae.training import CONFIG, METRICS, TrainConfig
 
 @pytest.mark.parametrize("kind", ["flat", "conditional", "top_down"])
 def test_traversals_move_one_latent_and_hold_the_others(kind):
-    model, image = kinds.model(kind), np.random.default_rng(0).random(kinds.SHAPE)
+    model, image = trained_models.model(kind), np.random.default_rng(0).random(trained_models.SHAPE)
     label = 1 if model.contract.conditional else None
     found = inspection.traversed(model, image, label, np.array([2, 0]), steps=5, reach=2.0)
-    assert found.images.shape == (2, 5, *kinds.SHAPE)
+    assert found.images.shape == (2, 5, *trained_models.SHAPE)
     assert found.values.tolist() == [-2, -1, 0, 1, 2]
     for row, latent in enumerate((2, 0)):
         z = np.array(model.latents(image, label))

@@ -2,10 +2,10 @@
 
 import jax
 import jax.numpy as jnp
-import kinds
 import linear
 import numpy as np
 import pytest
+import trained_models
 
 import jaxvae as jv
 from jaxvae.data import DataContract
@@ -15,7 +15,7 @@ from jaxvae.models.networks import MLPDecoder, MLPEncoder
 from jaxvae.trained import TrainedModel
 from jaxvae.training import TrainConfig
 
-IMAGES = np.random.default_rng(0).integers(0, 17, (5, *kinds.SHAPE), np.uint8)
+IMAGES = np.random.default_rng(0).integers(0, 17, (5, *trained_models.SHAPE), np.uint8)
 LABELS = np.array([0, 2, 1, 1, 0])
 KEY = jax.random.key(3)
 
@@ -24,9 +24,9 @@ def given(model: TrainedModel) -> tuple:
     return (IMAGES, LABELS) if model.contract.conditional else (IMAGES,)
 
 
-@pytest.fixture(params=kinds.KINDS)
+@pytest.fixture(params=trained_models.KINDS)
 def model(request) -> TrainedModel:
-    return kinds.model(request.param)
+    return trained_models.model(request.param)
 
 
 def test_images_go_to_latents_and_back(model):
@@ -44,7 +44,7 @@ def test_images_go_to_latents_and_back(model):
 
 def test_samples_and_interpolations_are_images(model):
     images = model.sample(KEY, 4)
-    assert images.shape == (4, *kinds.SHAPE)
+    assert images.shape == (4, *trained_models.SHAPE)
     assert not np.array_equal(images[0], images[1])
     label = LABELS[:1] if model.contract.conditional else None
     label = None if label is None else int(label[0])
@@ -74,7 +74,7 @@ def test_the_company_of_an_image_does_not_matter(model):
 
 
 def test_more_images_than_a_batch_and_none(monkeypatch):
-    model = kinds.model("flat")
+    model = trained_models.model("flat")
     whole = model.encode(IMAGES).mean
     monkeypatch.setattr("jaxvae.trained.model.BATCH", 2)
     np.testing.assert_allclose(model.encode(IMAGES).mean, whole, rtol=1e-5)
@@ -85,22 +85,22 @@ def test_more_images_than_a_batch_and_none(monkeypatch):
 
 
 def test_progress_is_shown(capsys):
-    kinds.model("flat").encode(IMAGES, progress=True)
+    trained_models.model("flat").encode(IMAGES, progress=True)
     assert capsys.readouterr().err == "image 5/5\n"
 
 
 def test_few_programs_are_compiled(monkeypatch):
     traced, one = [], jnp.uint32(1)
     monkeypatch.setattr(DataContract, "content", lambda self, x: traced.append(len(x)) or jnp.full(len(x), one))
-    model = kinds.make(DataContract(kinds.SHAPE, 16))  # as no other test's
+    model = trained_models.make(DataContract(trained_models.SHAPE, 16))  # as no other test's
     for count in (1, 2, 3, 4, 3, 5, 7, 8, 6):
-        model.elbo(np.resize(IMAGES // 2, (count, *kinds.SHAPE)))
+        model.elbo(np.resize(IMAGES // 2, (count, *trained_models.SHAPE)))
     assert traced == [1, 2, 4, 8]
 
 
 @pytest.mark.parametrize("kind", ["flat", "optimal", "levels"])
 def test_images_come_as_the_training_data_did(kind):
-    model = kinds.model(kind)
+    model = trained_models.model(kind)
     wanted = model.encode(IMAGES).mean
     for same in (IMAGES.astype(np.int64), IMAGES.astype(np.float32), IMAGES / 16, IMAGES[..., 0], IMAGES.tolist()):
         np.testing.assert_allclose(model.encode(same).mean, wanted, rtol=1e-5, atol=1e-6)
@@ -109,7 +109,7 @@ def test_images_come_as_the_training_data_did(kind):
 
 
 def test_zeros_and_ones_are_given_as_booleans():
-    model, bits = kinds.model("flat"), IMAGES > 8
+    model, bits = trained_models.model("flat"), IMAGES > 8
     np.testing.assert_array_equal(model.seen(bits), bits)
     np.testing.assert_array_equal(model.encode(bits).mean, model.encode(bits.astype(float)).mean)
     with pytest.raises(ValueError, match="got integers that are all 0 or 1; as booleans or floats"):
@@ -118,10 +118,10 @@ def test_zeros_and_ones_are_given_as_booleans():
 
 MISFITS = {
     "shape": (np.zeros((5, 3, 4, 1), np.uint8), "got an array of shape"),
-    "range": (np.full((1, *kinds.SHAPE), 17), "got 17 to 17"),
+    "range": (np.full((1, *trained_models.SHAPE), 17), "got 17 to 17"),
     "sign": (-IMAGES.astype(float), "got -1. to"),
     "fraction": (IMAGES * 0.9, "neither in \\[0, 1\\] nor a whole number"),
-    "nan": (np.full(kinds.SHAPE, np.nan), "numbers that aren't finite"),
+    "nan": (np.full(trained_models.SHAPE, np.nan), "numbers that aren't finite"),
 }
 
 
@@ -132,14 +132,14 @@ def test_what_cannot_be_data_is_refused_and_says_what_they_were(name):
         r"images must be as in training, images of 4x3x1, integers in 0..16 or floats in .0, 1., binarized .dynamic."
     )
     with pytest.raises(ValueError, match=f"{wanted}, .*{message}") as error:
-        kinds.model("flat").elbo(images)
+        trained_models.model("flat").elbo(images)
     assert "\n" not in str(error.value)
     with pytest.raises(TypeError, match="images must be numbers"):
-        kinds.model("flat").encode(np.full(kinds.SHAPE, "x"))
+        trained_models.model("flat").encode(np.full(trained_models.SHAPE, "x"))
 
 
 def test_labels_are_asked_for_by_number_or_name():
-    model = kinds.model("conditional")
+    model = trained_models.model("conditional")
     with pytest.raises(
         ValueError, match="labels must be given, 0 to 2 or ape, bee, cow: the model is conditional, got"
     ):
@@ -173,7 +173,7 @@ def test_functions_are_pure_and_can_be_transformed(model):
 
 
 def test_latents_and_counts_are_checked():
-    model = kinds.model("flat")
+    model = trained_models.model("flat")
     with pytest.raises(ValueError, match=r"latents.shape must be \(..., 3\), got \(2, 4\)"):
         model.decode(np.zeros((2, 4)))
     with pytest.raises(ValueError, match="samples must be at least 1, got 0"):
@@ -207,4 +207,4 @@ def test_scores_are_the_closed_forms():
 
 
 def test_it_says_what_it_is():
-    assert repr(kinds.model("top_down")).startswith("TrainedModel(TopDownVAE of 5 latents, ")
+    assert repr(trained_models.model("top_down")).startswith("TrainedModel(TopDownVAE of 5 latents, ")

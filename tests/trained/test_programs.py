@@ -5,16 +5,16 @@ import subprocess
 import sys
 
 import jax
-import kinds
 import numpy as np
 import one_device
 import pytest
+import trained_models
 
 from jaxvae.trained import export_programs
 from jaxvae.trained.programs import exported_programs
 
 pytest.importorskip("flatbuffers")
-IMAGES = np.random.default_rng(0).integers(0, 17, (5, *kinds.SHAPE), np.uint8)
+IMAGES = np.random.default_rng(0).integers(0, 17, (5, *trained_models.SHAPE), np.uint8)
 SCRIPT = """
 import json, sys
 import jax, numpy as np
@@ -36,7 +36,7 @@ print(json.dumps([[np.asarray(x).tolist() for x in part] for part in found]))
 
 @pytest.mark.parametrize("kind", ["flat", "conditional", "top_down", "flow"])
 def test_they_need_jax_alone(kind, tmp_path):
-    model = kinds.model(kind)
+    model = trained_models.model(kind)
     export_programs(model, tmp_path / "out")
     np.save(tmp_path / "out" / "x.npy", IMAGES)
     command = [sys.executable, "-c", SCRIPT, str(tmp_path / "out")]
@@ -53,10 +53,10 @@ def test_they_need_jax_alone(kind, tmp_path):
 
 
 def test_they_are_for_every_platform_and_any_number():
-    made = exported_programs(kinds.model("optimal"))
+    made = exported_programs(trained_models.model("optimal"))
     for program in made.values():
         assert set(program.platforms) == {"cpu", "cuda", "rocm", "tpu"}
         assert str(program.in_avals[0].shape[0]) == "N"
     elbo, log_likelihood, kl = made["score"].call(IMAGES)
-    np.testing.assert_allclose(elbo, kinds.model("optimal").elbo(IMAGES), rtol=1e-4)
+    np.testing.assert_allclose(elbo, trained_models.model("optimal").elbo(IMAGES), rtol=1e-4)
     assert jax.tree.leaves(kl)[0].shape == log_likelihood.shape == (5,)

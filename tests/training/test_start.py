@@ -1,9 +1,9 @@
 """What a model takes over of another's parameters, and what stays as it is."""
 
 import jax
-import kinds
 import numpy as np
 import pytest
+import trained_models
 
 from jaxvae.training.start import frozen, transferred
 
@@ -13,7 +13,7 @@ def shapes(model):
 
 
 def test_of_the_same_architecture_all_is_taken():
-    model = kinds.model("top_down")
+    model = trained_models.model("top_down")
     found = transferred(shapes(model), model.params)
     assert len(found.start) == len(jax.tree.leaves(model.params))
     assert {text for _, _, text in found.table} == {"taken"}
@@ -22,14 +22,14 @@ def test_of_the_same_architecture_all_is_taken():
 
 
 def test_of_another_what_fits_by_name_and_shape_is_taken():
-    wanted, given = kinds.make(latents=4), kinds.model("flow")
+    wanted, given = trained_models.make(latents=4), trained_models.model("flow")
     found = transferred(shapes(wanted), given.params)
     table = {name: text for name, _, text in found.table}
     assert table["params/encoder/MLP_0/Dense_0/kernel"] == "taken"
     assert table["params/head/loc/kernel"] == "not taken: (8, 3)"
     assert table["params/flow/couplings_0/loc/kernel"] == "not wanted"
     assert "params/head/loc/kernel" not in found.start
-    below = transferred(shapes(given), kinds.model("flat").params)
+    below = transferred(shapes(given), trained_models.model("flat").params)
     assert {name: text for name, _, text in below.table}["params/flow/couplings_0/loc/kernel"] == "not there"
 
 
@@ -47,7 +47,7 @@ def test_nothing_that_fits_is_refused():
     ],
 )
 def test_a_half_is_frozen_with_what_is_beside_it(kind, decoder):
-    params = {**kinds.model(kind).params, "multipliers": {"raw": np.zeros(3)}}
+    params = {**trained_models.model(kind).params, "multipliers": {"raw": np.zeros(3)}}
     halves = {half: frozen(half, params) for half in ("encoder", "decoder")}
     for name in params["params"]:
         for half in halves:
