@@ -7,12 +7,18 @@ from types import MappingProxyType
 import numpy as np
 
 from jaxvae.arguments import require
+from jaxvae.data.options import MOST_LEVELS
 
 
 def require_grey_levels(levels: int | None, field: str = "levels") -> None:
-    """Raises ValueError where these are no grey levels of uint8 images, nor None, for float ones."""
-    known = levels is None or (isinstance(levels, int) and 2 <= levels <= 256)
-    require(known, field, levels, "2 to 256, or None")
+    """Raises ValueError where these are no grey levels of integers, nor None, for floats."""
+    known = levels is None or (isinstance(levels, int) and 2 <= levels <= MOST_LEVELS)
+    require(known, field, levels, f"2 to {MOST_LEVELS}, or None")
+
+
+def dtype_of(levels: int | None) -> np.dtype:
+    """What images of so many grey levels are stored as: uint8, uint16, or float32 for None."""
+    return np.dtype(np.float32 if levels is None else np.uint8 if levels <= 256 else np.uint16)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -20,7 +26,7 @@ class Split:
     """Images with their labels.
 
     Attributes:
-        images: (N, H, W, C); uint8 in 0..levels-1, or float32 in [0, 1] where the dataset has no levels. May be a
+        images: (N, H, W, C); uint8 or uint16 in 0..levels-1, or float32 where the dataset has no levels. May be a
             memory map.
         labels: (N,) int32, or none.
         ids: what each image is called where it comes from, (N,): the name of its file, or its row there. None for
@@ -40,7 +46,8 @@ class Split:
             if not isinstance(x, np.ndarray) and not (name == "labels" and x is None):
                 raise TypeError(f"Split.{name} must be a NumPy array, got a {type(x).__name__}")
         require(images.ndim == 4 and images.size > 0, "Split.images.shape", images.shape, "(N, H, W, C), not empty")
-        require(images.dtype in (np.uint8, np.float32), "Split.images.dtype", str(images.dtype), "uint8 or float32")
+        known = images.dtype in (np.uint8, np.uint16, np.float32)
+        require(known, "Split.images.dtype", str(images.dtype), "uint8, uint16 or float32")
         if labels is not None:
             require(labels.shape == (len(self),), "Split.labels.shape", labels.shape, f"({len(self)},)")
             require(labels.dtype == np.int32, "Split.labels.dtype", str(labels.dtype), "int32")
@@ -74,9 +81,11 @@ class Dataset:
         validation: the images to choose by, or none.
         test: the images to report on.
         levels: how many grey levels there are: pixel value v stands for v / (levels - 1). None for float images.
+        value_range: the numbers that float images were scaled from to [0, 1]; () where they weren't.
         classes: how many classes the labels tell apart; 0 without labels.
         class_names: of each class, where they have names.
         apportioned: how many images there were, where they came in one and were split here; else 0.
+        notes: what was made of files on the way, a sentence each.
 
     Raises:
         ValueError: where image shapes differ between splits, or dtype and levels contradict each other.
@@ -90,10 +99,12 @@ class Dataset:
     classes: int
     class_names: tuple[str, ...] = ()
     apportioned: int = 0
+    value_range: tuple[float, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         require_grey_levels(self.levels, "Dataset.levels")
-        dtype = np.dtype(np.float32 if self.levels is None else np.uint8)
+        dtype = dtype_of(self.levels)
         for name, split in self.splits.items():
             images = split.images
             require(images.dtype == dtype, f"{name}.images.dtype", str(images.dtype), f"{dtype}, as of levels")
@@ -121,6 +132,8 @@ def assemble(
     class_names: tuple[str, ...] = (),
     *,
     apportioned: int = 0,
+    value_range: tuple[float, ...] = (),
+    notes: tuple[str, ...] = (),
 ) -> Dataset:
     """The dataset of these arrays, by split; its classes are those with names, or those up to the largest label."""
     splits = {split: Split(x, labels.get(split), ids.get(split)) for split, x in images.items()}
@@ -128,7 +141,7 @@ def assemble(
     classes = max(found, len(class_names)) if found else 0
     names = class_names if len(class_names) == classes else ()
     train, validation, test = splits["train"], splits.get("validation"), splits["test"]
-    return Dataset(name, train, validation, test, levels, classes, names, apportioned)
+    return Dataset(name, train, validation, test, levels, classes, names, apportioned, value_range, notes)
 
 
 def hold_out(dataset: Dataset, count: int) -> Dataset:

@@ -27,7 +27,7 @@ def test_a_dataset_knows_its_shape_splits_and_classes():
     [
         (np.zeros((3, 4, 4), np.uint8), None, r"Split.images.shape must be \(N, H, W, C\), not empty, got \(3, 4, 4\)"),
         (np.zeros((0, 4, 4, 1), np.uint8), None, r"not empty, got \(0, 4, 4, 1\)"),
-        (images(3, np.float64), None, "Split.images.dtype must be uint8 or float32, got 'float64'"),
+        (images(3, np.float64), None, "Split.images.dtype must be uint8, uint16 or float32, got 'float64'"),
         (images(3), np.zeros(2, np.int32), r"Split.labels.shape must be \(3,\), got \(2,\)"),
         (images(3), np.zeros(3, np.int64), "Split.labels.dtype must be int32, got 'int64'"),
     ],
@@ -43,8 +43,8 @@ def test_splits_are_checked(x, y, message):
         (images(2, shape=(4, 4, 1)), 256, r"test image shape must be that of train, got \(4, 4, 1\)"),
         (images(2, np.float32), 256, "test.images.dtype must be uint8, as of levels, got 'float32'"),
         (images(2), None, "train.images.dtype must be float32, as of levels, got 'uint8'"),
-        (images(2), 1, "Dataset.levels must be 2 to 256, or None, got 1"),
-        (images(2), 257, "Dataset.levels must be 2 to 256, or None, got 257"),
+        (images(2), 1, "Dataset.levels must be 2 to 65536, or None, got 1"),
+        (images(2), 65537, "Dataset.levels must be 2 to 65536, or None, got 65537"),
     ],
 )
 def test_datasets_are_checked(test, levels, message):

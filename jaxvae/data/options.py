@@ -1,0 +1,52 @@
+"""What must be said of data that may mean two things: how files and arrays become images."""
+
+import dataclasses
+import math
+
+from jaxvae.arguments import require
+
+LAYOUTS = ("auto", "nhwc", "nchw", "nhw")
+"""The order of an array's axes: images, height, width, channels."""
+
+MOST_LEVELS = 2**16
+"""Of integers of 16 bits."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """How files and arrays become images. Frozen and hashable.
+
+    Attributes:
+        layout: one of ``LAYOUTS``; ``auto`` where the shape says it.
+        levels: how many grey levels integers have: v stands for v / (levels - 1). None where the numbers say it.
+        value_range: the numbers that stand for black and white, which become 0 and 1; () for none.
+        size: (H, W) to resize images to, and to crop them to at the centre; () where all have one size.
+        grey: whether colours become grey.
+        background: the colour behind transparent pixels, by a name or as ``#rrggbb``.
+        frames: whether each frame of an animation, or page of a stack, is an image.
+        skip_bad: whether files that can't be read are left out.
+
+    Raises:
+        ValueError: for a value that isn't allowed.
+    """
+
+    layout: str = "auto"
+    levels: int | None = None
+    value_range: tuple[float, ...] = ()
+    size: tuple[int, ...] = ()
+    grey: bool = False
+    background: str = "white"
+    frames: bool = False
+    skip_bad: bool = False
+
+    def __post_init__(self) -> None:
+        require(self.layout in LAYOUTS, "layout", self.layout, f"one of {', '.join(LAYOUTS)}")
+        fits = self.levels is None or 2 <= self.levels <= MOST_LEVELS
+        require(fits, "levels", self.levels, f"2 to {MOST_LEVELS}")
+        given = self.value_range
+        fits = not given or (len(given) == 2 and given[0] < given[1] and math.isfinite(given[1] - given[0]))
+        require(fits, "value_range", given, "two numbers, the lower one first")
+        fits = self.levels is None or not self.value_range
+        require(fits, "levels", self.levels, "given without value_range, which says the same")
+        fits = len(self.size) in (0, 2) and all(1 <= side <= 2**14 for side in self.size)
+        require(fits, "size", self.size, f"a height and a width, from 1 to {2**14}")
