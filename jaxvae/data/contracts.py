@@ -98,7 +98,7 @@ class DataContract:
     def arranged(self, images: Any) -> Any:
         """Images as an array (..., H, W, C) of NumPy's, JAX's or a tracer, from any shape that training data may have.
 
-        Of one channel, (..., H, W) will do; of rows of D numbers, (..., D).
+        Of one channel, (..., H, W) will do; of rows of D numbers, (..., D); of data that came so, (..., C, H, W).
 
         Raises:
             ValueError: for another shape.
@@ -107,6 +107,8 @@ class DataContract:
         height, width, channels = self.image_shape
         if images.shape[-3:] == self.image_shape:
             return images
+        if self.reading.layout == "nchw" and images.shape[-3:] == (channels, height, width):
+            return images.swapaxes(-3, -2).swapaxes(-2, -1)
         if channels == height == 1 and images.ndim in (1, 2) and images.shape[-1] == width:
             return images[..., None, :, None]
         if channels == 1 and images.shape[-2:] == (height, width):

@@ -23,6 +23,7 @@ from jaxvae.data import (
     Split,
     binarize,
     contract_of,
+    hold_out,
     load,
     load_again,
     observe,
@@ -222,12 +223,16 @@ def make_experiment(
         config: the configuration; what it leaves to the data has a value in the experiment's.
         mesh: the devices that share each batch; all of them, if not given.
         origin: of the data, where a run has kept it: they are split as they were then.
-        dataset: the data, where they aren't to be loaded.
+        dataset: the data, such as from ``data.from_arrays``, in place of what the configuration names.
 
     Raises:
         ValueError: where data are missing, or configuration and data don't fit.
     """
-    loaded = load_data(config, origin) if dataset is None else dataset
+    if dataset is None:
+        loaded = load_data(config, origin)
+    else:
+        loaded = dataset if config.validation is None else hold_out(dataset, config.validation)
+        config = dataclasses.replace(config, dataset=dataset.name, **dataclasses.asdict(dataset.reading))
     config = resolved(config, loaded, jax.device_count() if mesh is None else mesh.size)
     assert config.batch_size is not None
     contract = contract_of(
