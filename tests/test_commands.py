@@ -287,7 +287,7 @@ def test_train_says_first_what_is_made_of_the_data(tmp_path, capsys):
         "p(x|z): gaussian_learned; σ of q(z|x): log_variance",
     ]
     config = json.loads(Path("run/config.json").read_text())
-    assert (config["likelihood"], config["binarization"], config["batch_size"]) == ("gaussian_learned", "none", 20)
+    assert (config["likelihood"], config["binarization"], config["batch_size"]) == ("gaussian_learned", "none", 16)
 
 
 def test_data_are_inspected_without_training(tmp_path, capsys):

@@ -87,7 +87,7 @@ def test_arrays_in_memory_are_trained_on_and_given_back(tmp_path):
     with pytest.raises(ValueError, match="dataset must be a known name or a path that exists, got 'mine'"):
         Run(tmp_path / "run").dataset  # noqa: B018
     other = data.from_arrays(images[::-1], reading=Reading(value_range=(-1.0, 1.0)), name="mine")
-    with pytest.raises(ValueError, match="data must be as they were when .* was begun, got .*are others"):
+    with pytest.raises(ValueError, match=r"data must be as they were when .* was begun, got .*are others"):
         training.train(make_experiment(config, dataset=other), tmp_path / "run", resume=True)
 
 
