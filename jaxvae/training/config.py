@@ -83,6 +83,7 @@ class TrainConfig:
     layout: str = _option("auto", "the order of an array's axes, where its shape doesn't say", *data.LAYOUTS)
     levels: int | None = _option(None, "how many grey levels integers have (default: as they look)")
     value_range: tuple[float, ...] = _option((), "the numbers that are black and white, as -1 1 (default: none)")
+    counts: bool = _option(False, "take whole numbers for counts (a likelihood of counts says so, too)")
     size: tuple[int, ...] = _option((), "height and width to resize and crop images to (default: as they are)")
     grey: bool = _option(False, "make colour images grey")
     background: str = _option("white", "the colour behind transparent pixels")
