@@ -336,8 +336,8 @@ def _grey_levels(found: _Range, dtype: np.dtype, shape: tuple[int, ...], path: s
     count = f"{found.high + 1:.0f}"
     raise ValueError(
         f"{path}: images must be grey levels, got whole numbers in {found.low:.0f}..{found.high:.0f}; if they are grey "
-        f"levels, say how many there are (--levels {count}, or what white is, plus 1); if counts, say so (--counts); if "
-        "measurements, which numbers become 0 and 1 (--value-range LOW HIGH)"
+        f"levels, say how many there are (--levels {count}, or what white is, plus 1); if counts, say so (--counts); "
+        "if measurements, which numbers become 0 and 1 (--value-range LOW HIGH)"
     )
 
 
