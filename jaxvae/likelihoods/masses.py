@@ -12,6 +12,8 @@ k - n q = p (k - μ) and θ - n p = -p (k - μ), come from k - μ, so that nothi
 A mass is of integers: elsewhere its log is NaN, and it has no slope in k.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,6 +24,12 @@ from jaxvae.gammas import deviance, elementwise, log_over_next, stirling, stirli
 
 MOST = 80.0
 """Beyond e^80 a θ makes no difference to the Poisson, nor does a μ to p and q."""
+FURTHEST = 1e30
+"""The largest log that counts: what is made of it is finite."""
+
+
+def _settled(log: Array) -> Array:
+    return jnp.clip(log, -FURTHEST, FURTHEST)
 
 
 def _counted(k: Array, value: Array) -> Array:
@@ -49,13 +57,13 @@ _surplus.defjvps(lambda dm, ans, m, k: -_mean(m) * dm, None)
 
 def _log_peak(k: Array) -> Array:
     """½ log 2πk + S(k), of k >= 1."""
-    return jnp.log(2 * np.pi * k) / 2 + stirling(k)
+    return jnp.log(2 * math.pi * k) / 2 + stirling(k)
 
 
 @jax.custom_jvp
 def _log_poisson(log_mean: Array, k: Array) -> Array:
     some = jnp.maximum(k, 1)
-    away = deviance(k, _mean(log_mean), _surplus(log_mean, k), jnp.log(some) - special.finite(log_mean))
+    away = deviance(k, _mean(log_mean), _surplus(log_mean, k), jnp.log(some) - _settled(log_mean))
     return -away - jnp.where(k > 0, _log_peak(some), 0)
 
 
@@ -77,34 +85,8 @@ def log_poisson(log_mean: Array, k: Array) -> Array:
 
 def _bounded(log_mean: Array, log_theta: Array) -> tuple[Array, Array]:
     """log μ and log θ, kept where neither a mean nor a share of it over- or underflows and still counts."""
-    log_theta = jnp.minimum(special.finite(log_theta), MOST)
-    return jnp.minimum(special.finite(log_mean), jnp.minimum(MOST, log_theta + MOST)), log_theta
-
-
-def _pull(log_mean: Array, log_theta: Array, k: Array) -> Array:
-    """p (k - μ), the derivative of the log-mass by log μ."""
-    m, t = _bounded(log_mean, log_theta)
-    return special.sigmoid(t - m) * _surplus(m, k)
-
-
-@jax.custom_jvp
-def _spread(log_mean: Array, log_theta: Array, k: Array) -> Array:
-    """D(θ, n p) = -θ (log(1 + v) - v) with v = (k - μ) / (θ + μ)."""
-    m, t = _bounded(log_mean, log_theta)
-    theta = special.exp(t)
-    log = t - _log_n(theta, t, k) + special.softplus(special.finite(log_mean) - t)
-    expected = (theta + k) * special.sigmoid(t - m)
-    return deviance(theta, expected, -_pull(log_mean, log_theta, k), log)
-
-
-@_spread.defjvp
-def _spread_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
-    (log_mean, log_theta, k), (dm, dt, _) = primals, tangents
-    value, pull = _spread(*primals), _pull(*primals)
-    m, t = _bounded(log_mean, log_theta)
-    by_mean = -pull * special.sigmoid(m - t)
-    by_theta = value - special.finite(special.over(jnp.square(pull), special.exp(t) + k))
-    return value, special.finite(by_mean) * dm + special.finite(by_theta) * dt
+    log_theta = jnp.minimum(_settled(log_theta), MOST)
+    return jnp.minimum(_settled(log_mean), jnp.minimum(MOST, log_theta + MOST)), log_theta
 
 
 def _log_n(theta: Array, log_theta: Array, k: Array) -> Array:
@@ -112,16 +94,95 @@ def _log_n(theta: Array, log_theta: Array, k: Array) -> Array:
     return jnp.where(k > 0, jnp.log(theta + jnp.maximum(k, 1)), log_theta)
 
 
-def _next(theta: Array, log_theta: Array, log: float) -> tuple[Array, Array]:
-    """D(θ + 1, θ) and D(θ, θ + 1)."""
+@jax.custom_jvp
+def _pull(log_mean: Array, log_theta: Array, k: Array) -> Array:
+    """p (k - μ), the derivative of the log-mass by log μ."""
+    m, t = _bounded(log_mean, log_theta)
+    return special.sigmoid(t - m) * _surplus(m, k)
+
+
+def _spread(log_mean: Array, log_theta: Array, k: Array) -> Array:
+    """D(θ, n p), that is -θ (log(1 + v) - v) with v = (k - μ) / (θ + μ)."""
+    m, t = _bounded(log_mean, log_theta)
+    theta = special.exp(t)
+    log = t - _log_n(theta, t, k) + special.softplus(_settled(log_mean) - t)
+    return deviance(theta, (theta + k) * special.sigmoid(t - m), -_pull(log_mean, log_theta, k), log)
 
 
 @jax.custom_jvp
-def _rise(log_theta: Array, k: Array) -> Array:
-    """θ (log θ - ψ(θ) - log(θ + k) + ψ(θ + k)) >= 0."""
-    t = jnp.minimum(special.finite(log_theta), MOST)
-    theta, some = special.exp(t), jnp.maximum(k, 1)
-    x, n = theta + 1, theta + some
+def _turn(log_mean: Array, log_theta: Array, k: Array) -> Array:
+    """The derivative of the log-mass by log θ, a difference of two terms that nearly cancel at its root alone.
+
+    It is R(k) - D(θ, n p) with R(k) = θ (ψ(n) - log n - ψ(θ) + log θ). Where μ is small, so that for k = 1 the two are
+    nearly equal, it is R(k) - D(θ, n), the derivative of ``log_gamma_ratio``, and k q - p D(θ + μ, θ).
+    """
+    m, t = _bounded(log_mean, log_theta)
+    theta, k1 = special.exp(t), jnp.maximum(k, 1)
+    x, n, j = theta + 1, theta + k1, k1 - 1
+    log_next = log_over_next(theta, t)
+    raised = jnp.where(j > 0, theta / x * (j / (2 * n)) + theta * (stirling_slope(n) - stirling_slope(x)), 0)
+    one = deviance(theta, x, -jnp.ones_like(x), -log_next)
+    apart = jnp.where(k > 0, one + raised, 0) - _spread(log_mean, log_theta, k)
+    ratio = raised - theta / x * deviance(x, n, -j, t + log_next - jnp.log(n)) - j / x
+    mean, p = _mean(m), special.sigmoid(t - m)
+    moved = k * special.sigmoid(m - t) - p * deviance(theta + mean, theta, mean, special.softplus(m - t))
+    return jnp.where((mean < 0.5) & (m < t), jnp.where(k > 0, ratio, 0) + moved, apart)
+
+
+@jax.custom_jvp
+def _log_negative_binomial(log_mean: Array, log_theta: Array, k: Array) -> Array:
+    m, t = _bounded(log_mean, log_theta)
+    ratio = _settled(log_mean) - t  # log(μ / θ)
+    theta, k1 = special.exp(t), jnp.maximum(k, 1)
+    x, n, log_n, log_k = theta + 1, theta + k1, _log_n(theta, t, k), jnp.log(k1)
+    expected = (theta + k) * special.sigmoid(m - t)
+    away = deviance(k, expected, _pull(log_mean, log_theta, k), log_k - log_n - ratio + special.softplus(ratio))
+    log_next = log_over_next(theta, t)
+    peak = (math.log(2 * math.pi) + log_k + (log_n - (t + log_next))) / 2 + deviance(x, theta, jnp.ones_like(x), log_next)
+    errors = stirling(n) - stirling(x) - stirling(k1)
+    return -away - _spread(log_mean, log_theta, k) - jnp.where(k > 0, peak - errors, 0)
+
+
+@_pull.defjvp
+def _pull_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    # -p (p μ + q k) and p q (k - μ).
+    (log_mean, log_theta, k), (dm, dt, _) = primals, tangents
+    value = _pull(*primals)
+    m, t = _bounded(log_mean, log_theta)
+    p, q = special.sigmoid(t - m), special.sigmoid(m - t)
+    return value, -p * (p * _mean(m) + q * k) * dm + q * value * dt
+
+
+@_turn.defjvp
+def _turn_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    (log_mean, log_theta, k), (dm, dt, _) = primals, tangents
+    m, t = _bounded(log_mean, log_theta)
+    theta, k1, pull = special.exp(t), jnp.maximum(k, 1), _pull(*primals)
+    x, n, j = theta + 1, theta + k1, k1 - 1
     one = deviance(theta, x, -jnp.ones_like(x), -log_over_next(theta, t))
-    rest = theta / x * ((some - 1) / (2 * n)) + theta * (stirling_slope(n) - stirling_slope(x))
-    return jnp.where(k > 0, one + rest, 0)
+    half = theta / x * (j / (2 * n)) * (1 / x - theta / n)
+    first, second = (f(n) - f(x) for f in (stirling_slope, stirling_curvature))
+    raised = jnp.where(k > 0, one - 1 / x + half + theta * (first + theta * second), 0)
+    spread = _spread(*primals) - pull * (pull / jnp.maximum(theta + k, float(np.finfo(k.dtype).tiny)))
+    return _turn(*primals), special.sigmoid(m - t) * pull * dm + special.finite(raised - spread) * dt
+
+
+@_log_negative_binomial.defjvp
+def _log_negative_binomial_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    (log_mean, log_theta, k), (dm, dt, _) = primals, tangents
+    return _log_negative_binomial(*primals), _pull(*primals) * dm + special.finite(_turn(*primals)) * dt
+
+
+@elementwise
+def log_negative_binomial(log_mean: Array, log_theta: Array, k: Array) -> Array:
+    """log P(k) in nats, of a Poisson distribution whose mean has a Gamma(θ, μ / θ) distribution.
+
+    That is log Γ(θ + k) - log Γ(θ) - log k! + k log(μ / (θ + μ)) - θ log(1 + μ / θ), with mean μ and variance
+    μ + μ² / θ. Its derivative by log μ is θ (k - μ) / (θ + μ).
+
+    Args:
+        log_mean: log μ.
+        log_theta: log θ, of the inverse dispersion θ, also called the total count.
+        k: counts.
+    """
+    return _counted(k, _log_negative_binomial(log_mean, log_theta, k))
