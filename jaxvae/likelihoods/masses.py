@@ -186,3 +186,31 @@ def log_negative_binomial(log_mean: Array, log_theta: Array, k: Array) -> Array:
         k: counts.
     """
     return _counted(k, _log_negative_binomial(log_mean, log_theta, k))
+
+
+@jax.custom_jvp
+def _log_zero(logit: Array, log_mass: Array) -> Array:
+    """log(π + (1 - π) e^z) with π = sigmoid(logit): by way of (1 - π) (e^z - 1) where that is small."""
+    less = special.sigmoid(-logit) * special.expm1(log_mass)
+    far = jnp.logaddexp(special.log_sigmoid(logit), special.log_sigmoid(-logit) + log_mass)
+    return jnp.where(less > -0.5, special.log1p(jnp.maximum(less, -0.5)), far)
+
+
+@_log_zero.defjvp
+def _log_zero_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    (logit, log_mass), (dlogit, dlog_mass) = primals, tangents
+    value, log_rest = _log_zero(*primals), special.log_sigmoid(-logit)
+    by_logit = -special.expm1(log_mass) * special.exp(special.log_sigmoid(logit) + log_rest - value)
+    return value, by_logit * dlogit + special.exp(log_rest + log_mass - value) * dlog_mass
+
+
+@elementwise
+def log_zero_inflated(logit: Array, log_mass: Array, k: Array) -> Array:
+    """log P(k) in nats, of a count that is 0 with probability π = sigmoid(logit), and else has a mass of its own.
+
+    Args:
+        logit: of π.
+        log_mass: the log of the count's own mass at k.
+        k: counts.
+    """
+    return jnp.where(k == 0, _log_zero(logit, log_mass), special.log_sigmoid(-logit) + log_mass)
