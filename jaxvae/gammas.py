@@ -144,28 +144,67 @@ def _log_gamma_ratio(theta: Array, k: Array) -> Array:
     s = _shifted(theta, k)
     raised = deviance(s.n, s.x, s.j, s.log) - s.log / 2 + _rise(s, stirling, stirling_slope)  # of x and j
     log_next = log_over_next(s.theta, jnp.log(s.theta))
-    # k log(1 + 1/θ) - log(1 + k/θ), without the k/θ of both.
-    far = s.theta > 1
+    # k log(1 + 1/θ) - log(1 + k/θ), without the k/θ of both; near 0 without the log θ of both.
+    far, small = s.theta > 0.6, jnp.where(s.large, 0, s.k)
     inverse = jnp.where(far, 1 / s.theta, 0)
-    small = jnp.where(s.large, 0, s.k)
     parted = small * special.log1pmx(inverse) - special.log1pmx(small * inverse)
-    small = jnp.where(far, parted, small * log_next - special.log1p(small / s.theta))
-    return _where_defined(theta, k, raised + jnp.where(s.large, s.j * log_next, small))
+    near = small * special.log1p((1 - small) / (s.theta + small)) - (1 - small) * special.log1p(small / s.theta)
+    return _where_defined(theta, k, raised + jnp.where(s.large, s.j * log_next, jnp.where(far, parted, near)))
 
 
+@jax.custom_jvp
 def _by_log_theta(theta: Array, k: Array) -> Array:
     s = _shifted(theta, k)
-    raised = s.j / (2 * s.n) + s.x * _rise(s, stirling_slope, stirling_curvature) - deviance(s.x, s.n, -s.j, -s.log)
     rest = jnp.where(s.large, -s.j, s.k * (1 - s.k) / (s.theta + s.k)) / s.x
-    return _where_defined(theta, k, s.theta / s.x * raised + rest)
+    return _where_defined(theta, k, s.theta / s.x * _lean(s) + rest)
 
 
+def _lean(s: _Shifted) -> Array:
+    """The derivative of ``log_gamma_ratio`` by log θ at x and j: x (ψ(n) - ψ(x)) - j."""
+    return s.j / (2 * s.n) + s.x * _rise(s, stirling_slope, stirling_curvature) - deviance(s.x, s.n, -s.j, -s.log)
+
+
+def _by_log_theta_twice(theta: Array, k: Array) -> Array:
+    """The second derivative by log θ: θ (ψ(θ + k) - ψ(θ)) + θ² (ψ'(θ + k) - ψ'(θ))."""
+    s = _shifted(theta, k)
+    first, second = _rise(s, stirling_slope, stirling_curvature), stirling_curvature(s.n) - stirling_curvature(s.x)
+    bent = s.x / s.n * (deviance(s.n, s.x, s.j, s.log) - s.j / (2 * s.n)) + s.x * (first + s.x * second)
+    grown = s.x * s.log + s.j / (2 * s.n) + s.x * first  # x (ψ(n) - ψ(x)), which is _lean(s) + j
+    share = s.theta / s.x
+    n = s.theta + s.k
+    lower = share / s.x * _lean(s) - s.k * (1 - s.k) / (s.x * n) * (share + s.theta / n)
+    return jnp.where(s.large, share / s.x * grown, lower) + jnp.square(share) * bent
+
+
+def _mixed(theta: Array, k: Array) -> Array:
+    """The derivative by log θ and k: θ ψ'(θ + k) - 1."""
+    s = _shifted(theta, k)
+    below = jnp.where(s.large, 0, s.theta / jnp.square(s.theta + s.k))
+    return (s.theta / s.n / 2 - (s.j + 1)) / s.n + s.theta * stirling_curvature(s.n) + below
+
+
+@jax.custom_jvp
 def _by_k(theta: Array, k: Array) -> Array:
     s = _shifted(theta, k)
-    n = s.theta + 1 + s.k
-    far = jnp.where(s.theta > 1, jnp.log(n / s.theta), jnp.log(n) - jnp.log(s.theta))
-    log = special.log_ratio((1 + s.k) / (n + s.theta), far)
-    return _where_defined(theta, k, log - 1 / (2 * n) + stirling_slope(n) - 1 / (s.theta + s.k))
+    far = jnp.where(s.theta > 1, jnp.log(s.n / s.theta), jnp.log(s.n) - jnp.log(s.theta))
+    log = special.log_ratio((s.j + 1) / (s.n + s.theta), far)
+    below = jnp.where(s.large, 0, 1 / (s.theta + s.k))
+    return _where_defined(theta, k, log - 1 / (2 * s.n) + stirling_slope(s.n) - below)
+
+
+@_by_log_theta.defjvp
+def _by_log_theta_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    (theta, k), (dtheta, dk) = primals, tangents
+    by_theta = special.finite(special.over(_by_log_theta_twice(theta, k), theta))
+    return _by_log_theta(theta, k), by_theta * dtheta + special.finite(_mixed(theta, k)) * dk
+
+
+@_by_k.defjvp
+def _by_k_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    (theta, k), (dtheta, dk) = primals, tangents
+    mixed = _mixed(theta, k)
+    by_theta, by_k = (special.finite(special.over(x, theta)) for x in (mixed, mixed + 1))
+    return _by_k(theta, k), by_theta * dtheta + by_k * dk
 
 
 @_log_gamma_ratio.defjvp
