@@ -13,7 +13,7 @@ from jax import Array
 
 from jaxvae.arguments import require
 from jaxvae.data.dataset import Dataset, dtype_of, require_grey_levels
-from jaxvae.data.observation import METHODS, observe, scaled
+from jaxvae.data.observation import METHODS, observe, unit_scaled
 from jaxvae.data.options import PLAIN, Reading
 
 _ON_LEVELS = ("categorical", "discretized")  # likelihoods that have no density between levels
@@ -227,7 +227,7 @@ class DataContract:
     def _scaled(self, images: Array) -> Array:
         if jnp.issubdtype(images.dtype, jnp.integer) and self.levels is not None:
             return observe(jax.random.key(0), images, self.levels, dynamic=False)
-        return scaled(jnp.asarray(images, jnp.float32), self.reading.value_range)
+        return unit_scaled(jnp.asarray(images, jnp.float32), self.reading.value_range)
 
     def labels(self, labels: Any, batch: tuple[int, ...]) -> Any:
         """Labels of shape ``batch`` as the model takes them, int32, or None where it needs none.
