@@ -91,7 +91,7 @@ def command_of(config: TrainConfig) -> str:
     words = ["jaxvae", "train"]
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
-        if value != field.default and field.name != "data_dir":
+        if value != field.default and field.name not in ("data_dir", "streaming"):
             value = Path(value).name if field.name == "dataset" else value
             values = value if isinstance(value, tuple) else (str(value).lower() if isinstance(value, bool) else value,)
             words += ["--" + field.name.replace("_", "-"), *map(str, values)]
