@@ -7,8 +7,8 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from jaxvae.arguments import require
-from jaxvae.data import arrays, digits, folders, prepared, synthetic
-from jaxvae.data.catalog import SOURCES
+from jaxvae.data import arrays, builders, digits, folders, prepared, synthetic
+from jaxvae.data.catalog import SOURCES, survey
 from jaxvae.data.dataset import Dataset, hold_out
 from jaxvae.data.origins import Origin, fingerprint
 
@@ -102,9 +102,11 @@ def _load(name: str, data_dir: Path, rows: int | None = None) -> Dataset:
     if name in BUNDLED:
         return BUNDLED[name].make()
     if name in SOURCES:
-        return prepared.read_prepared(name, prepared.ensure(name, None, data_dir))
+        return prepared.read_prepared(name, builders.ensure(name, None, data_dir))
     path = _expanded(name, "dataset")
     if path.is_dir():
+        if directory := prepared.prepared_at(path):
+            return prepared.read_prepared(name, directory)
         return arrays.load_arrays(path, rows) if any(path.glob("*.npy")) else folders.load_folder(path)
     if path.suffix in (".npy", ".npz"):
         return arrays.load_arrays(path, rows)
@@ -112,13 +114,16 @@ def _load(name: str, data_dir: Path, rows: int | None = None) -> Dataset:
         return prepared.read_prepared(name, directory)
     if path.exists():
         raise ValueError(f"{path} must be a .npy or .npz file or a folder, got a file of type {path.suffix!r}")
+    if builders.is_known(name):
+        return prepared.read_prepared(name, builders.ensure(name, None, data_dir))
     raise ValueError(f"dataset must be a known name or a path that exists, got {name!r}; {_hint(name)}")
 
 
 def _hint(name: str) -> str:
     known = [*BUNDLED, *SOURCES]
-    near = difflib.get_close_matches(name, known, n=3)
-    return (f"did you mean {' or '.join(near)}? " if near else "") + f"known are {', '.join(known)}"
+    near = difflib.get_close_matches(name, {*known, *survey()}, n=3)
+    asked = f"did you mean {' or '.join(near)}? " if near else ""
+    return f"{asked}known are {', '.join(known)}, and what tensorflow-datasets has"
 
 
 def suggested(name: str) -> Mapping[str, Any]:
@@ -142,8 +147,9 @@ def prepare(name: str, source: str | Path | None = None, data_dir: str | Path | 
         ValueError: for an unknown name, or where a file is not the published one.
         FileNotFoundError: where files are missing, or can't be downloaded.
     """
-    require(isinstance(name, str) and name in SOURCES, "dataset", name, f"one of {', '.join(SOURCES)}")
-    return prepared.ensure(name, None if source is None else _expanded(source, "source"), _directory(data_dir))
+    known = isinstance(name, str) and builders.is_known(name)
+    require(known, "dataset", name, f"one of {', '.join(SOURCES)}, or another one of tensorflow-datasets")
+    return builders.ensure(name, None if source is None else _expanded(source, "source"), _directory(data_dir))
 
 
 class Entry(NamedTuple):

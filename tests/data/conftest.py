@@ -1,13 +1,19 @@
 """Made-up raw files in the forms that the classic datasets are published in."""
 
+import functools
 import gzip
+import hashlib
+import http.server
 import io
 import tarfile
+import threading
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from jaxvae.data import builders, prepare
 
 Content = dict[str, tuple[np.ndarray, list[int] | None]]
 
@@ -132,3 +138,75 @@ def write_raw():
         return WRITERS[name](folder, np.random.default_rng(0))
 
     return write
+
+
+@pytest.fixture
+def tfds():
+    import tensorflow_datasets
+
+    tensorflow_datasets.disable_progress_bar()
+    yield tensorflow_datasets
+    tensorflow_datasets.enable_progress_bar()
+
+
+@pytest.fixture
+def prepare_made_up(tfds, monkeypatch, write_raw, tmp_path):
+    """Prepares made-up raw files as a dataset, their checksums registered in place of the real ones."""
+    real = builders._builder
+
+    def run(name, source=tmp_path / "raw", host=None):
+        content = write_raw(name, tmp_path / "raw")
+
+        def builder(name, data_dir):
+            made = real(name, data_dir)
+            infos = {}
+            for url, info in made.url_infos.items():
+                data = (tmp_path / "raw" / info.filename).read_bytes()
+                url = f"{host}/{info.filename}" if host else url
+                infos[url] = type(info)(len(data), hashlib.sha256(data).hexdigest(), info.filename)
+            type(made).url_infos = infos
+            if name == "omniglot":  # fewer than its 50 alphabets and 1,623 characters
+                for feature in ("alphabet", "label"):
+                    made.info.features[feature]._num_classes = None
+            return made
+
+        monkeypatch.setattr(builders, "_builder", builder)
+        return content, prepare(name, source, tmp_path / "data")
+
+    return run
+
+
+@pytest.fixture
+def host(monkeypatch, tmp_path):
+    """Serves the raw files to this machine."""
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    (tmp_path / "raw").mkdir()
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Handler, directory=tmp_path / "raw")
+    ) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def check():
+    """That the dataset is the content but for the order, labels with their images."""
+
+    def compare(data, content):
+        assert list(data.splits) == [split for split in ("train", "validation", "test") if split in content]
+        for name, split in data.splits.items():
+            images, labels = content[name]
+            assert split.images.shape == images.shape
+            found = split.labels.tolist() if split.labels is not None else [None] * len(split)
+            expected = {image.tobytes(): label for image, label in zip(images, labels or [None] * len(images), strict=True)}
+            assert {image.tobytes(): label for image, label in zip(split.images, found, strict=True)} == expected
+
+    return compare

@@ -1,0 +1,165 @@
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jaxvae.data import builders, load, names, prepare, prepared
+from jaxvae.data.catalog import SOURCES
+from jaxvae.data.loading import BUNDLED
+
+MNIST = os.environ.get("JAXVAE_MNIST")
+"""The folder of MNIST's own four files, where there is one."""
+
+
+@pytest.mark.parametrize("name", ["emnist", "cifar10", "cifar100", "omniglot", "binarized_mnist"])
+def test_any_dataset_of_the_catalog_is_prepared(check, prepare_made_up, tfds, tmp_path, name):
+    content, directory = prepare_made_up(name)
+    data = load(name, tmp_path / "data")
+    check(data, content)
+    assert data.levels == (2 if name in ("omniglot", "binarized_mnist") else 256)
+    assert isinstance(data.train.images, np.memmap)
+    assert {entry.name for entry in names(tmp_path / "data") if entry.prepared} == {*BUNDLED, name}
+    # It is a dataset of tensorflow-datasets for others, too, in the same order.
+    stored = tfds.builder_from_directory(directory).as_data_source("train")
+    assert len(stored) == len(data.train)
+    if data.image_shape[-1] == stored[0]["image"].shape[-1]:
+        np.testing.assert_array_equal(data.train.images, np.stack([example["image"] for example in stored]))
+    assert prepare(name, None, tmp_path / "data") == directory  # done already
+
+
+def test_files_are_downloaded(check, prepare_made_up, host, tmp_path):
+    content, _ = prepare_made_up("mnist", source=None, host=host)
+    check(load("mnist", tmp_path / "data"), content)
+
+
+def remove(folder, name):
+    (folder / name).unlink()
+
+
+def damage(folder, name):
+    data = (folder / name).read_bytes()
+    (folder / name).write_bytes(data[:-1] + b"x")
+
+
+@pytest.mark.parametrize(
+    ("harm", "reason"), [(damage, "Artifact .* has wrong checksum:"), (remove, "Failed to get url")]
+)
+def test_a_download_that_fails_says_why_in_one_line(prepare_made_up, host, monkeypatch, tmp_path, harm, reason):
+    run = builders._run
+
+    def after_harm(*arguments):
+        harm(tmp_path / "raw", "t10k-labels-idx1-ubyte.gz")
+        run(*arguments)
+
+    monkeypatch.setattr(builders, "_run", after_harm)
+    with pytest.raises(
+        FileNotFoundError, match=rf"^mnist isn't prepared and can't be downloaded \({reason}.*\); put"
+    ) as e:
+        prepare_made_up("mnist", source=None, host=host)
+    assert "\n" not in str(e.value)
+    assert prepared.find_prepared("mnist", tmp_path / "data") is None
+
+
+def test_all_missing_files_are_listed_and_nothing_is_left(tmp_path):
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "train-labels-idx1-ubyte.gz").touch()
+    message = (
+        f"mnist can't be prepared from {tmp_path}/raw: there is no train-images-idx3-ubyte.gz, "
+        "no t10k-images-idx3-ubyte.gz, no t10k-labels-idx1-ubyte.gz"
+    )
+    with pytest.raises(FileNotFoundError, match=f"^{re.escape(message)}$"):
+        prepare("mnist", tmp_path / "raw", tmp_path / "data")
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_wrong_file_is_named_and_nothing_is_left(write_raw, tmp_path):
+    write_raw("mnist", tmp_path / "raw")
+    with pytest.raises(ValueError, match=r"raw/train-images-idx3-ubyte.gz: sha256 must be 440fcabf.*, got '") as error:
+        prepare("mnist", tmp_path / "raw", tmp_path / "data")
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_reader_that_fails_leaves_nothing_half_written(prepare_made_up, monkeypatch, tmp_path):
+    def fail(images, labels):
+        yield 0, {"image": images[0][..., None], "label": 1}
+        raise ValueError("cut short")
+
+    monkeypatch.setattr("jaxvae.data.raw._labelled", fail)
+    with pytest.raises(ValueError, match="cut short"):
+        prepare_made_up("mnist")
+    assert prepared.find_prepared("mnist", tmp_path / "data") is None
+    assert not [f for f in (tmp_path / "data").rglob("*") if f.is_file()]
+
+
+def offline(*_, **__):
+    import requests
+
+    raise requests.ConnectionError("Max retries exceeded\nmany lines")
+
+
+def not_found(url, **_):
+    import requests
+
+    response = requests.Response()
+    response.status_code, response.url, response.reason, response.raw = 404, url, "Not Found", io.BytesIO()
+    return response
+
+
+@pytest.mark.parametrize(
+    ("get", "reason"),
+    [(offline, "no connection to https://storage.*: ConnectionError"), (not_found, "404 Client Error.*")],
+)
+def test_without_a_network_it_says_what_to_do(monkeypatch, tmp_path, get, reason):
+    monkeypatch.setattr("requests.get", get)
+    message = (
+        rf"^mnist isn't prepared and can't be downloaded \({reason}\); put train-images-idx3-ubyte.gz, "
+        r"train-labels-idx1-ubyte.gz, t10k-images-idx3-ubyte.gz, t10k-labels-idx1-ubyte.gz "
+        r"into a folder and run: jaxvae data prepare mnist --from FOLDER$"
+    )
+    with pytest.raises(FileNotFoundError, match=message):
+        load("mnist", tmp_path / "data")
+    assert not (tmp_path / "data").exists()
+
+
+CODE = """
+import json, sys, time
+from pathlib import Path
+from jaxvae.data import load, prepare
+start = time.perf_counter()
+directory = prepare("mnist", sys.argv[1], sys.argv[2])
+prepared = time.perf_counter()
+load("mnist", sys.argv[2])
+loaded = time.perf_counter()
+modules = [m for m in ("tensorflow", "tensorflow_datasets") if m in sys.modules]
+print(json.dumps([str(directory), prepared - start, loaded - prepared, modules]))
+"""
+
+
+@pytest.mark.skipif(MNIST is None, reason="JAXVAE_MNIST names no folder with MNIST's four files")
+def test_mnist_itself(check, tmp_path):
+    command = [sys.executable, "-W", "error", "-c", CODE, MNIST, str(tmp_path)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    directory, _, seconds, modules = json.loads(done.stdout.splitlines()[-1])
+    assert modules == ["tensorflow_datasets"]  # and no TensorFlow
+    assert seconds < 0.5  # it takes milliseconds; decoding the records takes several seconds
+    data = load("mnist", tmp_path)
+    assert (len(data.train), len(data.test), data.validation) == (60_000, 10_000, None)
+    assert (data.levels, data.classes, data.image_shape) == (256, 10, (28, 28, 1))
+    # The counts that LeCun et al. give for the ten digits.
+    assert np.bincount(data.train.labels).tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+    assert np.bincount(data.test.labels).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+    files = {name: Path(MNIST) / name for name in SOURCES["mnist"].files}
+    content = {}
+    for split, examples in SOURCES["mnist"].read(files).splits.items():
+        features = [f for _, f in examples]
+        content[split] = np.stack([f["image"] for f in features]), [f["label"] for f in features]
+    check(data, content)
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["mnist"]
+    assert sorted(f.name for f in (tmp_path / "mnist").iterdir()) == [Path(directory).name]
