@@ -355,11 +355,15 @@ def _remedies(states: Iterable[str]) -> list[str]:
 def data_list(args: argparse.Namespace) -> int:
     """``jaxvae data list``."""
     from jaxvae import data
+    from jaxvae.data.catalog import beyond_in_words
 
-    entries = data.names(args.data_dir)
+    everything = getattr(args, "all", False)
+    entries = data.names(args.data_dir, everything)
     width = max(len(entry.name) for entry in entries)
     for entry in entries:
         print(f"{entry.name:{width}}  {'ready' if entry.prepared else '-    '}  {entry.note}")
+    if not everything:
+        print(f"{beyond_in_words()}: jaxvae data list --all")
     return 0
 
 

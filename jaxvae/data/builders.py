@@ -12,6 +12,7 @@ import os
 import shutil
 import sys
 import tempfile
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -53,17 +54,19 @@ def ensure(name: str, source: Path | None, data_dir: Path) -> Path:
     if not own and surveyed.obstacle:
         raise ValueError(f"{name} can't be prepared here: {surveyed.obstacle}{_elsewhere(wanted) * bool(surveyed.shape)}")
     builder = _builder(name, data_dir)
-    urls = {info.filename: (url, info) for url, info in builder.url_infos.items()}
-    files = SOURCES[wanted.builder].files if own else tuple(file for file in urls if file)
+    published: dict[str, dict[str, str]] = {}  # checksums by URL, by the file's name, which configurations may share
+    for url, info in builder.url_infos.items():
+        published.setdefault(info.filename, {})[url] = info.checksum
+    files = SOURCES[wanted.builder].files if own else tuple(file for file in published if file)
     if source is None and surveyed.by_hand:
         page = builder.info.homepage or "its homepage"
         raise FileNotFoundError(
             f"{name}'s files must be downloaded by hand, from {page}; then run: jaxvae data prepare {name} --from FOLDER"
         )
     if source is not None:
-        _check_files(name, source, {file: urls[file][1].checksum for file in files}, all_needed=own)
+        _check_files(name, source, {file: [*published[file].values()] for file in files}, all_needed=own)
     elif files:
-        _check_network(name, urls[files[0]][0], files)
+        _check_network(name, next(iter(published[files[0]])), files)
     _run(name, builder, source, files)
     read_prepared(name, directory := Path(builder.data_dir))
     return directory
@@ -81,15 +84,15 @@ def _elsewhere(wanted: Wanted) -> str:
     )
 
 
-def _check_files(name: str, source: Path, checksums: Mapping[str, str], *, all_needed: bool) -> None:
+def _check_files(name: str, source: Path, checksums: Mapping[str, Sequence[str]], *, all_needed: bool) -> None:
     missing = [file for file in checksums if not (source / file).is_file()]
     if missing and all_needed:
         raise FileNotFoundError(f"{name} can't be prepared from {source}: there is no {', no '.join(missing)}")
     for file in (file for file in checksums if file not in missing):
         with (source / file).open("rb") as stream:
             found = hashlib.file_digest(stream, "sha256").hexdigest()
-        expected = checksums[file]
-        require(found == expected, f"{source / file}: sha256", found, f"{expected}, that of {name}'s {file}")
+        expected = " or ".join(checksums[file])
+        require(found in checksums[file], f"{source / file}: sha256", found, f"{expected}, that of {name}'s {file}")
 
 
 def _unavailable(name: str, reason: object, files: Sequence[str]) -> FileNotFoundError:
@@ -192,9 +195,36 @@ class _Absent:
         raise ModuleNotFoundError(f"{self._path}.{name} needs TensorFlow")
 
 
-def _open(name: Any, mode: str = "r") -> IO[Any]:
+class _Lasting:
+    """A file that, as TensorFlow's, can be read after it was closed: it is when nothing refers to it any more."""
+
+    def __init__(self, file: IO[Any]) -> None:
+        self._file = file
+        weakref.finalize(self, file.close)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def __dir__(self) -> list[str]:
+        return dir(self._file)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._file)
+
+    def __enter__(self) -> "_Lasting":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leaves it open."""
+
+
+def _open(name: Any, mode: str = "r") -> Any:
     """As ``tf.io.gfile.GFile``, whose text is in UTF-8."""
-    return open(name, mode, encoding=None if "b" in mode else "utf-8")
+    file = open(name, mode, encoding=None if "b" in mode else "utf-8")
+    return _Lasting(file) if "r" in mode else file
 
 
 def _matches(pattern: Any) -> list[str]:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from jaxvae.data import raw
 
@@ -94,16 +95,42 @@ class Surveyed:
         missing = [name for name in self.needs if importlib.util.find_spec(name) is None]
         return f"its builder needs {' and '.join(missing)}, which pip installs" if missing else ""
 
+    @property
+    def note(self) -> str:
+        """What it is, in a few words, and what stands in its way."""
+        by_hand = "its files are downloaded by hand" if self.by_hand else ""
+        return "; ".join(filter(None, (f"images of {self.shape}" if self.shape else "", by_hand, self.obstacle)))
+
 
 _ELSEWHERE = {"tensorflow": "TensorFlow", "tensorflow_io": "tensorflow-io", "apache_beam": "Apache Beam"}
 
 
 @functools.cache
+def _surveyed() -> Any:
+    return json.loads(Path(__file__).with_name("survey.json").read_text(encoding="utf-8"))
+
+
+@functools.cache
 def survey() -> Mapping[str, Surveyed]:
     """All datasets of the tensorflow-datasets release that was surveyed, by name."""
-    text = Path(__file__).with_name("survey.json").read_text(encoding="utf-8")
-    found = json.loads(text)["datasets"]
+    found = _surveyed()["datasets"]
     return MappingProxyType({name: Surveyed(**{**x, "needs": tuple(x["needs"])}) for name, x in found.items()})
+
+
+def beyond() -> dict[str, Surveyed]:
+    """The datasets of images among them that aren't in SOURCES, by name."""
+    return {name: x for name, x in survey().items() if x.shape and name not in SOURCES}
+
+
+def beyond_in_words() -> str:
+    """How many those are, and how many of them can be had here."""
+    found = beyond().values()
+    open_, by_hand = ([x for x in found if not x.obstacle and x.by_hand is closed] for closed in (False, True))
+    return (
+        f"of tensorflow-datasets {_surveyed()['version']}, {len(found)} more by name: {len(open_)} are prepared at their "
+        f"first use, {len(by_hand)} from files that are downloaded by hand, {len(found) - len(open_) - len(by_hand)} "
+        "need TensorFlow or another package"
+    )
 
 
 def default_config(name: str) -> str | None:

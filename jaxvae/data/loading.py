@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from jaxvae.arguments import require
-from jaxvae.data import arrays, builders, digits, folders, prepared, synthetic
+from jaxvae.data import arrays, builders, catalog, digits, folders, prepared, synthetic
 from jaxvae.data.catalog import SOURCES, survey
 from jaxvae.data.dataset import Dataset, hold_out
 from jaxvae.data.origins import Origin, fingerprint
@@ -160,15 +160,24 @@ class Entry(NamedTuple):
     prepared: bool
 
 
-def names(data_dir: str | Path | None = None) -> list[Entry]:
-    """The datasets known by name.
+def names(data_dir: str | Path | None = None, everything: bool = False) -> list[Entry]:
+    """The datasets known by name: bundled, read here, and prepared in ``data_dir``.
+
+    Args:
+        data_dir: where prepared datasets are; that of tensorflow-datasets if not given.
+        everything: whether the others that tensorflow-datasets has of images follow, each with what stands in its way.
 
     >>> names()[0]
     Entry(name='digits', note='1,797 handwritten digits, 8x8x1, bundled', prepared=True)
     """
     directory = _directory(data_dir)
-    known = [Entry(n, s.note, prepared.find_prepared(n, directory) is not None) for n, s in SOURCES.items()]
-    return [*(Entry(n, b.note, True) for n, b in BUNDLED.items()), *known]
+    bundled = [Entry(name, x.note, True) for name, x in BUNDLED.items()]
+    known = [Entry(name, x.note, prepared.find_prepared(name, directory) is not None) for name, x in SOURCES.items()]
+    there = [name for name in prepared.all_prepared(directory) if name.partition("/")[0] not in SOURCES]
+    beyond = catalog.beyond()
+    found = [Entry(name, f"images of {beyond[name].shape}" if name in beyond else "prepared here", True) for name in there]
+    rest = [Entry(name, x.note, False) for name, x in beyond.items() if everything and name not in there]
+    return [*bundled, *known, *found, *rest]
 
 
 def _directory(data_dir: str | Path | None) -> Path:

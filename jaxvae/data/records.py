@@ -98,7 +98,7 @@ def image_of(features: Any, field: str) -> tuple[_Found, tuple[str, ...]]:
     kind, other = tfds.features.Image, tfds.features.LabeledImage
     found = [f for f in _flat(features) if isinstance(f.feature, kind) and not isinstance(f.feature, other)]
     named = [f for f in found if f.path == "image"] if len(found) > 1 else found
-    paths = [f.path for f in found]
+    paths = sorted(f.path for f in found)
     require(len(named) == 1, f"{field}: image features", paths, "one, or one of them called image")
     left = ", ".join(path for path in paths if path != "image")
     return named[0], (f"Of several images to an example, image is taken, not {left}.",) if len(found) > 1 else ()

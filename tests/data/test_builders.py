@@ -17,7 +17,9 @@ MNIST = os.environ.get("JAXVAE_MNIST")
 """The folder of MNIST's own four files, where there is one."""
 
 
-@pytest.mark.parametrize("name", ["emnist", "cifar10", "cifar100", "omniglot", "binarized_mnist"])
+@pytest.mark.parametrize(
+    "name", ["emnist", "cifar10", "cifar100", "omniglot", "binarized_mnist", "svhn_cropped", "celeb_a", "cmaterdb/telugu"]
+)
 def test_any_dataset_of_the_catalog_is_prepared(check, prepare_made_up, tfds, tmp_path, name):
     content, directory = prepare_made_up(name)
     data = load(name, tmp_path / "data")
