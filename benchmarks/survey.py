@@ -32,7 +32,7 @@ def survey_text() -> str:
     """The whole file, a line for each dataset."""
     import tensorflow_datasets as tfds
 
-    names = tfds.list_builders(with_community_datasets=False)
+    names = sorted({*tfds.list_builders(with_community_datasets=False)})  # those imported are there twice
     lines = [f"{json.dumps(name)}: {json.dumps(dataclasses.asdict(surveyed(name)))}" for name in names]
     version = json.dumps(importlib.metadata.version("tensorflow-datasets"))
     return f'{{"version": {version}, "datasets": {{\n' + ",\n".join(lines) + "\n}}\n"

@@ -35,6 +35,86 @@ def test_any_dataset_of_the_catalog_is_prepared(check, prepare_made_up, tfds, tm
     assert prepare(name, None, tmp_path / "data") == directory  # done already
 
 
+def test_an_archive_is_extracted_and_one_split_becomes_three(prepare_made_up, tmp_path):
+    content, _ = prepare_made_up("malaria")
+    data = load("malaria", tmp_path / "data")
+    assert [len(split) for split in data.splits.values()] == [16, 2, 2]
+    assert data.class_names == ("parasitized", "uninfected")
+    expected = {image.tobytes(): label for image, label in zip(*content["train"], strict=True)}
+    found = [pair for s in data.splits.values() for pair in zip(s.images, s.labels.tolist(), strict=True)]
+    assert {image.tobytes(): label for image, label in found} == expected
+    assert data.notes == ("The one split, train, becomes 80 % train, 10 % validation and 10 % test images.",)
+
+
+def test_what_was_put_in_tensorflows_place_is_gone_afterwards(prepare_made_up, tfds):
+    from tensorflow_datasets.core.download import extractor
+
+    before = extractor.tf, tfds.features.Image.encode_example, tfds.download.download_manager.get_downloader
+    assert before[0] is not builders.STAND_IN
+    prepare_made_up("malaria")
+    after = extractor.tf, tfds.features.Image.encode_example, tfds.download.download_manager.get_downloader
+    assert all(a is b for a, b in zip(before, after, strict=True))
+    assert "tensorflow" not in sys.modules
+
+
+BUILD = "; where that is, run: tfds build {} --file_format=array_record, and give the folder that it makes as dataset"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("dmlab", "dmlab can't be prepared here: its builder needs TensorFlow" + BUILD.format("dmlab")),
+        ("sun397/tfds", "sun397/tfds can't be prepared here: its builder needs TensorFlow" + BUILD.format("sun397/tfds")),
+        ("lvis:1.1.0", "lvis:1.1.0 can't be prepared here: its builder needs Apache Beam" + BUILD.format("lvis")),
+        ("imdb_reviews", "imdb_reviews can't be prepared here: its builder tells of no single image to an example"),
+    ],
+)
+def test_what_cannot_be_prepared_here_says_why_and_what_to_do(tmp_path, name, message):
+    for call in (load, lambda name, folder: prepare(name, None, folder)):
+        with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+            call(name, tmp_path / "data")
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(("name", "reason"), [("cmaterdb/latin", "BuilderConfig"), ("malaria:9.9.9", "AssertionError")])
+def test_an_unknown_configuration_or_version_is_named(tmp_path, name, reason):
+    with pytest.raises(ValueError, match=rf"^dataset must be one that tensorflow-datasets has, got '{name}' \(.*{reason}") as e:
+        load(name, tmp_path / "data")
+    assert "\n" not in str(e.value)
+
+
+def test_files_that_are_downloaded_by_hand_are_asked_for(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"^resisc45's files must be downloaded by hand, from http\S+; then run: "):
+        load("resisc45", tmp_path / "data")
+
+
+def test_nothing_is_downloaded_where_a_folder_is_given(tmp_path):
+    (tmp_path / "raw").mkdir()
+    message = f"malaria can't be prepared from {tmp_path}/raw: there is no cell_images.zip"
+    with pytest.raises(FileNotFoundError, match=f"^{re.escape(message)}$"):
+        prepare("malaria", tmp_path / "raw", tmp_path / "data")
+    assert not [f for f in (tmp_path / "data").rglob("*") if f.is_file()]
+
+
+def test_a_builder_that_needs_more_than_was_known_says_so(prepare_made_up, monkeypatch, tmp_path):
+    monkeypatch.delitem(vars(builders.STAND_IN.io.gfile), "listdir")
+    message = "malaria can't be prepared here: its builder says ModuleNotFoundError: tf.io.gfile.listdir needs TensorFlow"
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        prepare_made_up("malaria")
+    assert prepared.find_prepared("malaria", tmp_path / "data") is None
+
+
+def test_a_file_is_readable_after_it_was_closed_as_tensorflows_is(tmp_path):
+    (tmp_path / "x").write_bytes(b"abc")
+    with builders.STAND_IN.io.gfile.GFile(tmp_path / "x", "rb") as file:
+        assert file.read(1) == b"a"
+    assert file.read() == b"bc"
+    with builders.STAND_IN.io.gfile.GFile(tmp_path / "y", "w") as file:
+        file.write("ä\nb")
+    assert list(builders.STAND_IN.io.gfile.GFile(tmp_path / "y")) == ["ä\n", "b"]
+    assert builders.STAND_IN.io.gfile.glob(tmp_path / "*") == [str(tmp_path / "x"), str(tmp_path / "y")]
+
+
 def test_files_are_downloaded(check, prepare_made_up, host, tmp_path):
     content, _ = prepare_made_up("mnist", source=None, host=host)
     check(load("mnist", tmp_path / "data"), content)

@@ -64,3 +64,52 @@ def test_the_newest_version_is_taken(tmp_path):
     assert prepared.find_prepared("kmnist", tmp_path) is None
 
 
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Makes prepared folders of nothing."""
+
+    def make(*names):
+        for name in names:
+            (tmp_path / name).mkdir(parents=True)
+            (tmp_path / name / "dataset_info.json").touch()
+        return tmp_path
+
+    return make
+
+
+def test_a_configuration_and_a_version_may_be_named(folders):
+    here = folders("cmaterdb/bangla/1.0.0", "cmaterdb/telugu/1.0.0", "cmaterdb/telugu/1.1.0")
+    for name, found in {
+        "cmaterdb": "cmaterdb/bangla/1.0.0",  # the default one
+        "cmaterdb/telugu": "cmaterdb/telugu/1.1.0",
+        "cmaterdb/telugu:1.0.0": "cmaterdb/telugu/1.0.0",
+        "cmaterdb:1.0.0": "cmaterdb/bangla/1.0.0",
+    }.items():
+        assert prepared.find_prepared(name, here) == here / found
+    for name in ("cmaterdb/devanagari", "cmaterdb:2.0.0", "../cmaterdb", "cmaterdb/telugu/1.0.0", ""):
+        assert prepared.find_prepared(name, here) is None
+
+
+def test_the_only_configuration_of_an_own_dataset_is_meant_and_several_are_named(folders):
+    here = folders("mine/small/1.0.0")
+    assert prepared.find_prepared("mine", here) == here / "mine/small/1.0.0"
+    folders("mine/large/1.0.0")
+    with pytest.raises(ValueError, match=r"^dataset must be mine/large or mine/small, got 'mine'$"):
+        prepared.find_prepared("mine", here)
+
+
+def test_what_is_prepared_is_found_by_name(folders):
+    here = folders("mine/small/1.0.0", "malaria/1.0.0", "malaria/1.1.0", "malaria/incomplete.1.2.0")
+    assert prepared.all_prepared(here) == {"malaria": here / "malaria/1.1.0", "mine/small": here / "mine/small/1.0.0"}
+    assert prepared.all_prepared(here / "nowhere") == {}
+
+
+def test_arrays_of_an_earlier_version_are_made_anew(check, prepare_made_up, tmp_path):
+    content, directory = prepare_made_up("mnist")
+    (directory / "arrays" / "contents.json").unlink()
+    np.save(directory / "arrays" / "old.npy", np.zeros(3))
+    check(load("mnist", tmp_path / "data"), content)
+    assert not (directory / "arrays" / "old.npy").exists()
+    assert (directory / "arrays" / "contents.json").exists()
