@@ -499,6 +499,7 @@ def _unsplit(split: "Split") -> "Unsplit":
 def _report(run: "Run", samples: int, split: str) -> None:
     """Scores a run, prints the score, and keeps it as JSON."""
     from jaxvae import trained
+    from jaxvae.texts import known
     from jaxvae.training.directory import evaluation
 
     result = trained.evaluate(run, samples, split)
@@ -507,8 +508,8 @@ def _report(run: "Run", samples: int, split: str) -> None:
         f"{split} ELBO {result['elbo']:.3f} nats per image "
         f"(log p(x|z) {result['log_likelihood']:.3f}, KL {result['kl']:.3f}), "
         f"{result['active_units']} of {run.model.module.latents} latents active\n"
-        f"{split} NLL {result['nll']:.3f} ± {result['nll_standard_error']:.3f} nats per image "
-        f"({samples:,} importance samples, their error {result['nll_monte_carlo_error']:.3f}{bits})",
+        f"{split} NLL {result['nll']:.3f} ± {known(result['nll_standard_error'], 3)} nats per image "
+        f"({samples:,} importance samples, their error {known(result['nll_monte_carlo_error'], 3)}{bits})",
         flush=True,
     )
     run.directory.write_report(evaluation(split), result)

@@ -18,11 +18,12 @@ import pytest
 from matplotlib.image import imread
 
 import jaxvae as jv
-from jaxvae import cli, commands, process, study, training
+from jaxvae import cli, commands, process, study, trained, training
 from jaxvae.cli import main
 from jaxvae.diagnosis import STATES
 from jaxvae.files import entries
 from jaxvae.study import presets
+from jaxvae.trained import exports
 
 TINY = ("--latents", "3", "--hidden", "8", "--epochs", "2", "--batch-size", "80", "--samples", "2")
 PICTURES = {"curves.png", "reconstructions.png", "samples.png", "traversals.png", "std.png", "latents.png"}
@@ -53,6 +54,19 @@ def refusal(capsys, *argv: str) -> str:
     assert err.count("\n") == 1
     assert "Traceback" not in err
     return err
+
+
+def test_the_score_of_one_image_has_no_standard_error(run, tmp_path, capsys):
+    shutil.copytree(run, tmp_path / "one")
+    alone = trained.Run(tmp_path / "one")
+    vars(alone)["scored"] = {"test": alone.scored["test"].head(1)}
+    commands._report(alone, 1, "test")
+    line = capsys.readouterr().out.splitlines()[1]
+    assert re.fullmatch(r"test NLL \d+\.\d{3} ± n/a nats per image \(1 importance samples, their error n/a\)", line)
+    score = json.loads((tmp_path / "one" / "evaluation-test.json").read_text())
+    assert score["images"] == 1
+    assert (score["nll_standard_error"], score["nll_monte_carlo_error"]) == (None, None)
+    assert "± n/a" in exports._scores(alone)
 
 
 def test_train_leaves_config_metrics_checkpoints_score_and_pictures(run):

@@ -52,7 +52,9 @@ def ensure(name: str, source: Path | None, data_dir: Path) -> Path:
     own = _own_reader(wanted)
     surveyed = survey()[wanted.builder]
     if not own and surveyed.obstacle:
-        raise ValueError(f"{name} can't be prepared here: {surveyed.obstacle}{_elsewhere(wanted) * bool(surveyed.shape)}")
+        raise ValueError(
+            f"{name} can't be prepared here: {surveyed.obstacle}{_elsewhere(wanted) * bool(surveyed.shape)}"
+        )
     builder = _builder(name, data_dir)
     published: dict[str, dict[str, str]] = {}  # checksums by URL, by the file's name, which configurations may share
     for url, info in builder.url_infos.items():
@@ -79,9 +81,7 @@ def _own_reader(wanted: Wanted) -> bool:
 
 def _elsewhere(wanted: Wanted) -> str:
     name = f"{wanted.builder}/{wanted.config}" if wanted.config else wanted.builder
-    return (
-        f"; where that is, run: tfds build {name} --file_format=array_record, and give the folder that it makes as dataset"
-    )
+    return f"; where that is, run: tfds build {name} --file_format=array_record, and give the folder that it makes as dataset"
 
 
 def _check_files(name: str, source: Path, checksums: Mapping[str, Sequence[str]], *, all_needed: bool) -> None:
@@ -179,7 +179,9 @@ def _run(name: str, builder: Any, source: Path | None, files: Sequence[str]) -> 
 
 
 def _line(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).strip().splitlines()[0]}" if str(error).strip() else type(error).__name__
+    return (
+        f"{type(error).__name__}: {str(error).strip().splitlines()[0]}" if str(error).strip() else type(error).__name__
+    )
 
 
 class _Absent:

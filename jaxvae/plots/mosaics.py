@@ -145,7 +145,9 @@ def _binned(x: np.ndarray, size: int) -> np.ndarray:
     """The means over squares of pixels, those at the far edges over what is there of them."""
     for axis in (-3, -2):
         starts = range(0, x.shape[axis], size)
-        x = np.stack([x.take(range(start, min(start + size, x.shape[axis])), axis).mean(axis) for start in starts], axis)
+        x = np.stack(
+            [x.take(range(start, min(start + size, x.shape[axis])), axis).mean(axis) for start in starts], axis
+        )
     return x
 
 

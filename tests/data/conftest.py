@@ -288,7 +288,9 @@ def check():
             images, labels = content[name]
             assert split.images.shape == images.shape
             found = split.labels.tolist() if split.labels is not None else [None] * len(split)
-            expected = {image.tobytes(): label for image, label in zip(images, labels or [None] * len(images), strict=True)}
+            expected = {
+                image.tobytes(): label for image, label in zip(images, labels or [None] * len(images), strict=True)
+            }
             assert {image.tobytes(): label for image, label in zip(split.images, found, strict=True)} == expected
 
     return compare

@@ -18,7 +18,8 @@ MNIST = os.environ.get("JAXVAE_MNIST")
 
 
 @pytest.mark.parametrize(
-    "name", ["emnist", "cifar10", "cifar100", "omniglot", "binarized_mnist", "svhn_cropped", "celeb_a", "cmaterdb/telugu"]
+    "name",
+    ["emnist", "cifar10", "cifar100", "omniglot", "binarized_mnist", "svhn_cropped", "celeb_a", "cmaterdb/telugu"],
 )
 def test_any_dataset_of_the_catalog_is_prepared(check, prepare_made_up, tfds, tmp_path, name):
     content, directory = prepare_made_up(name)
@@ -64,7 +65,10 @@ BUILD = "; where that is, run: tfds build {} --file_format=array_record, and giv
     ("name", "message"),
     [
         ("dmlab", "dmlab can't be prepared here: its builder needs TensorFlow" + BUILD.format("dmlab")),
-        ("sun397/tfds", "sun397/tfds can't be prepared here: its builder needs TensorFlow" + BUILD.format("sun397/tfds")),
+        (
+            "sun397/tfds",
+            "sun397/tfds can't be prepared here: its builder needs TensorFlow" + BUILD.format("sun397/tfds"),
+        ),
         ("lvis:1.1.0", "lvis:1.1.0 can't be prepared here: its builder needs Apache Beam" + BUILD.format("lvis")),
         ("imdb_reviews", "imdb_reviews can't be prepared here: its builder tells of no single image to an example"),
     ],
@@ -78,13 +82,17 @@ def test_what_cannot_be_prepared_here_says_why_and_what_to_do(tmp_path, name, me
 
 @pytest.mark.parametrize(("name", "reason"), [("cmaterdb/latin", "BuilderConfig"), ("malaria:9.9.9", "AssertionError")])
 def test_an_unknown_configuration_or_version_is_named(tmp_path, name, reason):
-    with pytest.raises(ValueError, match=rf"^dataset must be one that tensorflow-datasets has, got '{name}' \(.*{reason}") as e:
+    with pytest.raises(
+        ValueError, match=rf"^dataset must be one that tensorflow-datasets has, got '{name}' \(.*{reason}"
+    ) as e:
         load(name, tmp_path / "data")
     assert "\n" not in str(e.value)
 
 
 def test_files_that_are_downloaded_by_hand_are_asked_for(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"^resisc45's files must be downloaded by hand, from http\S+; then run: "):
+    with pytest.raises(
+        FileNotFoundError, match=r"^resisc45's files must be downloaded by hand, from http\S+; then run: "
+    ):
         load("resisc45", tmp_path / "data")
 
 
@@ -98,7 +106,9 @@ def test_nothing_is_downloaded_where_a_folder_is_given(tmp_path):
 
 def test_a_builder_that_needs_more_than_was_known_says_so(prepare_made_up, monkeypatch, tmp_path):
     monkeypatch.delitem(vars(builders.STAND_IN.io.gfile), "listdir")
-    message = "malaria can't be prepared here: its builder says ModuleNotFoundError: tf.io.gfile.listdir needs TensorFlow"
+    message = (
+        "malaria can't be prepared here: its builder says ModuleNotFoundError: tf.io.gfile.listdir needs TensorFlow"
+    )
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         prepare_made_up("malaria")
     assert prepared.find_prepared("malaria", tmp_path / "data") is None

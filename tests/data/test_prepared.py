@@ -64,8 +64,6 @@ def test_the_newest_version_is_taken(tmp_path):
     assert prepared.find_prepared("kmnist", tmp_path) is None
 
 
-
-
 @pytest.fixture
 def folders(tmp_path):
     """Makes prepared folders of nothing."""

@@ -58,9 +58,7 @@ def image(*shape, **how):
 
 
 def examples(images, **others):
-    return [
-        {"image": encoded(x), **{name: values[i] for name, values in others.items()}} for i, x in enumerate(images)
-    ]
+    return [{"image": encoded(x), **{name: values[i] for name, values in others.items()}} for i, x in enumerate(images)]
 
 
 @pytest.mark.parametrize("shape", [(6, 4, 1), (6, 4, 2), (6, 4, 3), (1, 9, 4)])
@@ -122,7 +120,9 @@ def test_other_than_one_image_is_refused_by_name(prepared_as, features, found):
     x = encoded(pictures(1, 5, 5, 3)[0])
     row = {name: [x] if name == "frames" else x for name in features}
     folder = prepared_as(features, {"train": [row], "test": [row]})
-    with pytest.raises(ValueError, match=re.escape(f"image features must be one, or one of them called image, got {found}")):
+    with pytest.raises(
+        ValueError, match=re.escape(f"image features must be one, or one of them called image, got {found}")
+    ):
         load(folder)
 
 
@@ -250,7 +250,10 @@ def harmed(file, harm):
         (lambda content: b"", "number of images of train must be 3, as dataset_info.json says, got 0"),
         (lambda content: content * 2, "number of images of train must be 3, as dataset_info.json says, got 4"),
         (lambda content: content.replace(b"IDAT", b"JDAT"), "image 0 of train can't be read"),
-        (lambda content: content.replace(b"image", b"imago"), "image 0 of train: number of values of image must be 1, got 0"),
+        (
+            lambda content: content.replace(b"image", b"imago"),
+            "image 0 of train: number of values of image must be 1, got 0",
+        ),
     ],
 )
 def test_damage_is_named_in_one_line(tfrecords, harm, message):
@@ -281,10 +284,13 @@ def test_other_file_formats_are_refused(prepared_as):
 @pytest.mark.parametrize(("shape", "how"), [((5, 5, 3), {"dtype": np.uint16}), ((5, 5, 1), {"dtype": np.float32})])
 def test_pixels_of_another_kind_are_refused(prepared_as, shape, how):
     features = {"image": image(*shape, encoding_format="png", **how), "other": tfds.features.Text()}
-    folder = prepared_as({"image": image(5, 5, 3)}, {"train": examples(pictures(1, 5, 5, 3)), "test": []} | {
-        "test": examples(pictures(1, 5, 5, 3))
-    })
+    folder = prepared_as(
+        {"image": image(5, 5, 3)},
+        {"train": examples(pictures(1, 5, 5, 3)), "test": []} | {"test": examples(pictures(1, 5, 5, 3))},
+    )
     tfds.features.FeaturesDict(features).save_config(folder)
     kind = np.dtype(how["dtype"])
-    with pytest.raises(ValueError, match=f"must be uint8 of 1 to 4 channels, or uint16 of 1, got '{kind} of {shape[-1]}'"):
+    with pytest.raises(
+        ValueError, match=f"must be uint8 of 1 to 4 channels, or uint16 of 1, got '{kind} of {shape[-1]}'"
+    ):
         load(folder)

@@ -155,9 +155,7 @@ def test_values_out_of_0_to_1_are_drawn_on_their_own_range_and_it_says_so(channe
     assert title(figure) == "Samples; black is −2, white 4"
     originals, means = images[:1], images[1:2]
     figure = plots.reconstructions(1e-4 * originals, 1e-4 * means - 1e-2)  # one range for both
-    assert title(figure).endswith(
-        f"; black is {means.min() * 1e-4 - 1e-2:.3g}, white 0.0001".replace("-", "−")
-    )
+    assert title(figure).endswith(f"; black is {means.min() * 1e-4 - 1e-2:.3g}, white 0.0001".replace("-", "−"))
     ((shown,), _) = blocks(figure)
     assert shown.min() > 240
 
