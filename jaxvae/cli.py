@@ -238,9 +238,9 @@ def _add_train_options(command: argparse.ArgumentParser) -> None:
 def _add_compare_options(command: argparse.ArgumentParser) -> None:
     command.epilog = (
         "Every field takes one or more values, and all combinations are trained, several at a time on each device; on "
-        "CPUs, each core is made a device, before JAX starts. Only --hidden and --upper-hidden are one network's "
-        "widths; and --precondition fisher has the plain runs beside it. Cells that a table holds already aren't "
-        "trained again."
+        "CPUs, each core is made a device, before JAX starts. --hidden, --upper-hidden, --upper-latents, --size and "
+        "--value-range have one value, of several numbers; and --precondition fisher has the plain runs beside it. "
+        "Cells that a table holds already aren't trained again."
     )
     command.set_defaults(fields={})
     text = "where table, report and figures go (default: a new one in runs); what is there already isn't trained again"
@@ -309,6 +309,7 @@ _PARSING: Mapping[str, Mapping[str, Any]] = {
     "int": {"type": int, "metavar": "N"},
     "float": {"type": float, "metavar": "X"},
     "str": {"type": str, "metavar": "NAME"},
-    "tuple": {"nargs": "+", "type": int, "metavar": "N"},
+    "tuple of int": {"nargs": "+", "type": int, "metavar": "N"},
+    "tuple of float": {"nargs": "+", "type": float, "metavar": "X"},
 }
 """How argparse reads a field, by its type."""

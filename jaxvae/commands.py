@@ -126,7 +126,7 @@ def train(args: argparse.Namespace) -> int:
             watch = {}
             if first:
                 begun = " holds no run yet: begun" if args.resume and not RunDirectory(out).holds_run else ""
-                print(f"{data.describe(experiment.dataset)}\n{out}{begun}", flush=True)
+                print(*data.report(experiment.dataset), *experiment.report, f"{out}{begun}", sep="\n", flush=True)
                 watch = {"watch": lambda step: RunProgress(config.epochs, experiment.steps_per_epoch, step)}
             complete = training.train(
                 experiment, out, resume=args.resume, tensorboard=args.tensorboard, stop=lambda: bool(stopped), **watch
@@ -175,7 +175,7 @@ def compare(args: argparse.Namespace) -> int:
                                 print(out, flush=True)
                             progress.update(name, share)
 
-                        complete = study.compare(grid, out, watch=watch, stop=lambda: bool(stopped))
+                        complete = study.compare(grid, out, watch=watch, stop=lambda: bool(stopped), say=print)
                     if not complete:
                         print(f"stopped and saved; to go on: jaxvae compare --out {out}")
                         return STOPPED

@@ -12,6 +12,7 @@ import numpy as np
 from jaxvae.arguments import require
 from jaxvae.data.arrays import SPLITS, apportion
 from jaxvae.data.dataset import Dataset, assemble
+from jaxvae.data.options import PLAIN, Reading
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -22,7 +23,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".pgm", ".ppm", ".
 _GREY = ("1", "L")
 
 
-def load_folder(path: Path, files: Mapping[str, Sequence[str]] | None = None) -> Dataset:
+def load_folder(path: Path, reading: Reading = PLAIN, files: Mapping[str, Sequence[str]] | None = None) -> Dataset:
     """The dataset of the images in a folder, as uint8 of 256 levels.
 
     Images lie in it, or in one subfolder per class (labels count the sorted names), or all this in subfolders
@@ -32,6 +33,7 @@ def load_folder(path: Path, files: Mapping[str, Sequence[str]] | None = None) ->
 
     Args:
         path: the folder.
+        reading: what must be said of them.
         files: those of each split, relative to the folder, where these are known from before; others are left out.
 
     Raises:

@@ -4,7 +4,6 @@ A prepared dataset is a folder of records. They are read in their order, and kep
 which later load at once, mapped into memory.
 """
 
-import dataclasses
 import errno
 import json
 import os
@@ -107,8 +106,7 @@ def read_prepared(name: str, directory: Path) -> Dataset:
     levels = levels_of(list(images.values()))
     if "" in images:
         rows = arrays.split_rows(len(images[""]), name)
-        whole = arrays.apportion(name, images[""], labels[""], levels, rows, class_names=names)
-        return dataclasses.replace(whole, notes=notes)
+        return arrays.apportion(name, images[""], labels[""], levels, rows, class_names=names, notes=notes)
     splits = {key.removesuffix("_"): x for key, x in images.items()}
     marks = {key.removesuffix("_"): y for key, y in labels.items()}
     return assemble(name, splits, marks, levels, class_names=names, notes=notes)
@@ -120,7 +118,7 @@ def _kept(directory: Path) -> Contents | None:
     if not (cache / _SAID).exists():
         return None
     said = json.loads((cache / _SAID).read_text(encoding="utf-8"))
-    fields = {file.stem: arrays.read_fields(file)["images"] for file in sorted(cache.glob("*.npy"))}
+    fields = {file.stem: arrays.read_fields(file)[0]["images"] for file in sorted(cache.glob("*.npy"))}
     return Contents(fields, tuple(said["class_names"]), tuple(said["notes"]))
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxvae.arguments import require
+from jaxvae.data.arrays import SPLIT_NAMES, SPLITS
 
 INFO = "dataset_info.json"
 """The file by which a prepared folder is known."""
@@ -126,16 +127,19 @@ def _flat(features: Any, prefix: str = "") -> Iterator[_Found]:
 
 def _taken(names: Sequence[str], field: str) -> tuple[dict[str, str], tuple[str, ...]]:
     """The splits to read, by the prefix of their fields, and what is to be said of it."""
-    if len(names) == 1 or ("train" in names and not {"validation", "test"} & set(names)):
-        taken = {"": names[0] if len(names) == 1 else "train"}
-        notes = [f"The one split, {taken['']}, becomes 80 % train, 10 % validation and 10 % test images."]
+    known: dict[str, str] = {}
+    for name in sorted(names, key=lambda name: name not in SPLITS):  # of two of one meaning, the plain one
+        known.setdefault(SPLIT_NAMES.get(name.lower(), name), name)
+    if len(names) == 1 or ("train" in known and not {"validation", "test"} & known.keys()):
+        taken = {"": names[0] if len(names) == 1 else known["train"]}
+        notes = [f"There is only a {taken['']} split: it is split here."]
     else:
-        require("train" in names and len(names) > 1, f"{field}: splits", sorted(names), "only one, or train among them")
-        taken = {f"{name}_": name for name in ("train", "validation", "test") if name in names}
+        require("train" in known, f"{field}: splits", sorted(names), "only one, or train among them")
+        taken = {f"{split}_": known[split] for split in SPLITS if split in known}
         notes = []
-        if "test" not in names:
+        if "test" not in known:
             taken["test_"] = taken.pop("validation_")
-            notes = ["There is no test split; the validation split is taken for it."]
+            notes = ["There is no test split: the validation split is taken for it."]
     left = [name for name in names if name not in taken.values()]
     return taken, (*notes, *([f"Left out: the split{'s' * (len(left) > 1)} {', '.join(left)}."] if left else []))
 

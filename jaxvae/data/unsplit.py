@@ -49,7 +49,7 @@ def load_unsplit(path: str | Path, contract: DataContract) -> Unsplit:
 
 def load_labels(path: Path, count: int) -> np.ndarray:
     """The labels in a .npy file: (N,) integers, or names of classes; raises ValueError for anything else."""
-    labels = arrays.read_fields(path)["images"] if path.suffix == ".npy" else None
+    labels = arrays.read_fields(path)[0]["images"] if path.suffix == ".npy" else None
     require(labels is not None, "labels", str(path), "a .npy file")
     assert labels is not None
     fits = labels.shape == (count,) and labels.dtype.kind in "iuU"
@@ -64,7 +64,7 @@ def _is_image(file: Path) -> bool:
 
 
 def _arrays(path: Path) -> Unsplit:
-    fields = arrays.read_fields(path)
+    fields, _ = arrays.read_fields(path)
     if "images" in fields:
         images, labels = fields["images"], fields.get("labels")
         names = np.arange(len(images))

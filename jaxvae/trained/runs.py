@@ -75,7 +75,7 @@ class Run:
     def dataset(self) -> Dataset:
         """What was trained on, as it is loaded; raises as ``scored``."""
         require_known_split(self._split_is_known, self.path)
-        loaded = load_again(self._origin, self._config.validation, self._dataset)
+        loaded = load_again(self._origin, self._config.validation, self._dataset, self._config.reading)
         shape, wanted = loaded.image_shape, self.model.contract.image_shape
         require(shape == wanted, "dataset", f"images of {shape}", f"of images {wanted}, as in training")
         return loaded

@@ -44,7 +44,7 @@ def test_an_archive_is_extracted_and_one_split_becomes_three(prepare_made_up, tm
     expected = {image.tobytes(): label for image, label in zip(*content["train"], strict=True)}
     found = [pair for s in data.splits.values() for pair in zip(s.images, s.labels.tolist(), strict=True)]
     assert {image.tobytes(): label for image, label in found} == expected
-    assert data.notes == ("The one split, train, becomes 80 % train, 10 % validation and 10 % test images.",)
+    assert data.notes == ("There is only a train split: it is split here.",)
 
 
 def test_what_was_put_in_tensorflows_place_is_gone_afterwards(prepare_made_up, tfds):

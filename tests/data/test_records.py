@@ -135,7 +135,7 @@ def test_validation_stands_in_for_test_and_other_splits_are_left_out(prepared_as
         np.testing.assert_array_equal(data.test.images, x[3:5])
         assert data.validation is None
         assert data.notes == (
-            "There is no test split; the validation split is taken for it.",
+            "There is no test split: the validation split is taken for it.",
             "Left out: the splits extra, odd.",
         )
 
@@ -153,8 +153,17 @@ def test_one_split_becomes_three(prepared_as, names):
         for split in data.splits.values():
             np.testing.assert_array_equal(split.images, x[split.names])
             np.testing.assert_array_equal(split.labels, split.names)
-        assert data.notes[0] == f"The one split, {names[0]}, becomes 80 % train, 10 % validation and 10 % test images."
+        assert data.notes[0] == f"There is only a {names[0]} split: it is split here."
         assert data.notes[1:] == (("Left out: the split extra.",) if "extra" in names else ())
+
+
+def test_splits_go_by_their_usual_names(prepared_as):
+    x = pictures(6, 5, 5, 1)
+    parts = {"Training": x[:3], "val": x[3:4], "validation": x[4:5], "test": x[5:]}
+    data = load(prepared_as({"image": image(5, 5, 1)}, {name: examples(part) for name, part in parts.items()}))
+    for split, part in ((data.train, x[:3]), (data.validation, x[4:5]), (data.test, x[5:])):
+        np.testing.assert_array_equal(split.images, part)
+    assert data.notes == ("Left out: the split val.",)
 
 
 def test_splits_that_tell_nothing_are_refused(prepared_as):
