@@ -13,6 +13,7 @@ from jaxvae.data.dataset import Dataset as Dataset
 from jaxvae.data.dataset import Split as Split
 from jaxvae.data.dataset import describe as describe
 from jaxvae.data.dataset import report as report
+from jaxvae.data.iterables import from_batches as from_batches
 from jaxvae.data.loading import Entry as Entry
 from jaxvae.data.loading import load as load
 from jaxvae.data.loading import load_again as load_again
