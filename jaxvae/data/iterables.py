@@ -97,12 +97,12 @@ def full_batches(batches: Iterable[Any], size: int, steps: int) -> Iterator[Batc
     while True:
         before, small = done, 0
         for number, given in enumerate(batches):
+            fits = f"{size}, the batch size; only the last may have fewer"
+            require(not small, f"batch {number - 1}: number of images", small, fits)
             batch = as_batch(given, f"batch {number}")
             count = len(batch.images)
-            fits = count == size and not small
-            least = f"; only the last may have fewer, not {small}" if small else ""
-            require(fits or (count < size and not small), f"batch {number}: number of images", count, f"{size}{least}")
-            if not fits:
+            require(count <= size, f"batch {number}: number of images", count, f"{size}, the batch size")
+            if count < size:
                 small = count
                 continue
             yield batch

@@ -158,9 +158,9 @@ def test_a_loader_is_gone_through_again_without_its_smaller_last_batch():
         (lambda: [X[:3]], "got 'one that ended after 0'"),
         (
             lambda: [X[:8], X[:3], X[:8]],
-            "batch 2: number of images must be 8; only the last may have fewer, not 3, got 8",
+            "batch 1: number of images must be 8, the batch size; only the last may have fewer, got 3",
         ),
-        (lambda: [X[:8], X[:9]], "batch 1: number of images must be 8, got 9"),
+        (lambda: [X[:8], X[:9]], "batch 1: number of images must be 8, the batch size, got 9"),
     ],
 )
 def test_batches_that_end_or_are_of_another_size_are_refused(batches, message):
