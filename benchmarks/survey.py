@@ -82,7 +82,7 @@ def needs_of(builder: Any) -> set[str]:
 
 
 def modules_of(builder: Any) -> list[ModuleType]:
-    """Those that a builder is written in: its bases', and what these import of tensorflow-datasets that isn't shared."""
+    """Those that a builder is written in: its bases', and what these import of tensorflow-datasets' builders."""
     todo = [sys.modules[base.__module__] for base in builder.__mro__]
     found: dict[str, ModuleType] = {}
     while todo:

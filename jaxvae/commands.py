@@ -123,7 +123,7 @@ def train(args: argparse.Namespace) -> int:
         name = f"{Path(config.dataset).stem}-{config.parameterization}"
         alone, first = jax.process_count() == 1, jax.process_index() == 0
         with nullcontext(args.out) if args.out else claimed(Path("runs") / name) as out:
-            watch = {}
+            watch: dict[str, Any] = {}
             if first:
                 begun = " holds no run yet: begun" if args.resume and not RunDirectory(out).holds_run else ""
                 print(*data.report(experiment.dataset), *experiment.report, f"{out}{begun}", sep="\n", flush=True)

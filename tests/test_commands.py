@@ -1,5 +1,6 @@
 """The commands on a tiny run of the digits: what they write and print; signals and processes where these matter."""
 
+import argparse
 import dataclasses
 import json
 import os
@@ -62,7 +63,9 @@ def test_the_score_of_one_image_has_no_standard_error(run, tmp_path, capsys):
     vars(alone)["scored"] = {"test": alone.scored["test"].head(1)}
     commands._report(alone, 1, "test")
     line = capsys.readouterr().out.splitlines()[1]
-    assert re.fullmatch(r"test NLL \d+\.\d{3} ± n/a nats per image \(1 importance samples, their error n/a\)", line)
+    assert re.fullmatch(
+        r"test NLL \d+\.\d{3} ± n/a nats per image \(1 importance samples, their error n/a, [\d.]+ bits/dim\)", line
+    )
     score = json.loads((tmp_path / "one" / "evaluation-test.json").read_text())
     assert score["images"] == 1
     assert (score["nll_standard_error"], score["nll_monte_carlo_error"]) == (None, None)
@@ -404,3 +407,19 @@ def test_a_dataset_may_want_other_defaults():
     args = cli._parser("train").parse_args(["train", "--dataset", "linear-gaussian", "--epochs", "7"])
     config = commands._configuration(args)
     assert (config.hidden, config.likelihood, config.epochs) == ((), "gaussian_learned", 7)
+
+
+def test_data_list_counts_what_else_there_is_or_lists_it(tmp_path, capsys):
+    assert main(["data", "list", "--data-dir", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(
+        r"of tensorflow-datasets [\d.]+, \d+ more by name: \d+ are prepared at their first use, \d+ from files "
+        r"that are downloaded by hand, and \d+ need TensorFlow or another package: jaxvae data list --all",
+        lines[-1],
+    )
+    count, *parts = map(int, re.findall(r"(?<![\d.])\d+(?![\d.])", lines[-1]))
+    assert count == sum(parts) > 100
+    commands.data_list(argparse.Namespace(data_dir=tmp_path, all=True))
+    everything = capsys.readouterr().out.splitlines()
+    assert len(everything) == len(lines) - 1 + count
+    assert any(re.fullmatch(r"dmlab +-      images of 360x480x3; its builder needs TensorFlow", x) for x in everything)

@@ -63,7 +63,8 @@ def ensure(name: str, source: Path | None, data_dir: Path) -> Path:
     if source is None and surveyed.by_hand:
         page = builder.info.homepage or "its homepage"
         raise FileNotFoundError(
-            f"{name}'s files must be downloaded by hand, from {page}; then run: jaxvae data prepare {name} --from FOLDER"
+            f"{name}'s files must be downloaded by hand, from {page}; "
+            f"then run: jaxvae data prepare {name} --from FOLDER"
         )
     if source is not None:
         _check_files(name, source, {file: [*published[file].values()] for file in files}, all_needed=own)
@@ -81,7 +82,10 @@ def _own_reader(wanted: Wanted) -> bool:
 
 def _elsewhere(wanted: Wanted) -> str:
     name = f"{wanted.builder}/{wanted.config}" if wanted.config else wanted.builder
-    return f"; where that is, run: tfds build {name} --file_format=array_record, and give the folder that it makes as dataset"
+    return (
+        f"; where that is, run: tfds build {name} --file_format=array_record, "
+        "and give the folder that it makes as dataset"
+    )
 
 
 def _check_files(name: str, source: Path, checksums: Mapping[str, Sequence[str]], *, all_needed: bool) -> None:
@@ -135,7 +139,7 @@ def _builder(name: str, data_dir: Path) -> Any:
 def _reading(base: Any, source: Source) -> Any:
     """A builder's class that reads by the source's reader."""
 
-    class Builder(base, skip_registration=True):  # type: ignore[call-arg, misc]
+    class Builder(base, skip_registration=True):  # type: ignore[call-arg]
         name = base.name
         url_infos = base.url_infos
 
@@ -225,7 +229,7 @@ class _Lasting:
 
 def _open(name: Any, mode: str = "r") -> Any:
     """As ``tf.io.gfile.GFile``, whose text is in UTF-8."""
-    file = open(name, mode, encoding=None if "b" in mode else "utf-8")
+    file = open(name, mode, encoding=None if "b" in mode else "utf-8")  # noqa: SIM115, as its user closes it
     return _Lasting(file) if "r" in mode else file
 
 

@@ -96,10 +96,18 @@ class Surveyed:
         return f"its builder needs {' and '.join(missing)}, which pip installs" if missing else ""
 
     @property
+    def kind(self) -> str:
+        """What it is, in a few words."""
+        _, _, channels = self.shape.rpartition("x")
+        return (
+            f"images of sizes that differ, in {channels} channels" if "?" in self.shape else f"images of {self.shape}"
+        )
+
+    @property
     def note(self) -> str:
-        """What it is, in a few words, and what stands in its way."""
+        """What it is, and what stands in its way."""
         by_hand = "its files are downloaded by hand" if self.by_hand else ""
-        return "; ".join(filter(None, (f"images of {self.shape}" if self.shape else "", by_hand, self.obstacle)))
+        return "; ".join(filter(None, (self.kind, by_hand, self.obstacle)))
 
 
 _ELSEWHERE = {"tensorflow": "TensorFlow", "tensorflow_io": "tensorflow-io", "apache_beam": "Apache Beam"}
@@ -125,11 +133,11 @@ def beyond() -> dict[str, Surveyed]:
 def beyond_in_words() -> str:
     """How many those are, and how many of them can be had here."""
     found = beyond().values()
-    open_, by_hand = ([x for x in found if not x.obstacle and x.by_hand is closed] for closed in (False, True))
+    at_once, by_hand = (sum(not x.obstacle and x.by_hand is closed for x in found) for closed in (False, True))
     return (
-        f"of tensorflow-datasets {_surveyed()['version']}, {len(found)} more by name: {len(open_)} are prepared at their "
-        f"first use, {len(by_hand)} from files that are downloaded by hand, {len(found) - len(open_) - len(by_hand)} "
-        "need TensorFlow or another package"
+        f"of tensorflow-datasets {_surveyed()['version']}, {len(found)} more by name: {at_once} are prepared at their "
+        f"first use, {by_hand} from files that are downloaded by hand, and {len(found) - at_once - by_hand} need "
+        "TensorFlow or another package"
     )
 
 

@@ -22,7 +22,7 @@ LABELS = ("label", "labels", "y", "target", "targets", "fine_label", "class")
 """The same of its labels."""
 
 
-class Batch(NamedTuple):
+class Given(NamedTuple):
     """Images (B, ...) as they are given, and labels (B, ...), where there are any."""
 
     images: np.ndarray
@@ -59,7 +59,7 @@ def from_batches(batches: Any, labels: Any = None, *, reading: Reading = PLAIN, 
     return from_arrays(images if isinstance(batches, Mapping) else images[""], labels, reading=reading, name=name)
 
 
-def _joined(batches: Iterable[Any], field: str) -> Batch:
+def _joined(batches: Iterable[Any], field: str) -> Given:
     """All batches, one behind the other."""
     found = [as_batch(given, f"{field}: batch {number}") for number, given in enumerate(batches)]
     require(bool(found), field, "none", "at least one batch")
@@ -67,7 +67,7 @@ def _joined(batches: Iterable[Any], field: str) -> Batch:
     marks = [x.labels for x in found if x.labels is not None]
     first = next((number for number, x in enumerate(found) if (x.labels is None) == bool(marks)), 0)
     require(len(marks) in (0, len(found)), f"{field}: labels of batch {first}", None, "there, as in other batches")
-    return Batch(images, _concatenated(marks, f"{field}: labels") if marks else None)
+    return Given(images, _concatenated(marks, f"{field}: labels") if marks else None)
 
 
 def _concatenated(parts: list[np.ndarray], field: str) -> np.ndarray:
@@ -79,7 +79,7 @@ def _concatenated(parts: list[np.ndarray], field: str) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def full_batches(batches: Iterable[Any], size: int, steps: int) -> Iterator[Batch]:
+def full_batches(batches: Iterable[Any], size: int, steps: int) -> Iterator[Given]:
     """Batches of one size, for so many steps: an iterable that ends is gone through again.
 
     A smaller batch at its end is left out.
@@ -112,7 +112,7 @@ def full_batches(batches: Iterable[Any], size: int, steps: int) -> Iterator[Batc
         require(again, "batches", f"{'an iterator' if done > before else 'one'} that ended after {done:,}", allowed)
 
 
-def as_batch(given: Any, field: str) -> Batch:
+def as_batch(given: Any, field: str) -> Given:
     """What a batch holds, as NumPy's arrays.
 
     Raises:
@@ -129,10 +129,10 @@ def as_batch(given: Any, field: str) -> Batch:
         images, labels = [images], None if labels is None else [labels]
     pixels = as_array(images, f"{field}: images")
     if labels is None:
-        return Batch(pixels, None)
+        return Given(pixels, None)
     marks = as_array(labels, f"{field}: labels")
     require(len(marks) == len(pixels), f"{field}: number of labels", len(marks), f"{len(pixels)}, one for each image")
-    return Batch(pixels, marks)
+    return Given(pixels, marks)
 
 
 def as_array(given: Any, field: str) -> np.ndarray:

@@ -190,9 +190,7 @@ def names(data_dir: str | Path | None = None, everything: bool = False) -> list[
     known = [Entry(name, x.note, prepared.find_prepared(name, directory) is not None) for name, x in SOURCES.items()]
     there = [name for name in prepared.all_prepared(directory) if name.partition("/")[0] not in SOURCES]
     beyond = catalog.beyond()
-    found = [
-        Entry(name, f"images of {beyond[name].shape}" if name in beyond else "prepared here", True) for name in there
-    ]
+    found = [Entry(name, beyond[name].kind if name in beyond else "prepared here", True) for name in there]
     rest = [Entry(name, x.note, False) for name, x in beyond.items() if everything and name not in there]
     return [*bundled, *known, *found, *rest]
 

@@ -52,40 +52,53 @@ def read_records(directory: Path) -> Contents:
     require(form in _READERS, f"{directory}: file format", form, " or ".join(_READERS))
     image, notes = image_of(info.features, str(directory))
     label = _label_of(info.features)
-    decode = _decoder(image.feature, str(directory))
+    read = _reader(image, label, str(directory))
     counts = {name: split.num_examples for name, split in info.splits.items() if split.num_examples}
     splits, more = _taken(list(counts), str(directory))
     fields: dict[str, np.ndarray] = {}
-    shape: tuple[int, ...] = ()
     for prefix, split in splits.items():
-        count, done = counts[split], 0
-        labels = np.zeros(count, np.int32)
-        for record in itertools.islice(_READERS[form](info, split), count + 1):
-            where = f"{directory}: image {done} of {split}"
-            values = _values(record, where)
-            x = decode(_only(values, image.path, "bytes_list", where), where)
-            shape = shape or x.shape
-            fits = f"of one size, or brought to one by --size H W; image 0 is {shape}"
-            require(x.shape == shape, f"{where}: shape", x.shape, fits)
-            if not done:
-                images = np.empty((count, *shape), x.dtype)
-            if done < count:
-                images[done] = x
-                if label is not None:
-                    labels[done] = _only(values, label.path, "int64_list", where)
-            done += 1
-        require(done == count, f"{directory}: number of images of {split}", done, f"{count}, as {INFO} says")
+        images, labels = read(_READERS[form](info, split), counts[split], split)
+        shape = next(iter(fields.values()), images).shape[1:]
+        require(images.shape[1:] == shape, f"{directory}: image shape of {split}", images.shape[1:], _fits(shape))
         fields[f"{prefix}images"] = images
         if label is not None:
             fields[f"{prefix}labels"] = labels
-    known = all(x.min() >= 0 for key, x in fields.items() if key.endswith("labels"))
-    if label is not None and not known:  # -1 is how an unpublished label is written
+    unknown = any(x.min() < 0 for key, x in fields.items() if key.endswith("labels"))
+    if unknown:  # as unpublished ones, which are -1
         fields = {key: x for key, x in fields.items() if key.endswith("images")}
         notes, label = (*notes, "Some labels are unknown, and so all are left out."), None
-    names = tuple(label.feature.names or ()) if label is not None else ()
+    names = () if label is None else tuple(label.feature.names or ())
     names = () if names == tuple(map(str, range(len(names)))) else names
     fields, compacted = _compact(fields)
     return Contents(fields, names, (*notes, *more, *compacted))
+
+
+def _fits(shape: tuple[int, ...]) -> str:
+    return f"of one size, or brought to one by --size H W; the first is {shape}"
+
+
+def _reader(
+    image: _Found, label: _Found | None, field: str
+) -> Callable[[Iterator[bytes], int, str], tuple[np.ndarray, np.ndarray]]:
+    """What makes images (N, H, W, C) and labels (N,), zeros where there are none, of so many records of a split."""
+    decode = _decoder(image.feature, field)
+
+    def read(records: Iterator[bytes], count: int, split: str) -> tuple[np.ndarray, np.ndarray]:
+        images, labels, done = np.empty(0), np.zeros(count, np.int32), 0
+        for done, record in enumerate(itertools.islice(records, count + 1), start=1):
+            where = f"{field}: image {done - 1} of {split}"
+            values = _values(record, where)
+            x = decode(_only(values, image.path, "bytes_list", where), where)
+            if done == 1:
+                images = np.empty((count, *x.shape), x.dtype)
+            require(x.shape == images.shape[1:], f"{where}: shape", x.shape, _fits(images.shape[1:]))
+            if done <= count:
+                images[done - 1] = x
+                labels[done - 1] = _only(values, label.path, "int64_list", where) if label is not None else 0
+        require(done == count, f"{field}: number of images of {split}", done, f"{count}, as {INFO} says")
+        return images, labels
+
+    return read
 
 
 def image_of(features: Any, field: str) -> tuple[_Found, tuple[str, ...]]:
@@ -157,7 +170,7 @@ def _decoder(feature: Any, field: str) -> Callable[[bytes, str], np.ndarray]:
         try:
             with Image.open(io.BytesIO(content)) as image:
                 require((image.mode[0] in "IF") == wide, f"{where}: Pillow's mode", image.mode, f"one for {dtype}")
-                pixels = np.asarray(image if wide else image.convert(_MODES[channels]), dtype)
+                pixels: np.ndarray = np.asarray(image if wide else image.convert(_MODES[channels]), dtype)
         except (OSError, SyntaxError) as error:  # Pillow's for a file that is broken
             raise ValueError(f"{where} can't be read ({error})") from None
         return pixels.reshape(*pixels.shape[:2], channels)
@@ -167,7 +180,7 @@ def _decoder(feature: Any, field: str) -> Callable[[bytes, str], np.ndarray]:
 
 def _values(record: bytes, where: str) -> Any:
     """The features of a record, by their paths."""
-    from google.protobuf.message import DecodeError
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
     from tensorflow_datasets.proto import tf_example_pb2  # type: ignore[import-untyped]
 
     try:
@@ -178,7 +191,7 @@ def _values(record: bytes, where: str) -> Any:
 
 def _only(values: Any, path: str, kind: str, where: str) -> Any:
     """The one value of a feature."""
-    found = getattr(values[path], kind).value if path in values else ()
+    found: Sequence[Any] = getattr(values[path], kind).value if path in values else ()
     require(len(found) == 1, f"{where}: number of values of {path}", len(found), "1")
     return found[0]
 

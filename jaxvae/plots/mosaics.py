@@ -103,7 +103,7 @@ def traversals(
 
 def _cells(axes: str, **images: ArrayLike) -> tuple[list[np.ndarray], str]:
     """Checked images as bytes in RGB, (..., P, H, W, 3) with P panels side by side, and what a title has to say."""
-    arrays = []
+    arrays: list[np.ndarray] = []
     for field, given in images.items():
         x = np.asarray(given)
         require(x.ndim == axes.count(",") + 1 and x.size > 0, f"{field}.shape", x.shape, f"{axes} without a zero")
@@ -227,7 +227,7 @@ def _draw(
 
 
 def _mosaic(rows: Sequence[np.ndarray], block: int) -> tuple[np.ndarray, list[int], list[int], tuple[int, int]]:
-    """The enlarged images between separators, the first pixel of each row and column, and an image's height and width."""
+    """The enlarged images between separators, the first pixel of each row and column, and an image's two sides."""
     columns = max(map(len, rows))
     panels, height, width = rows[0].shape[1:4]
     whole = panels * width

@@ -14,7 +14,7 @@ from jax.typing import ArrayLike
 
 from jaxvae.arguments import require
 from jaxvae.data import stream
-from jaxvae.data.iterables import Batch, as_stored, full_batches
+from jaxvae.data.iterables import Given, as_stored, full_batches
 from jaxvae.data.observation import scaled
 from jaxvae.training.devices import put, replicated, shared_out
 from jaxvae.training.experiment import Experiment
@@ -187,7 +187,7 @@ class IterableFeed(_HostFeed):
                 self._latest.append((step, batch))
                 yield batch
 
-    def _seen(self, found: Batch, field: str) -> dict[str, np.ndarray]:
+    def _seen(self, found: Given, field: str) -> dict[str, np.ndarray]:
         contract = self._experiment.contract
         images = scaled(as_stored(found.images, contract, field), contract.reading.value_range)
         if contract.binarization == "threshold":

@@ -178,11 +178,14 @@ def test_sizes_that_differ_are_refused_with_the_flag(prepared_as):
     folder = prepared_as({"image": image(None, None, 3)}, {"train": rows, "test": rows})
     message = (
         f"{folder}: image 2 of train: shape must be of one size, or brought to one by --size H W; "
-        "image 0 is (5, 6, 3), got (6, 5, 3)"
+        "the first is (5, 6, 3), got (6, 5, 3)"
     )
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         load(folder)
     assert not (folder / "arrays").exists()
+    folder = prepared_as({"image": image(None, None, 3)}, {"train": rows[:2], "test": rows[2:]}, version="1.1.0")
+    with pytest.raises(ValueError, match=r"image shape of test must be of one size, .*, got \(6, 5, 3\)$"):
+        load(folder)
     folder = prepared_as({"image": image(None, None, 3)}, {"train": rows[:2], "test": rows[:2]}, version="2.0.0")
     assert load(folder).image_shape == (5, 6, 3)
 

@@ -217,7 +217,7 @@ def test_low_precision_is_taken_and_integers_are_refused() -> None:
     images = noise(3, 8, 8, 1).astype(ml_dtypes.bfloat16)
     assert_holds(plots.image_grid(images, columns=3), [images.astype(np.float32)])
     assert_holds(plots.image_grid(np.zeros((1, 8, 8, 1), bool)), [np.zeros((1, 8, 8, 1))])
-    with pytest.raises(ValueError, match="images.dtype must be floating, not whole numbers, got 'uint8'"):
+    with pytest.raises(ValueError, match=r"images\.dtype must be floating, not whole numbers, got 'uint8'"):
         plots.image_grid(np.zeros((1, 8, 8, 1), np.uint8))
 
 

@@ -173,7 +173,7 @@ def test_given_batches_are_seen_as_the_data_are(experiment):
     x = x.astype(np.float32)
     ranged = images({"levels": None, "reading": Reading(value_range=(-16, 16))})
     np.testing.assert_array_equal(ranged, (x + 16) / 32)
-    with pytest.raises(ValueError, match="^binarization must be another one for batches, .*, got 'fixed'$"):
+    with pytest.raises(ValueError, match=r"^binarization must be another one for batches, .*, got 'fixed'$"):
         images({}, binarization="fixed")
 
 
