@@ -151,6 +151,12 @@ def _parser(chosen: str) -> argparse.ArgumentParser:
     add = nested.add_subparsers(title="commands", metavar="COMMAND")
     command = _add(add, "list", commands.data_list, "show the known datasets")
     _add_data_dir(command)
+    command = _add(add, "inspect", commands.data_inspect, "say what data are taken for, and draw some, before training")
+    command.add_argument("name", metavar="DATASET", help="as --dataset of `jaxvae train`")
+    command.add_argument("--out", metavar="FILE", type=Path, help="where the picture goes (default: here)")
+    command.set_defaults(fields={})
+    if chosen == "data":
+        _add_fields(command, {}, without=("dataset",))
     command = _add(add, "prepare", commands.data_prepare, "prepare a dataset of tensorflow-datasets")
     command.add_argument("name", metavar="NAME", help="a name from `jaxvae data list`")
     command.add_argument(
@@ -276,16 +282,20 @@ def _flags() -> dict[str, Any]:
     return found
 
 
-def _add_fields(command: argparse.ArgumentParser, defaults: Mapping[str, str], **several: Any) -> None:
+def _add_fields(
+    command: argparse.ArgumentParser, defaults: Mapping[str, str], without: Sequence[str] = (), **several: Any
+) -> None:
     """A flag per field of the configuration.
 
     Args:
         command: which takes them.
         defaults: where they aren't the configuration's.
+        without: the fields that aren't flags here.
         several: how argparse takes several values.
     """
     group = command.add_argument_group("configuration")
-    for name, field in _flags()["fields"].items():
+    fields = {name: field for name, field in _flags()["fields"].items() if name not in without}
+    for name, field in fields.items():
         default = defaults.get(name, field["default"])
         text = field["help"] + (f" (default: {default})" if default else "")
         group.add_argument(

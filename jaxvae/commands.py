@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 STOPPED = 130
 """The exit status of a run that was stopped by a signal, as shells have it for Ctrl-C."""
 
+_SHEET = 100  # images on a sheet of samples
 _DECODED = 200  # latents at a time
 
 _OTHER_SIGMA = ("--parameterization",)
@@ -364,6 +365,27 @@ def data_list(args: argparse.Namespace) -> int:
         print(f"{entry.name:{width}}  {'ready' if entry.prepared else '-    '}  {entry.note}")
     if not everything:
         print(f"{beyond_in_words()}: jaxvae data list --all")
+    return 0
+
+
+def data_inspect(args: argparse.Namespace) -> int:
+    """``jaxvae data inspect``."""
+    process.use_compilation_cache()
+    import jax.numpy as jnp
+
+    from jaxvae import data, plots, training
+    from jaxvae.training.devices import one_device
+
+    config = training.config_from_mapping({**data.suggested(args.name), **args.fields, "dataset": args.name})
+    out = args.out or Path(f"{Path(args.name).stem}-inspected.png")
+    data.require_apart(out, args.name)
+    experiment = training.make_experiment(config, one_device())
+    odd = [f"warning: {text}" for text in data.oddities(experiment.dataset)]
+    print(*data.report(experiment.dataset), *experiment.report, *odd, sep="\n", flush=True)
+    images = experiment.dataset.train.images
+    rows = [len(images) * i // _SHEET for i in range(_SHEET)] if len(images) > _SHEET else range(len(images))
+    seen = experiment.contract.seen(jnp.asarray(images[list(rows)]))
+    _save(plots.image_grid(seen, title=f"{Path(args.name).name}: training images as the model sees them"), out)
     return 0
 
 

@@ -12,7 +12,9 @@ from jaxvae.data.contracts import is_real as is_real
 from jaxvae.data.dataset import Dataset as Dataset
 from jaxvae.data.dataset import Split as Split
 from jaxvae.data.dataset import describe as describe
+from jaxvae.data.dataset import hold_out as hold_out
 from jaxvae.data.dataset import report as report
+from jaxvae.data.findings import oddities as oddities
 from jaxvae.data.iterables import from_batches as from_batches
 from jaxvae.data.loading import Entry as Entry
 from jaxvae.data.loading import load as load
@@ -29,6 +31,7 @@ from jaxvae.data.options import Reading as Reading
 from jaxvae.data.origins import Origin as Origin
 from jaxvae.data.origins import fingerprint as fingerprint
 from jaxvae.data.origins import origin_from_mapping as origin_from_mapping
+from jaxvae.data.origins import require_apart as require_apart
 from jaxvae.data.streaming import stream as stream
 from jaxvae.data.unsplit import Unsplit as Unsplit
 from jaxvae.data.unsplit import load_labels as load_labels

@@ -12,7 +12,7 @@ import jax
 from jax.sharding import Mesh
 
 from jaxvae.arguments import require
-from jaxvae.data import Dataset, report
+from jaxvae.data import Dataset, report, require_apart
 from jaxvae.files import only_writer, require_free, write_atomically
 from jaxvae.study.description import group_records
 from jaxvae.study.grid import Grid, configurations, groups
@@ -60,6 +60,8 @@ def compare(
     kinds = _experiments(_waiting(cells, read_results(out / RESULTS)))
     for line in dict.fromkeys(line for kind in kinds for line in (*report(kind.dataset), *kind.report)):
         say(line)
+    for name in dict.fromkeys(config.dataset for config in cells):
+        require_apart(out, name)
     _require_own(out)
     with only_writer(out):
         return _compare(grid, cells, out, watch, stop)

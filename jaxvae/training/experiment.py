@@ -23,12 +23,13 @@ from jaxvae.data import (
     Split,
     binarize,
     contract_of,
+    hold_out,
     load,
     load_again,
     observe,
     origin_of,
 )
-from jaxvae.likelihoods import OptimalGaussian, likelihood
+from jaxvae.likelihoods import COMPOSITIONS, OptimalGaussian, likelihood
 from jaxvae.models import LatentModel, Terms, make_model
 from jaxvae.objectives import beta_schedule, dual_ascent, elbo, free_bits, lagrangian, lower_bound_violation
 from jaxvae.parameterizations import parameterization
@@ -222,12 +223,16 @@ def make_experiment(
         config: the configuration; what it leaves to the data has a value in the experiment's.
         mesh: the devices that share each batch; all of them, if not given.
         origin: of the data, where a run has kept it: they are split as they were then.
-        dataset: the data, where they aren't to be loaded.
+        dataset: the data, such as from ``data.from_arrays``, in place of what the configuration names.
 
     Raises:
         ValueError: where data are missing, or configuration and data don't fit.
     """
-    loaded = load_data(config, origin) if dataset is None else dataset
+    if dataset is None:
+        loaded = load_data(config, origin)
+    else:
+        loaded = dataset if config.validation is None else hold_out(dataset, config.validation)
+        config = dataclasses.replace(config, dataset=dataset.name, **dataclasses.asdict(dataset.reading))
     config = resolved(config, loaded, jax.device_count() if mesh is None else mesh.size)
     assert config.batch_size is not None
     contract = contract_of(
@@ -296,6 +301,7 @@ def model_for(config: TrainConfig, contract: DataContract, mean: np.ndarray | No
         classes=contract.classes if contract.conditional else 0,
         dtype=jnp.dtype(config.dtype),
         mean=mean,
+        offset=config.offset or config.likelihood in COMPOSITIONS,
     )
 
 
