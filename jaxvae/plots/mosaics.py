@@ -1,7 +1,7 @@
 """Pictures of images: samples, reconstructions and traversals as mosaics.
 
 Images are floats whose last axes are (H, W, C): grey for C = 1, colours for 3; of any other C, the channels stand side
-by side, in grey. Where all are in [0, 1], 0 is black and 1 is white; else the least of them is black and the largest
+by side, in grey; a single pixel's are a row. Where all are in [0, 1], 0 is black and 1 is white; else the least of them is black and the largest
 white. What is not finite is vermilion. Every pixel of an image becomes a whole number of the figure's pixels, so that
 nothing is resampled, but for images that are larger than a figure. A title goes on to say what isn't as usual.
 """
@@ -111,6 +111,8 @@ def _cells(axes: str, **images: ArrayLike) -> tuple[list[np.ndarray], str]:
         first = arrays[0].shape if arrays else x.shape
         require(x.shape == first, f"{field}.shape", x.shape, f"{first}, as {next(iter(images))}'")
         arrays.append(x.astype(np.float32).astype(np.float64))  # whose extremes can be told apart by a subtraction
+    if arrays[0].shape[-3:-1] == (1, 1):  # a row of features
+        arrays = [np.moveaxis(x, -1, -2) for x in arrays]
     height, width, channels = arrays[0].shape[-3:]
     said = []
     if channels not in (1, 3):

@@ -15,7 +15,7 @@ from jax.typing import ArrayLike
 from jaxvae.arguments import require
 from jaxvae.data import stream
 from jaxvae.data.iterables import Given, as_stored, full_batches
-from jaxvae.data.observation import scaled
+from jaxvae.data.observation import unit_scaled
 from jaxvae.training.devices import put, replicated, shared_out
 from jaxvae.training.experiment import Experiment
 from jaxvae.training.step import Step, Sums, TrainState, make_train_loop, summing_step
@@ -189,7 +189,7 @@ class IterableFeed(_HostFeed):
 
     def _seen(self, found: Given, field: str) -> dict[str, np.ndarray]:
         contract = self._experiment.contract
-        images = scaled(as_stored(found.images, contract, field), contract.reading.value_range)
+        images = unit_scaled(as_stored(found.images, contract, field), contract.reading.value_range)
         if contract.binarization == "threshold":
             images = (images >= 0.5 * ((contract.levels or 2) - 1)).astype(np.uint8)
         labels = contract.labels(found.labels, (len(images),))

@@ -182,6 +182,14 @@ def test_rows_of_numbers_are_strips_that_can_be_read() -> None:
     assert_legible(figure)
 
 
+def test_the_features_of_one_pixel_are_a_row() -> None:
+    for features in (2, 3, 40):
+        rows = noise(2, 1, 1, features)
+        figure = plots.image_grid(rows, columns=1)
+        assert_holds(figure, list(rows.reshape(2, 1, 1, features, 1)))
+        assert title(figure) == "Samples"
+
+
 @to_the_pixel
 def test_images_larger_than_a_figure_are_averaged_and_it_says_so() -> None:
     rows = noise(2, 1, 2500, 1)
