@@ -1,6 +1,7 @@
 """Writes jaxvae/data/survey.json: what the builders of tensorflow-datasets are of, and what they need.
 
 Nothing is downloaded: features come from the builders, and what they import or ask of TensorFlow from their sources.
+TensorFlow must not be installed, as builders that need it even for their features are known by asking.
 
 python -m benchmarks.survey
 """

@@ -20,7 +20,7 @@ from typing import IO, Any
 import numpy as np
 
 from jaxvae.arguments import require
-from jaxvae.data.catalog import SOURCES, Source, survey
+from jaxvae.data.catalog import SOURCES, Source, Surveyed, survey
 from jaxvae.data.prepared import Wanted, find_prepared, parsed, read_prepared
 
 _LISTED = 8  # files named in a message
@@ -52,9 +52,7 @@ def ensure(name: str, source: Path | None, data_dir: Path) -> Path:
     own = _own_reader(wanted)
     surveyed = survey()[wanted.builder]
     if not own and surveyed.obstacle:
-        raise ValueError(
-            f"{name} can't be prepared here: {surveyed.obstacle}{_elsewhere(wanted) * bool(surveyed.shape)}"
-        )
+        raise ValueError(f"{name} can't be prepared here: {surveyed.obstacle}{_elsewhere(wanted, surveyed)}")
     builder = _builder(name, data_dir)
     published: dict[str, dict[str, str]] = {}  # checksums by URL, by the file's name, which configurations may share
     for url, info in builder.url_infos.items():
@@ -80,7 +78,10 @@ def _own_reader(wanted: Wanted) -> bool:
     return wanted.builder in SOURCES and wanted.config in ("", survey()[wanted.builder].config)
 
 
-def _elsewhere(wanted: Wanted) -> str:
+def _elsewhere(wanted: Wanted, surveyed: Surveyed) -> str:
+    """What to do where TensorFlow is, if that is what is missing."""
+    if not surveyed.elsewhere:
+        return ""
     name = f"{wanted.builder}/{wanted.config}" if wanted.config else wanted.builder
     return (
         f"; where that is, run: tfds build {name} --file_format=array_record, "

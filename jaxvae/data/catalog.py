@@ -87,13 +87,17 @@ class Surveyed:
     @property
     def obstacle(self) -> str:
         """Why it can't be prepared here, as the end of a sentence; "" where it can."""
-        elsewhere = [_ELSEWHERE[name] for name in self.needs if name in _ELSEWHERE]
-        if elsewhere:
-            return f"its builder needs {' and '.join(elsewhere)}"
+        if self.elsewhere:
+            return f"its builder needs {' and '.join(_ELSEWHERE[name] for name in self.needs if name in _ELSEWHERE)}"
         if not self.shape:
             return "its builder tells of no single image to an example"
         missing = [name for name in self.needs if importlib.util.find_spec(name) is None]
         return f"its builder needs {' and '.join(missing)}, which pip installs" if missing else ""
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether it can only be prepared where TensorFlow, or a pipeline of Apache Beam, is."""
+        return not _ELSEWHERE.keys().isdisjoint(self.needs)
 
     @property
     def kind(self) -> str:

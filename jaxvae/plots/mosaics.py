@@ -1,9 +1,10 @@
 """Pictures of images: samples, reconstructions and traversals as mosaics.
 
 Images are floats whose last axes are (H, W, C): grey for C = 1, colours for 3; of any other C, the channels stand side
-by side, in grey; a single pixel's are a row. Where all are in [0, 1], 0 is black and 1 is white; else the least of them is black and the largest
-white. What is not finite is vermilion. Every pixel of an image becomes a whole number of the figure's pixels, so that
-nothing is resampled, but for images that are larger than a figure. A title goes on to say what isn't as usual.
+by side, in grey; a single pixel's are a row. Where all numbers are in [0, 1], 0 is black and 1 is white; else the least
+is black and the largest white. What is not finite is vermilion. Every pixel of an image becomes a whole number of the
+figure's pixels, so that nothing is resampled, but for images that are larger than a figure. A title goes on to say what
+isn't as usual.
 """
 
 import math
@@ -147,9 +148,9 @@ def _binned(x: np.ndarray, size: int) -> np.ndarray:
     """The means over squares of pixels, those at the far edges over what is there of them."""
     for axis in (-3, -2):
         starts = range(0, x.shape[axis], size)
-        x = np.stack(
-            [x.take(range(start, min(start + size, x.shape[axis])), axis).mean(axis) for start in starts], axis
-        )
+        with np.errstate(invalid="ignore"):  # ∞ - ∞, which is vermilion as well
+            means = [x.take(range(start, min(start + size, x.shape[axis])), axis).mean(axis) for start in starts]
+        x = np.stack(means, axis)
     return x
 
 

@@ -70,6 +70,8 @@ BUILD = "; where that is, run: tfds build {} --file_format=array_record, and giv
             "sun397/tfds can't be prepared here: its builder needs TensorFlow" + BUILD.format("sun397/tfds"),
         ),
         ("lvis:1.1.0", "lvis:1.1.0 can't be prepared here: its builder needs Apache Beam" + BUILD.format("lvis")),
+        ("coco", "coco can't be prepared here: its builder needs TensorFlow" + BUILD.format("coco")),
+        ("qm9", "qm9 can't be prepared here: its builder tells of no single image to an example"),
         ("imdb_reviews", "imdb_reviews can't be prepared here: its builder tells of no single image to an example"),
     ],
 )
