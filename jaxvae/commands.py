@@ -124,7 +124,7 @@ def train(args: argparse.Namespace) -> int:
         name = f"{Path(config.dataset).stem}-{config.parameterization}"
         alone, first = jax.process_count() == 1, jax.process_index() == 0
         with nullcontext(args.out) if args.out else claimed(Path("runs") / name) as out:
-            watch = {}
+            watch: dict[str, Any] = {}
             if first:
                 begun = " holds no run yet: begun" if args.resume and not RunDirectory(out).holds_run else ""
                 print(*data.report(experiment.dataset), *experiment.report, f"{out}{begun}", sep="\n", flush=True)
@@ -356,11 +356,15 @@ def _remedies(states: Iterable[str]) -> list[str]:
 def data_list(args: argparse.Namespace) -> int:
     """``jaxvae data list``."""
     from jaxvae import data
+    from jaxvae.data.catalog import beyond_in_words
 
-    entries = data.names(args.data_dir)
+    everything = getattr(args, "all", False)
+    entries = data.names(args.data_dir, everything)
     width = max(len(entry.name) for entry in entries)
     for entry in entries:
         print(f"{entry.name:{width}}  {'ready' if entry.prepared else '-    '}  {entry.note}")
+    if not everything:
+        print(f"{beyond_in_words()}: jaxvae data list --all")
     return 0
 
 
@@ -517,6 +521,7 @@ def _unsplit(split: "Split") -> "Unsplit":
 def _report(run: "Run", samples: int, split: str) -> None:
     """Scores a run, prints the score, and keeps it as JSON."""
     from jaxvae import trained
+    from jaxvae.texts import known
     from jaxvae.training.directory import evaluation
 
     result = trained.evaluate(run, samples, split)
@@ -525,8 +530,8 @@ def _report(run: "Run", samples: int, split: str) -> None:
         f"{split} ELBO {result['elbo']:.3f} nats per image "
         f"(log p(x|z) {result['log_likelihood']:.3f}, KL {result['kl']:.3f}), "
         f"{result['active_units']} of {run.model.module.latents} latents active\n"
-        f"{split} NLL {result['nll']:.3f} ± {result['nll_standard_error']:.3f} nats per image "
-        f"({samples:,} importance samples, their error {result['nll_monte_carlo_error']:.3f}{bits})",
+        f"{split} NLL {result['nll']:.3f} ± {known(result['nll_standard_error'], 3)} nats per image "
+        f"({samples:,} importance samples, their error {known(result['nll_monte_carlo_error'], 3)}{bits})",
         flush=True,
     )
     run.directory.write_report(evaluation(split), result)

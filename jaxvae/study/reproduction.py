@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from jaxvae.files import write_atomically
 from jaxvae.parameterizations import ALIASES, PARAMETERIZATIONS
 from jaxvae.study.presets import Preset
+from jaxvae.texts import known
 from jaxvae.trained import Run, evaluate
 from jaxvae.training import Experiment, TrainConfig, make_experiment, train
 from jaxvae.training.directory import RunDirectory, evaluation
@@ -105,7 +106,7 @@ def _line(preset: Preset, job: Job, found: Result) -> str:
     published = preset.rows[job.row].published
     beside = "" if published is None else f", published {published:.2f}"
     return (
-        f"{job.name}: NLL {found.score['nll']:.2f} ± {found.score['nll_standard_error']:.2f} "
+        f"{job.name}: NLL {found.score['nll']:.2f} ± {known(found.score['nll_standard_error'], 2)} "
         f"({found.score['samples']:,} samples){beside}"
     )
 
@@ -128,7 +129,7 @@ def published_table(preset: Preset, out: Path) -> str:
                 row,
                 f"`{name}`",
                 f"{epochs:,}",
-                f"{score['nll']:.2f} ± {score['nll_standard_error']:.2f}",
+                f"{score['nll']:.2f} ± {known(score['nll_standard_error'], 2)}",
                 "" if published is None else f"{published:.2f}",
                 f"{score['elbo']:.2f}",
                 str(score["active_units"]),
