@@ -74,9 +74,11 @@ def keep_made(
         found = _found(folder, digest_of(map(digest, contents())))
     if found is None:
         found = make()
-        with contextlib.suppress(OSError):  # a full disk, or a folder to read only
+        try:
             _keep(folder, found)
-            found = _found(folder, found.content) or found
+        except OSError:  # of a full disk, or a folder to read only
+            return found
+        found = _found(folder, found.content) or found
     with contextlib.suppress(OSError):
         if found.content != content:
             write_atomically(state, found.content)
@@ -91,7 +93,8 @@ def _root() -> Path:
 
 def _states(root: Path, names: Sequence[str]) -> tuple[bytes, bytes]:
     """The files' sizes, and the times of their last changes: of the content, and of anything at all."""
-    sizes, times = [], []
+    sizes: list[int] = []
+    times: list[int] = []
     for name in names:
         try:
             found = os.stat(f"{root}/{name}")
@@ -136,9 +139,9 @@ def _keep(folder: Path, made: Made) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / f".{made.content}.{os.getpid()}"
     try:
-        with partial.open("wb") as file:
-            np.save(file, made.array, allow_pickle=False)
-            os.fsync(file.fileno())
+        with partial.open("wb") as stream:
+            np.save(stream, made.array, allow_pickle=False)
+            os.fsync(stream.fileno())
         partial.replace(folder / f"{made.content}.npy")
     finally:
         partial.unlink(missing_ok=True)

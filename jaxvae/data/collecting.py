@@ -2,12 +2,11 @@
 
 import collections
 import contextlib
-import dataclasses
 import os
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -119,7 +118,7 @@ def _made(root: Path, names: Sequence[str], reading: Reading, channels: int | No
 def _content(file: str) -> bytes:
     try:
         return images.read_bytes(file)
-    except images.Unreadable:
+    except images.UnreadableError:
         return b""
 
 
@@ -128,7 +127,7 @@ class _Read(NamedTuple):
 
     digest: bytes
     size: int
-    found: list[images.Picture] | images.Unreadable | images.SeveralFrames
+    found: list[images.Picture] | images.UnreadableError | images.SeveralFramesError
 
 
 def _collected(root: Path, names: Sequence[str], reading: Reading, channels: int | None) -> cache.Made:
@@ -139,7 +138,7 @@ def _collected(root: Path, names: Sequence[str], reading: Reading, channels: int
         try:
             data = images.read_bytes(f"{root}/{name}")
             return _Read(cache.digest(data), len(data), images.decode(data, reading, channels))
-        except (images.Unreadable, images.SeveralFrames) as error:
+        except (images.UnreadableError, images.SeveralFramesError) as error:
             return _Read(cache.digest(data), len(data), error)
 
     from PIL import Image
@@ -154,9 +153,9 @@ def _collected(root: Path, names: Sequence[str], reading: Reading, channels: int
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         for name, (found_digest, _, found) in zip(names, every, strict=True):
             digests.append(found_digest)
-            if isinstance(found, images.SeveralFrames):
+            if isinstance(found, images.SeveralFramesError):
                 raise ValueError(f"{root}/{name} must be one image, got {found}; --frames makes an image of each")
-            if isinstance(found, images.Unreadable):
+            if isinstance(found, images.UnreadableError):
                 if not reading.skip_bad:
                     raise ValueError(f"{root}/{name} must be an image, got {found}; --skip-bad goes on without it")
                 bad.append((name, found))
@@ -252,7 +251,7 @@ def _sentence(text: str, count: int, **words: object) -> str:
     return text.format(images=images, files=files, were=were, their=their, **words)
 
 
-def _in_order(read: Callable[[str], _Read], names: Sequence[str]) -> Iterator[_Read]:
+def _in_order(read: Callable[[str], _Read], names: Sequence[str]) -> Generator[_Read]:
     """What is read of files, in their order, by threads that are a few files ahead."""
     first = read(names[0])
     yield first

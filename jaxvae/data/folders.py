@@ -54,30 +54,32 @@ def load_folder(path: Path, reading: Reading = _AS_IT_IS, files: Mapping[str, Se
     Raises:
         ValueError: where it isn't plain what is which split or class; as ``read_files``; or where all pixels are equal.
     """
+    notes: list[str] = []
     if files is not None:
-        splits, notes = {split: _files_of(names) for split, names in files.items()}, []
-        gone = [name for names in splits.values() for name in names if not os.path.isfile(f"{path}/{name}")]
+        splits = {split: _files_of(names) for split, names in files.items()}
+        names = [name for some in splits.values() for name in some]
+        gone = [name for name in names if not os.path.isfile(f"{path}/{name}")]
         require(not gone, f"{path}", f"no {gone[0]}" if gone else "", f"all files of before; {len(gone)} are missing")
-        apportioned = len({_split_folder(names[0]) for names in splits.values()}) < len(splits)
+        apportioned = len({_split_folder(some[0]) for some in splits.values()}) < len(splits)
     else:
         splits, notes = _given_splits(path, names := list_images(path))
         apportioned = not splits
-        splits = splits or _split_by_name(names, path)
-    listed = [name for names in splits.values() for name in names]
-    class_of = _classes(listed, path)
+    class_of = _classes(names, path)
+    splits = splits or _split_by_name(names, path)
+    listed = [name for some in splits.values() for name in some]
     pictures = read_files(path, listed, reading)
-    require(pictures.low < pictures.high, f"{path}: images", pictures.low, "not the same in all pixels")
+    require(
+        pictures.low < pictures.high, f"{path}: images", pictures.images.flat[0].item(), "not the same in all pixels"
+    )
     count_of = dict(zip(listed, np.bincount(pictures.sources, minlength=len(listed)).tolist(), strict=True))
     if files is None and apportioned:  # anew, as some may have been left out
         splits = _split_by_name([name for name in listed if count_of[name]], path)
-    counts = {split: sum(count_of[name] for name in names) for split, names in splits.items()}
+    counts = {split: sum(count_of[name] for name in some) for split, some in splits.items()}
     for split, count in counts.items():
         require(count > 0, f"{path}: {split}", "none", "a split of one image or more that can be read")
-    class_names = tuple(sorted({*class_of} - {""}))
-    number_of = {name: number for number, name in enumerate(class_names)}
-    labels = np.array([number_of[name] for name in class_of], np.int32)[pictures.sources] if class_names else None
     ends = np.cumsum([0, *counts.values()]).tolist()
     rows = {split: slice(*ends[i : i + 2]) for i, split in enumerate(splits)}
+    labels, class_names = _labels([class_of[name] for name in listed], pictures.sources)
     if labels is not None:
         notes += _untrained(class_names, labels, labels[rows["train"]])
     return assemble(
@@ -99,7 +101,7 @@ def list_images(path: Path) -> list[str]:
     one that it lies in. A folder that is called as an image is listed as one.
     """
     found = []
-    waiting = [("", (_identity(path),))]
+    waiting: list[tuple[str, tuple[tuple[int, int], ...]]] = [("", (_identity(path),))]
     while waiting:
         above, identities = waiting.pop()
         with os.scandir(path / above) as entries:
@@ -174,19 +176,25 @@ def _require_no_splits_below(path: Path, names: Sequence[str]) -> None:
     )
 
 
-def _classes(names: Sequence[str], path: Path) -> list[str]:
+def _classes(names: Sequence[str], path: Path) -> dict[str, str]:
     """The class of each file: the folders that it lies in, joined by ``/``, but for that of its split; "" for none."""
-    found = []
+    found = {}
     for name in names:
-        folder = name.rpartition("/")[0]
-        if (split := _split_folder(name)) is not None:
-            folder = folder[len(split) + 1 :]
-        found.append(folder)
-    if any(found):
-        loose = next((name for name, folder in zip(names, found, strict=True) if not folder), None)
-        mixed = loose is not None
-        require(not mixed, f"{path}", loose, "either images or one subfolder per class, not both")
+        split = _split_folder(name)
+        found[name] = (name if split is None else name[len(split) + 1 :]).rpartition("/")[0]
+    loose = next((name for name, folder in found.items() if not folder), None)
+    mixed = loose is not None and any(found.values())
+    require(not mixed, f"{path}", loose, "either images or one subfolder per class, not both")
     return found
+
+
+def _labels(classes: Sequence[str], sources: np.ndarray) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    """The labels of images that come from files of these classes, and the names that they count; none without."""
+    names = sorted({classes[source] for source in np.unique(sources).tolist()})
+    if names == [""]:
+        return None, ()
+    number_of = {name: number for number, name in enumerate(names)}
+    return np.array([number_of.get(name, 0) for name in classes], np.int32)[sources], tuple(names)
 
 
 def _untrained(class_names: Sequence[str], labels: np.ndarray, train: np.ndarray) -> list[str]:
@@ -195,7 +203,7 @@ def _untrained(class_names: Sequence[str], labels: np.ndarray, train: np.ndarray
     if not some:
         return []
     told = ", ".join(some[:5]) + ", …" * (len(some) > 5)
-    return [f"No training image is of {'class' if len(some) == 1 else f'{len(some)} classes'} {told}."]
+    return [f"No training image is of {'class' if len(some) == 1 else f'{len(some)} classes:'} {told}."]
 
 
 def _files_of(names: Sequence[str]) -> list[str]:

@@ -3,6 +3,7 @@
 Whatever a file's mode, what comes out is (H, W, C): uint8 in 0..255, uint16 in 0..65535, or float32 as it is stored.
 """
 
+import contextlib
 import io
 import math
 import sys
@@ -31,11 +32,11 @@ _GREY = np.array([19595, 38470, 7471], np.uint32)  # ITU-R 601-2 luma in 2^-16, 
 _OTHER_BYTE = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 
 
-class Unreadable(ValueError):
+class UnreadableError(ValueError):
     """What is no image, or is broken: why, to follow on "got"."""
 
 
-class SeveralFrames(ValueError):
+class SeveralFramesError(ValueError):
     """A file of several images that isn't to be read as such: how many, to follow on "got"."""
 
 
@@ -56,12 +57,12 @@ class Picture(NamedTuple):
 
 
 def read_bytes(file: str | Path) -> bytes:
-    """A file's content, at a third of the price of ``Path.read_bytes``; raises Unreadable where it can't be had."""
+    """A file's content, at a third of ``Path.read_bytes``' price; raises UnreadableError where it can't be had."""
     try:
         with io.FileIO(file) as stream:
             return stream.readall()
     except OSError as error:
-        raise Unreadable(f"an error: {error.strerror or error}") from None
+        raise UnreadableError(f"an error: {error.strerror or error}") from None
 
 
 def decode(data: bytes, reading: Reading, channels: int | None = None) -> list[Picture]:
@@ -73,8 +74,8 @@ def decode(data: bytes, reading: Reading, channels: int | None = None) -> list[P
         channels: 1 makes colours grey, too; other numbers change nothing.
 
     Raises:
-        Unreadable: for what is no image, is broken, or has numbers that can't be kept.
-        SeveralFrames: for more than one, where ``reading.frames`` doesn't say that each is an image.
+        UnreadableError: for what is no image, is broken, or has numbers that can't be kept.
+        SeveralFramesError: for more than one, where ``reading.frames`` doesn't say that each is an image.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -87,20 +88,19 @@ def decode(data: bytes, reading: Reading, channels: int | None = None) -> list[P
     except MemoryError:
         raise
     except UnidentifiedImageError:
-        raise Unreadable("a file that is none" if data else "an empty file") from None
+        raise UnreadableError("a file that is none" if data else "an empty file") from None
     except Exception as error:  # each format's reader has its own for a file that is broken
-        raise Unreadable(" ".join(str(error).split()) or type(error).__name__) from None
-    raise SeveralFrames(f"{count} frames")
+        raise UnreadableError(" ".join(str(error).split()) or type(error).__name__) from None
+    raise SeveralFramesError(f"{count} frames")
 
 
 def background_colour(name: str) -> tuple[int, int, int]:
     """Red, green and blue in 0..255 of a colour's name or ``#rrggbb``; raises ValueError for anything else."""
     from PIL import ImageColor
 
-    try:
+    colour: tuple[int, ...] = ()
+    with contextlib.suppress(ValueError):
         colour = ImageColor.getrgb(name)
-    except (ValueError, AttributeError):
-        colour = ()
     require(len(colour) == 3, "background", name, "the name of a colour, as white, or #rrggbb")
     red, green, blue = colour
     return red, green, blue
@@ -176,7 +176,7 @@ def _upright(image: "Image.Image") -> "Image.Image":
     return image if _orientation(image) == 1 else ImageOps.exif_transpose(image)
 
 
-def _deep(image: "Image.Image") -> bool:
+def _deep(image: Any) -> bool:
     """Whether the file has 16 bits of each of several channels, of which Pillow reads the upper 8."""
     codec, _, _, arguments = (getattr(image, "tile", None) or [("", (), 0, "")])[0]
     rawmode = arguments if isinstance(arguments, str) or not arguments else arguments[0]
@@ -187,7 +187,7 @@ def _deep(image: "Image.Image") -> bool:
     return isinstance(rawmode, str) and rawmode[:-1].endswith(";16") and image.mode in ("RGB", "RGBA", "CMYK")
 
 
-def _sixteen_bits(image: "Image.Image", data: bytes, frame: int) -> np.ndarray | None:
+def _sixteen_bits(image: Any, data: bytes, frame: int) -> np.ndarray | None:
     """A deep image's numbers, (H, W, C) uint16, by decoding either half of them as 8 bits; None where that can't be.
 
     A raw mode of Pillow's says how bytes become pixels, and that of the other order of bytes gives the lower half.
@@ -208,6 +208,7 @@ def _decoded_as(rawmode: str, data: bytes, frame: int) -> np.ndarray:
     """A frame, upright, its bytes taken as Pillow's raw mode says."""
     from PIL import Image
 
+    image: Any
     with Image.open(io.BytesIO(data)) as image:
         if frame:
             image.seek(frame)
@@ -250,8 +251,10 @@ def _sized(x: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     """
     from PIL import Image, ImageOps
 
+    height, width = size
+
     def fitted(channels: np.ndarray) -> np.ndarray:
-        return np.asarray(ImageOps.fit(Image.fromarray(channels), size[::-1], Image.Resampling.LANCZOS))
+        return np.asarray(ImageOps.fit(Image.fromarray(channels), (width, height), Image.Resampling.LANCZOS))
 
     if x.dtype == np.uint8:
         return fitted(x.squeeze(2) if x.shape[2] == 1 else x).reshape(*size, x.shape[2])
