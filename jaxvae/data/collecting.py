@@ -171,9 +171,9 @@ def _collected(root: Path, names: Sequence[str], reading: Reading, channels: int
         notes.append(_sentence(_SPLIT, split))
     if bad:
         notes.append(_sentence(_SKIPPED, len(bad), first=bad[0][0], reason=bad[0][1]))
-    low, high = rows.range()
-    about = {"counts": counts, "low": low, "high": high, "notes": notes}
-    return cache.Made(rows.array[: rows.count], about, cache.digest_of(digests))
+    array = rows.array[: rows.count]
+    about = {"counts": counts, "low": float(array.min()), "high": float(array.max()), "notes": notes}
+    return cache.Made(array, about, cache.digest_of(digests))
 
 
 class _Rows:
@@ -185,20 +185,17 @@ class _Rows:
         self._capacity, self._channels = capacity, channels
         self._first = ""
         self._kinds: collections.Counter[tuple[str, int]] = collections.Counter()  # dtype and channels, as they came
-        self._ranges: dict[str, tuple[float, float]] = {}
         self._made: collections.Counter[str] = collections.Counter()
 
     def add(self, picture: images.Picture, file: str) -> None:
-        x, dtype = picture.pixels, picture.pixels.dtype.name
+        x = picture.pixels
         if self.array is None:
             channels = max(x.shape[2], self._channels or 1)
             self.array, self._first = np.empty((self._capacity, *x.shape[:2], channels), x.dtype), file
         self.array = self._fitting(self.array, x, file)
         self.array[self.count] = x if x.dtype == self.array.dtype else _widened(x)
         self.count += 1
-        self._kinds[dtype, x.shape[2]] += 1
-        low, high = self._ranges.get(dtype, (picture.low, picture.high))
-        self._ranges[dtype] = min(low, picture.low), max(high, picture.high)
+        self._kinds[x.dtype.name, x.shape[2]] += 1
         self._made.update(picture.made)
 
     def _fitting(self, array: np.ndarray, x: np.ndarray, file: str) -> np.ndarray:
@@ -218,13 +215,6 @@ class _Rows:
             for row in range(self.count):  # one at a time: no second array of all
                 array[row] = _widened(narrow[row])
         return array
-
-    def range(self) -> tuple[float, float]:
-        """The least and largest number there is in the array."""
-        assert self.array is not None
-        scales = {name: 257.0 if name != self.array.dtype.name else 1.0 for name in self._ranges}
-        lows, highs = zip(*((scales[name] * x, scales[name] * y) for name, (x, y) in self._ranges.items()), strict=True)
-        return min(lows), max(highs)
 
     def notes(self, reading: Reading) -> list[str]:
         """What was made of images, a sentence each."""

@@ -76,7 +76,6 @@ AS_IT_IS = Reading()
 
 def one(data, reading=AS_IT_IS, channels=None):
     (picture,) = decode(data, reading, channels)
-    assert (picture.low, picture.high) == (picture.pixels.min(), picture.pixels.max())
     return picture
 
 
@@ -293,7 +292,8 @@ def test_sizes_stay_in_the_range():
         one(saved(steps, "tiff"), Reading(size=(15, 15))),
         one(saved((steps * 65535).astype(np.uint16)), Reading(size=(15, 15))),
     ):
-        assert (picture.low, picture.high) == (0, 65535 if picture.pixels.dtype == np.uint16 else 1)
+        assert picture.pixels.min() == 0
+        assert picture.pixels.max() == (65535 if picture.pixels.dtype == np.uint16 else 1)
 
 
 @pytest.mark.parametrize("suffix", ["gif", "png", "tiff", "webp"])
