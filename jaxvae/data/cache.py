@@ -66,7 +66,7 @@ def keep_made(
         make: makes the array.
     """
     sizes, times = _states(root, names)
-    folder = _root() / digest_of([how.encode(), "\n".join(names).encode(errors="surrogateescape"), sizes])
+    folder = _root() / digest_of([how.encode(), "\0".join(names).encode(errors="surrogateescape"), sizes])
     state = folder / f"{digest_of([os.fsencode(root.absolute()), times])}.txt"
     content = _text(state)
     found = _found(folder, content)

@@ -138,7 +138,7 @@ def _picture(image: "Image.Image", data: bytes, frame: int, count: int, reading:
 def _channels(image: "Image.Image", data: bytes, frame: int) -> tuple[np.ndarray, tuple[str, ...]]:
     """A frame's numbers, (H, W, C), the last of 2 or 4 channels being alpha; and what was made of it."""
     deep = _deep(image)
-    turned = image.format == "TIFF" and _orientation(image) != 1  # Pillow turns these as it loads them
+    turned = image.format == "TIFF" and _orientation(image) != 1  # what it was is known before it is loaded
     x = _sixteen_bits(image, data, frame) if deep else None
     upright, mode = _upright(image), image.mode
     made = (TURNED,) * (turned or upright is not image) + (CUT,) * (deep and x is None)
@@ -176,8 +176,8 @@ def _orientation(image: "Image.Image") -> int:
 def _upright(image: "Image.Image") -> "Image.Image":
     """The image, loaded, or a copy of it that was turned."""
     image.load()
-    if _orientation(image) == 1:
-        return image
+    if image.format == "TIFF" or _orientation(image) == 1:
+        return image  # of TIFF, Pillow has turned it
     from PIL import ImageOps
 
     return ImageOps.exif_transpose(image)
@@ -201,11 +201,12 @@ def _sixteen_bits(image: Any, data: bytes, frame: int) -> np.ndarray | None:
     """
     codec, _, _, arguments = image.tile[0]
     rawmode = "RGB;16B" if codec == "ppm" else arguments if isinstance(arguments, str) else arguments[0]
-    if rawmode == "LA;16B" and not frame:
-        return np.ascontiguousarray(_decoded_as("RGBA", data, frame)).view(">u2").astype(np.uint16)
     planar = image.format == "TIFF" and image.tag_v2.get(_PLANES, 1) != 1
-    if rawmode[:-4] not in ("RGB", "RGBX", "RGBA") or planar or (image.format == "PNG" and image.is_animated):
+    blended = image.format == "PNG" and image.is_animated  # each frame with the one before, in 8 bits
+    if rawmode[:-4] not in ("RGB", "RGBX", "RGBA", "LA") or planar or blended:
         return None
+    if rawmode == "LA;16B":
+        return np.ascontiguousarray(_decoded_as("RGBA", data, frame)).view(">u2").astype(np.uint16)
     high, low = (_decoded_as(mode, data, frame) for mode in (rawmode, rawmode[:-1] + _OTHER_BYTE[rawmode[-1]]))
     x = high.astype(np.uint16) << 8 | low
     return np.rint(x * (65535 / arguments[1])).astype(np.uint16) if codec == "ppm" else x
