@@ -151,6 +151,12 @@ def _parser(chosen: str) -> argparse.ArgumentParser:
     add = nested.add_subparsers(title="commands", metavar="COMMAND")
     command = _add(add, "list", commands.data_list, "show the known datasets")
     _add_data_dir(command)
+    command = _add(add, "inspect", commands.data_inspect, "say what data are taken for, and draw some, before training")
+    command.add_argument("name", metavar="DATASET", help="as --dataset of `jaxvae train`")
+    command.add_argument("--out", metavar="FILE", type=Path, help="where the picture goes (default: here)")
+    command.set_defaults(fields={})
+    if chosen == "data":
+        _add_fields(command, {}, without=("dataset",))
     command = _add(add, "prepare", commands.data_prepare, "prepare a dataset of tensorflow-datasets")
     command.add_argument("name", metavar="NAME", help="a name from `jaxvae data list`")
     command.add_argument(
@@ -238,9 +244,9 @@ def _add_train_options(command: argparse.ArgumentParser) -> None:
 def _add_compare_options(command: argparse.ArgumentParser) -> None:
     command.epilog = (
         "Every field takes one or more values, and all combinations are trained, several at a time on each device; on "
-        "CPUs, each core is made a device, before JAX starts. Only --hidden and --upper-hidden are one network's "
-        "widths; and --precondition fisher has the plain runs beside it. Cells that a table holds already aren't "
-        "trained again."
+        "CPUs, each core is made a device, before JAX starts. --hidden, --upper-hidden, --upper-latents, --size and "
+        "--value-range have one value, of several numbers; and --precondition fisher has the plain runs beside it. "
+        "Cells that a table holds already aren't trained again."
     )
     command.set_defaults(fields={})
     text = "where table, report and figures go (default: a new one in runs); what is there already isn't trained again"
@@ -276,16 +282,20 @@ def _flags() -> dict[str, Any]:
     return found
 
 
-def _add_fields(command: argparse.ArgumentParser, defaults: Mapping[str, str], **several: Any) -> None:
+def _add_fields(
+    command: argparse.ArgumentParser, defaults: Mapping[str, str], without: Sequence[str] = (), **several: Any
+) -> None:
     """A flag per field of the configuration.
 
     Args:
         command: which takes them.
         defaults: where they aren't the configuration's.
+        without: the fields that aren't flags here.
         several: how argparse takes several values.
     """
     group = command.add_argument_group("configuration")
-    for name, field in _flags()["fields"].items():
+    fields = {name: field for name, field in _flags()["fields"].items() if name not in without}
+    for name, field in fields.items():
         default = defaults.get(name, field["default"])
         text = field["help"] + (f" (default: {default})" if default else "")
         group.add_argument(
@@ -309,6 +319,7 @@ _PARSING: Mapping[str, Mapping[str, Any]] = {
     "int": {"type": int, "metavar": "N"},
     "float": {"type": float, "metavar": "X"},
     "str": {"type": str, "metavar": "NAME"},
-    "tuple": {"nargs": "+", "type": int, "metavar": "N"},
+    "tuple of int": {"nargs": "+", "type": int, "metavar": "N"},
+    "tuple of float": {"nargs": "+", "type": float, "metavar": "X"},
 }
 """How argparse reads a field, by its type."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 STOPPED = 130
 """The exit status of a run that was stopped by a signal, as shells have it for Ctrl-C."""
 
+_SHEET = 100  # images on a sheet of samples
 _DECODED = 200  # latents at a time
 
 _OTHER_SIGMA = ("--parameterization",)
@@ -126,7 +127,7 @@ def train(args: argparse.Namespace) -> int:
             watch = {}
             if first:
                 begun = " holds no run yet: begun" if args.resume and not RunDirectory(out).holds_run else ""
-                print(f"{data.describe(experiment.dataset)}\n{out}{begun}", flush=True)
+                print(*data.report(experiment.dataset), *experiment.report, f"{out}{begun}", sep="\n", flush=True)
                 watch = {"watch": lambda step: RunProgress(config.epochs, experiment.steps_per_epoch, step)}
             complete = training.train(
                 experiment, out, resume=args.resume, tensorboard=args.tensorboard, stop=lambda: bool(stopped), **watch
@@ -175,7 +176,7 @@ def compare(args: argparse.Namespace) -> int:
                                 print(out, flush=True)
                             progress.update(name, share)
 
-                        complete = study.compare(grid, out, watch=watch, stop=lambda: bool(stopped))
+                        complete = study.compare(grid, out, watch=watch, stop=lambda: bool(stopped), say=print)
                     if not complete:
                         print(f"stopped and saved; to go on: jaxvae compare --out {out}")
                         return STOPPED
@@ -360,6 +361,27 @@ def data_list(args: argparse.Namespace) -> int:
     width = max(len(entry.name) for entry in entries)
     for entry in entries:
         print(f"{entry.name:{width}}  {'ready' if entry.prepared else '-    '}  {entry.note}")
+    return 0
+
+
+def data_inspect(args: argparse.Namespace) -> int:
+    """``jaxvae data inspect``."""
+    process.use_compilation_cache()
+    import jax.numpy as jnp
+
+    from jaxvae import data, plots, training
+    from jaxvae.training.devices import one_device
+
+    config = training.config_from_mapping({**data.suggested(args.name), **args.fields, "dataset": args.name})
+    out = args.out or Path(f"{Path(args.name).stem}-inspected.png")
+    data.require_apart(out, args.name)
+    experiment = training.make_experiment(config, one_device())
+    odd = [f"warning: {text}" for text in data.oddities(experiment.dataset)]
+    print(*data.report(experiment.dataset), *experiment.report, *odd, sep="\n", flush=True)
+    images = experiment.dataset.train.images
+    rows = [len(images) * i // _SHEET for i in range(_SHEET)] if len(images) > _SHEET else range(len(images))
+    seen = experiment.contract.seen(jnp.asarray(images[list(rows)]))
+    _save(plots.image_grid(seen, title=f"{Path(args.name).name}: training images as the model sees them"), out)
     return 0
 
 

@@ -243,7 +243,7 @@ def test_conditional_bfloat16_conv_on_own_images(tmp_path, capsys):
         (["--resume"], "--out must be the run's directory, with --resume"),
         (["--batch-size", "2000"], "batch_size must be at most the 1297 training images, got 2000"),
         (["--batch-size", "81"], "batch_size must be a multiple of the 8 devices, got 81"),
-        (["--binarization", "sometimes"], "binarization must be one of none, dynamic, threshold, fixed"),
+        (["--binarization", "sometimes"], "binarization must be one of auto, none, dynamic, threshold, fixed"),
         (
             ["--init-std", "2", "--parameterization", "sigmoid_std", "--batch-size", "80"],
             "std must be in (0, 1) for sigmoid_std, got 2.0",
@@ -271,6 +271,39 @@ def test_data_list_and_prepare(capsys, tmp_path):
         capsys, "data", "prepare", "mnist", "--from", str(tmp_path / "raw"), "--data-dir", str(tmp_path / "data")
     )
     assert "train-images-idx3-ubyte.gz" in message
+
+
+def test_train_says_first_what_is_made_of_the_data(tmp_path, capsys):
+    images = np.random.default_rng(0).integers(0, 256, (30, 4, 4, 3), np.uint8)
+    np.savez("photos.npz", x_train=images[:20], y_train=np.array(["cat", "dog"] * 10), x_val=images[20:])
+    assert main(["train", "--dataset", "photos.npz", "--out", "run", *TINY[:6], "--epochs", "1", "--samples", "2"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:6] == [
+        "photos.npz: 20 train, 10 test images of 4x4x3, 256 grey levels, 2 classes",
+        "numbers: 0 to 255; splits: as given",
+        "classes: cat, dog",
+        "There is no test split: the validation split is taken for it.",
+        "the model sees them as they are, divided by 255, in batches of 16",
+        "p(x|z): gaussian_learned; σ of q(z|x): log_variance",
+    ]
+    config = json.loads(Path("run/config.json").read_text())
+    assert (config["likelihood"], config["binarization"], config["batch_size"]) == ("gaussian_learned", "none", 16)
+
+
+def test_data_are_inspected_without_training(tmp_path, capsys):
+    images = np.random.default_rng(0).uniform(-1, 1, (30, 3, 6, 4))
+    np.save("x.npy", np.concatenate([images[:10], images]))
+    flags = ["--layout", "nchw", "--value-range", "-1", "1", "--likelihood", "bernoulli"]
+    assert main(["data", "inspect", "x.npy", *flags]) == 0
+    out = capsys.readouterr().out
+    assert "x.npy: 32 train, 4 validation, 4 test images of 6x4x3, continuous, no labels" in out
+    assert "splits: made here by a fixed permutation" in out
+    assert "as they are, scaled from [-1, 1] to [0, 1], in batches of 32" in out
+    assert "warning: A Bernoulli likelihood of values between 0 and 1" in out
+    assert "warning: There are only 32 training images" in out
+    assert "in the train split, too." in out
+    assert imread("x-inspected.png").std() > 0.01
+    assert entries(tmp_path) == {"x.npy", "x-inspected.png"}
 
 
 def test_help_names_every_field(capsys):

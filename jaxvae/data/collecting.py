@@ -15,7 +15,6 @@ import numpy as np
 
 from jaxvae.arguments import require
 from jaxvae.data import cache, images
-from jaxvae.data.dataset import dtype_of
 from jaxvae.data.options import Reading
 from jaxvae.texts import counted
 
@@ -46,21 +45,16 @@ class Pictures(NamedTuple):
     """Images of one shape.
 
     Attributes:
-        images: (N, H, W, C), C being 1 or 3; uint8, uint16 or float32. A memory map, where it comes from the cache.
-        levels: those that ``reading`` gives, else 256 of uint8, 65536 of uint16; None of float32.
+        images: (N, H, W, C), C being 1 or 3; uint8 in 0..255, uint16 in 0..65535, or float32 as files have them. A
+            memory map, where it comes from the cache.
         names: of each image, (N,): that of its file, with ``#0``, ``#1``, … where that has several.
         sources: of each image, the place of its file in the list, (N,).
-        low: the least number in images.
-        high: the largest.
         notes: what was made of files, a sentence each.
     """
 
     images: np.ndarray
-    levels: int | None
     names: np.ndarray
     sources: np.ndarray
-    low: float
-    high: float
     notes: tuple[str, ...]
 
 
@@ -82,7 +76,7 @@ def read_files(root: Path, names: Sequence[str], reading: Reading, channels: int
     """
     images.background_colour(reading.background)
     made = _made(root, names, reading, channels)
-    array, about = made.array, made.about
+    about = made.about
     sources = np.repeat(np.arange(len(names)), about["counts"])
     called = np.array(
         [
@@ -91,15 +85,7 @@ def read_files(root: Path, names: Sequence[str], reading: Reading, channels: int
             for frame in range(count)
         ]
     )
-    notes, low, high = about["notes"], about["low"], about["high"]
-    levels = None if array.dtype.kind == "f" else np.iinfo(array.dtype).max + 1
-    if levels is not None and reading.levels is not None:
-        require(high < reading.levels, f"{root}: largest number", int(high), f"below the {reading.levels} levels given")
-        levels = reading.levels
-        array = array.astype(dtype_of(levels), copy=False)
-    elif levels is not None and 0 < high < levels // 2:
-        notes = [*notes, f"The largest number is {high:g} of {levels - 1}; --levels says so where it stands for white."]
-    return Pictures(array, levels, called, sources, low, high, tuple(notes))
+    return Pictures(made.array, called, sources, tuple(about["notes"]))
 
 
 def _made(root: Path, names: Sequence[str], reading: Reading, channels: int | None) -> cache.Made:
@@ -127,7 +113,7 @@ class _Read(NamedTuple):
 
     digest: bytes
     size: int
-    found: list[images.Picture] | images.UnreadableError | images.SeveralFramesError
+    found: list[images.Pixels] | images.UnreadableError | images.SeveralFramesError
 
 
 def _collected(root: Path, names: Sequence[str], reading: Reading, channels: int | None) -> cache.Made:
@@ -137,7 +123,7 @@ def _collected(root: Path, names: Sequence[str], reading: Reading, channels: int
         data = b""
         try:
             data = images.read_bytes(f"{root}/{name}")
-            return _Read(cache.digest(data), len(data), images.decode(data, reading, channels))
+            return _Read(cache.digest(data), len(data), images.images_in(data, reading, channels))
         except (images.UnreadableError, images.SeveralFramesError) as error:
             return _Read(cache.digest(data), len(data), error)
 
@@ -171,9 +157,7 @@ def _collected(root: Path, names: Sequence[str], reading: Reading, channels: int
         notes.append(_sentence(_SPLIT, split))
     if bad:
         notes.append(_sentence(_SKIPPED, len(bad), first=bad[0][0], reason=bad[0][1]))
-    array = rows.array[: rows.count]
-    about = {"counts": counts, "low": float(array.min()), "high": float(array.max()), "notes": notes}
-    return cache.Made(array, about, cache.digest_of(digests))
+    return cache.Made(rows.array[: rows.count], {"counts": counts, "notes": notes}, cache.digest_of(digests))
 
 
 class _Rows:
@@ -187,8 +171,8 @@ class _Rows:
         self._kinds: collections.Counter[tuple[str, int]] = collections.Counter()  # dtype and channels, as they came
         self._made: collections.Counter[str] = collections.Counter()
 
-    def add(self, picture: images.Picture, file: str) -> None:
-        x = picture.pixels
+    def add(self, picture: images.Pixels, file: str) -> None:
+        x = picture.numbers
         if self.array is None:
             channels = max(x.shape[2], self._channels or 1)
             self.array, self._first = np.empty((self._capacity, *x.shape[:2], channels), x.dtype), file
@@ -246,7 +230,7 @@ def _in_order(read: Callable[[str], _Read], names: Sequence[str]) -> Generator[_
     first = read(names[0])
     yield first
     pictures = first.found if isinstance(first.found, list) else []
-    size = max([1, first.size, *(picture.pixels.nbytes for picture in pictures)])
+    size = max([1, first.size, *(picture.numbers.nbytes for picture in pictures)])
     threads = 2 if size < _SMALL else min(16, os.cpu_count() or 1)
     step = min(64, max(1, _AT_ONCE // size))
     waiting: collections.deque[Future[list[_Read]]] = collections.deque()

@@ -5,35 +5,23 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 
 from jaxvae.arguments import require
-from jaxvae.data.arrays import SPLITS
+from jaxvae.data.arrays import SPLIT_NAMES, SPLITS, interpreted
 from jaxvae.data.collecting import read_files
 from jaxvae.data.dataset import Dataset, assemble
 from jaxvae.data.images import SUFFIXES
-from jaxvae.data.options import Reading
-
-_SPLIT_OF: Mapping[str, str] = MappingProxyType(
-    {
-        **dict.fromkeys(("train", "training"), "train"),
-        **dict.fromkeys(("validation", "val", "valid", "dev"), "validation"),
-        **dict.fromkeys(("test", "testing"), "test"),
-    }
-)
-"""By what its folder may be called, in any case."""
+from jaxvae.data.options import PLAIN, Reading
 
 _SYSTEM = frozenset(
     ("__MACOSX", "@eaDir", "@Recycle", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found")
 )
 """Folders that a system makes for itself."""
 
-_AS_IT_IS = Reading()
 
-
-def load_folder(path: Path, reading: Reading = _AS_IT_IS, files: Mapping[str, Sequence[str]] | None = None) -> Dataset:
+def load_folder(path: Path, reading: Reading = PLAIN, files: Mapping[str, Sequence[str]] | None = None) -> Dataset:
     """The dataset of the images in a folder.
 
     Images lie in it, or in folders per class at any depth (labels count the sorted names, as ``ape/young``), or all
@@ -48,11 +36,11 @@ def load_folder(path: Path, reading: Reading = _AS_IT_IS, files: Mapping[str, Se
         files: the names of the images of each split, where these are known from before; others are left out.
 
     Returns:
-        uint8 images of 256 levels; uint16 ones of 65536, where a file has 16 bits; or float32 as the files have them.
-        ``reading.levels`` takes the place of the levels of integers.
+        uint8 images of 256 levels; uint16 ones of 65536, where a file has 16 bits; or float32 as files have them; if
+        ``reading`` says nothing else.
 
     Raises:
-        ValueError: where it isn't plain what is which split or class; as ``read_files``; or where all pixels are equal.
+        ValueError: where it isn't plain what is which split or class; as ``read_files`` and ``arrays.interpreted``.
     """
     notes: list[str] = []
     if files is not None:
@@ -68,9 +56,7 @@ def load_folder(path: Path, reading: Reading = _AS_IT_IS, files: Mapping[str, Se
     splits = splits or _split_by_name(names, path)
     listed = [name for some in splits.values() for name in some]
     pictures = read_files(path, listed, reading)
-    require(
-        pictures.low < pictures.high, f"{path}: images", pictures.images.flat[0].item(), "not the same in all pixels"
-    )
+    numbers = interpreted({"": pictures.images}, str(path), reading)
     count_of = dict(zip(listed, np.bincount(pictures.sources, minlength=len(listed)).tolist(), strict=True))
     if files is None and apportioned:  # anew, as some may have been left out
         splits = _split_by_name([name for name in listed if count_of[name]], path)
@@ -84,12 +70,13 @@ def load_folder(path: Path, reading: Reading = _AS_IT_IS, files: Mapping[str, Se
         notes += _untrained(class_names, labels, labels[rows["train"]])
     return assemble(
         str(path),
-        {split: pictures.images[some] for split, some in rows.items()},
+        {split: numbers.images[""][some] for split, some in rows.items()},
         {split: None if labels is None else labels[some] for split, some in rows.items()},
-        pictures.levels,
+        numbers.levels,
         {split: pictures.names[some] for split, some in rows.items()},
         class_names,
         apportioned=len(pictures.images) if apportioned else 0,
+        reading=reading,
         notes=(*notes, *pictures.notes),
     )
 
@@ -125,24 +112,24 @@ def _identity(folder: Path | os.DirEntry) -> tuple[int, int]:
 def _split_folder(name: str) -> str | None:
     """The folder of a split that a file lies in, if it does."""
     top, _, rest = name.partition("/")
-    return top if rest and top.lower() in _SPLIT_OF else None
+    return top if rest and top.lower() in SPLIT_NAMES else None
 
 
 def _given_splits(path: Path, names: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
     """The files of each split, where they have folders, and notes on these; none where all are to be split by name."""
     _require_images(path, names)
     _require_no_splits_below(path, names)
-    folders = sorted(e.name for e in os.scandir(path) if e.is_dir() and e.name.lower() in _SPLIT_OF)
+    folders = sorted(e.name for e in os.scandir(path) if e.is_dir() and e.name.lower() in SPLIT_NAMES)
     if not folders:
         return {}, []
     found: dict[str, list[str]] = {folder: [] for folder in folders}
     for name in names:
         folder = _split_folder(name)
         beside = f"{path}: what lies beside {', '.join(folders)}"
-        require(folder is not None, beside, name, f"other splits ({', '.join(_SPLIT_OF)}), and no images or classes")
+        require(folder is not None, beside, name, f"other splits ({', '.join(SPLIT_NAMES)}), and no images or classes")
         assert folder is not None
         found[folder].append(name)
-    folder_of = {_SPLIT_OF[folder.lower()]: folder for folder in folders}
+    folder_of = {SPLIT_NAMES[folder.lower()]: folder for folder in folders}
     require(len(folder_of) == len(folders), f"{path}: folders of splits", folders, "one for each split")
     require("train" in folder_of, f"{path}: folders of splits", folders, "train and perhaps others; there is no train")
     for folder, some in found.items():
@@ -169,7 +156,7 @@ def _require_no_splits_below(path: Path, names: Sequence[str]) -> None:
     for folder in {name.rpartition("/")[0] for name in names}:
         parts = folder.split("/")
         for depth in range(1, len(parts)):
-            below.setdefault("/".join(parts[:depth]), set()).add(_SPLIT_OF.get(parts[depth].lower(), ""))
+            below.setdefault("/".join(parts[:depth]), set()).add(SPLIT_NAMES.get(parts[depth].lower(), ""))
     wrong = [folder for folder, splits in sorted(below.items()) if {"train"} < splits - {""}]
     require(
         not wrong, f"{path}: splits", f"them in {wrong[0]}" if wrong else "", "folders of its own; give their folder"

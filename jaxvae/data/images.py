@@ -41,15 +41,15 @@ class SeveralFramesError(ValueError):
     """A file of several images that isn't to be read as such: how many, to follow on "got"."""
 
 
-class Picture(NamedTuple):
+class Pixels(NamedTuple):
     """An image, and what was made of it.
 
     Attributes:
-        pixels: (H, W, C), C being 1 or 3; uint8, uint16 or float32.
+        numbers: (H, W, C), C being 1 or 3; uint8, uint16 or float32.
         made: some of ``TURNED`` and so on, and the colour space that it was converted from.
     """
 
-    pixels: np.ndarray
+    numbers: np.ndarray
     made: tuple[str, ...]
 
 
@@ -69,7 +69,7 @@ def read_bytes(file: str | Path) -> bytes:
     return data
 
 
-def decode(data: bytes, reading: Reading, channels: int | None = None) -> list[Picture]:
+def images_in(data: bytes, reading: Reading, channels: int | None = None) -> list[Pixels]:
     """The images in the bytes of a file: one, or as many as it has frames.
 
     Args:
@@ -117,7 +117,7 @@ def _frames(image: "Image.Image") -> int:
     return getattr(image, "n_frames", 1)
 
 
-def _picture(image: "Image.Image", data: bytes, frame: int, count: int, reading: Reading, grey: bool) -> Picture:
+def _picture(image: "Image.Image", data: bytes, frame: int, count: int, reading: Reading, grey: bool) -> Pixels:
     if frame:
         image.seek(frame)
     x, made = _channels(image, data, frame)
@@ -132,7 +132,7 @@ def _picture(image: "Image.Image", data: bytes, frame: int, count: int, reading:
         x, made = _sized(x, reading.size), (*made, SIZED)
     if x.dtype.kind == "f" and not np.isfinite(x).all():
         raise ValueError("numbers that aren't finite")
-    return Picture(x, made)
+    return Pixels(x, made)
 
 
 def _channels(image: "Image.Image", data: bytes, frame: int) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -10,6 +10,7 @@ from jaxvae.arguments import require
 from jaxvae.data import arrays, digits, folders, prepared, synthetic
 from jaxvae.data.catalog import SOURCES
 from jaxvae.data.dataset import Dataset, hold_out
+from jaxvae.data.options import PLAIN, Reading
 from jaxvae.data.origins import Origin, fingerprint
 
 
@@ -34,7 +35,9 @@ BUNDLED: Mapping[str, Bundled] = MappingProxyType(
 """By name."""
 
 
-def load(name: str, data_dir: str | Path | None = None, validation: int | None = None) -> Dataset:
+def load(
+    name: str, data_dir: str | Path | None = None, validation: int | None = None, reading: Reading = PLAIN
+) -> Dataset:
     """A dataset by name or path.
 
     Args:
@@ -44,6 +47,7 @@ def load(name: str, data_dir: str | Path | None = None, validation: int | None =
         data_dir: where prepared datasets are; that of tensorflow-datasets if not given.
         validation: how many training images, the last ones, to hold out as validation split. None leaves the
             dataset its own, if it has one.
+        reading: what must be said of your own files, where they may mean two things.
 
     Raises:
         ValueError: for an unknown name, data that don't fit, or a validation that leaves no training images.
@@ -53,17 +57,23 @@ def load(name: str, data_dir: str | Path | None = None, validation: int | None =
     (1297, 8, 8, 1)
     """
     require(isinstance(name, str | Path), "dataset", name, "a known name or a path")
-    dataset = _load(str(name), _directory(data_dir))
+    dataset = _load(str(name), _directory(data_dir), reading)
     return dataset if validation is None else hold_out(dataset, validation)
 
 
-def load_again(origin: Origin, validation: int | None = None, dataset: str | Path | None = None) -> Dataset:
+def load_again(
+    origin: Origin,
+    validation: int | None = None,
+    dataset: str | Path | None = None,
+    reading: Reading = PLAIN,
+) -> Dataset:
     """The dataset that a run was made of, split as it was then, whatever has been added since.
 
     Args:
         origin: what the run keeps of it.
         validation: as it was loaded with then.
         dataset: where it is now, if it has moved.
+        reading: as it was read then.
 
     Raises:
         ValueError: where rows or files of then are missing; otherwise as ``load``.
@@ -73,9 +83,9 @@ def load_again(origin: Origin, validation: int | None = None, dataset: str | Pat
     if origin.files is not None:
         path = _expanded(name, "dataset")
         require(path.is_dir(), "dataset", name, f"the folder that was {origin.dataset}; --dataset says where it is")
-        return folders.load_folder(path, origin.files)
+        return folders.load_folder(path, reading, origin.files)
     try:
-        found = _load(name, directory, origin.rows)
+        found = _load(name, directory, reading, origin.rows)
     except (ValueError, FileNotFoundError) as error:
         if dataset is None and Path(name).is_absolute() and not Path(name).exists():
             raise FileNotFoundError(f"the data aren't at {name} any more; --dataset says where they are now") from error
@@ -98,16 +108,16 @@ def origin_of(dataset: Dataset, data_dir: str | None = None) -> Origin:
     )
 
 
-def _load(name: str, data_dir: Path, rows: int | None = None) -> Dataset:
-    if name in BUNDLED:
-        return BUNDLED[name].make()
-    if name in SOURCES:
-        return prepared.read_prepared(name, prepared.ensure(name, None, data_dir))
+def _load(name: str, data_dir: Path, reading: Reading, rows: int | None = None) -> Dataset:
+    if name in BUNDLED or name in SOURCES:
+        require(reading == PLAIN, "dataset", name, "one of your own files for what says how these are read")
+        known = name in BUNDLED
+        return BUNDLED[name].make() if known else prepared.read_prepared(name, prepared.ensure(name, None, data_dir))
     path = _expanded(name, "dataset")
-    if path.is_dir():
-        return arrays.load_arrays(path, rows) if any(path.glob("*.npy")) else folders.load_folder(path)
-    if path.suffix in (".npy", ".npz"):
-        return arrays.load_arrays(path, rows)
+    if path.is_dir() and not any(path.glob("*.npy")):
+        return folders.load_folder(path, reading)
+    if path.is_dir() or path.suffix in (".npy", ".npz"):
+        return arrays.load_arrays(path, reading, rows)
     if directory := prepared.find_prepared(name, data_dir):
         return prepared.read_prepared(name, directory)
     if path.exists():

@@ -50,3 +50,7 @@ class Reading:
         require(fits, "levels", self.levels, "given without value_range, which says the same")
         fits = len(self.size) in (0, 2) and all(1 <= side <= 2**14 for side in self.size)
         require(fits, "size", self.size, f"a height and a width, from 1 to {2**14}")
+
+
+PLAIN = Reading()
+"""Where nothing need be said."""

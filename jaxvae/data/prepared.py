@@ -40,7 +40,8 @@ def find_prepared(name: str, data_dir: Path) -> Path | None:
 
 def read_prepared(name: str, directory: Path) -> Dataset:
     """The dataset in a prepared folder, by way of the .npy files in it, which are made if there are none."""
-    fields = arrays.read_fields(directory / _CACHE) if (directory / _CACHE).is_dir() else _read_records(directory, name)
+    cached = (directory / _CACHE).is_dir()
+    fields = arrays.read_fields(directory / _CACHE)[0] if cached else _read_records(directory, name)
     images = {key.removesuffix("_images"): x for key, x in fields.items() if key.endswith("_images")}
     labels = {key.removesuffix("_labels"): x for key, x in fields.items() if key.endswith("_labels")}
     return assemble(name, images, labels, _levels(name), class_names=_class_names(directory))

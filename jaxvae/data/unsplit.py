@@ -11,9 +11,7 @@ from jaxvae.data import arrays, folders
 from jaxvae.data.collecting import read_files
 from jaxvae.data.contracts import DataContract
 from jaxvae.data.images import SUFFIXES
-from jaxvae.data.options import Reading
-
-_AS_IT_IS = Reading()
+from jaxvae.data.options import PLAIN, Reading
 
 
 class Unsplit(NamedTuple):
@@ -32,7 +30,7 @@ class Unsplit(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def load_unsplit(path: str | Path, contract: DataContract, reading: Reading = _AS_IT_IS) -> Unsplit:
+def load_unsplit(path: str | Path, contract: DataContract, reading: Reading = PLAIN) -> Unsplit:
     """All images of a .npy file (mapped, not read), a .npz file, a folder of .npy files, or a file or folder of images.
 
     Of data in splits these follow one another. A folder's images are all those in it and in folders below; their labels
@@ -67,7 +65,7 @@ def _class_of(folders: Sequence[str], known: Mapping[str, int]) -> int | None:
 
 def load_labels(path: Path, count: int) -> np.ndarray:
     """The labels in a .npy file: (N,) integers, or names of classes; raises ValueError for anything else."""
-    labels = arrays.read_fields(path)["images"] if path.suffix == ".npy" else None
+    labels = arrays.read_fields(path)[0]["images"] if path.suffix == ".npy" else None
     require(labels is not None, "labels", str(path), "a .npy file")
     assert labels is not None
     fits = labels.shape == (count,) and labels.dtype.kind in "iuU"
@@ -78,7 +76,7 @@ def load_labels(path: Path, count: int) -> np.ndarray:
 
 
 def _arrays(path: Path) -> Unsplit:
-    fields = arrays.read_fields(path)
+    fields, _ = arrays.read_fields(path)
     if "images" in fields:
         images, labels = fields["images"], fields.get("labels")
         names = np.arange(len(images))

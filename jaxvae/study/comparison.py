@@ -12,14 +12,17 @@ import jax
 from jax.sharding import Mesh
 
 from jaxvae.arguments import require
+from jaxvae.data import Dataset, report, require_apart
 from jaxvae.files import only_writer, require_free, write_atomically
 from jaxvae.study.description import group_records
 from jaxvae.study.grid import Grid, configurations, groups
 from jaxvae.study.results import RESULTS, Record, cell, merge, plain, read_results, variant, write_results
 from jaxvae.study.sweep import Sweep, cell_mesh
 from jaxvae.study.width import measured_width
-from jaxvae.training import TrainConfig, make_experiment
+from jaxvae.training import Experiment, TrainConfig, make_experiment
+from jaxvae.training.defaults import resolved
 from jaxvae.training.devices import one_device
+from jaxvae.training.experiment import load_data
 
 STUDY = "study.json"
 
@@ -32,6 +35,7 @@ def compare(
     *,
     watch: Callable[[str, float], None] = lambda name, share: None,
     stop: Callable[[], bool] = lambda: False,
+    say: Callable[[str], None] = lambda line: None,
 ) -> bool:
     """Trains what the table in a directory lacks of these cells, and adds it.
 
@@ -43,6 +47,7 @@ def compare(
         out: a directory that is new or empty, or a study's.
         watch: called now and then, with what is being trained, and the share that is done of all that was lacking.
         stop: asked now and then; once it answers True, the study ends.
+        say: called with what the data were taken for, and what is made of them, a line at a time.
 
     Returns:
         Whether the table is complete; False when the study was stopped.
@@ -51,22 +56,45 @@ def compare(
         ValueError: for a grid that isn't allowed, data that are missing or don't fit, or a directory in use by
             something else; before anything is written.
     """
-    _check_data(_waiting(grid, read_results(out / RESULTS)))
+    cells = _cells(grid)
+    kinds = _experiments(_waiting(cells, read_results(out / RESULTS)))
+    for line in dict.fromkeys(line for kind in kinds for line in (*report(kind.dataset), *kind.report)):
+        say(line)
+    for name in dict.fromkeys(config.dataset for config in cells):
+        require_apart(out, name)
     _require_own(out)
     with only_writer(out):
-        return _compare(grid, out, watch, stop)
+        return _compare(grid, cells, out, watch, stop)
 
 
-def _waiting(grid: Grid, records: Sequence[Record]) -> list[list[TrainConfig]]:
+def _cells(grid: Grid) -> list[TrainConfig]:
+    """All cells, with a value for what they leave to the data, each of which is loaded once."""
+    loaded: dict[tuple[Any, ...], Dataset] = {}
+    found = []
+    for config in configurations(grid):
+        source = (config.dataset, config.data_dir, config.validation, config.reading)
+        if source not in loaded:
+            loaded[source] = load_data(config)
+        found.append(resolved(config, loaded[source]))
+    return list(dict.fromkeys(found))
+
+
+def _waiting(cells: Sequence[TrainConfig], records: Sequence[Record]) -> list[list[TrainConfig]]:
     """The groups of cells that a table lacks."""
     known = {cell(record["config"]) for record in records}
-    return groups(config for config in configurations(grid) if cell(plain(config)) not in known)
+    return groups(config for config in cells if cell(plain(config)) not in known)
 
 
-def _compare(grid: Grid, out: Path, watch: Callable[[str, float], None], stop: Callable[[], bool]) -> bool:
+def _compare(
+    grid: Grid,
+    cells: Sequence[TrainConfig],
+    out: Path,
+    watch: Callable[[str, float], None],
+    stop: Callable[[], bool],
+) -> bool:
     _prepare(out, grid)
     records = read_results(out / RESULTS)
-    waiting = _waiting(grid, records)
+    waiting = _waiting(cells, records)
     costs = [len(group) * group[0].epochs for group in waiting]
     done = 0
     for group, cost, sweep in zip(waiting, costs, _compiled_ahead(waiting, out), strict=True):
@@ -83,8 +111,8 @@ def _compare(grid: Grid, out: Path, watch: Callable[[str, float], None], stop: C
     return True
 
 
-def _check_data(waiting: Sequence[Sequence[TrainConfig]]) -> None:
-    """Loads all data once, with the models that they have to fit."""
+def _experiments(waiting: Sequence[Sequence[TrainConfig]]) -> list[Experiment]:
+    """One of each kind of data and model, so that what doesn't fit is refused."""
     same: dict[str, Any] = {
         "parameterization": "log_variance",
         "constraint": "none",
@@ -92,8 +120,8 @@ def _check_data(waiting: Sequence[Sequence[TrainConfig]]) -> None:
         "learning_rate": 1.0,
         "seed": 0,
     }
-    for config in dict.fromkeys(dataclasses.replace(group[0], **same) for group in waiting):
-        make_experiment(config, one_device())
+    kinds = dict.fromkeys(dataclasses.replace(group[0], **same) for group in waiting)
+    return [make_experiment(config, one_device()) for config in kinds]
 
 
 def _compiled_ahead(waiting: Sequence[Sequence[TrainConfig]], out: Path) -> Iterator[Sweep]:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvae.arguments import require
-from jaxvae.data import Dataset, Split, binarize, fingerprint, load_again
+from jaxvae.data import Dataset, Split, binarize, fingerprint, hold_out, load_again
 from jaxvae.likelihoods import Bernoulli
 from jaxvae.trained.model import TrainedModel
 from jaxvae.training import Experiment, TrainConfig, make_experiment
@@ -31,7 +31,7 @@ class Run:
         path: the run's directory.
         best: False for the last parameters, rather than those that scored best on the validation split, if there is
             one.
-        dataset: where the data are now, if they have moved.
+        dataset: where the data are now, if they have moved; or the data themselves, where they were in memory.
 
     Attributes:
         directory: what else is known of the run.
@@ -42,7 +42,7 @@ class Run:
             data, where these can't be read.
     """
 
-    def __init__(self, path: str | Path, *, best: bool = True, dataset: str | Path | None = None) -> None:
+    def __init__(self, path: str | Path, *, best: bool = True, dataset: str | Path | Dataset | None = None) -> None:
         self.directory = directory = RunDirectory(Path(path))
         config, kept = directory.config(), directory.kept()
         self._config, self._dataset, self._split_is_known = config, dataset, True
@@ -75,7 +75,11 @@ class Run:
     def dataset(self) -> Dataset:
         """What was trained on, as it is loaded; raises as ``scored``."""
         require_known_split(self._split_is_known, self.path)
-        loaded = load_again(self._origin, self._config.validation, self._dataset)
+        config, given = self._config, self._dataset
+        if isinstance(given, Dataset):
+            loaded = given if config.validation is None else hold_out(given, config.validation)
+        else:
+            loaded = load_again(self._origin, config.validation, given, config.reading)
         shape, wanted = loaded.image_shape, self.model.contract.image_shape
         require(shape == wanted, "dataset", f"images of {shape}", f"of images {wanted}, as in training")
         return loaded
@@ -111,12 +115,12 @@ class Run:
         return posterior(self.task(name), score_keys()[1])
 
 
-def _made_again(path: Path, config: TrainConfig, dataset: str | Path | None) -> Experiment:
+def _made_again(path: Path, config: TrainConfig, dataset: str | Path | Dataset | None) -> Experiment:
     """The experiment of a run of before runs kept what they need of their data."""
-    if dataset is not None:
+    if isinstance(dataset, str | Path):
         config = dataclasses.replace(config, dataset=str(dataset))
     try:
-        return make_experiment(config, one_device())
+        return make_experiment(config, one_device(), dataset=dataset if isinstance(dataset, Dataset) else None)
     except (ValueError, OSError) as error:
         raise ValueError(
             f"{path} was trained before runs kept what they need of their data, which can't be read now ({error}); "

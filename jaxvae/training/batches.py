@@ -92,7 +92,7 @@ def resident_batch(
             epoch, from ``shuffle``.
         step: from the beginning of the training; may be traced.
     """
-    size = experiment.config.batch_size
+    size = experiment.batch_size
     start = step % experiment.steps_per_epoch * size
     rows = jax.lax.dynamic_slice(data["order"], (start,), (size,))
     if sharding is not None:
@@ -120,7 +120,7 @@ class StreamingFeed:
         config = self._experiment.config
         return stream(
             self._experiment.dataset.train,
-            config.batch_size,
+            self._experiment.batch_size,
             config.seed,
             start,
             jax.process_index(),

@@ -29,6 +29,9 @@ PRECONDITIONERS = ("none", "fisher")
 OBJECTIVES = ("elbo", *BOUNDS)
 FROZEN = ("none", "encoder", "decoder")
 
+AUTO = "auto"
+"""For a field that follows from the data."""
+
 CHANGEABLE = (
     "epochs",
     "learning_rate",
@@ -77,7 +80,17 @@ class TrainConfig:
     validation: int | None = _option(
         None, "hold out the last N training images for validation (default: the dataset's own split, or none)"
     )
-    binarization: str = _option("dynamic", "how pixels become 0 or 1", *data.METHODS)
+    layout: str = _option("auto", "the order of an array's axes, where its shape doesn't say", *data.LAYOUTS)
+    levels: int | None = _option(None, "how many grey levels integers have (default: as they look)")
+    value_range: tuple[float, ...] = _option((), "the numbers that are black and white, as -1 1 (default: none)")
+    size: tuple[int, ...] = _option((), "height and width to resize and crop images to (default: as they are)")
+    grey: bool = _option(False, "make colour images grey")
+    background: str = _option("white", "the colour behind transparent pixels")
+    frames: bool = _option(False, "take each frame of an animation as an image")
+    skip_bad: bool = _option(False, "leave out files that can't be read")
+    binarization: str = _option(
+        AUTO, "how pixels become 0 or 1 (auto: dynamic for grey levels under bernoulli, else none)", AUTO, *data.METHODS
+    )
     conditional: bool = _option(False, "give the labels to encoder and decoder")
 
     parameterization: str = _option("log_variance", "how the encoder's σ arises: a name from `jaxvae list`")
@@ -95,7 +108,9 @@ class TrainConfig:
     precondition: str = _option(
         "none", "the metric that gradients at the encoder's head are divided by", *PRECONDITIONERS
     )
-    likelihood: str = _option("bernoulli", "p(x|z)", *LIKELIHOODS)
+    likelihood: str = _option(
+        AUTO, "p(x|z) (auto: bernoulli for grey or binary images, else gaussian_learned)", AUTO, *LIKELIHOODS
+    )
     likelihood_parameterization: str = _option("log_variance", "how the likelihood's σ arises, where it has one")
     likelihood_std: float = _option(0.1, "the likelihood's σ, or its start where it is learned")
     architecture: str = _option("mlp", "encoder and decoder", *ARCHITECTURES)
@@ -115,7 +130,7 @@ class TrainConfig:
     free_bits: float = _option(0.0, "nats per latent below which the KL costs a constant")
 
     epochs: int = _option(200, "passes over the training images")
-    batch_size: int = _option(100, "images in a step, over all devices")
+    batch_size: int | None = _option(None, "images in a step, over all devices (default: 100, or all there are)")
     optimizer: str = _option("adam", "what descends", *OPTIMIZERS)
     adam_b1: float = _option(0.9, "decay of Adam's first moment")
     adam_eps: float = _option(1e-8, "what Adam adds to the root of its second moment")
@@ -133,7 +148,9 @@ class TrainConfig:
         None, "epochs between checkpoints and validations (default: a twentieth of the epochs)"
     )
     samples: int = _option(100, "importance samples per test image in the final evaluation")
-    streaming: bool = _option(False, "read batches from disk by grain, for data that don't fit on the device")
+    streaming: bool | None = _option(
+        None, "read batches from disk by grain (default: where the images exceed half of the device's memory)"
+    )
 
     def __post_init__(self) -> None:
         for name, hint in _hints().items():
@@ -166,6 +183,12 @@ class TrainConfig:
             self.ema_decay is None or 0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "at least 0 and below 1"
         )
         require(0 <= self.seed < 2**32, "seed", self.seed, "from 0 to 2³² - 1")
+        assert self.reading  # refuses what isn't allowed
+
+    @property
+    def reading(self) -> data.Reading:
+        """How files and arrays become images."""
+        return data.Reading(**{field.name: getattr(self, field.name) for field in dataclasses.fields(data.Reading)})
 
     @property
     def epochs_between_evaluations(self) -> int:
@@ -231,8 +254,9 @@ def _of_type(hint: Any, name: str, value: Any) -> Any:
     if isinstance(hint, types.UnionType):
         return None if value is None else _of_type(typing.get_args(hint)[0], name, value)
     if typing.get_origin(hint) is tuple:
-        require(isinstance(value, list | tuple), name, value, "a list of integers")
-        return tuple(_of_type(int, name, item) for item in value)
+        item, noun = typing.get_args(hint)[0], "integers" if typing.get_args(hint)[0] is int else "numbers"
+        require(isinstance(value, list | tuple), name, value, f"a list of {noun}")
+        return tuple(_of_type(item, name, part) for part in value)
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
         require(abs(value) <= sys.float_info.max, name, value, "a finite number")
         return float(value)

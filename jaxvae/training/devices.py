@@ -1,5 +1,6 @@
 """Data parallelism: one mesh over all devices of all hosts, parameters on each, batches in shares."""
 
+import os
 from typing import Any
 
 import jax
@@ -35,6 +36,12 @@ def replicated(mesh: Mesh) -> NamedSharding:
 def shared_out(mesh: Mesh) -> NamedSharding:
     """The leading axis in equal shares."""
     return NamedSharding(mesh, PartitionSpec(DATA_AXIS))
+
+
+def memory() -> int:
+    """Bytes that a device has: an accelerator's own, or, of a CPU, the machine's."""
+    limit = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
+    return int(limit or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
 
 
 def put(sharding: NamedSharding, tree: Any) -> Any:

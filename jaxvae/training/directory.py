@@ -19,7 +19,7 @@ from jax.experimental import multihost_utils
 
 from jaxvae._version import __version__
 from jaxvae.arguments import require
-from jaxvae.data import DataContract, Origin, contract_from_mapping, origin_from_mapping
+from jaxvae.data import DataContract, Origin, contract_from_mapping, origin_from_mapping, require_apart
 from jaxvae.files import naming, only_writer, require_free, write_atomically
 from jaxvae.interop import load_safetensors, save_safetensors
 from jaxvae.training.config import CHANGEABLE, TrainConfig, read_config
@@ -155,9 +155,7 @@ class RunDirectory:
             changes = [] if before is None else before.origin.changes_to(kept.origin)
             require(not changes, "data", "; ".join(changes), f"as they were when {self.path} was begun")
             return False
-        data = Path(kept.origin.dataset)
-        inside = data.is_absolute() and data.is_dir() and self.path.resolve().is_relative_to(data.resolve())
-        require(not inside, "out", str(self.path), f"outside of the data, {data}")
+        require_apart(self.path, kept.origin.dataset)
         require_free(
             self.path, {VERSIONS, ORIGIN, MEAN, CONTRACT, START}, "a new or empty directory; or, to resume, a run's"
         )

@@ -167,7 +167,7 @@ def _train_epoch(
         progress = EpochState(*feed.advance(*progress, min(step + _SEGMENT, end)))
         step = int(progress.state.step)
         _require_finite(experiment, feed, progress.state)
-        rate = (step - first) * experiment.config.batch_size / (time.perf_counter() - began)
+        rate = (step - first) * experiment.batch_size / (time.perf_counter() - began)
         observer.update(step, {**progress.sums.means(), "examples_per_second": rate})
         if step < end and stop():
             return progress, None

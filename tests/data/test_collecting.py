@@ -10,13 +10,12 @@ from PIL import Image
 
 from jaxvae.data import collecting, images
 from jaxvae.data.collecting import read_files
-from jaxvae.data.options import Reading
+from jaxvae.data.options import PLAIN, Reading
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (6, 5), np.uint8)
 COLOUR = RNG.integers(0, 256, (6, 5, 3), np.uint8)
 DEEP = RNG.integers(0, 2**16, (6, 5), np.uint16)
-AS_IT_IS = Reading()
 
 
 def write(root, arrays):
@@ -29,13 +28,13 @@ def write(root, arrays):
     return list(arrays)
 
 
-def read(root, arrays, reading=AS_IT_IS, channels=None):
+def read(root, arrays, reading=PLAIN, channels=None):
     return read_files(root, write(root, arrays), reading, channels)
 
 
 def test_grey_and_colour_have_three_channels(tmp_path):
     found = read(tmp_path, {"a.png": GREY, "b.png": COLOUR, "c.png": GREY})
-    assert (found.images.shape, found.levels) == ((3, 6, 5, 3), 256)
+    assert (found.images.shape, found.images.dtype) == ((3, 6, 5, 3), np.uint8)
     for image, x in zip(found.images, (GREY[..., None], COLOUR, GREY[..., None]), strict=True):
         np.testing.assert_array_equal(image, np.broadcast_to(x, (6, 5, 3)))
     assert found.notes == ("2 images in grey were given three channels, as images in colour have.",)
@@ -54,11 +53,10 @@ def test_channels_may_be_given(tmp_path):
 def test_eight_bits_among_sixteen_are_scaled(tmp_path, order):
     arrays = {f"{i}.png": {"a": GREY, "b": DEEP}[x] for i, x in enumerate(order)}
     found = read(tmp_path, arrays)
-    assert (found.images.dtype, found.levels) == (np.uint16, 65536)
+    assert found.images.dtype == np.uint16
     for image, x in zip(found.images[..., 0], arrays.values(), strict=True):
         np.testing.assert_array_equal(image, x if x.dtype == np.uint16 else x * np.uint16(257))
     assert found.notes == ("1 image of 8 bits was scaled by 257, as others have 16 bits.",)
-    assert (found.low, found.high) == (found.images.min(), found.images.max())
 
 
 def test_colour_and_depth_may_come_at_once(tmp_path):
@@ -69,27 +67,13 @@ def test_colour_and_depth_may_come_at_once(tmp_path):
     np.testing.assert_array_equal(found.images[2], np.stack([DEEP] * 3, 2))
 
 
-def test_floats_have_no_levels(tmp_path):
+def test_floats_are_kept(tmp_path):
     x = RNG.normal(size=(6, 5)).astype(np.float32)
     found = read(tmp_path, {"a.tiff": x})
-    assert (found.images.dtype, found.levels, found.notes) == (np.float32, None, ())
+    assert (found.images.dtype, found.notes) == (np.float32, ())
     np.testing.assert_array_equal(found.images[0, ..., 0], x)
     with pytest.raises(ValueError, match=r"b.png: numbers must be floats, as of .*a.tiff, got 'integers'"):
         read(tmp_path, {"a.tiff": x, "b.png": GREY})
-
-
-def test_levels_may_be_given(tmp_path):
-    arrays = {"a.png": DEEP >> 4}
-    found = read(tmp_path, arrays)
-    assert found.levels == 65536
-    (note,) = found.notes
-    assert note == f"The largest number is {(DEEP >> 4).max()} of 65535; --levels says so where it stands for white."
-    found = read(tmp_path, arrays, Reading(levels=4096))
-    assert (found.levels, found.images.dtype, found.notes) == (4096, np.uint16, ())
-    with pytest.raises(ValueError, match=r"largest number must be below the 1024 levels given, got"):
-        read(tmp_path, arrays, Reading(levels=1024))
-    found = read(tmp_path, {"a.png": (DEEP >> 14)}, Reading(levels=4))
-    assert (found.levels, found.images.dtype) == (4, np.uint8)
 
 
 def test_sizes_that_differ_are_named(tmp_path):
@@ -110,7 +94,7 @@ def test_frames_are_refused_by_name_or_numbered(tmp_path):
     frames[0].save(tmp_path / "b.tiff", save_all=True, append_images=frames[1:])
     names = [*write(tmp_path, {"a.png": GREY}), "b.tiff", *write(tmp_path, {"c.png": GREY})]
     with pytest.raises(ValueError, match=r"b.tiff must be one image, got 5 frames; --frames makes an image of each"):
-        read_files(tmp_path, names, AS_IT_IS)
+        read_files(tmp_path, names, PLAIN)
     with pytest.raises(ValueError, match="5 frames"):
         read_files(tmp_path, names, Reading(skip_bad=True))
     found = read_files(tmp_path, names, Reading(frames=True))
@@ -133,7 +117,7 @@ def test_bad_files_are_named_or_left_out(tmp_path):
         "f.png": "an error: No such file or directory",
     }.items():
         with pytest.raises(ValueError, match="must be an image") as error:
-            read_files(tmp_path, ["b.png", wrong], AS_IT_IS)
+            read_files(tmp_path, ["b.png", wrong], PLAIN)
         expected = f"{tmp_path}/{wrong} must be an image, got {message}; --skip-bad goes on without it"
         assert str(error.value) == expected
     found = read_files(tmp_path, names, Reading(skip_bad=True))
@@ -151,17 +135,17 @@ def test_files_without_permission_are_bad(tmp_path, monkeypatch):
     names = write(tmp_path, {"a.png": GREY})
     monkeypatch.setattr(images, "read_bytes", denied)
     with pytest.raises(ValueError, match=r"a\.png must be an image, got an error: Permission denied"):
-        read_files(tmp_path, names, AS_IT_IS)
+        read_files(tmp_path, names, PLAIN)
 
 
 def test_a_bomb_is_bad_and_warnings_are_not(tmp_path, monkeypatch):
     names = write(tmp_path, {"a.png": GREY})
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 29)  # of 30: a warning, if nobody made it an error
     with pytest.raises(ValueError, match=r"a\.png must be an image, got Image size .* exceeds limit"):
-        read_files(tmp_path, names, AS_IT_IS)
+        read_files(tmp_path, names, PLAIN)
     monkeypatch.undo()
     Image.fromarray(COLOUR).quantize(4).save(tmp_path / "p.png", transparency=bytes((0, 99)))
-    assert len(read_files(tmp_path, ["p.png"], AS_IT_IS).images) == 1
+    assert len(read_files(tmp_path, ["p.png"], PLAIN).images) == 1
 
 
 def test_notes_tell_what_was_made(tmp_path):
@@ -183,13 +167,13 @@ def test_notes_tell_what_was_made(tmp_path):
 
 def test_many_files_are_read_in_order_by_threads(tmp_path, monkeypatch):
     threads = set()
-    decode = images.decode
+    images_in = images.images_in
 
     def watched(*args):
         threads.add(threading.get_ident())
-        return decode(*args)
+        return images_in(*args)
 
-    monkeypatch.setattr(images, "decode", watched)
+    monkeypatch.setattr(images, "images_in", watched)
     arrays = RNG.integers(0, 256, (300, 6, 5), np.uint8)
     found = read(tmp_path, {f"{i}.png": x for i, x in enumerate(arrays)})
     np.testing.assert_array_equal(found.images[..., 0], arrays)
@@ -200,7 +184,7 @@ def test_memory_is_bounded_by_the_arrays(tmp_path):
     names = write(tmp_path, {f"{i}.bmp": RNG.integers(0, 256, (160, 160, 3), np.uint8) for i in range(24)}) * 10
     tracemalloc.start()
     try:
-        found = read_files(tmp_path, names, AS_IT_IS)
+        found = read_files(tmp_path, names, PLAIN)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -212,10 +196,10 @@ def test_memory_is_bounded_by_the_arrays(tmp_path):
 def test_a_bar_is_shown_on_a_terminal_alone(tmp_path, monkeypatch, capsys):
     names = write(tmp_path, {"a.png": GREY, "b.png": GREY})
     monkeypatch.setattr(collecting, "_PATIENCE", -1)
-    read_files(tmp_path, names, AS_IT_IS)
+    read_files(tmp_path, names, PLAIN)
     assert capsys.readouterr().err == ""
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    read_files(tmp_path, names, AS_IT_IS)
+    read_files(tmp_path, names, PLAIN)
     assert "file 2/2" in capsys.readouterr().err
 
 
@@ -229,14 +213,14 @@ def test_arrays_of_many_files_are_kept(tmp_path, monkeypatch):
     first = read(root, arrays, reading)
     assert isinstance(first.images, np.memmap)
 
-    monkeypatch.setattr(images, "decode", lambda *_: pytest.fail("read again"))
+    monkeypatch.setattr(images, "images_in", lambda *_: pytest.fail("read again"))
     again = read_files(root, list(arrays), reading)
     assert isinstance(again.images, np.memmap)
     np.testing.assert_array_equal(again.images, first.images)
-    assert again._replace(images=0, names=0, sources=0) == first._replace(images=0, names=0, sources=0)
+    assert again.notes == first.notes
     assert again.names.tolist() == first.names.tolist()
     assert again.sources.tolist() == first.sources.tolist()
-    assert read_files(root, list(arrays), Reading(skip_bad=True, levels=256)).levels == 256
+    assert len(read_files(root, list(arrays), Reading(skip_bad=True, levels=256)).images) == 2
     for other in (Reading(skip_bad=True, grey=True), Reading(skip_bad=True, size=(2, 2))):
         with pytest.raises(pytest.fail.Exception, match="read again"):
             read_files(root, list(arrays), other)
@@ -250,4 +234,4 @@ def test_arrays_of_many_files_are_kept(tmp_path, monkeypatch):
 def test_names_of_any_letters(tmp_path):
     name = b"\xff\xe9.png".decode(errors="surrogateescape")
     Image.fromarray(GREY).save(Path(tmp_path) / name)
-    assert read_files(tmp_path, [name], AS_IT_IS).names.tolist() == [name]
+    assert read_files(tmp_path, [name], PLAIN).names.tolist() == [name]

@@ -240,8 +240,21 @@ def test_what_is_kept_is_mapped_in_all_splits(tmp_path, monkeypatch):
 def test_levels_are_those_of_the_files_or_given(tmp_path):
     for i in range(10):
         Image.fromarray(RNG.integers(0, 4096, (6, 5), np.uint16)).save(tmp_path / f"{i}.png")
+    with pytest.raises(ValueError, match=r"--levels 4\d\d\d"):
+        load_folder(tmp_path)
+    data = load_folder(tmp_path, reading := Reading(levels=4096))
+    assert (data.levels, data.train.images.dtype, data.reading) == (4096, np.uint16, reading)
+    Image.fromarray(np.full((6, 5), 65535, np.uint16)).save(tmp_path / "white.png")
     assert load_folder(tmp_path).levels == 65536
-    assert load_folder(tmp_path, Reading(levels=4096)).levels == 4096
+
+
+def test_floats_are_as_in_the_files(tmp_path):
+    x = RNG.normal(size=(10, 6, 5)).astype(np.float32)
+    for i, image in enumerate(x):
+        Image.fromarray(image).save(tmp_path / f"{i}.tiff")
+    data = load_folder(tmp_path)
+    assert (data.levels, data.train.images.dtype) == (None, np.float32)
+    assert data.train.images.min() == min(x[int(name.partition(".")[0])].min() for name in data.train.names)
 
 
 def odd_size(path):
@@ -306,7 +319,7 @@ def constant(path):
         (two_of_one, "PATH: folders of splits must be one for each split, got ['Training', 'test', 'train']"),
         (
             stranger,
-            "PATH: what lies beside test, train must be other splits (train, training, validation, val, valid, ",
+            "PATH: what lies beside test, train must be other splits (train, training, validation, valid, val, ",
         ),
         (stranger, "got 'holdout/ape/000.png'"),
         (loose_and_splits, "got 'x0.png'"),

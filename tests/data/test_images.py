@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from jaxvae.data import images
-from jaxvae.data.images import CUT, GREYED, LAID, SIZED, TURNED, background_colour, decode, read_bytes
-from jaxvae.data.options import Reading
+from jaxvae.data.images import CUT, GREYED, LAID, SIZED, TURNED, background_colour, images_in, read_bytes
+from jaxvae.data.options import PLAIN, Reading
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (6, 5), np.uint8)
@@ -71,11 +71,8 @@ def tiff(x, order="<", planar=False, orientation=1, colours=None):
     return head + data + directory + b"\0\0\0\0" + spill
 
 
-AS_IT_IS = Reading()
-
-
-def one(data, reading=AS_IT_IS, channels=None):
-    (picture,) = decode(data, reading, channels)
+def one(data, reading=PLAIN, channels=None):
+    (picture,) = images_in(data, reading, channels)
     return picture
 
 
@@ -98,8 +95,8 @@ def test_modes_become_grey_or_colour(mode, suffix):
     with Image.open(io.BytesIO(data)) as stored:
         assert stored.mode == mode
         expected = np.asarray(stored.convert("L" if mode in ("1", "L") else "RGB"))
-    np.testing.assert_array_equal(picture.pixels, expected.reshape(6, 5, -1))
-    assert picture.pixels.dtype == np.uint8
+    np.testing.assert_array_equal(picture.numbers, expected.reshape(6, 5, -1))
+    assert picture.numbers.dtype == np.uint8
     assert picture.made == ((mode,) if mode in ("CMYK", "LAB") else ())
 
 
@@ -110,7 +107,7 @@ def test_luma_and_chroma_become_colours():
             pytest.skip("this Pillow takes them for colours")
         expected = np.asarray(stored.convert("RGB"))
     picture = one(data)
-    np.testing.assert_array_equal(picture.pixels, expected)
+    np.testing.assert_array_equal(picture.numbers, expected)
     assert np.any(expected != COLOUR)
     assert picture.made == ("YCbCr",)
 
@@ -121,8 +118,8 @@ def test_sixteen_bits_of_png_are_all_there(channels):
     if channels in (2, 4):
         x[..., -1] = 65535
     picture = one(png(x))
-    np.testing.assert_array_equal(picture.pixels, x if channels % 2 else x[..., :-1])
-    assert picture.pixels.dtype == np.uint16
+    np.testing.assert_array_equal(picture.numbers, x if channels % 2 else x[..., :-1])
+    assert picture.numbers.dtype == np.uint16
     assert picture.made == ()
 
 
@@ -132,10 +129,10 @@ def test_sixteen_bits_of_tiff_are_all_there(order, channels):
     x = DEEP[..., :channels].copy()
     x[..., 3:] = 65535
     picture = one(tiff(x, order))
-    np.testing.assert_array_equal(picture.pixels, x[..., :3])
-    assert picture.pixels.dtype == np.uint16
+    np.testing.assert_array_equal(picture.numbers, x[..., :3])
+    assert picture.numbers.dtype == np.uint16
     turned = one(tiff(x, order, orientation=6))
-    np.testing.assert_array_equal(turned.pixels, np.rot90(x[..., :3], -1))
+    np.testing.assert_array_equal(turned.numbers, np.rot90(x[..., :3], -1))
     assert turned.made == (TURNED,)
 
 
@@ -144,13 +141,13 @@ def test_sixteen_bits_of_tiff_are_all_there(order, channels):
 def test_sixteen_bits_of_netpbm_are_all_there(kind, white):
     x = DEEP[..., : 1 if kind == "P5" else 3] & np.uint16(white)
     picture = one(f"{kind} 5 6 {white} ".encode() + x.astype(">u2").tobytes())
-    np.testing.assert_array_equal(picture.pixels, np.rint(x * (65535 / white)))
-    assert picture.pixels.dtype == np.uint16
+    np.testing.assert_array_equal(picture.numbers, np.rint(x * (65535 / white)))
+    assert picture.numbers.dtype == np.uint16
 
 
 def test_half_of_sixteen_bits_is_said():
     picture = one(tiff(DEEP, colours=5))  # CMYK
-    assert picture.pixels.dtype == np.uint8
+    assert picture.numbers.dtype == np.uint8
     assert picture.made == (CUT, "CMYK")
 
 
@@ -163,8 +160,8 @@ def test_planes_of_sixteen_bits_are_refused():
 def test_integers_of_32_bits_are_those_of_16():
     x = GREY.astype(np.int32) * 257
     picture = one(saved(Image.fromarray(x), "tiff"))
-    np.testing.assert_array_equal(picture.pixels[..., 0], x)
-    assert picture.pixels.dtype == np.uint16
+    np.testing.assert_array_equal(picture.numbers[..., 0], x)
+    assert picture.numbers.dtype == np.uint16
     for wrong in (-1, 65536):
         x[2, 3] = wrong
         with pytest.raises(images.UnreadableError, match=rf"integers from .*{wrong}.* in 0..65535"):
@@ -174,8 +171,8 @@ def test_integers_of_32_bits_are_those_of_16():
 def test_floats_stay_as_they_are():
     x = RNG.normal(size=(6, 5)).astype(np.float32) * 1000
     picture = one(saved(x, "tiff"))
-    np.testing.assert_array_equal(picture.pixels[..., 0], x)
-    assert picture.pixels.dtype == np.float32
+    np.testing.assert_array_equal(picture.numbers[..., 0], x)
+    assert picture.numbers.dtype == np.float32
     for wrong in (np.nan, np.inf, -np.inf):
         x[1, 1] = wrong
         with pytest.raises(images.UnreadableError, match="numbers that aren't finite"):
@@ -194,7 +191,7 @@ def test_images_are_turned_upright(suffix, orientation):
     y = np.fliplr(x) if orientation in (2, 4) else x
     upright = np.rot90(np.fliplr(x), 1 if orientation == 5 else -1) if orientation in (5, 7) else np.rot90(y, undo)
     picture = one(data)
-    assert np.abs(picture.pixels.astype(int) - upright).max() <= (6 if suffix == "jpeg" else 0)
+    assert np.abs(picture.numbers.astype(int) - upright).max() <= (6 if suffix == "jpeg" else 0)
     assert picture.made == ((TURNED,) if orientation > 1 else ())
 
 
@@ -212,9 +209,9 @@ def test_transparent_pixels_lie_over_the_background(mode, background):
     behind = np.array(background_colour(background))
     expected = stored[..., :3] * alpha + behind * (1 - alpha)
     grey = mode == "LA" and background == "white"
-    assert picture.pixels.shape == (6, 5, 1 if grey else 3)
-    assert np.abs(picture.pixels - expected).max() <= 0.5 + 1e-9
-    np.testing.assert_array_equal(picture.pixels[0], np.broadcast_to(behind, (5, 3))[:, : 1 if grey else 3])
+    assert picture.numbers.shape == (6, 5, 1 if grey else 3)
+    assert np.abs(picture.numbers - expected).max() <= 0.5 + 1e-9
+    np.testing.assert_array_equal(picture.numbers[0], np.broadcast_to(behind, (5, 3))[:, : 1 if grey else 3])
     assert picture.made == (LAID,)
 
 
@@ -228,7 +225,7 @@ def test_deep_alpha_is_exact():
     picture = one(png(x), Reading(background="#ff0080"))
     alpha = x[..., 3:] / 65535
     behind = np.array((255, 0, 128)) * 257
-    assert np.abs(picture.pixels - (x[..., :3] * alpha + behind * (1 - alpha))).max() <= 0.5 + 1e-6
+    assert np.abs(picture.numbers - (x[..., :3] * alpha + behind * (1 - alpha))).max() <= 0.5 + 1e-6
     assert picture.made == (LAID,)
 
 
@@ -245,7 +242,7 @@ def test_a_colour_may_stand_for_transparent(mode):
         data, white = saved(given, transparency=key.get(mode, given.getpixel((0, 0)))), 255
     hidden = np.all(x == x[0, 0], axis=2, keepdims=True)
     picture = one(data, Reading(background="white"))
-    np.testing.assert_array_equal(picture.pixels, np.where(hidden, white, x))
+    np.testing.assert_array_equal(picture.numbers, np.where(hidden, white, x))
     assert picture.made == ((LAID,) if np.any(hidden) else ())
 
 
@@ -259,9 +256,9 @@ def test_what_is_no_colour_is_refused():
 def test_colours_become_grey_by_their_luma():
     expected = np.asarray(Image.fromarray(COLOUR).convert("L"))
     for picture in (one(saved(COLOUR), Reading(grey=True)), one(saved(COLOUR), channels=1)):
-        np.testing.assert_array_equal(picture.pixels[..., 0], expected)
+        np.testing.assert_array_equal(picture.numbers[..., 0], expected)
         assert picture.made == (GREYED,)
-    deep = one(png(DEEP[..., :3]), Reading(grey=True)).pixels
+    deep = one(png(DEEP[..., :3]), Reading(grey=True)).numbers
     assert np.abs(deep[..., 0] - DEEP[..., :3] @ np.array([0.299, 0.587, 0.114])).max() <= 1  # its weights to 2^-17
     assert deep.dtype == np.uint16
     assert one(saved(GREY), Reading(grey=True)).made == ()
@@ -274,23 +271,23 @@ def test_sizes_of_all_depths_agree(size):
     eight = one(saved(smooth), reading)
     sixteen = one(saved(smooth.astype(np.uint16) * np.uint16(257)), reading)
     floats = one(saved(smooth.astype(np.float32), "tiff"), reading)
-    assert eight.pixels.shape == sixteen.pixels.shape == floats.pixels.shape == (*size, 1)
+    assert eight.numbers.shape == sixteen.numbers.shape == floats.numbers.shape == (*size, 1)
     assert eight.made == sixteen.made == floats.made == (SIZED,)
     # Pillow rounds 8 bits twice, after the rows and after the columns, whose weights' absolute values sum to below 1.4.
-    assert np.abs(sixteen.pixels / 257 - eight.pixels).max() <= 0.5 + 0.5 * 1.4
-    expected = (sixteen.pixels / 257).clip(smooth.min(), smooth.max())
-    assert np.abs(expected - floats.pixels).max() <= 0.5 / 257 + 1e-3
+    assert np.abs(sixteen.numbers / 257 - eight.numbers).max() <= 0.5 + 0.5 * 1.4
+    expected = (sixteen.numbers / 257).clip(smooth.min(), smooth.max())
+    assert np.abs(expected - floats.numbers).max() <= 0.5 / 257 + 1e-3
     deep = one(png(np.stack([smooth] * 3, axis=2).astype(np.uint16) * np.uint16(257)), reading)
-    np.testing.assert_array_equal(deep.pixels, sixteen.pixels.repeat(3, axis=2))
+    np.testing.assert_array_equal(deep.numbers, sixteen.numbers.repeat(3, axis=2))
 
 
 def test_size_crops_at_the_centre_without_aliases():
     wide = np.zeros((8, 24), np.uint8)
     wide[:, 8:16] = np.indices((8, 8)).sum(0) % 2 * 255  # of which every second pixel would be black, or white
     picture = one(saved(wide), Reading(size=(2, 2)))
-    assert np.abs(picture.pixels.astype(int) - 127.5).max() < 26  # a tenth of the range
+    assert np.abs(picture.numbers.astype(int) - 127.5).max() < 26  # a tenth of the range
     same = one(saved(GREY), Reading(size=(6, 5)))
-    np.testing.assert_array_equal(same.pixels[..., 0], GREY)
+    np.testing.assert_array_equal(same.numbers[..., 0], GREY)
     assert same.made == ()
 
 
@@ -301,8 +298,8 @@ def test_sizes_stay_in_the_range():
         one(saved(steps, "tiff"), Reading(size=(15, 15))),
         one(saved((steps * 65535).astype(np.uint16)), Reading(size=(15, 15))),
     ):
-        assert picture.pixels.min() == 0
-        assert picture.pixels.max() == (65535 if picture.pixels.dtype == np.uint16 else 1)
+        assert picture.numbers.min() == 0
+        assert picture.numbers.max() == (65535 if picture.numbers.dtype == np.uint16 else 1)
 
 
 @pytest.mark.parametrize("suffix", ["gif", "png", "tiff", "webp"])
@@ -311,28 +308,28 @@ def test_frames_are_images_where_they_are_asked_for(suffix):
     first, *others = map(Image.fromarray, frames)
     data = saved(first, suffix, save_all=True, append_images=others, **({"lossless": True} if suffix == "webp" else {}))
     with pytest.raises(images.SeveralFramesError, match="3 frames"):
-        decode(data, Reading())
-    found = decode(data, Reading(frames=True))
+        images_in(data, PLAIN)
+    found = images_in(data, Reading(frames=True))
     assert len(found) == 3
     for picture, frame in zip(found, frames, strict=True):
-        np.testing.assert_array_equal(picture.pixels, frame)
-    (still,) = decode(saved(frames[0], suffix), Reading(frames=True))
-    assert still.pixels.shape == (6, 5, 3)
+        np.testing.assert_array_equal(picture.numbers, frame)
+    (still,) = images_in(saved(frames[0], suffix), Reading(frames=True))
+    assert still.numbers.shape == (6, 5, 3)
 
 
 def test_frames_of_a_grey_animation_are_grey():
     frames = [Image.fromarray(GREY // 16 * 16), Image.fromarray(GREY[::-1] // 16 * 16)]
-    found = decode(saved(frames[0], "gif", save_all=True, append_images=frames[1:]), Reading(frames=True))
+    found = images_in(saved(frames[0], "gif", save_all=True, append_images=frames[1:]), Reading(frames=True))
     for picture, frame in zip(found, frames, strict=True):
-        np.testing.assert_array_equal(picture.pixels[..., 0], np.asarray(frame))
-        assert picture.pixels.shape == (6, 5, 1)
+        np.testing.assert_array_equal(picture.numbers[..., 0], np.asarray(frame))
+        assert picture.numbers.shape == (6, 5, 1)
 
 
 def test_views_of_one_scene_are_a_still():
     data = saved(COLOUR, "mpo", save_all=True, append_images=[Image.fromarray(COLOUR[::-1])])
     with Image.open(io.BytesIO(data)) as stored:
         assert stored.n_frames == 2
-        np.testing.assert_array_equal(one(data).pixels, np.asarray(stored))
+        np.testing.assert_array_equal(one(data).numbers, np.asarray(stored))
 
 
 @pytest.mark.parametrize(
@@ -348,7 +345,7 @@ def test_views_of_one_scene_are_a_still():
 )
 def test_what_is_no_image_says_why(data, message):
     with pytest.raises(images.UnreadableError, match=message):
-        decode(data, Reading())
+        images_in(data, PLAIN)
 
 
 def test_files_that_cannot_be_read_say_why(tmp_path):

@@ -58,7 +58,7 @@ def test_only_known_names_are_prepared(tmp_path, name):
 
 def test_home_is_expanded(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
-    np.save(tmp_path / "x.npy", np.arange(40, dtype=np.uint8).reshape(10, 2, 2))
+    np.save(tmp_path / "x.npy", np.arange(0, 160, 4, dtype=np.uint8).reshape(10, 2, 2))
     assert len(load("~/x.npy").train) == 8
 
 
