@@ -58,7 +58,7 @@ def load_folder(path: Path, reading: Reading = PLAIN, files: Mapping[str, Sequen
     pictures = read_files(path, listed, reading)
     numbers = interpreted({"": pictures.images}, str(path), reading)
     count_of = dict(zip(listed, np.bincount(pictures.sources, minlength=len(listed)).tolist(), strict=True))
-    if files is None and apportioned:  # anew, as some may have been left out
+    if files is None and apportioned and not all(count_of.values()):  # some were left out
         splits = _split_by_name([name for name in listed if count_of[name]], path)
     counts = {split: sum(count_of[name] for name in some) for split, some in splits.items()}
     for split, count in counts.items():
