@@ -67,7 +67,7 @@ def read_files(root: Path, names: Sequence[str], reading: Reading, channels: int
     Args:
         root: a folder.
         names: of files in it, with ``/`` between folders; at least one.
-        reading: ``size``, ``grey``, ``background``, ``frames`` and ``skip_bad`` apply.
+        reading: ``size``, ``levels``, ``grey``, ``background``, ``frames`` and ``skip_bad`` apply.
         channels: 1 makes all grey, 3 gives all colours; None does what the files say.
 
     Raises:
@@ -96,7 +96,9 @@ def _made(root: Path, names: Sequence[str], reading: Reading, channels: int | No
         return make()
     import PIL
 
-    applied = {field: getattr(reading, field) for field in ("size", "grey", "background", "frames", "skip_bad")}
+    applied = {
+        field: getattr(reading, field) for field in ("size", "levels", "grey", "background", "frames", "skip_bad")
+    }
     how = f"{_VERSION} {PIL.__version__} {applied} {channels}"
     return cache.keep_made(root, names, how, lambda: (_content(f"{root}/{name}") for name in names), make)
 

@@ -74,7 +74,7 @@ def images_in(data: bytes, reading: Reading, channels: int | None = None) -> lis
 
     Args:
         data: the file's content.
-        reading: ``size``, ``grey``, ``background`` and ``frames`` apply.
+        reading: ``size``, ``grey``, ``background`` and ``frames`` apply, and ``levels`` says what white is.
         channels: 1 makes colours grey, too; other numbers change nothing.
 
     Raises:
@@ -129,7 +129,7 @@ def _picture(image: "Image.Image", data: bytes, frame: int, count: int, reading:
     if grey and x.shape[2] == 3:
         x, made = _greyed(x), (*made, GREYED)
     if reading.size and x.shape[:2] != reading.size:
-        x, made = _sized(x, reading.size), (*made, SIZED)
+        x, made = _sized(x, reading), (*made, SIZED)
     if x.dtype.kind == "f" and not np.isfinite(x).all():
         raise ValueError("numbers that aren't finite")
     return Pixels(x, made)
@@ -252,21 +252,23 @@ def _greyed(x: np.ndarray) -> np.ndarray:
     return ((red + green + blue + 2**15) >> 16).astype(x.dtype)
 
 
-def _sized(x: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    """An image of height and width ``size``: resized with a Lanczos filter, and cropped at the centre.
+def _sized(x: np.ndarray, reading: Reading) -> np.ndarray:
+    """An image of height and width ``reading.size``: resized with a Lanczos filter, and cropped at the centre.
 
-    The filter's overshoots are cut off, of floats at the least and largest number there was.
+    The filter's overshoots are cut off: of integers at 0 and at white, of floats at the least and the largest there is.
     """
     from PIL import Image, ImageOps
 
-    height, width = size
+    height, width = reading.size
 
     def fitted(channels: np.ndarray) -> np.ndarray:
         return np.asarray(ImageOps.fit(Image.fromarray(channels), (width, height), Image.Resampling.LANCZOS))
 
     if x.dtype == np.uint8:
-        return fitted(x.squeeze(2) if x.shape[2] == 1 else x).reshape(*size, x.shape[2])
-    y = np.stack([fitted(x[..., c].astype(np.float32)) for c in range(x.shape[2])], axis=2)
+        y = fitted(x.squeeze(2) if x.shape[2] == 1 else x).reshape(height, width, x.shape[2])
+    else:
+        y = np.stack([fitted(x[..., c].astype(np.float32)) for c in range(x.shape[2])], axis=2)
     if x.dtype.kind == "f":
         return y.clip(x.min(), x.max())
-    return np.rint(y).clip(0, np.iinfo(x.dtype).max).astype(x.dtype)
+    white = np.iinfo(x.dtype).max if reading.levels is None else max(reading.levels - 1, int(x.max()))
+    return np.rint(y).clip(0, white).astype(x.dtype)

@@ -302,6 +302,16 @@ def test_sizes_stay_in_the_range():
         assert picture.numbers.max() == (65535 if picture.numbers.dtype == np.uint16 else 1)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_sizes_stay_below_the_levels(dtype):
+    steps = np.zeros((40, 40), dtype)
+    steps[:, 20:] = 16
+    data = saved(steps)
+    assert one(data, Reading(size=(15, 15))).numbers.max() > 16
+    assert one(data, Reading(size=(15, 15), levels=17)).numbers.max() == 16
+    assert one(data, Reading(size=(15, 15), levels=2)).numbers.max() == 16  # not hidden: they aren't 0 and 1
+
+
 @pytest.mark.parametrize("suffix", ["gif", "png", "tiff", "webp"])
 def test_frames_are_images_where_they_are_asked_for(suffix):
     frames = RNG.integers(0, 2, (3, 6, 5, 1), np.uint8) * np.array([200, 100, 50], np.uint8)
