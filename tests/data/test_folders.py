@@ -1,3 +1,4 @@
+import hashlib
 import os
 import re
 
@@ -149,6 +150,16 @@ def test_splits_follow_from_names_as_they_always_did(tmp_path):
     assert data.train.names.tolist()[:5] == ["014.png", "027.png", "005.png", "024.png", "002.png"]
 
 
+def test_the_splits_are_tenths_of_the_digests(tmp_path):
+    draw(tmp_path, count=200)
+    data = load_folder(tmp_path)
+    for split, low, high in (("test", 0, 0.1), ("validation", 0.1, 0.2), ("train", 0.2, 1)):
+        digests = [hashlib.blake2b(name.encode(), digest_size=8).digest() for name in data.splits[split].names.tolist()]
+        place = np.array([int.from_bytes(digest) for digest in digests]) / 2**64
+        assert np.all((low <= place) & (place < high))
+        assert np.all(np.diff(place) > 0)
+
+
 def test_classes_lie_at_any_depth(tmp_path):
     for folder in ("ape", "ape/young", "bee/queen"):
         draw(tmp_path / folder, count=5)
@@ -221,8 +232,18 @@ def test_bad_files_are_left_out_of_their_splits(tmp_path):
     assert data.class_names == ("ape",)
     (note,) = data.notes
     assert note.startswith("1 file that can't be read was left out; the first is bee/000.png, with ")
+    for name in data.test.names:
+        (tmp_path / name).write_text("no image")
+    assert len(load_folder(tmp_path, Reading(skip_bad=True)).test) == 1  # that which is next to those of before
+
+
+def test_what_is_left_out_might_not_have_been_there(tmp_path):
+    draw(tmp_path / "ape", count=20)
+    write(tmp_path / "ape" / "z")
+    (tmp_path / "ape" / "z0.png").write_text("no image")
+    data = load_folder(tmp_path, Reading(skip_bad=True))
     alone = {name: split.names.tolist() for name, split in data.splits.items()}
-    (tmp_path / "bee" / "000.png").unlink()
+    (tmp_path / "ape" / "z0.png").unlink()
     assert {name: split.names.tolist() for name, split in load_folder(tmp_path).splits.items()} == alone
 
 
