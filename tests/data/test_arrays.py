@@ -144,7 +144,7 @@ def test_splits_are_judged_together(save):
 )
 def test_whole_numbers_that_may_be_counts_are_asked_about(save, images, levels):
     path = save(images)
-    with pytest.raises(ValueError, match=r"say how many there are .*; if they are counts or measurements"):
+    with pytest.raises(ValueError, match=r"say how many there are .*; if counts, say so \(--counts\)"):
         load_arrays(path)
     if images.max() < levels:
         data = load_arrays(path, Reading(levels=levels))
@@ -406,3 +406,13 @@ def test_a_pickle_is_never_opened(tmp_path):
     for name in ("x.npy", "x.npz"):
         with pytest.raises(ValueError, match="got Python objects"):
             load_arrays(tmp_path / name)
+
+
+def test_counts_are_kept_as_they_are(save):
+    images = np.arange(20 * 16).reshape(20, 16) ** 2
+    data = load_arrays(save(images), Reading(counts=True))
+    assert (data.levels, data.image_shape) == (None, (1, 1, 16))
+    np.testing.assert_array_equal(data.train.images[:, 0, 0], images[data.train.names])
+    for wrong in (images + 0.5, -images, images * 1000):
+        with pytest.raises(ValueError, match=r"counts must be whole numbers in 0..16777216, got"):
+            load_arrays(save(wrong), Reading(counts=True))
