@@ -66,8 +66,9 @@ def keep_made(
         make: makes the array.
     """
     sizes, times = _states(root, names)
-    folder = _root() / digest_of([how.encode(), "\0".join(names).encode(errors="surrogateescape"), sizes])
-    state = folder / f"{digest_of([os.fsencode(root.absolute()), times])}.txt"
+    listed = "\0".join(names).encode(errors="surrogateescape")
+    folder = _root() / digest_of(map(digest, (how.encode(), listed, sizes)))
+    state = folder / f"{digest_of(map(digest, (os.fsencode(root.absolute()), times)))}.txt"
     content = _text(state)
     found = _found(folder, content)
     if found is None and any(folder.glob("*.npy")):
@@ -135,7 +136,7 @@ def _checksum(array: np.ndarray) -> int:
 
 
 def _keep(folder: Path, made: Made) -> None:
-    """Writes an array that is there whole or not at all; what nobody has used for long goes."""
+    """Writes an array that is there whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / f".{made.content}.{os.getpid()}"
     try:
@@ -147,9 +148,15 @@ def _keep(folder: Path, made: Made) -> None:
         partial.unlink(missing_ok=True)
     about = {**made.about, "checksum": _checksum(made.array)}
     write_atomically(folder / f"{made.content}.json", json.dumps(about))
-    for file in folder.parent.glob("*/*"):
-        if time.time() - file.stat().st_mtime > _UNUSED:
-            file.unlink(missing_ok=True)
-    for other in folder.parent.iterdir():
+    _clear(folder.parent)
+
+
+def _clear(root: Path) -> None:
+    """Removes what nobody has used for long, and the folders that nothing is left in."""
+    for file in root.glob("*/*"):
+        with contextlib.suppress(OSError):  # another process may do the same
+            if time.time() - file.stat().st_mtime > _UNUSED:
+                file.unlink()
+    for folder in root.iterdir():
         with contextlib.suppress(OSError):
-            other.rmdir()  # where nothing is left in it
+            folder.rmdir()

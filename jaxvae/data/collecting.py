@@ -38,7 +38,7 @@ _MADE = {
 }
 _CONVERTED = "{images} {were} converted from {mode} to RGB."
 _SPLIT = "{files} with several frames {were} read as an image of each."
-_SKIPPED = "{files} that can't be read {were} left out; the first is {first}, with {reason}."
+_SKIPPED = "{files} that can't be read {were} left out; the first is {first} ({reason})."
 
 
 class Pictures(NamedTuple):
@@ -229,16 +229,19 @@ def _sentence(text: str, count: int, **words: object) -> str:
 
 def _in_order(read: Callable[[str], _Read], names: Sequence[str]) -> Generator[_Read]:
     """What is read of files, in their order, by threads that are a few files ahead."""
-    first = read(names[0])
-    yield first
-    pictures = first.found if isinstance(first.found, list) else []
-    size = max([1, first.size, *(picture.numbers.nbytes for picture in pictures)])
+    size = alone = 0
+    while not size and alone < len(names):  # until there is one that says how large they are
+        first = read(names[alone])
+        yield first
+        alone += 1
+        if isinstance(first.found, list):
+            size = max([first.size, *(picture.numbers.nbytes for picture in first.found)])
     threads = 2 if size < _SMALL else min(16, os.cpu_count() or 1)
-    step = min(64, max(1, _AT_ONCE // size))
+    step = min(64, max(1, _AT_ONCE // max(1, size)))
     waiting: collections.deque[Future[list[_Read]]] = collections.deque()
     with ThreadPoolExecutor(threads) as pool:
         try:
-            for start in range(1, len(names), step):
+            for start in range(alone, len(names), step):
                 waiting.append(pool.submit(lambda some: [read(name) for name in some], names[start : start + step]))
                 if len(waiting) > threads + 2:
                     yield from waiting.popleft().result()

@@ -121,7 +121,7 @@ def _picture(image: "Image.Image", data: bytes, frame: int, count: int, reading:
     if frame:
         image.seek(frame)
     x, made = _channels(image, data, frame)
-    if count > 1 and image.format == "GIF" and bool(np.all(x[..., :3] == x[..., :1])):
+    if count > 1 and image.format == "GIF" and x.shape[2] > 2 and bool(np.all(x[..., :3] == x[..., :1])):
         x = x[..., ::3]  # Pillow gives colours to the frames of grey ones, too
     if x.shape[2] in (2, 4):
         x, laid = _laid(x, background_colour(reading.background))

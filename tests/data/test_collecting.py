@@ -125,7 +125,7 @@ def test_bad_files_are_named_or_left_out(tmp_path):
     found = read_files(tmp_path, names, Reading(skip_bad=True))
     assert (found.names.tolist(), found.sources.tolist()) == (["b.png", "d.png"], [1, 3])
     np.testing.assert_array_equal(found.images[..., 0], np.stack([GREY, GREY[::-1]]))
-    assert found.notes == ("4 files that can't be read were left out; the first is a.png, with an empty file.",)
+    assert found.notes == ("4 files that can't be read were left out; the first is a.png (an empty file).",)
     with pytest.raises(ValueError, match=r"none of 2 files can be read; a\.png is an empty file"):
         read_files(tmp_path, ["a.png", "c.png"], Reading(skip_bad=True))
 

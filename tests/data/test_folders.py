@@ -231,7 +231,7 @@ def test_bad_files_are_left_out_of_their_splits(tmp_path):
     assert sum(map(len, data.splits.values())) == data.apportioned == 20
     assert data.class_names == ("ape",)
     (note,) = data.notes
-    assert note.startswith("1 file that can't be read was left out; the first is bee/000.png, with ")
+    assert note.startswith("1 file that can't be read was left out; the first is bee/000.png (")
     for name in data.test.names:
         (tmp_path / name).write_text("no image")
     assert len(load_folder(tmp_path, Reading(skip_bad=True)).test) == 1  # that which is next to those of before

@@ -79,7 +79,7 @@ def test_files_are_read_as_those_of_training(tmp_path):
         "1 image in colour was made grey.",
         "1 image of another size was resized and cropped to 4x3.",
         "1 file with several frames was read as an image of each.",
-        "1 file that can't be read was left out; the first is bee/4.png, with a file that is none.",
+        "1 file that can't be read was left out; the first is bee/4.png (a file that is none).",
     )
 
 
