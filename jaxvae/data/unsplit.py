@@ -36,6 +36,11 @@ def load_unsplit(path: str | Path, contract: DataContract, reading: Reading = PL
     Of data in splits these follow one another. A folder's images are all those in it and in folders below; their labels
     are those of the classes that their own folders are named for, if all are.
 
+    Args:
+        path: of the file or folder.
+        contract: of the model: its channels are those of the images, and its classes those of the labels.
+        reading: how image files become images; arrays are as they are stored.
+
     Raises:
         ValueError: where there are no images, or they can't be read.
         FileNotFoundError: where there is nothing.
