@@ -150,6 +150,7 @@ def _parser(chosen: str) -> argparse.ArgumentParser:
     nested.set_defaults(run=_help(nested))
     add = nested.add_subparsers(title="commands", metavar="COMMAND")
     command = _add(add, "list", commands.data_list, "show the known datasets")
+    command.add_argument("--all", action="store_true", help="with those that need more than a download, and why")
     _add_data_dir(command)
     command = _add(add, "inspect", commands.data_inspect, "say what data are taken for, and draw some, before training")
     command.add_argument("name", metavar="DATASET", help="as --dataset of `jaxvae train`")

@@ -358,7 +358,7 @@ def data_list(args: argparse.Namespace) -> int:
     from jaxvae import data
     from jaxvae.data.catalog import beyond_in_words
 
-    everything = getattr(args, "all", False)
+    everything = args.all
     entries = data.names(args.data_dir, everything)
     width = max(len(entry.name) for entry in entries)
     for entry in entries:
@@ -394,7 +394,10 @@ def data_prepare(args: argparse.Namespace) -> int:
     from jaxvae import data
 
     print(data.prepare(args.name, args.source, args.data_dir))
-    print(data.describe(data.load(args.name, args.data_dir)))
+    try:
+        print(data.describe(data.load(args.name, args.data_dir)))
+    except ValueError as error:  # as where images differ in size
+        print(f"prepared, but can't be trained on as it is: {error}")
     return 0
 
 
@@ -502,6 +505,7 @@ def _inputs(args: argparse.Namespace, run: "Run | Exported") -> "Unsplit":
 
     if args.data is not None:
         found = data.load_unsplit(args.data, run.model.contract)
+        print(*(f"jaxvae: {note}" for note in found.notes), sep="\n", end="\n" * bool(found.notes), file=sys.stderr)
     else:
         splits = run.dataset.splits
         require(args.split in splits, "split", args.split, " or ".join(splits))

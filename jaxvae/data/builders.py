@@ -69,7 +69,9 @@ def ensure(name: str, source: Path | None, data_dir: Path) -> Path:
     elif files:
         _check_network(name, next(iter(published[files[0]])), files)
     _run(name, builder, source, files)
-    read_prepared(name, directory := Path(builder.data_dir))
+    directory = Path(builder.data_dir)
+    with contextlib.suppress(ValueError):  # of images that need a word on how they are read, as where sizes differ
+        read_prepared(name, directory)
     return directory
 
 

@@ -127,9 +127,9 @@ def _picture(image: "Image.Image", data: bytes, frame: int, count: int, reading:
         x, laid = _laid(x, background_colour(reading.background))
         made += (LAID,) * laid
     if grey and x.shape[2] == 3:
-        x, made = _greyed(x), (*made, GREYED)
+        x, made = greyed(x), (*made, GREYED)
     if reading.size and x.shape[:2] != reading.size:
-        x, made = _sized(x, reading), (*made, SIZED)
+        x, made = sized(x, reading), (*made, SIZED)
     if x.dtype.kind == "f" and not np.isfinite(x).all():
         raise ValueError("numbers that aren't finite")
     return Pixels(x, made)
@@ -244,7 +244,7 @@ def _laid(x: np.ndarray, background: tuple[int, int, int]) -> tuple[np.ndarray, 
     return ((colours * alpha + behind * (white - alpha) + white // 2) // white).astype(x.dtype), True
 
 
-def _greyed(x: np.ndarray) -> np.ndarray:
+def greyed(x: np.ndarray) -> np.ndarray:
     """The luma of colours (H, W, 3): (H, W, 1)."""
     if x.dtype.kind == "f":
         return (x @ (_GREY / 2**16).astype(np.float32))[..., None]
@@ -252,7 +252,7 @@ def _greyed(x: np.ndarray) -> np.ndarray:
     return ((red + green + blue + 2**15) >> 16).astype(x.dtype)
 
 
-def _sized(x: np.ndarray, reading: Reading) -> np.ndarray:
+def sized(x: np.ndarray, reading: Reading) -> np.ndarray:
     """An image of height and width ``reading.size``: resized with a Lanczos filter, and cropped at the centre.
 
     The filter's overshoots are cut off: of integers at 0 and at white, of floats at the least and the largest there is.

@@ -1,5 +1,6 @@
 """A dataset by its name: bundled, known to tensorflow-datasets, or your own path."""
 
+import dataclasses
 import difflib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -110,28 +111,30 @@ def origin_of(dataset: Dataset, data_dir: str | None = None) -> Origin:
 
 def _load(name: str, data_dir: Path, reading: Reading, rows: int | None = None) -> Dataset:
     if name in BUNDLED:
-        _require_plain(name, reading)
+        require(reading == PLAIN, "dataset", name, "one of your own for flags that say how it is read")
         return BUNDLED[name].make()
     path = _expanded(name, "dataset")
     if name not in SOURCES and path.is_dir():
         if directory := prepared.prepared_at(path):
-            _require_plain(name, reading)
-            return prepared.read_prepared(name, directory)
+            return prepared.read_prepared(name, directory, _sizing(name, reading))
         arrayed = any(path.glob("*.npy"))
         return arrays.load_arrays(path, reading, rows) if arrayed else folders.load_folder(path, reading)
     if path.suffix in (".npy", ".npz"):
         return arrays.load_arrays(path, reading, rows)
     directory = prepared.find_prepared(name, data_dir)
     if directory or builders.is_known(name):
-        _require_plain(name, reading)
-        return prepared.read_prepared(name, directory or builders.ensure(name, None, data_dir))
+        reading = _sizing(name, reading)
+        return prepared.read_prepared(name, directory or builders.ensure(name, None, data_dir), reading)
     if path.exists():
         raise ValueError(f"{path} must be a .npy or .npz file or a folder, got a file of type {path.suffix!r}")
     raise ValueError(f"dataset must be a known name or a path that exists, got {name!r}; {_hint(name)}")
 
 
-def _require_plain(name: str, reading: Reading) -> None:
-    require(reading == PLAIN, "dataset", name, "one of your own files for what says how these are read")
+def _sizing(name: str, reading: Reading) -> Reading:
+    """What may be said of a prepared dataset, which says the rest itself; raises where there is more."""
+    found = dataclasses.replace(PLAIN, size=reading.size, grey=reading.grey)
+    require(reading == found, "dataset", name, "one of your own for flags other than --size and --grey")
+    return found
 
 
 def _hint(name: str) -> str:

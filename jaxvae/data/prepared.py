@@ -19,6 +19,7 @@ from jaxvae.arguments import require
 from jaxvae.data import arrays
 from jaxvae.data.catalog import default_config
 from jaxvae.data.dataset import Dataset, assemble
+from jaxvae.data.options import PLAIN, Reading
 from jaxvae.data.records import INFO, Contents, levels_of, read_records
 
 _CACHE, _SAID = "arrays", "contents.json"
@@ -86,7 +87,7 @@ def _newest(folder: Path, version: str = "") -> Path | None:
     return max(numbered, key=lambda d: [int(part) for part in d.name.split(".")], default=None)
 
 
-def read_prepared(name: str, directory: Path) -> Dataset:
+def read_prepared(name: str, directory: Path, reading: Reading = PLAIN) -> Dataset:
     """The dataset in a prepared folder, by way of the .npy files in it, which are made if there are none.
 
     Its train, validation and test splits are taken. Where there is no test split, validation stands in for it; where
@@ -95,26 +96,29 @@ def read_prepared(name: str, directory: Path) -> Dataset:
     Raises:
         ValueError: where these aren't images of one size, of uint8 or uint16, or a record is damaged.
     """
-    contents = _kept(directory)
+    cache = directory / "-".join([_CACHE, *(["x".join(map(str, reading.size))] if reading.size else [])])
+    cache = cache.with_name(f"{cache.name}-grey") if reading.grey else cache
+    contents = _kept(cache)
     if contents is None:
-        contents = read_records(directory)
-        _keep(contents, directory)
-        contents = _kept(directory) or contents  # mapped, where they could be kept
+        contents = read_records(directory, reading)
+        _keep(contents, cache)
+        contents = _kept(cache) or contents  # mapped, where they could be kept
     fields, names, notes = contents
     images = {key.removesuffix("images"): x for key, x in fields.items() if key.endswith("images")}
     labels = {key: fields.get(f"{key}labels") for key in images}
     levels = levels_of(list(images.values()))
     if "" in images:
         rows = arrays.split_rows(len(images[""]), name)
-        return arrays.apportion(name, images[""], labels[""], levels, rows, class_names=names, notes=notes)
+        return arrays.apportion(
+            name, images[""], labels[""], levels, rows, class_names=names, reading=reading, notes=notes
+        )
     splits = {key.removesuffix("_"): x for key, x in images.items()}
     marks = {key.removesuffix("_"): y for key, y in labels.items()}
-    return assemble(name, splits, marks, levels, class_names=names, notes=notes)
+    return assemble(name, splits, marks, levels, class_names=names, reading=reading, notes=notes)
 
 
-def _kept(directory: Path) -> Contents | None:
+def _kept(cache: Path) -> Contents | None:
     """What was kept of a prepared folder's records, if it was."""
-    cache = directory / _CACHE
     if not (cache / _SAID).exists():
         return None
     said = json.loads((cache / _SAID).read_text(encoding="utf-8"))
@@ -122,10 +126,10 @@ def _kept(directory: Path) -> Contents | None:
     return Contents(fields, tuple(said["class_names"]), tuple(said["notes"]))
 
 
-def _keep(contents: Contents, directory: Path) -> None:
+def _keep(contents: Contents, cache: Path) -> None:
     """Writes the arrays as .npy files, all or nothing; nowhere, where the folder is read-only."""
     try:
-        scratch = Path(tempfile.mkdtemp(prefix=f"{_CACHE}.", dir=directory))
+        scratch = Path(tempfile.mkdtemp(prefix=f"{cache.name}.", dir=cache.parent))
     except OSError as error:
         if error.errno not in (errno.EACCES, errno.EROFS, errno.EPERM):
             raise
@@ -135,10 +139,10 @@ def _keep(contents: Contents, directory: Path) -> None:
             np.save(scratch / f"{key}.npy", x)
         said = {"class_names": contents.class_names, "notes": contents.notes}
         (scratch / _SAID).write_text(json.dumps(said, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        scratch.chmod(directory.stat().st_mode & 0o777)
-        if (directory / _CACHE).is_dir() and not (directory / _CACHE / _SAID).exists():
-            shutil.rmtree(directory / _CACHE)  # of a version that didn't say
-        scratch.rename(directory / _CACHE)
+        scratch.chmod(cache.parent.stat().st_mode & 0o777)
+        if cache.is_dir() and not (cache / _SAID).exists():
+            shutil.rmtree(cache)  # of a version that didn't say
+        scratch.rename(cache)
     except OSError as error:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):  # as where another process was faster
             raise

@@ -10,6 +10,8 @@ import numpy as np
 
 from jaxvae.arguments import require
 from jaxvae.data.arrays import SPLIT_NAMES, SPLITS
+from jaxvae.data.images import greyed, sized
+from jaxvae.data.options import PLAIN, Reading
 
 INFO = "dataset_info.json"
 """The file by which a prepared folder is known."""
@@ -39,8 +41,8 @@ class _Found(NamedTuple):
     feature: Any
 
 
-def read_records(directory: Path) -> Contents:
-    """The images of a prepared folder in their order, with their labels.
+def read_records(directory: Path, reading: Reading = PLAIN) -> Contents:
+    """The images of a prepared folder in their order, with their labels; of the size that ``reading`` says, and grey.
 
     Raises:
         ValueError: where these aren't images of one size, of uint8 or uint16, or a record is damaged.
@@ -52,7 +54,7 @@ def read_records(directory: Path) -> Contents:
     require(form in _READERS, f"{directory}: file format", form, " or ".join(_READERS))
     image, notes = image_of(info.features, str(directory))
     label = _label_of(info.features)
-    read = _reader(image, label, str(directory))
+    read = _reader(image, label, str(directory), reading)
     counts = {name: split.num_examples for name, split in info.splits.items() if split.num_examples}
     splits, more = _taken(list(counts), str(directory))
     fields: dict[str, np.ndarray] = {}
@@ -78,7 +80,7 @@ def _fits(shape: tuple[int, ...]) -> str:
 
 
 def _reader(
-    image: _Found, label: _Found | None, field: str
+    image: _Found, label: _Found | None, field: str, reading: Reading
 ) -> Callable[[Iterator[bytes], int, str], tuple[np.ndarray, np.ndarray]]:
     """What makes images (N, H, W, C) and labels (N,), zeros where there are none, of so many records of a split."""
     decode = _decoder(image.feature, field)
@@ -89,6 +91,8 @@ def _reader(
             where = f"{field}: image {done - 1} of {split}"
             values = _values(record, where)
             x = decode(_only(values, image.path, "bytes_list", where), where)
+            x = sized(x, reading) if reading.size and x.shape[:2] != reading.size else x
+            x = greyed(x) if reading.grey and x.shape[-1] == 3 else x
             if done == 1:
                 images = np.empty((count, *x.shape), x.dtype)
             require(x.shape == images.shape[1:], f"{where}: shape", x.shape, _fits(images.shape[1:]))

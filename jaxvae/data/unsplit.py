@@ -11,7 +11,6 @@ from jaxvae.data import arrays, folders
 from jaxvae.data.collecting import read_files
 from jaxvae.data.contracts import DataContract
 from jaxvae.data.images import SUFFIXES
-from jaxvae.data.options import PLAIN, Reading
 
 
 class Unsplit(NamedTuple):
@@ -30,7 +29,7 @@ class Unsplit(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def load_unsplit(path: str | Path, contract: DataContract, reading: Reading = PLAIN) -> Unsplit:
+def load_unsplit(path: str | Path, contract: DataContract) -> Unsplit:
     """All images of a .npy file (mapped, not read), a .npz file, a folder of .npy files, or a file or folder of images.
 
     Of data in splits these follow one another. A folder's images are all those in it and in folders below; their labels
@@ -38,8 +37,7 @@ def load_unsplit(path: str | Path, contract: DataContract, reading: Reading = PL
 
     Args:
         path: of the file or folder.
-        contract: of the model: its channels are those of the images, and its classes those of the labels.
-        reading: how image files become images; arrays are as they are stored.
+        contract: of the model: images become what its training data became, and classes are its own.
 
     Raises:
         ValueError: where there are no images, or they can't be read.
@@ -55,7 +53,7 @@ def load_unsplit(path: str | Path, contract: DataContract, reading: Reading = PL
     else:
         root, names = path.parent, [path.name] if path.name.lower().endswith(SUFFIXES) else []
     require(bool(names), "data", str(path), f"a .npy or .npz file, an image, or a folder of ({', '.join(SUFFIXES)})")
-    pictures = read_files(root, names, reading, contract.image_shape[2])
+    pictures = read_files(root, names, contract.reading, contract.image_shape[2])
     known = {name: label for label, name in enumerate(contract.class_names)}
     classes = [_class_of((root / name).parent.parts, known) for name in names]
     labels = None if None in classes else np.array(classes, np.int32)[pictures.sources]
@@ -91,6 +89,6 @@ def _arrays(path: Path) -> Unsplit:
         marks = [fields.get(f"{split}_labels") for split in splits]
         labels = None if any(x is None for x in marks) else np.concatenate([x for x in marks if x is not None])
         names = np.array([f"{split}/{row}" for split in splits for row in range(len(fields[f"{split}_images"]))])
-    fits = labels is None or (labels.shape == (len(images),) and labels.dtype.kind in "iu")
-    require(fits, f"{path}: labels", None if labels is None else labels.shape, f"({len(images)},) integers")
+    if labels is not None and labels.dtype.kind not in "US":  # names are looked up in the contract
+        labels = arrays.as_labels({"": labels}, {"": len(images)}, str(path))[0][""]
     return Unsplit(images, labels, names)

@@ -105,8 +105,8 @@ def test_what_says_how_files_are_read_is_not_for_prepared_ones(tmp_path):
     (tmp_path / "mine" / "1.0.0").mkdir(parents=True)
     (tmp_path / "mine" / "1.0.0" / "dataset_info.json").touch()
     for name in ("mine", str(tmp_path / "mine"), "svhn_cropped", "digits"):
-        with pytest.raises(ValueError, match="must be one of your own files for what says how these are read"):
-            load(name, tmp_path, reading=Reading(grey=True))
+        with pytest.raises(ValueError, match="must be one of your own for flags"):
+            load(name, tmp_path, reading=Reading(levels=4))
 
 
 def test_a_stock_dataset_beyond_the_catalog_is_read_where_it_is_prepared(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from jaxvae.data import load, records
+from jaxvae.data import Reading, load, records
 
 RNG = np.random.default_rng(0)
 
@@ -188,6 +188,12 @@ def test_sizes_that_differ_are_refused_with_the_flag(prepared_as):
         load(folder)
     folder = prepared_as({"image": image(None, None, 3)}, {"train": rows[:2], "test": rows[:2]}, version="2.0.0")
     assert load(folder).image_shape == (5, 6, 3)
+    data = load(folder, reading=Reading(size=(4, 4), grey=True))
+    assert data.image_shape == (4, 4, 1)
+    assert load(folder, reading=Reading(size=(2, 3))).image_shape == (2, 3, 3)
+    np.testing.assert_array_equal(load(folder, reading=Reading(size=(4, 4), grey=True)).train.images, data.train.images)
+    with pytest.raises(ValueError, match="one of your own for flags other than --size and --grey"):
+        load(folder, reading=Reading(levels=4))
 
 
 def test_grey_levels_of_0_and_255_or_0_and_1_are_two(prepared_as):

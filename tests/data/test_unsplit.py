@@ -1,5 +1,6 @@
 """All images of a file or folder, in their order, with names and labels."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -71,7 +72,7 @@ def test_files_are_read_as_those_of_training(tmp_path):
     first, *others = map(Image.fromarray, X[:3])
     first.save(tmp_path / "bee" / "3.tiff", save_all=True, append_images=others)
     (tmp_path / "bee" / "4.png").write_text("no image")
-    found = load_unsplit(tmp_path, CONTRACT, Reading(size=(4, 3), frames=True, skip_bad=True))
+    found = load_unsplit(tmp_path, dataclasses.replace(CONTRACT, reading=Reading(size=(4, 3), frames=True, skip_bad=True)))
     assert found.names.tolist() == ["ape/1.png", "bee/2.png", *(f"bee/3.tiff#{i}" for i in range(3))]
     assert found.labels.tolist() == [0, 1, 1, 1, 1]
     assert found.images.shape == (5, 4, 3, 1)
@@ -92,7 +93,7 @@ def test_what_is_no_data_is_refused(tmp_path):
     with pytest.raises(ValueError, match="data must be a"):
         load_unsplit(tmp_path / "x.txt", CONTRACT)
     np.savez(tmp_path / "x.npz", images=X, labels=np.zeros(5, int))
-    with pytest.raises(ValueError, match=r"labels must be \(6,\) integers, got \(5,\)"):
+    with pytest.raises(ValueError, match=r"labels.shape must be \(6,\), one for each image, got \(5,\)"):
         load_unsplit(tmp_path / "x.npz", CONTRACT)
 
 
