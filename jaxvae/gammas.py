@@ -183,6 +183,13 @@ def _mixed(theta: Array, k: Array) -> Array:
     return (s.theta / s.n / 2 - (s.j + 1)) / s.n + s.theta * stirling_curvature(s.n) + below
 
 
+def _trigamma(theta: Array, k: Array) -> Array:
+    """ψ'(θ + k)."""
+    s = _shifted(theta, k)
+    below = jnp.where(s.large, 0, 1 / jnp.square(s.theta + s.k))
+    return (1 + 0.5 / s.n) / s.n + stirling_curvature(s.n) + below
+
+
 @jax.custom_jvp
 def _by_k(theta: Array, k: Array) -> Array:
     s = _shifted(theta, k)
@@ -202,9 +209,8 @@ def _by_log_theta_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
 @_by_k.defjvp
 def _by_k_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     (theta, k), (dtheta, dk) = primals, tangents
-    mixed = _mixed(theta, k)
-    by_theta, by_k = (special.finite(special.over(x, theta)) for x in (mixed, mixed + 1))
-    return _by_k(theta, k), by_theta * dtheta + by_k * dk
+    by_theta = special.finite(special.over(_mixed(theta, k), theta))
+    return _by_k(theta, k), by_theta * dtheta + special.finite(_trigamma(theta, k)) * dk
 
 
 @_log_gamma_ratio.defjvp

@@ -85,7 +85,9 @@ class CountLikelihood(ChannelLikelihood):
         for role in learned:
             assert raw is not None
             allowed = {"feature": (channels,), "all": ()}[role.scope]
-            require(np.shape(raw[role.name]) == allowed, f"raw[{role.name!r}].shape", np.shape(raw[role.name]), str(allowed))
+            require(
+                np.shape(raw[role.name]) == allowed, f"raw[{role.name!r}].shape", np.shape(raw[role.name]), str(allowed)
+            )
         given_size = 0.0 if log_size is None else log_size
         require_real(log_size=given_size)
         shape = jnp.broadcast_shapes(parts.shape[:-1], np.shape(given_size))
@@ -96,7 +98,9 @@ class CountLikelihood(ChannelLikelihood):
             parts[..., next(outputs)] if role.scope == "example" else raw[role.name]  # type: ignore[index]
             for role in self.roles
         ]
-        return jnp.stack([jnp.broadcast_to(jnp.asarray(x, parts.dtype), shape) for x in (*numbers, given_size)], axis=-1)
+        return jnp.stack(
+            [jnp.broadcast_to(jnp.asarray(x, parts.dtype), shape) for x in (*numbers, given_size)], axis=-1
+        )
 
     def _log_prob(self, parts: Array, x: Array, raw: Any) -> Array:
         return self._log_mass(parts[..., :-1], parts[..., -1], x)
@@ -237,7 +241,9 @@ class ZeroInflated(CountLikelihood):
     def __post_init__(self) -> None:
         require_scope("ZeroInflated.scope", self.scope)
         inflatable = isinstance(self.kind, CountLikelihood) and not self.kind.joint
-        require(inflatable and not isinstance(self.kind, ZeroInflated), "ZeroInflated.kind", self.kind, "a kind of counts")
+        require(
+            inflatable and not isinstance(self.kind, ZeroInflated), "ZeroInflated.kind", self.kind, "a kind of counts"
+        )
 
     @property
     def roles(self) -> tuple[Role, ...]:

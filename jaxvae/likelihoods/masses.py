@@ -138,7 +138,9 @@ def _log_negative_binomial(log_mean: Array, log_theta: Array, k: Array) -> Array
     expected = (theta + k) * special.sigmoid(m - t)
     away = deviance(k, expected, _pull(log_mean, log_theta, k), log_k - log_n - ratio + special.softplus(ratio))
     log_next = log_over_next(theta, t)
-    peak = (math.log(2 * math.pi) + log_k + (log_n - (t + log_next))) / 2 + deviance(x, theta, jnp.ones_like(x), log_next)
+    peak = (math.log(2 * math.pi) + log_k + (log_n - (t + log_next))) / 2 + deviance(
+        x, theta, jnp.ones_like(x), log_next
+    )
     errors = stirling(n) - stirling(x) - stirling(k1)
     return -away - _spread(log_mean, log_theta, k) - jnp.where(k > 0, peak - errors, 0)
 
