@@ -23,6 +23,8 @@ from jaxvae.likelihoods.family import ChannelLikelihood
 from jaxvae.likelihoods.masses import log_negative_binomial, log_poisson, log_zero_inflated
 from jaxvae.transforms import Exp, Transform
 
+EXP = Exp()
+
 SCOPES = ("example", "feature", "all")
 """A number for every feature of every example; for every feature; one for all."""
 
@@ -151,7 +153,7 @@ class Poisson(CountLikelihood):
     [[-1.0, -1.0, -1.6931]]
     """
 
-    transform: Transform = Exp()
+    transform: Transform = EXP
 
     def __post_init__(self) -> None:
         start_of(self.transform)
@@ -175,9 +177,9 @@ class Poisson(CountLikelihood):
 
 @dataclasses.dataclass(frozen=True)
 class NegativeBinomial(CountLikelihood):
-    """Outputs are raws of the mean μ, or logits log(μ / θ); and raws of the inverse dispersion θ where that is an output.
+    """Outputs are raws of the mean μ, or logits log(μ / θ); and raws of θ where that is an output.
 
-    The variance is μ + μ² / θ. θ is also called the total count, and is 1 at the start.
+    The variance is μ + μ² / θ. θ is the inverse dispersion, also called the total count, and is 1 at the start.
 
     Attributes:
         transform: from a raw to the mean, before the size; None where outputs are logits.
@@ -189,8 +191,8 @@ class NegativeBinomial(CountLikelihood):
     [[-0.6931, -1.3863]]
     """
 
-    transform: Transform | None = Exp()
-    dispersion: Transform = Exp()
+    transform: Transform | None = EXP
+    dispersion: Transform = EXP
     scope: str = "feature"
 
     def __post_init__(self) -> None:

@@ -171,7 +171,7 @@ def _turn_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
 
 @_log_negative_binomial.defjvp
 def _log_negative_binomial_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
-    (log_mean, log_theta, k), (dm, dt, _) = primals, tangents
+    dm, dt, _ = tangents
     return _log_negative_binomial(*primals), _pull(*primals) * dm + special.finite(_turn(*primals)) * dt
 
 
