@@ -12,8 +12,9 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxvae import special
-from jaxvae.likelihoods.counts import EXP, CountLikelihood, Role, start_of
+from jaxvae.likelihoods.counts import CountLikelihood
 from jaxvae.likelihoods.masses import log_negative_binomial, log_poisson
+from jaxvae.likelihoods.roles import EXP, Role, start_of
 from jaxvae.transforms import Transform
 
 
