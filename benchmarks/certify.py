@@ -3,11 +3,12 @@
     python -m benchmarks.certify [--functions NAME ...] [--stride N] [--out FILE.json]
 
 For each unary function and its derivative, and for functions of θ and k at some k, every input inside the domain that
-is not subnormal is evaluated in the dtype, by a program of its own (in one with the comparison, XLA may leave the rounding to 16 bits out), and
-compared with the function in float64, which the tests hold against mpmath to 8 ulp of float64. The worst error is
-given in ulp of the true result, where that is a normal number; near a root that is not at 0 the absolute error is
-given instead. A NaN, or a limit missed where the true result over- or underflows, counts as an infinite error. One
-float32 function and its derivative take a few minutes on two cores, and less than ten seconds on an H100.
+is not subnormal is evaluated in the dtype, by a program of its own (in one with the comparison, XLA may leave the
+rounding to 16 bits out), and compared with the function in float64, which the tests hold against mpmath to 8 ulp of
+float64. The worst error is given in ulp of the true result, where that is a normal number; near a root that is not at
+0 the absolute error is given instead. A NaN, or a limit missed where the true result over- or underflows, counts as an
+infinite error. One float32 function and its derivative take a few minutes on two cores, and less than ten seconds on
+an H100.
 """
 
 import argparse

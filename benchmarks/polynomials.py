@@ -144,8 +144,8 @@ def main() -> None:
             coefficients, found = derive(problem, goal)
             rounded = tuple(float(c) for c in coefficients)
             print(
-                f"{name:10} {dtype}: {problem.text} on [{float(problem.low):.4g}, {float(problem.high):.4g}], degree {len(rounded) - 1}, "
-                f"relative error {float(found):.1e}"
+                f"{name:10} {dtype}: {problem.text} on [{float(problem.low):.4g}, {float(problem.high):.4g}], "
+                f"degree {len(rounded) - 1}, relative error {float(found):.1e}"
             )
             if options.write:
                 print(f"    {rounded!r},")

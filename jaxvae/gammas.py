@@ -36,7 +36,8 @@ def elementwise(function: Callable[..., Array]) -> Callable[..., Array]:
         require_real(**arguments)
         require_broadcast(**{name: np.shape(x) for name, x in arguments.items()})
         dtype = special.compute_dtype(*operands)
-        given = jnp.result_type(*[x for x in operands if not special.is_weak(x)] or [dtype])
+        strong = [x for x in operands if not special.is_weak(x)]
+        given = jnp.result_type(*strong) if strong else dtype
         wide = jnp.broadcast_arrays(*(jnp.asarray(x, dtype) for x in operands))
         return compiled(*wide).astype(given if jnp.issubdtype(given, jnp.floating) else dtype)
 
@@ -172,15 +173,24 @@ def _by_log_theta_twice(theta: Array, k: Array) -> Array:
     grown = s.x * s.log + s.j / (2 * s.n) + s.x * first  # x (ψ(n) - ψ(x)), which is _lean(s) + j
     share = s.theta / s.x
     n = s.theta + s.k
-    lower = share / s.x * _lean(s) - s.k * (1 - s.k) / (s.x * n) * (share + s.theta / n)
+    lower = share / s.x * _lean(s) - s.k * (1 - s.k) / s.x / n * (share + s.theta / n)
     return jnp.where(s.large, share / s.x * grown, lower) + jnp.square(share) * bent
 
 
 def _mixed(theta: Array, k: Array) -> Array:
     """The derivative by log θ and k: θ ψ'(θ + k) - 1."""
     s = _shifted(theta, k)
-    below = jnp.where(s.large, 0, s.theta / jnp.square(s.theta + s.k))
+    n = s.theta + s.k
+    below = jnp.where(s.large, 0, s.theta / n / n)
     return (s.theta / s.n / 2 - (s.j + 1)) / s.n + s.theta * stirling_curvature(s.n) + below
+
+
+def _trigamma(theta: Array, k: Array) -> Array:
+    """ψ'(θ + k)."""
+    s = _shifted(theta, k)
+    n = s.theta + s.k
+    below = jnp.where(s.large, 0, 1 / n / n)
+    return (1 + 0.5 / s.n) / s.n + stirling_curvature(s.n) + below
 
 
 @jax.custom_jvp
@@ -202,9 +212,8 @@ def _by_log_theta_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
 @_by_k.defjvp
 def _by_k_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     (theta, k), (dtheta, dk) = primals, tangents
-    mixed = _mixed(theta, k)
-    by_theta, by_k = (special.finite(special.over(x, theta)) for x in (mixed, mixed + 1))
-    return _by_k(theta, k), by_theta * dtheta + by_k * dk
+    by_theta = special.finite(special.over(_mixed(theta, k), theta))
+    return _by_k(theta, k), by_theta * dtheta + special.finite(_trigamma(theta, k)) * dk
 
 
 @_log_gamma_ratio.defjvp

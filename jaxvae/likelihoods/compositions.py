@@ -12,9 +12,10 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxvae import special
-from jaxvae.likelihoods.counts import CountLikelihood, Role, start_of
+from jaxvae.likelihoods.counts import CountLikelihood
 from jaxvae.likelihoods.masses import log_negative_binomial, log_poisson
-from jaxvae.transforms import Exp, Transform
+from jaxvae.likelihoods.roles import EXP, Role, start_of
+from jaxvae.transforms import Transform
 
 
 def _total(x: Array) -> tuple[Array, Array]:
@@ -81,7 +82,7 @@ class DirichletMultinomial(CompositionLikelihood):
         concentration: from the raw that the model learns to A / C.
     """
 
-    concentration: Transform = Exp()
+    concentration: Transform = EXP
 
     def __post_init__(self) -> None:
         start_of(self.concentration)

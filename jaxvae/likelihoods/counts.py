@@ -1,14 +1,9 @@
-"""Counts: Poisson and negative binomial, either perhaps with more zeros than it would have.
-
-Each of a distribution's numbers, such as log θ, is of one ``scope``: an output of the decoder, which differs between
-examples, or learned by the model, a number for every feature or one for all. A learned one is in ``raw``, by its name.
-"""
+"""Counts: Poisson and negative binomial, either perhaps with more zeros than it would have."""
 
 import abc
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,94 +12,29 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxvae import special
-from jaxvae.arguments import require, require_broadcast, require_real
+from jaxvae.arguments import require
 from jaxvae.likelihoods.draws import draw_negative_binomial, draw_poisson
-from jaxvae.likelihoods.family import ChannelLikelihood
 from jaxvae.likelihoods.masses import log_negative_binomial, log_poisson, log_zero_inflated
-from jaxvae.transforms import Exp, Transform
-
-SCOPES = ("example", "feature", "all")
-"""A number for every feature of every example; for every feature; one for all."""
+from jaxvae.likelihoods.roles import EXP, Role, RoleLikelihood, require_scope, start_of
+from jaxvae.transforms import Transform
 
 START_INFLATION = 0.1
 """The probability of an additional zero at the start."""
 
 
-class Role(NamedTuple):
-    """A number that a distribution needs: its name in ``raw``, its scope, and where it starts."""
+class CountLikelihood(RoleLikelihood):
+    """What kinds of counts share, of which the neutral outputs mean 1.
 
-    name: str
-    scope: str
-    start: float
-
-
-def start_of(transform: Transform, log_value: float = 0.0) -> float:
-    """The raw of this log, as a Python number, also where a trace asks for it.
-
-    Raises:
-        ValueError: where it is out of the transform's range.
-    """
-    with jax.ensure_compile_time_eval():
-        raw = float(transform.log_inverse(jnp.float32(log_value)))
-    require(math.isfinite(raw), "transform", transform, f"one that reaches {math.exp(log_value):g}")
-    return raw
-
-
-class CountLikelihood(ChannelLikelihood):
-    """What kinds of counts share: where their numbers come from, and the size.
-
-    A kind names its ``roles``, the first of them that of the mean, and gives ``_log_mass``, ``_log_mean`` and ``_draw``
-    of numbers (..., R) in that order and of log-sizes.
+    The first of the roles is the mean's. A kind gives ``_log_mass``, ``_log_mean`` and ``_draw`` of numbers (..., R) and
+    of log-sizes.
     """
 
     discrete = True
     sized = True
 
-    @property
-    @abc.abstractmethod
-    def roles(self) -> tuple[Role, ...]:
-        """The numbers for each count."""
-
-    @property
-    def neutral(self) -> Sequence[float]:
-        """The outputs of mean 1."""
-        return tuple(role.start for role in self.roles if role.scope == "example")
-
-    def raw_start(self, channels: int) -> dict[str, np.ndarray] | None:
-        shapes = {"feature": (channels,), "all": ()}
-        learned = {r.name: np.full(shapes[r.scope], r.start, np.float32) for r in self.roles if r.scope in shapes}
-        return learned or None
-
     def encoder_input(self, x: Array) -> Array:
         """log(1 + x), as counts are of any order of magnitude."""
         return jnp.log1p(x)
-
-    def _joined(self, parts: Array, raw: Mapping[str, ArrayLike] | None, log_size: ArrayLike | None) -> Array:
-        """The numbers (..., C, R + 1): those of the roles, and the log-size."""
-        learned = [role for role in self.roles if role.scope != "example"]
-        names = [role.name for role in learned]
-        given = sorted(raw) if isinstance(raw, Mapping) else raw
-        require(given == (sorted(names) or None), "raw", given, f"a dict of {', '.join(names)}" if names else "None")
-        channels = parts.shape[-2]
-        for role in learned:
-            assert raw is not None
-            allowed = {"feature": (channels,), "all": ()}[role.scope]
-            require(
-                np.shape(raw[role.name]) == allowed, f"raw[{role.name!r}].shape", np.shape(raw[role.name]), str(allowed)
-            )
-        given_size = 0.0 if log_size is None else log_size
-        require_real(log_size=given_size)
-        shape = jnp.broadcast_shapes(parts.shape[:-1], np.shape(given_size))
-        require_broadcast(log_size=np.shape(given_size), x=shape)
-        require(shape[-1] == channels, "log_size.shape", np.shape(given_size), f"(..., 1) or (..., {channels})")
-        outputs = iter(range(parts.shape[-1]))
-        numbers = [
-            parts[..., next(outputs)] if role.scope == "example" else raw[role.name]  # type: ignore[index]
-            for role in self.roles
-        ]
-        return jnp.stack(
-            [jnp.broadcast_to(jnp.asarray(x, parts.dtype), shape) for x in (*numbers, given_size)], axis=-1
-        )
 
     def _log_prob(self, parts: Array, x: Array, raw: Any) -> Array:
         return self._log_mass(parts[..., :-1], parts[..., -1], x)
@@ -139,11 +69,6 @@ class CountLikelihood(ChannelLikelihood):
         return outputs
 
 
-def require_scope(field: str, scope: object) -> None:
-    """Raises ValueError where this is none of ``SCOPES``."""
-    require(scope in SCOPES, field, scope, "one of " + ", ".join(SCOPES))
-
-
 @dataclasses.dataclass(frozen=True)
 class Poisson(CountLikelihood):
     """Outputs are raws of the mean.
@@ -155,7 +80,7 @@ class Poisson(CountLikelihood):
     [[-1.0, -1.0, -1.6931]]
     """
 
-    transform: Transform = Exp()
+    transform: Transform = EXP
 
     def __post_init__(self) -> None:
         start_of(self.transform)
@@ -179,9 +104,9 @@ class Poisson(CountLikelihood):
 
 @dataclasses.dataclass(frozen=True)
 class NegativeBinomial(CountLikelihood):
-    """Outputs are raws of the mean μ, or logits log(μ / θ); and raws of the inverse dispersion θ where that is an output.
+    """Outputs are raws of the mean μ, or logits log(μ / θ); and raws of θ where that is an output.
 
-    The variance is μ + μ² / θ. θ is also called the total count, and is 1 at the start.
+    The variance is μ + μ² / θ. θ is the inverse dispersion, also called the total count, and is 1 at the start.
 
     Attributes:
         transform: from a raw to the mean, before the size; None where outputs are logits.
@@ -193,8 +118,8 @@ class NegativeBinomial(CountLikelihood):
     [[-0.6931, -1.3863]]
     """
 
-    transform: Transform | None = Exp()
-    dispersion: Transform = Exp()
+    transform: Transform | None = EXP
+    dispersion: Transform = EXP
     scope: str = "feature"
 
     def __post_init__(self) -> None:

@@ -1,9 +1,10 @@
 """What every likelihood is: an object that scores, averages and samples x, given a decoder's outputs.
 
-Conventions of this folder: the last axis is channels C, and only it is special; data x are (..., C), outputs are
-(..., C k), in which the k numbers of a channel lie together. An image's x lies in [0, 1]; level v of L grey levels is
-v / (L - 1). Counts are whole numbers, as floats. Results are (..., C), elementwise and unreduced, in float32 (float64
-for float64) and in nats; leading axes broadcast by NumPy's rules. Every scale arises from a raw number through a ``Parameterization``.
+Conventions of this folder: the last axis is channels C, and only it is special; data x are (..., C), outputs are (...,
+C k), in which the k numbers of a channel lie together. An image's x lies in [0, 1]; level v of L grey levels is v / (L
+- 1). Counts are whole numbers, as floats. Results are (..., C), elementwise and unreduced, in float32 (float64 for
+float64) and in nats; leading axes broadcast by NumPy's rules. Every scale arises from a raw number through a
+``Parameterization``.
 
 A kind of ``ChannelLikelihood`` says what its k neutral outputs are, and gives ``_log_prob``, ``_mean``, ``_sample``.
 

@@ -24,7 +24,7 @@ from jaxvae.gammas import deviance, elementwise, log_over_next, stirling, stirli
 
 MOST = 80.0
 """Beyond e^80 a θ makes no difference to the Poisson, nor does a μ to p and q."""
-FURTHEST = 1e30
+FURTHEST = 1e20
 """The largest log that counts: what is made of it is finite."""
 
 
@@ -89,9 +89,10 @@ def _bounded(log_mean: Array, log_theta: Array) -> tuple[Array, Array]:
     return jnp.minimum(_settled(log_mean), jnp.minimum(MOST, log_theta + MOST)), log_theta
 
 
-def _log_n(theta: Array, log_theta: Array, k: Array) -> Array:
-    """log(θ + k)."""
-    return jnp.where(k > 0, jnp.log(theta + jnp.maximum(k, 1)), log_theta)
+def _log_grown(theta: Array, log_theta: Array, k: Array) -> Array:
+    """log((θ + k) / θ)."""
+    near = k < theta
+    return special.log_quotient(near, jnp.where(near, k / theta, theta + jnp.maximum(k, 1)), -log_theta) * (k > 0)
 
 
 @jax.custom_jvp
@@ -103,10 +104,11 @@ def _pull(log_mean: Array, log_theta: Array, k: Array) -> Array:
 
 def _spread(log_mean: Array, log_theta: Array, k: Array) -> Array:
     """D(θ, n p), that is -θ (log(1 + v) - v) with v = (k - μ) / (θ + μ)."""
-    m, t = _bounded(log_mean, log_theta)
+    _, t = _bounded(log_mean, log_theta)
     theta = special.exp(t)
-    log = t - _log_n(theta, t, k) + special.softplus(_settled(log_mean) - t)
-    return deviance(theta, (theta + k) * special.sigmoid(t - m), -_pull(log_mean, log_theta, k), log)
+    pull = _pull(log_mean, log_theta, k)
+    log = special.softplus(_settled(log_mean) - t) - _log_grown(theta, t, k)
+    return deviance(theta, theta + pull, -pull, log)
 
 
 @jax.custom_jvp
@@ -123,7 +125,7 @@ def _turn(log_mean: Array, log_theta: Array, k: Array) -> Array:
     raised = jnp.where(j > 0, theta / x * (j / (2 * n)) + theta * (stirling_slope(n) - stirling_slope(x)), 0)
     one = deviance(theta, x, -jnp.ones_like(x), -log_next)
     apart = jnp.where(k > 0, one + raised, 0) - _spread(log_mean, log_theta, k)
-    ratio = raised - theta / x * deviance(x, n, -j, t + log_next - jnp.log(n)) - j / x
+    ratio = raised - theta / x * deviance(x, n, -j, log_next - _log_grown(theta, t, k1)) - j / x
     mean, p = _mean(m), special.sigmoid(t - m)
     moved = k * special.sigmoid(m - t) - p * deviance(theta + mean, theta, mean, special.softplus(m - t))
     return jnp.where((mean < 0.5) & (m < t), jnp.where(k > 0, ratio, 0) + moved, apart)
@@ -131,16 +133,13 @@ def _turn(log_mean: Array, log_theta: Array, k: Array) -> Array:
 
 @jax.custom_jvp
 def _log_negative_binomial(log_mean: Array, log_theta: Array, k: Array) -> Array:
-    m, t = _bounded(log_mean, log_theta)
+    _, t = _bounded(log_mean, log_theta)
     ratio = _settled(log_mean) - t  # log(μ / θ)
-    theta, k1 = special.exp(t), jnp.maximum(k, 1)
-    x, n, log_n, log_k = theta + 1, theta + k1, _log_n(theta, t, k), jnp.log(k1)
-    expected = (theta + k) * special.sigmoid(m - t)
-    away = deviance(k, expected, _pull(log_mean, log_theta, k), log_k - log_n - ratio + special.softplus(ratio))
-    log_next = log_over_next(theta, t)
-    peak = (math.log(2 * math.pi) + log_k + (log_n - (t + log_next))) / 2 + deviance(
-        x, theta, jnp.ones_like(x), log_next
-    )
+    theta, k1, pull = special.exp(t), jnp.maximum(k, 1), _pull(log_mean, log_theta, k)
+    x, n, log_k = theta + 1, theta + k1, jnp.log(k1)
+    log_next, log_grown = log_over_next(theta, t), _log_grown(theta, t, k)
+    away = deviance(k, k - pull, pull, (log_k - _settled(log_mean)) - (log_grown - special.softplus(ratio)))
+    peak = (math.log(2 * math.pi) + log_k + (log_grown - log_next)) / 2 + deviance(x, theta, jnp.ones_like(x), log_next)
     errors = stirling(n) - stirling(x) - stirling(k1)
     return -away - _spread(log_mean, log_theta, k) - jnp.where(k > 0, peak - errors, 0)
 
@@ -171,7 +170,7 @@ def _turn_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
 
 @_log_negative_binomial.defjvp
 def _log_negative_binomial_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
-    (log_mean, log_theta, k), (dm, dt, _) = primals, tangents
+    dm, dt, _ = tangents
     return _log_negative_binomial(*primals), _pull(*primals) * dm + special.finite(_turn(*primals)) * dt
 
 

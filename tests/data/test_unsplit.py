@@ -72,7 +72,9 @@ def test_files_are_read_as_those_of_training(tmp_path):
     first, *others = map(Image.fromarray, X[:3])
     first.save(tmp_path / "bee" / "3.tiff", save_all=True, append_images=others)
     (tmp_path / "bee" / "4.png").write_text("no image")
-    found = load_unsplit(tmp_path, dataclasses.replace(CONTRACT, reading=Reading(size=(4, 3), frames=True, skip_bad=True)))
+    found = load_unsplit(
+        tmp_path, dataclasses.replace(CONTRACT, reading=Reading(size=(4, 3), frames=True, skip_bad=True))
+    )
     assert found.names.tolist() == ["ape/1.png", "bee/2.png", *(f"bee/3.tiff#{i}" for i in range(3))]
     assert found.labels.tolist() == [0, 1, 1, 1, 1]
     assert found.images.shape == (5, 4, 3, 1)
