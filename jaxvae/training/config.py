@@ -114,7 +114,10 @@ class TrainConfig:
     )
     offset: bool = _option(False, "let the mean of counts grow with their total, which is given (library size)")
     likelihood_parameterization: str = _option("log_variance", "how the likelihood's σ arises, where it has one")
-    likelihood_std: float = _option(0.1, "the likelihood's σ, or its start where it is learned")
+    likelihood_std: float | None = _option(
+        None,
+        "the likelihood's σ, or its start where it is learned (default: a Gaussian's learned one, the data's; else 0.1)",
+    )
     architecture: str = _option("mlp", "encoder and decoder", *ARCHITECTURES)
     hidden: tuple[int, ...] = _option(
         (200, 200), "widths (mlp; none for a linear model) or channels (conv), from the image inwards"
@@ -180,7 +183,8 @@ class TrainConfig:
         require(0 <= self.beta < math.inf, "beta", self.beta, "a number of at least 0")
         require(0 <= self.free_bits < math.inf, "free_bits", self.free_bits, "a number of at least 0")
         require(self.free_bits == 0 or self.objective == "elbo", "free_bits", self.free_bits, "0 but for elbo")
-        require(0 < self.likelihood_std < math.inf, "likelihood_std", self.likelihood_std, "above 0")
+        std = self.likelihood_std
+        require(std is None or 0 < std < math.inf, "likelihood_std", std, "above 0")
         require(
             self.ema_decay is None or 0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "at least 0 and below 1"
         )

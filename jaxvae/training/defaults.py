@@ -2,9 +2,11 @@
 
 import dataclasses
 
+import numpy as np
+
 from jaxvae.arguments import require
 from jaxvae.data import Dataset, is_real
-from jaxvae.likelihoods import COMPOSITIONS, COUNTS, LIKELIHOODS
+from jaxvae.likelihoods import COMPOSITIONS, COUNTS, LIKELIHOODS, START_STD
 from jaxvae.texts import counted
 from jaxvae.training.config import AUTO, TrainConfig
 from jaxvae.training.devices import memory
@@ -12,6 +14,8 @@ from jaxvae.training.devices import memory
 _BATCH = 100
 _DENSITIES = tuple(name for name in LIKELIHOODS if name.startswith("gaussian"))
 """The likelihoods of real numbers."""
+_LEARNED = ("gaussian_learned", "gaussian_pixel")
+_SOME = 10_000  # training images that a standard deviation is taken of
 _HARDLY_LABELS = 2**30  # bytes of weights for labels
 
 
@@ -21,7 +25,7 @@ def resolved(config: TrainConfig, dataset: Dataset, devices: int = 1) -> TrainCo
     The likelihood is ``bernoulli`` for one channel of at most 256 levels, ``negative_binomial`` for counts, and
     ``gaussian_learned`` for all else, the σ-VAE of Rybkin et al. (2021, arXiv:2006.13202). Pixels are binarized
     dynamically where there is one channel of 3 to 256 levels under ``bernoulli``, and not otherwise. A batch has 100
-    images, or, if there are fewer, all. Batches are read from disk where the images exceed half of a device's memory.
+    images, or, if there are fewer, all. A Gaussian's σ that is learned starts at the data's. Batches are read from disk where the images exceed half of a device's memory.
 
     Args:
         config: what was asked for.
@@ -43,11 +47,18 @@ def resolved(config: TrainConfig, dataset: Dataset, devices: int = 1) -> TrainCo
     if size is None:
         size = min(_BATCH, len(dataset.train))
         size -= size % devices if size >= devices else 0
-    streaming = config.streaming
+    std, streaming = config.likelihood_std, config.streaming
+    if std is None:
+        std = _std(dataset) if name in _LEARNED else START_STD
     if streaming is None:
         streaming = dataset.train.images.nbytes > memory() // 2
     found = dataclasses.replace(
-        config, likelihood=name, binarization=binarization, batch_size=size, streaming=streaming
+        config,
+        likelihood=name,
+        likelihood_std=std,
+        binarization=binarization,
+        batch_size=size,
+        streaming=streaming,
     )
     _require_fit(found, dataset, real)
     return found
@@ -90,6 +101,13 @@ def cautions(config: TrainConfig, dataset: Dataset) -> list[str]:
             "--likelihood bernoulli is their distribution."
         )
     return found
+
+
+def _std(dataset: Dataset) -> float:
+    """The standard deviation of training images as a model sees them, to two digits."""
+    images = dataset.train.head(_SOME).images
+    low, high = dataset.reading.value_range or (0, 1 if dataset.levels is None else dataset.levels - 1)
+    return float(f"{max(float(np.std(images, dtype=np.float64)) / (high - low), 1e-3):.2g}")
 
 
 def _is_picture(dataset: Dataset) -> bool:

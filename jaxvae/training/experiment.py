@@ -29,7 +29,7 @@ from jaxvae.data import (
     observe,
     origin_of,
 )
-from jaxvae.likelihoods import COMPOSITIONS, OptimalGaussian, likelihood
+from jaxvae.likelihoods import COMPOSITIONS, START_STD, OptimalGaussian, likelihood
 from jaxvae.models import LatentModel, Terms, make_model
 from jaxvae.objectives import beta_schedule, dual_ascent, elbo, free_bits, lagrangian, lower_bound_violation
 from jaxvae.parameterizations import parameterization
@@ -283,7 +283,7 @@ def model_for(config: TrainConfig, contract: DataContract, mean: np.ndarray | No
             config.likelihood,
             contract.seen_levels,
             parameterization(config.likelihood_parameterization),
-            config.likelihood_std,
+            START_STD if config.likelihood_std is None else config.likelihood_std,
         ),
         config.latents,
         encoder_std.parameterization,

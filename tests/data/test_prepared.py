@@ -50,7 +50,7 @@ def test_arrays_are_kept_whole_or_not_at_all(check, prepare_made_up, monkeypatch
 def test_another_process_may_be_faster(check, prepare_made_up, monkeypatch, tmp_path):
     content, directory = prepare_made_up("mnist")
     fields = {"train_images": np.zeros((2, 28, 28, 1), np.uint8)}
-    prepared._keep(records.Contents(fields, (), ()), directory)  # the folder is there already
+    prepared._keep(records.Contents(fields, (), ()), directory / "arrays")  # the folder is there already
     assert sorted(f.name for f in directory.glob("arrays*")) == ["arrays"]
     check(load("mnist", tmp_path / "data"), content)
 
