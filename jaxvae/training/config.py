@@ -116,7 +116,7 @@ class TrainConfig:
     likelihood_parameterization: str = _option("log_variance", "how the likelihood's σ arises, where it has one")
     likelihood_std: float | None = _option(
         None,
-        "the likelihood's σ, or its start where it is learned (default: a Gaussian's learned one, the data's; else 0.1)",
+        "the likelihood's σ, or where a learned one starts (default: at the data's for a Gaussian, else at 0.1)",
     )
     architecture: str = _option("mlp", "encoder and decoder", *ARCHITECTURES)
     hidden: tuple[int, ...] = _option(
