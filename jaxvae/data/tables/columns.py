@@ -15,7 +15,8 @@ A kind that isn't said is the first of these that fits the entries that are ther
 | numbers above 0 | positive |
 | other numbers | real |
 
-A matrix has one kind throughout, by the rules for numbers: binary, count, positive or real.
+A matrix has one kind throughout, by the rules for numbers: binary, count, positive or real. Where a table has more than
+50 columns of numbers, all of which are whole and not below 0, they are all counts, those of 0 and 1 among them.
 """
 
 import dataclasses

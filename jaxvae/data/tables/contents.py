@@ -72,7 +72,7 @@ AS_IT_IS = TableReading()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Contents:
+class TableContents:
     """What is read.
 
     Attributes:

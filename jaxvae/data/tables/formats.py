@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from jaxvae.arguments import require
-from jaxvae.data.tables.contents import AS_IT_IS, Contents, TableReading
+from jaxvae.data.tables.contents import AS_IT_IS, TableContents, TableReading
 from jaxvae.data.tables.frames import FRAMES, frame_contents, read_frames, split_files
 from jaxvae.data.tables.huggingface import is_saved_dataset, read_saved_columns
 from jaxvae.data.tables.matrices import MATRICES, matrix_contents, read_matrix
@@ -47,7 +47,7 @@ def load_table(path: str | Path, reading: TableReading = AS_IT_IS) -> DataTable:
     return build_table(_read(path, reading), reading)
 
 
-def _read(path: Path, reading: TableReading) -> Contents:
+def _read(path: Path, reading: TableReading) -> TableContents:
     if path.name.lower().endswith(MATRICES):
         return read_matrix(path, reading)
     return read_saved_columns(path) if is_saved_dataset(path) else read_frames(path, reading)
@@ -70,7 +70,7 @@ def as_table(data: Any, reading: TableReading = AS_IT_IS, name: str = "table") -
     return build_table(_contents(data, name), reading)
 
 
-def _contents(data: Any, name: str) -> Contents:
+def _contents(data: Any, name: str) -> TableContents:
     if hasattr(data, "columns") and hasattr(data, "iloc"):
         return frame_contents(name, data, name)
     if not isinstance(data, Mapping):
@@ -79,7 +79,7 @@ def _contents(data: Any, name: str) -> Contents:
     columns = {str(column): _entries(np.asarray(x), f"{name}: column {column!r}") for column, x in data.items()}
     counts = {len(x) for x in columns.values()}
     require(len(counts) == 1, f"{name}: lengths of columns", sorted(counts), "the same")
-    return Contents(name, ((name, counts.pop()),), columns)
+    return TableContents(name, ((name, counts.pop()),), columns)
 
 
 def _entries(x: np.ndarray, field: str) -> np.ndarray:

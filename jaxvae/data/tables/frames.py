@@ -8,7 +8,9 @@ fills up or leaves out without a word.
 import csv
 import gzip
 import numbers
-from collections.abc import Iterator
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ import numpy as np
 from jaxvae.arguments import require
 from jaxvae.data.arrays import SPLIT_NAMES
 from jaxvae.data.tables.columns import Kind, is_number, number_text
-from jaxvae.data.tables.contents import Contents, TableReading, legible
+from jaxvae.data.tables.contents import TableContents, TableReading, legible
 from jaxvae.extras import load_extra
 
 TEXT = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
@@ -27,7 +29,7 @@ FRAMES = (*TEXT, ".parquet")
 _FEWEST_NUMBERS = 3
 
 
-def read_frames(path: Path, reading: TableReading) -> Contents:
+def read_frames(path: Path, reading: TableReading) -> TableContents:
     """The contents of a file of named columns, or of a folder with one for each split.
 
     Raises:
@@ -39,6 +41,12 @@ def read_frames(path: Path, reading: TableReading) -> Contents:
     if not path.is_dir():
         return frame_contents(str(path), _frame(path, reading), str(path))
     files = split_files(path)
+    require(
+        bool(files),
+        str(path),
+        "a folder",
+        f"a folder of train, test and perhaps validation files ({', '.join(FRAMES)})",
+    )
     require(len({*files.values()}) == len(files), f"{path}", [f.name for f in files], "a folder with one file a split")
     frames = {file: _frame(file, reading) for file in files}
     first, *others = frames
@@ -47,7 +55,9 @@ def read_frames(path: Path, reading: TableReading) -> Contents:
         odd = [name for name in (*a, *b) if (name in a) != (name in b)]
         require(not odd, f"{other}: columns", odd, f"the same as those of {first.name}; these are in one alone")
     pandas = _pandas(path)
-    whole = pandas.concat([frame[frames[first].columns] for frame in frames.values()], ignore_index=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of columns that one file has no entries in
+        whole = pandas.concat([frame[frames[first].columns] for frame in frames.values()], ignore_index=True)
     parts = tuple((str(file), len(frame)) for file, frame in frames.items())
     splits = np.concatenate([np.full(len(frame), files[file], "<U10") for file, frame in frames.items()])
     return frame_contents(str(path), whole, *parts, splits=splits)
@@ -65,7 +75,7 @@ def frame_contents(
     *parts: tuple[str, int] | str,
     splits: np.ndarray | None = None,
     notes: tuple[str, ...] = (),
-) -> Contents:
+) -> TableContents:
     """The contents of a pandas DataFrame; an unnamed first column, or an index of strings, names the rows.
 
     Args:
@@ -79,7 +89,7 @@ def frame_contents(
         ValueError: for columns of a type that isn't understood, or names that are there twice.
     """
     columns = [str(name) for name in frame.columns]
-    twice = sorted({name for name in columns if columns.count(name) > 1})
+    twice = _twice(columns)
     require(not twice, f"{source}: column names", twice, "there once each")
     require(len(columns) > 0 and len(frame) > 0, source, f"{len(frame)} rows, {len(columns)} columns", "not empty")
     kinds: dict[str, Kind] = {}
@@ -94,7 +104,11 @@ def frame_contents(
         names = as_texts(entries.pop(columns[0]))
     elif frame.index.dtype.kind not in "iufb":
         names = np.array([str(name) for name in frame.index])
-    return Contents(source, counts, entries, names=names, splits=splits, kinds=kinds, notes=notes)
+    return TableContents(source, counts, entries, names=names, splits=splits, kinds=kinds, notes=notes)
+
+
+def _twice(names: Iterable[str]) -> list[str]:
+    return sorted(name for name, count in Counter(names).items() if count > 1)
 
 
 def as_texts(entries: np.ndarray) -> np.ndarray:
@@ -104,7 +118,7 @@ def as_texts(entries: np.ndarray) -> np.ndarray:
 
 
 def series_entries(series: Any, field: str) -> tuple[np.ndarray, Kind | None]:
-    """The entries of a pandas Series, as ``Contents`` has them, and the kind where its type says it.
+    """The entries of a pandas Series, as ``TableContents`` has them, and the kind where its type says it.
 
     Raises:
         ValueError: for another type, such as lists.
@@ -192,7 +206,7 @@ def _names(path: Path, kind: str, delimiter: str, reading: TableReading) -> list
         require(not unsure, f"{path}: first line", ", ".join(names[:8]), allowed)
     bare = [i + 1 for i, name in enumerate(names) if i and not name]
     require(not bare, f"{path}: first line", f"none for column {bare[0] if bare else ''}", "a name for each column")
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = _twice(names)
     require(not twice, f"{path}: column names", twice, "there once each")
     count = 0
     for number, entries in lines:

@@ -7,7 +7,7 @@ import numpy as np
 
 from jaxvae.arguments import require
 from jaxvae.data.arrays import SPLIT_NAMES
-from jaxvae.data.tables.contents import Contents, legible
+from jaxvae.data.tables.contents import TableContents, legible
 from jaxvae.data.tables.frames import frame_contents
 from jaxvae.extras import load_extra
 
@@ -19,7 +19,7 @@ def is_saved_dataset(path: Path) -> bool:
     return any((path / name).is_file() for name in (_ONE, _SEVERAL))
 
 
-def read_saved_columns(path: Path) -> Contents:
+def read_saved_columns(path: Path) -> TableContents:
     """The columns of numbers, strings, dates and classes of a saved dataset; others are left out, with a note.
 
     Raises:

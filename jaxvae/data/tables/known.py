@@ -95,7 +95,7 @@ def _japanese_vowels(name: str) -> DataTable:
 KNOWN: Mapping[str, Known] = MappingProxyType(
     {
         "randhie": Known(
-            "20,190 people of the RAND health insurance experiment: visits to a doctor, and nine covariates",
+            "20,190 person-years of the RAND health insurance experiment: visits to a doctor, and nine covariates",
             "public domain",
             _randhie,
         ),

@@ -5,6 +5,7 @@ is mapped, not read.
 """
 
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from jaxvae.arguments import require
-from jaxvae.data.tables.contents import Contents, TableReading, legible
+from jaxvae.data.tables.contents import TableContents, TableReading, legible
 from jaxvae.data.tables.frames import series_entries
 from jaxvae.extras import load_extra
 
@@ -22,7 +23,7 @@ MATRICES = (".npz", ".h5ad", ".h5", ".hdf5", ".zarr")
 _USUAL = ("x", "data", "values", "counts")
 
 
-def read_matrix(path: Path, reading: TableReading) -> Contents:
+def read_matrix(path: Path, reading: TableReading) -> TableContents:
     """The contents of a file of a matrix.
 
     Raises:
@@ -38,14 +39,14 @@ def read_matrix(path: Path, reading: TableReading) -> Contents:
     return _annotated(path, reading) if suffix == ".h5ad" else _stored(path, reading)
 
 
-def matrix_contents(source: str, matrix: Any, variables: tuple[str, ...] | None = None, **known: Any) -> Contents:
+def matrix_contents(source: str, matrix: Any, variables: tuple[str, ...] | None = None, **known: Any) -> TableContents:
     """The contents of a matrix (N, D), dense or sparse, whose columns are numbered where they have no names.
 
     Args:
         source: what to call it.
         matrix: the matrix.
         variables: the names of its columns.
-        known: other fields of ``Contents``.
+        known: other fields of ``TableContents``.
 
     Raises:
         ValueError: for another shape or type, or names that are there twice.
@@ -57,6 +58,9 @@ def matrix_contents(source: str, matrix: Any, variables: tuple[str, ...] | None 
         if not matrix.has_canonical_format:
             matrix = matrix.copy()
             matrix.sum_duplicates()
+        if np.any(matrix.data == 0):
+            matrix = matrix.copy()
+            matrix.eliminate_zeros()
     require(matrix.ndim == 2, f"{source}: shape", matrix.shape, "(N, D), rows and columns")
     require(0 not in matrix.shape, f"{source}: shape", matrix.shape, "not empty")
     require(matrix.dtype.kind in "biuf", f"{source}: dtype", str(matrix.dtype), "boolean, integer or float")
@@ -65,18 +69,18 @@ def matrix_contents(source: str, matrix: Any, variables: tuple[str, ...] | None 
     names, counts = np.unique(np.array(variables), return_counts=True)
     require(len(variables) == matrix.shape[1], f"{source}: number of names", len(variables), f"{matrix.shape[1]}")
     require(bool(np.all(counts == 1)), f"{source}: column names", names[counts > 1][:5].tolist(), "there once each")
-    return Contents(source, ((source, matrix.shape[0]),), matrix=matrix, variables=tuple(variables), **known)
+    return TableContents(source, ((source, matrix.shape[0]),), matrix=matrix, variables=tuple(variables), **known)
 
 
-def _sparse(path: Path) -> Contents:
+def _sparse(path: Path) -> TableContents:
     from scipy import sparse
 
-    with legible(path, "a .npz file of scipy.sparse.save_npz"):
+    with legible(path, "a .npz file of scipy.sparse.save_npz"), zipfile.ZipFile(path):  # else it may be a lone array
         matrix = sparse.load_npz(path)
     return matrix_contents(str(path), matrix)
 
 
-def _annotated(path: Path, reading: TableReading) -> Contents:
+def _annotated(path: Path, reading: TableReading) -> TableContents:
     anndata = load_extra(str(path), "anndata", "anndata")
     with legible(path, "an .h5ad file"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of names that are there twice, which is refused below, and of old files
@@ -98,7 +102,7 @@ def _annotated(path: Path, reading: TableReading) -> Contents:
     )
 
 
-def _stored(path: Path, reading: TableReading) -> Contents:
+def _stored(path: Path, reading: TableReading) -> TableContents:
     hdf5 = path.suffix.lower() != ".zarr"
     library = load_extra(str(path), "h5py" if hdf5 else "zarr", "anndata")
     with legible(path, "an HDF5 file" if hdf5 else "a Zarr store"):
@@ -153,7 +157,7 @@ def _mapped(path: Path, dataset: Any) -> np.ndarray | None:
 
 
 def _entries(array: Any) -> np.ndarray:
-    """An array (N,) as ``Contents`` has them."""
+    """An array (N,) as ``TableContents`` has them."""
     x = np.asarray(array[...])
     if x.dtype.kind in "iuf":
         return x.astype(np.float64)

@@ -42,7 +42,7 @@ def describe_table(table: DataTable) -> list[str]:
 
 def _shape(table: DataTable) -> str:
     rows, columns = table.values.shape
-    size = f"{counted(rows, 'row') if rows < 1000 else f'{rows:,} rows'} × {columns:,} {'columns' if columns > 1 else 'column'}"
+    size = f"{rows:,} rows × {columns:,} {'columns' if columns > 1 else 'column'}"
     if table.sparse:
         return f"{size}, sparse {table.values.dtype}, {percentage(table.values.nnz / (rows * columns), 1e-4)} stored."
     return f"{size}, {'mapped' if isinstance(table.values, np.memmap) else 'dense'} {table.values.dtype}."

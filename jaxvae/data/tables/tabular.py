@@ -20,11 +20,11 @@ from jaxvae.data.tables.apportioning import (
     stratified_splits,
 )
 from jaxvae.data.tables.columns import REST, SKIP, Column, Kind, guess_kind, number_text
-from jaxvae.data.tables.contents import AS_IT_IS, Contents, TableReading
-from jaxvae.data.tables.encoding import Encoded, encode_column, require_kind
+from jaxvae.data.tables.contents import AS_IT_IS, TableContents, TableReading
+from jaxvae.data.tables.encoding import Encoded, Given, encode_column, require_kind
 from jaxvae.data.tables.extents import extents_of
 
-_WIDE = 50
+_MANY = 50
 _STEPS = 2.0**10
 _FEWEST, _FEWEST_SPLIT = 2, 10
 
@@ -84,7 +84,7 @@ class DataTable:
         return split_rows(len(self), "table")
 
 
-def build_table(contents: Contents, reading: TableReading = AS_IT_IS) -> DataTable:
+def build_table(contents: TableContents, reading: TableReading = AS_IT_IS) -> DataTable:
     """The table of what was read.
 
     Raises:
@@ -115,15 +115,17 @@ def _kinds(
     return [kinds.get(name, known.get(name, kinds.get(REST))) for name in names]
 
 
-def _from_columns(contents: Contents, roles: set[str | None], reading: TableReading) -> _Parts:
+def _from_columns(contents: TableContents, roles: set[str | None], reading: TableReading) -> _Parts:
     entries = {name: x for name, x in contents.columns.items() if name not in roles}
     kinds = _kinds(reading.kinds, contents.kinds, tuple(entries), contents.source)
-    if len(entries) > _WIDE and all(kind is None for kind in kinds) and _all_counts(entries):
-        kinds = ["count"] * len(kinds)
+    if _all_counts(entries.values()):
+        kinds = [
+            kind or ("count" if x.dtype.kind == "f" else None) for x, kind in zip(entries.values(), kinds, strict=True)
+        ]
     found: list[Encoded] = []
     notes: list[str] = []
     for (name, x), kind in zip(entries.items(), kinds, strict=True):
-        encoded = encode_column(name, x, kind, contents.place)
+        encoded = encode_column(Given(name, x, contents.place, contents.source), kind)
         if isinstance(encoded, str):
             notes.append(encoded)
         else:
@@ -136,15 +138,17 @@ def _from_columns(contents: Contents, roles: set[str | None], reading: TableRead
     return _Parts(values, columns, tuple(notes))
 
 
-def _all_counts(entries: Mapping[str, np.ndarray]) -> bool:
-    """Whether a table has nothing but whole numbers, 0 or more, as one of genes or of words has."""
-    if any(x.dtype.kind not in "bf" for x in entries.values()):
-        return False
-    found = [x[~np.isnan(x)] for x in entries.values() if x.dtype.kind == "f"]
-    return all(np.all((x >= 0) & (x == np.rint(x))) for x in found) and any(np.any(x > 1) for x in found)
+def _all_counts(entries: Iterable[np.ndarray]) -> bool:
+    """Whether a table has many columns of numbers, and all are whole, 0 or more: counts of genes or of words."""
+    found = [x[~np.isnan(x)] for x in entries if x.dtype.kind == "f"]
+    return (
+        len(found) > _MANY
+        and all(np.all((x >= 0) & (x == np.rint(x))) for x in found)
+        and any(np.any(x > 1) for x in found)
+    )
 
 
-def _from_matrix(contents: Contents, reading: TableReading) -> _Parts:
+def _from_matrix(contents: TableContents, reading: TableReading) -> _Parts:
     matrix, names, source = contents.matrix, contents.variables, contents.source
     kinds = _kinds(reading.kinds, contents.kinds, names, source)
     kept = np.array([kind != SKIP for kind in kinds])
@@ -170,7 +174,7 @@ def _from_matrix(contents: Contents, reading: TableReading) -> _Parts:
         elif kind is not None:
             fits = {"count": low >= 0 and found.whole[i], "positive": low > 0, "binary": low >= 0 and high <= 1}
             if not fits.get(kind, True) or (kind == "binary" and not found.whole[i]):
-                require_kind(name, _dense_column(matrix, i), kind, contents.place)
+                require_kind(Given(name, _dense_column(matrix, i), contents.place, source), kind)
         columns.append(Column(name, kind or common, levels, low, high, int(found.missing[i]), int(found.zeros[i])))
     mapped = isinstance(matrix, np.memmap)
     return _Parts(matrix if mapped else matrix.astype(_dtype(columns), copy=False), tuple(columns), tuple(notes))
@@ -192,7 +196,7 @@ def _blurred(column: Column) -> bool:
     return 0 < column.high - column.low < _STEPS * size * 2.0**-23 or (column.kind == "count" and size > 2**24)
 
 
-def _labels(contents: Contents, name: str) -> np.ndarray:
+def _labels(contents: TableContents, name: str) -> np.ndarray:
     """Labels as strings or int64; a missing one is refused."""
     entries = contents.marks("label", name)
     field = f"column {name!r}"
@@ -206,7 +210,7 @@ def _labels(contents: Contents, name: str) -> np.ndarray:
     return np.array(entries.tolist()) if entries.dtype == object else entries.astype(np.int64)
 
 
-def _texts(contents: Contents, role: str, name: str) -> np.ndarray:
+def _texts(contents: TableContents, role: str, name: str) -> np.ndarray:
     """What names rows or groups, as strings; a missing one is refused."""
     entries = contents.marks(role, name)
     missing = np.array([x is None or x != x for x in entries.tolist()])
@@ -218,7 +222,7 @@ def _texts(contents: Contents, role: str, name: str) -> np.ndarray:
 
 
 def _splits(
-    contents: Contents, reading: TableReading, labels: np.ndarray | None
+    contents: TableContents, reading: TableReading, labels: np.ndarray | None
 ) -> tuple[np.ndarray | None, list[str]]:
     splits, field = contents.splits, contents.source
     given = splits is not None and (reading.split or reading.group or reading.stratified)
