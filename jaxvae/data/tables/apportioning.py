@@ -70,7 +70,7 @@ def grouped_splits(groups: np.ndarray, column: str) -> np.ndarray:
         ValueError: for fewer than three groups.
 
     >>> grouped_splits(np.array(["a", "b", "c", "b"]), "patient").tolist()
-    ['train', 'validation', 'test', 'validation']
+    ['validation', 'train', 'test', 'train']
     """
     names, rows = np.unique(groups, return_inverse=True)
     require(len(names) >= len(SPLITS), f"column {column!r}: number of groups", len(names), "at least 3, to be split")

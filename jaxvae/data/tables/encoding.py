@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxvae.data.tables.columns import SKIP, Column, Kind, Place, guess_kind, is_number, number_text
 
+_DATE = re.compile(r"\d{1,2}([/.])\d{1,2}\1(\d{2}|\d{4})")  # of either order; others are of ISO 8601
 _CODED = ("binary", "categorical", "ordinal")
 _FEWEST_ROW_NUMBERS = 10
 _ROW_NAMES = re.compile(r"(.*[_ .])?id|index|row", re.IGNORECASE)
@@ -200,5 +201,5 @@ def _is_date(word: str) -> bool:
     try:
         datetime.datetime.fromisoformat(word)
     except ValueError:
-        return False
+        return _DATE.fullmatch(word) is not None
     return True

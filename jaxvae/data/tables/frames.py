@@ -26,7 +26,7 @@ TEXT = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
 FRAMES = (*TEXT, ".parquet")
 """What the names of files of named columns end with."""
 
-_FEWEST_NUMBERS = 3
+_FEWEST_NUMBERS = 5
 
 
 def read_frames(path: Path, reading: TableReading) -> TableContents:
@@ -199,11 +199,11 @@ def _names(path: Path, kind: str, delimiter: str, reading: TableReading) -> list
     if reading.header is False:
         names = [str(i) for i in range(len(names))]
     elif reading.header is None:
-        named = [name for i, name in enumerate(names) if i or name]
-        counted = [[str(i) for i in range(start, start + len(named))] for start in (0, 1)]
-        unsure = all(map(is_number, named)) and not (len(named) >= _FEWEST_NUMBERS and named in counted)
+        numbers = list(filter(is_number, names))
+        counted = [[str(i) for i in range(start, start + len(numbers))] for start in (0, 1)]
+        sure = not numbers or (len(numbers) >= _FEWEST_NUMBERS and numbers in counted)
         allowed = "names, not numbers; say whether there are names in it (header)"
-        require(not unsure, f"{path}: first line", ", ".join(names[:8]), allowed)
+        require(sure, f"{path}: first line", ", ".join(names[:8]), allowed)
     bare = [i + 1 for i, name in enumerate(names) if i and not name]
     require(not bare, f"{path}: first line", f"none for column {bare[0] if bare else ''}", "a name for each column")
     twice = _twice(names)

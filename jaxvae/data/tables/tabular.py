@@ -5,6 +5,7 @@ and what is known of its columns and rows.
 """
 
 import dataclasses
+import itertools
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ from jaxvae.data.tables.columns import REST, SKIP, Column, Kind, guess_kind, num
 from jaxvae.data.tables.contents import AS_IT_IS, TableContents, TableReading
 from jaxvae.data.tables.encoding import Encoded, Given, encode_column, require_kind
 from jaxvae.data.tables.extents import extents_of
+from jaxvae.texts import counted
 
 _MANY = 50
 _STEPS = 2.0**10
@@ -130,7 +132,7 @@ def _from_columns(contents: TableContents, roles: set[str | None], reading: Tabl
             notes.append(encoded)
         else:
             found.append(encoded)
-    require(bool(found), f"{contents.source}: columns", [*contents.columns][:20], f"of numbers or categories: {notes}")
+    require(bool(found), f"{contents.source}: columns", " ".join(notes) or "none", "of numbers or categories")
     columns = tuple(column for column, _ in found)
     values = np.empty((len(contents), len(found)), _dtype(columns))
     for i, (_, x) in enumerate(found):
@@ -154,30 +156,40 @@ def _from_matrix(contents: TableContents, reading: TableReading) -> _Parts:
     kept = np.array([kind != SKIP for kind in kinds])
     notes = []
     if not kept.all():
-        matrix, names = matrix[:, kept], tuple(name for name, keep in zip(names, kept, strict=True) if keep)
-        kinds = [kind for kind in kinds if kind != SKIP]
-        notes.append(f"{np.sum(~kept)} columns are left out, as said.")
-    require(bool(names), f"{source}: columns", "none", "at least one that isn't left out")
+        require(bool(kept.any()), f"{source}: columns", "none", "at least one that isn't left out")
+        matrix, names = matrix[:, np.flatnonzero(kept)], tuple(itertools.compress(names, kept))
+        matrix = np.asarray(matrix) if isinstance(matrix, np.memmap) else matrix  # a copy, no map any more
+        kinds = list(itertools.compress(kinds, kept))
+        left = int(np.sum(~kept))
+        notes.append(f"{counted(left, 'column')} {'is' if left == 1 else 'are'} left out, as said.")
     found = extents_of(matrix, names, contents.place)
-    empty = np.flatnonzero(found.missing == len(contents))
-    require(not len(empty), f"{source}: column", names[empty[0]] if len(empty) else "", "one with some entry")
+    if (empty := found.missing == len(contents)).any():
+        name = names[int(np.argmax(empty))]
+        raise ValueError(f'{source}: column {name!r} must have an entry in some row, or be of kind "{SKIP}"')
     common = guess_kind(found.low.min(), found.high.max(), bool(found.whole.all()))
     columns = []
     for i, (name, kind) in enumerate(zip(names, kinds, strict=True)):
-        low, high = float(found.low[i]), float(found.high[i])
-        levels: tuple[str, ...] = ()
-        if isinstance(kind, tuple) or kind in ("categorical", "ordinal"):
-            levels = kind if isinstance(kind, tuple) else tuple(map(number_text, np.arange(high + 1).tolist()))
-            coded = bool(found.whole[i]) and low >= 0 and high < len(levels)
-            require(coded, f"{source}, column {name!r}", f"{low:g} to {high:g}", f"codes 0 to {len(levels) - 1}")
-            kind = "ordinal" if isinstance(kind, tuple) else kind
-        elif kind is not None:
-            fits = {"count": low >= 0 and found.whole[i], "positive": low > 0, "binary": low >= 0 and high <= 1}
-            if not fits.get(kind, True) or (kind == "binary" and not found.whole[i]):
+        low, high, whole = float(found.low[i]), float(found.high[i]), bool(found.whole[i])
+        levels = _levels(kind, low, high, whole, f"{source}, column {name!r}")
+        if kind in ("count", "positive", "binary"):
+            fits = {"count": low >= 0 and whole, "positive": low > 0, "binary": low >= 0 and high <= 1 and whole}
+            if not fits[kind]:
                 require_kind(Given(name, _dense_column(matrix, i), contents.place, source), kind)
-        columns.append(Column(name, kind or common, levels, low, high, int(found.missing[i]), int(found.zeros[i])))
+        said = "ordinal" if isinstance(kind, tuple) else kind or common
+        columns.append(Column(name, said, levels, low, high, int(found.missing[i]), int(found.zeros[i])))
     mapped = isinstance(matrix, np.memmap)
     return _Parts(matrix if mapped else matrix.astype(_dtype(columns), copy=False), tuple(columns), tuple(notes))
+
+
+def _levels(kind: Kind | None, low: float, high: float, whole: bool, field: str) -> tuple[str, ...]:
+    """The levels of a matrix's column, whose numbers have to be their codes; () for a kind without."""
+    if not isinstance(kind, tuple) and kind not in ("categorical", "ordinal"):
+        return ()
+    text = f"{low:g} to {high:g}"
+    require(whole and low >= 0, field, text, "whole codes, 0 or more")
+    levels = kind if isinstance(kind, tuple) else tuple(map(str, range(int(high) + 1)))
+    require(high < len(levels), field, text, f"codes 0 to {len(levels) - 1}")
+    return levels
 
 
 def _dense_column(matrix: Any, i: int) -> np.ndarray:
