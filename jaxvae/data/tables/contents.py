@@ -135,9 +135,9 @@ def legible(path: Path, kind: str) -> Iterator[None]:
         yield
     except (ImportError, MemoryError):
         raise
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: no such file") from None
     except Exception as error:  # every format's reader has its own for a file that is broken
+        if isinstance(error, FileNotFoundError) and not path.exists():
+            raise FileNotFoundError(f"{path}: no such file") from None
         if isinstance(error, OSError) and error.errno is not None:
             raise
         text = " ".join(str(error).split()) or type(error).__name__

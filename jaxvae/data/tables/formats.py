@@ -57,7 +57,8 @@ def as_table(data: Any, reading: TableReading = AS_IT_IS, name: str = "table") -
     """The table of what is in memory.
 
     Args:
-        data: a pandas DataFrame; columns (N,) by name; or a matrix (N, D), NumPy's, JAX's or scipy's sparse.
+        data: a pandas DataFrame; columns (N,) by name; or a matrix (N, D), NumPy's, JAX's or scipy's sparse. A map
+            stays one; what is masked is missing.
         reading: what must be said of it.
         name: what to call it in messages.
 
@@ -73,9 +74,12 @@ def as_table(data: Any, reading: TableReading = AS_IT_IS, name: str = "table") -
 def _contents(data: Any, name: str) -> TableContents:
     if hasattr(data, "columns") and hasattr(data, "iloc"):
         return frame_contents(name, data, name)
+    if isinstance(data, np.ma.MaskedArray):
+        data = data.astype(np.float64).filled(np.nan)
     if not isinstance(data, Mapping):
-        matrix = data if hasattr(data, "tocsr") else np.asarray(data)
-        return matrix_contents(name, matrix)
+        return matrix_contents(
+            name, data if isinstance(data, np.memmap) or hasattr(data, "tocsr") else np.asarray(data)
+        )
     columns = {str(column): _entries(np.asarray(x), f"{name}: column {column!r}") for column, x in data.items()}
     counts = {len(x) for x in columns.values()}
     require(len(counts) == 1, f"{name}: lengths of columns", sorted(counts), "the same")

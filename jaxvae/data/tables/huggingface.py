@@ -74,8 +74,8 @@ def read_saved_images(path: Path, label: str | None = None) -> dict[str, np.ndar
     require(label is None or label in features, f"{path}: label", label, f"one of {', '.join(features)}")
     fields = {}
     for name, found in splits.items():
-        prefix = f"{name}_" if name else ""
-        fields[f"{prefix}images"] = _stacked(found[columns[0]], f"{path}/{name}: column {columns[0]!r}")
+        prefix, part = (f"{name}_", f"{path}/{name}") if name else ("", str(path))
+        fields[f"{prefix}images"] = _stacked(found[columns[0]], f"{part}: column {columns[0]!r}")
         if label is not None:
             classes = features[label].names if isinstance(features[label], library.ClassLabel) else None
             marks = np.array(found[label][:])
@@ -106,8 +106,8 @@ def _stacked(images: Any, field: str) -> np.ndarray:
         require(image is not None, f"{field}, row {row + 1:,}", None, "an image")
         x = np.asarray(image)
         fits = not found or (x.shape, x.dtype) == (found[0].shape, found[0].dtype)
-        told = f"{x.shape} {x.dtype}"
-        require(fits, f"{field}, row {row + 1:,}", told, f"of one size and mode, {found[0].shape}" if found else "")
+        allowed = f"of one size and mode, {found[0].shape} {found[0].dtype}" if found else ""
+        require(fits, f"{field}, row {row + 1:,}", f"{x.shape} {x.dtype}", allowed)
         found.append(x)
     require(bool(found), field, "no images", "not empty")
     return np.stack(found)

@@ -86,10 +86,11 @@ def _annotated(path: Path, reading: TableReading) -> TableContents:
         warnings.simplefilter("ignore")  # of names that are there twice, which is refused below, and of old files
         data = anndata.read_h5ad(path)
     known = [*data.layers] + (["raw"] if data.raw is not None else [])
-    require(reading.array is None or reading.array in known, f"{path}: array", reading.array, f"one of {known}")
+    allowed = f"one of {', '.join(known)}" if known else "left out, as X is all there is"
+    require(reading.array is None or reading.array in known, f"{path}: array", reading.array, allowed)
     named = data.raw if reading.array == "raw" else data
     matrix = data.layers[reading.array] if reading.array not in (None, "raw") else named.X
-    require(matrix is not None, f"{path}: X", None, f"there, or array one of {known}")
+    require(matrix is not None, f"{path}: X", None, f"there, or array {allowed}")
     about = {name: series_entries(data.obs[name], f"{path}: obs {name!r}")[0] for name in data.obs.columns}
     notes = [f"X is read; array may be one of {', '.join(known)}."] if known and reading.array is None else []
     return matrix_contents(

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -61,5 +63,5 @@ def test_what_is_said_is_hashable():
     ],
 )
 def test_a_broken_file_is_told_in_one_line(raised, expected, message):
-    with pytest.raises(expected, match=message), legible("f.x", "an x file"):
+    with pytest.raises(expected, match=message), legible(Path("f.x"), "an x file"):
         raise raised

@@ -83,6 +83,11 @@ def test_a_matrix_in_memory_is_a_table(form):
     np.testing.assert_array_equal(table.values.toarray() if table.sparse else table.values, x)
 
 
+def test_what_is_masked_is_missing():
+    table = as_table(np.ma.array([[1, 2], [3, 4]], mask=[[False, True], [False, False]]))
+    np.testing.assert_array_equal(table.values, [[1, np.nan], [3, 4]])
+
+
 def test_columns_in_memory_are_a_table():
     columns = {"a": [1, 2, 2], "b": ["x", None, "y"], "c": [True, False, True], 4: np.array(["u", "v", "u"])}
     table = as_table(columns, TableReading(label="c"))
