@@ -75,7 +75,7 @@ def _contents(data: Any, name: str) -> TableContents:
     if hasattr(data, "columns") and hasattr(data, "iloc"):
         return frame_contents(name, data, name)
     if isinstance(data, np.ma.MaskedArray):
-        data = data.astype(np.float64).filled(np.nan)
+        data = np.ma.filled(data.astype(np.float64), np.nan)
     if not isinstance(data, Mapping):
         return matrix_contents(
             name, data if isinstance(data, np.memmap) or hasattr(data, "tocsr") else np.asarray(data)

@@ -77,6 +77,7 @@ def annotated(tmp_path):
         data = anndata.AnnData(sparse.csr_matrix(np.log1p(counts)), obs, pandas.DataFrame(index=["g1", "g2", "g3"]))
         data.layers["counts"] = counts
         data.raw = anndata.AnnData(np.c_[counts, [9, 9]], obs, pandas.DataFrame(index=["g1", "g2", "g3", "g4"]))
+        anndata.settings.allow_write_nullable_strings = True  # which those of pandas 3 are
         data.write_h5ad(tmp_path / "x.h5ad")
     return tmp_path / "x.h5ad", counts
 
