@@ -57,7 +57,7 @@ def read_frames(path: Path, reading: TableReading) -> TableContents:
     pandas = _pandas(path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of columns that one file has no entries in
-        whole = pandas.concat([frame[frames[first].columns] for frame in frames.values()], ignore_index=True)
+        whole = pandas.concat(frames.values(), ignore_index=True)
     parts = tuple((str(file), len(frame)) for file, frame in frames.items())
     splits = np.concatenate([np.full(len(frame), files[file], "<U10") for file, frame in frames.items()])
     return frame_contents(str(path), whole, *parts, splits=splits)
@@ -177,7 +177,6 @@ def _text(path: Path, reading: TableReading) -> Any:
             sep=delimiter,
             header=None if reading.header is False else 0,
             names=names,
-            index_col=False,
             decimal=reading.decimal,
             thousands=reading.thousands,
             na_values=list(reading.missing),

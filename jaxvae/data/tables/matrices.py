@@ -150,8 +150,7 @@ def _chosen(arrays: Mapping[str, Any], source: str, name: str | None) -> str:
 
 def _mapped(path: Path, dataset: Any) -> np.ndarray | None:
     """A map of floats that lie in the file as they are in memory; None of others."""
-    plain = dataset.chunks is None and dataset.compression is None and dataset.external is None
-    offset = dataset.id.get_offset() if plain and not dataset.is_virtual else None
+    offset = dataset.id.get_offset()  # None where it is in chunks, in another file, or not written
     if offset is None or dataset.dtype not in (np.float32, np.float64) or not dataset.dtype.isnative:
         return None
     return np.memmap(path, dataset.dtype, "r", offset, dataset.shape)

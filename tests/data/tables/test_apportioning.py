@@ -65,6 +65,8 @@ def test_each_class_has_its_share_in_every_split():
             assert abs(np.sum(some == split) - share * (count - 1)) < 1
     assert splits[labels == "d"].tolist() == ["train"]
     np.testing.assert_array_equal(splits, stratified_splits(labels))
+    few = np.r_[np.arange(40), [99] * 20]
+    assert set(few[stratified_splits(few) == "train"]) == {*range(40), 99}
 
 
 def test_too_few_rows_cannot_be_split_by_class():
