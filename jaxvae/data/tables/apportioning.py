@@ -56,7 +56,7 @@ def settled_splits(splits: np.ndarray, field: str) -> tuple[np.ndarray | None, l
     return splits, []
 
 
-def grouped_splits(groups: np.ndarray, column: str) -> np.ndarray:
+def grouped_splits(groups: np.ndarray, field: str) -> np.ndarray:
     """The split of each row, (N,) of ``SPLITS``, where all rows of a group are in one.
 
     Which one follows from a digest of the group's name alone, so that to add groups moves none: 80, 10 and 10 % of the
@@ -64,7 +64,7 @@ def grouped_splits(groups: np.ndarray, column: str) -> np.ndarray:
 
     Args:
         groups: (N,) strings.
-        column: its name.
+        field: what says them.
 
     Raises:
         ValueError: for fewer than three groups.
@@ -73,7 +73,7 @@ def grouped_splits(groups: np.ndarray, column: str) -> np.ndarray:
     ['validation', 'train', 'test', 'train']
     """
     names, rows = np.unique(groups, return_inverse=True)
-    require(len(names) >= len(SPLITS), f"column {column!r}: number of groups", len(names), "at least 3, to be split")
+    require(len(names) >= len(SPLITS), f"{field}: number of groups", len(names), "at least 3, to be split")
     digests = (hashlib.blake2b(str(name).encode(errors="surrogateescape"), digest_size=8).digest() for name in names)
     places = np.array([int.from_bytes(digest) for digest in digests]) / 2**64
     order = np.argsort(places, kind="stable")
@@ -84,7 +84,7 @@ def grouped_splits(groups: np.ndarray, column: str) -> np.ndarray:
     return splits[rows]
 
 
-def stratified_splits(labels: np.ndarray) -> np.ndarray:
+def stratified_splits(labels: np.ndarray, field: str) -> np.ndarray:
     """The split of each row, (N,) of ``SPLITS``: 80, 10 and 10 % of each class, to a row.
 
     Rows are put in order of their classes, and within one by NumPy's raw random words, which never change; of every
@@ -92,6 +92,7 @@ def stratified_splits(labels: np.ndarray) -> np.ndarray:
 
     Args:
         labels: (N,) strings or integers.
+        field: what has them.
 
     Raises:
         ValueError: where there are too few rows.
@@ -99,7 +100,9 @@ def stratified_splits(labels: np.ndarray) -> np.ndarray:
     order = np.lexsort((np.random.Philox(key=0).random_raw(len(labels)), labels))
     first = np.r_[True, labels[order][1:] != labels[order][:-1]]
     rest = order[~first]
-    require(len(rest) >= _FEWEST, "number of rows", len(labels), f"at least {_FEWEST} more than there are classes")
+    require(
+        len(rest) >= _FEWEST, f"{field}: number of rows", len(labels), f"at least {_FEWEST} more than there are classes"
+    )
     splits = np.full(len(labels), "train", "<U10")
     for split, start in _TENTHS.items():
         splits[rest[start::10]] = split

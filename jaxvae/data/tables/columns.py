@@ -124,6 +124,11 @@ def number_text(x: float) -> str:
     return str(int(x)) if math.isfinite(x) and x == int(x) else repr(x)
 
 
+def as_texts(entries: np.ndarray) -> np.ndarray:
+    """Entries as strings, (N,), whole numbers without a point."""
+    return np.array([number_text(x) if isinstance(x, float) else str(x) for x in entries.tolist()])
+
+
 def is_number(word: str) -> bool:
     """Whether Python reads this text as a number."""
     try:

@@ -60,6 +60,7 @@ class TableReading:
         require(len(ways) < 2, "split, group and stratified", ways, "given one at most: each says how rows are split")
         require(not self.stratified or self.label is not None, "label", self.label, "given, to split class by class")
         require(self.decimal in (".", ","), "decimal", self.decimal, "'.' or ','")
+        require(not isinstance(self.missing, str), "missing", self.missing, "a tuple of texts")
         for name in ("delimiter", "thousands"):
             mark = getattr(self, name)
             require(mark is None or len(mark) == 1, name, mark, "one character")

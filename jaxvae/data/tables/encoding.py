@@ -74,7 +74,7 @@ def encode_column(given: Given, kind: Kind | None = None) -> Encoded | str:
     if kind == SKIP:
         return f"Column {name!r} is left out, as said."
     if given.entries.dtype.kind in "mM":
-        return f"Column {name!r} is left out: it holds dates."
+        return f"Column {name!r} is left out: it holds {'dates' if given.entries.dtype.kind == 'M' else 'durations'}."
     if given.entries.dtype == bool:
         given = given._replace(entries=given.entries.astype(np.float64))
     if not given.there.any():

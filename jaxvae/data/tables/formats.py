@@ -10,18 +10,19 @@ from jaxvae.arguments import require
 from jaxvae.data.tables.contents import AS_IT_IS, TableContents, TableReading
 from jaxvae.data.tables.frames import FRAMES, frame_contents, read_frames, split_files
 from jaxvae.data.tables.huggingface import is_saved_dataset, read_saved_columns
-from jaxvae.data.tables.matrices import MATRICES, matrix_contents, read_matrix
+from jaxvae.data.tables.matrices import MATRICES, is_sparse, matrix_contents, read_matrix
 from jaxvae.data.tables.tabular import DataTable, build_table
 
 
 def is_table(path: Path) -> bool:
-    """Whether this is a file or folder that ``load_table`` reads, by its name and, of a folder, by its files' names.
+    """Whether this is a file or folder that ``load_table`` reads, by its name, or those of the files in it."""
+    if path.suffix.lower() == ".npz":
+        return is_sparse(path)
+    return _named_so(path) or (path.is_dir() and (is_saved_dataset(path) or bool(split_files(path))))
 
-    A .npz file may be one of arrays; ``load_table`` says so.
-    """
-    if path.name.lower().endswith((*FRAMES, *MATRICES)):
-        return True
-    return path.is_dir() and (is_saved_dataset(path) or bool(split_files(path)))
+
+def _named_so(path: Path) -> bool:
+    return path.name.lower().endswith((*FRAMES, *MATRICES))
 
 
 def load_table(path: str | Path, reading: TableReading = AS_IT_IS) -> DataTable:
@@ -43,7 +44,12 @@ def load_table(path: str | Path, reading: TableReading = AS_IT_IS) -> DataTable:
     known = ", ".join((*FRAMES, *MATRICES))
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file")
-    require(is_table(path), "table", str(path), f"one of {known}, a folder of such for each split, or a saved dataset")
+    require(
+        _named_so(path) or is_table(path),
+        "table",
+        str(path),
+        f"one of {known}, a folder of such for each split, or a saved dataset",
+    )
     return build_table(_read(path, reading), reading)
 
 

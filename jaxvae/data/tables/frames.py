@@ -1,4 +1,4 @@
-"""Files of named columns: .csv and .tsv, plain or gzipped, .parquet, and datasets of Hugging Face on disk.
+"""Files of named columns: .csv and .tsv, plain or gzipped, and .parquet; and what pandas has in memory.
 
 A folder may hold one such file for each split: ``train.csv``, ``test.csv`` and perhaps ``val.csv``. pandas reads the
 values; before, Python's own csv module sees to it that all lines have as many entries as there are names, which pandas
@@ -18,7 +18,7 @@ import numpy as np
 
 from jaxvae.arguments import require
 from jaxvae.data.arrays import SPLIT_NAMES
-from jaxvae.data.tables.columns import Kind, is_number, number_text
+from jaxvae.data.tables.columns import Kind, as_texts, is_number, number_text
 from jaxvae.data.tables.contents import TableContents, TableReading, legible
 from jaxvae.extras import load_extra
 
@@ -111,12 +111,6 @@ def _twice(names: Iterable[str]) -> list[str]:
     return sorted(name for name, count in Counter(names).items() if count > 1)
 
 
-def as_texts(entries: np.ndarray) -> np.ndarray:
-    """Entries as strings, (N,), whole numbers without a point."""
-    whole = entries.dtype.kind == "f" and bool(np.all(entries == np.rint(entries)))
-    return np.array([str(x) for x in (entries.astype(np.int64) if whole else entries).tolist()])
-
-
 def series_entries(series: Any, field: str) -> tuple[np.ndarray, Kind | None]:
     """The entries of a pandas Series, as ``TableContents`` has them, and the kind where its type says it.
 
@@ -198,9 +192,9 @@ def _names(path: Path, kind: str, delimiter: str, reading: TableReading) -> list
     if reading.header is False:
         names = [str(i) for i in range(len(names))]
     elif reading.header is None:
-        numbers = list(filter(is_number, names))
-        counted = [[str(i) for i in range(start, start + len(numbers))] for start in (0, 1)]
-        sure = not numbers or (len(numbers) >= _FEWEST_NUMBERS and numbers in counted)
+        odd = list(filter(is_number, names))
+        counted = [[str(i) for i in range(start, start + len(odd))] for start in (0, 1)]
+        sure = not odd or (len(odd) >= _FEWEST_NUMBERS and odd in counted)
         allowed = "names, not numbers; say whether there are names in it (header)"
         require(sure, f"{path}: first line", ", ".join(names[:8]), allowed)
     bare = [i + 1 for i, name in enumerate(names) if i and not name]

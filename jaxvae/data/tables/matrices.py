@@ -72,6 +72,15 @@ def matrix_contents(source: str, matrix: Any, variables: tuple[str, ...] | None 
     return TableContents(source, ((source, matrix.shape[0]),), matrix=matrix, variables=tuple(variables), **known)
 
 
+def is_sparse(path: Path) -> bool:
+    """Whether a .npz file is of a sparse matrix, not of arrays."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            return {"format.npy", "shape.npy", "data.npy"} <= {*file.namelist()}
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
 def _sparse(path: Path) -> TableContents:
     from scipy import sparse
 

@@ -20,7 +20,7 @@ from jaxvae.data.tables.apportioning import (
     settled_splits,
     stratified_splits,
 )
-from jaxvae.data.tables.columns import REST, SKIP, Column, Kind, guess_kind, number_text
+from jaxvae.data.tables.columns import REST, SKIP, Column, Kind, as_texts, guess_kind
 from jaxvae.data.tables.contents import AS_IT_IS, TableContents, TableReading
 from jaxvae.data.tables.encoding import Encoded, Given, encode_column, require_kind
 from jaxvae.data.tables.extents import extents_of
@@ -230,7 +230,7 @@ def _texts(contents: TableContents, role: str, name: str) -> np.ndarray:
         raise ValueError(
             f"{contents.place(int(np.argmax(missing)))}, column {name!r} must be there, to be {role}, got none"
         )
-    return np.array([number_text(x) if isinstance(x, float) else str(x) for x in entries.tolist()])
+    return as_texts(entries)
 
 
 def _splits(
@@ -245,8 +245,9 @@ def _splits(
     if splits is not None:
         return settled_splits(splits, field)
     if reading.group is not None:
-        return grouped_splits(_texts(contents, "group", reading.group), reading.group), []
+        groups = _texts(contents, "group", reading.group)
+        return grouped_splits(groups, f"{contents.source}: column {reading.group!r}"), []
     if reading.stratified:
         assert labels is not None  # as ``TableReading`` checks
-        return stratified_splits(labels), []
+        return stratified_splits(labels, contents.source), []
     return None, []

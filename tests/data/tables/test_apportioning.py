@@ -36,12 +36,12 @@ def test_splits_without_a_test_split_are_settled():
 
 def test_a_group_is_in_one_split_and_none_moves_for_others():
     groups = RNG.integers(0, 500, 3000).astype(str)
-    splits = grouped_splits(groups, "patient")
+    splits = grouped_splits(groups, "f")
     found = {name: set(groups[rows]) for name, rows in rows_by_split(splits).items()}
     assert sum(map(len, found.values())) == len(set(groups))
     shares = [len(found[name]) / len(set(groups)) for name in ("train", "validation", "test")]
     np.testing.assert_allclose(shares, (0.8, 0.1, 0.1), atol=4 * np.sqrt(0.16 / 500))  # four standard errors
-    more = grouped_splits(np.r_[groups, ["new"] * 5], "patient")
+    more = grouped_splits(np.r_[groups, ["new"] * 5], "f")
     np.testing.assert_array_equal(more[:-5], splits)
 
 
@@ -52,24 +52,26 @@ def test_three_groups_are_three_splits(seed):
 
 
 def test_two_groups_cannot_be_split():
-    with pytest.raises(ValueError, match=r"^column 'g': number of groups must be at least 3, to be split, got 2$"):
-        grouped_splits(np.array(["a", "b", "a"]), "g")
+    with pytest.raises(ValueError, match=r"^f: column 'g': number of groups must be at least 3, to be split, got 2$"):
+        grouped_splits(np.array(["a", "b", "a"]), "f: column 'g'")
 
 
 def test_each_class_has_its_share_in_every_split():
     labels = RNG.permutation(np.repeat(["a", "b", "c", "d"], (500, 103, 24, 1)))
-    splits = stratified_splits(labels)
+    splits = stratified_splits(labels, "f")
     for name, count in (("a", 500), ("b", 103), ("c", 24)):
         some = splits[labels == name]
         for split, share in (("validation", 0.1), ("test", 0.1)):
             assert abs(np.sum(some == split) - share * (count - 1)) < 1
     assert splits[labels == "d"].tolist() == ["train"]
-    np.testing.assert_array_equal(splits, stratified_splits(labels))
+    np.testing.assert_array_equal(splits, stratified_splits(labels, "f"))
     few = np.r_[np.arange(40), [99] * 20]
-    assert set(few[stratified_splits(few) == "train"]) == {*range(40), 99}
+    assert set(few[stratified_splits(few, "f") == "train"]) == {*range(40), 99}
 
 
 def test_too_few_rows_cannot_be_split_by_class():
-    assert len(rows_by_split(stratified_splits(np.repeat([0, 1], 6)))) == 3
-    with pytest.raises(ValueError, match=r"^number of rows must be at least 10 more than there are classes, got 11$"):
-        stratified_splits(np.repeat([0, 1], (6, 5)))
+    assert len(rows_by_split(stratified_splits(np.repeat([0, 1], 6), "f"))) == 3
+    with pytest.raises(
+        ValueError, match=r"^f: number of rows must be at least 10 more than there are classes, got 11$"
+    ):
+        stratified_splits(np.repeat([0, 1], (6, 5)), "f")

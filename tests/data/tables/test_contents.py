@@ -32,6 +32,7 @@ def test_marks_are_columns_or_what_else_is_known_of_rows():
         ({"split": "a", "group": "b"}, r"^split, group and stratified must be given one at most"),
         ({"label": "c", "group": "b", "stratified": True}, r"^split, group and stratified must be given one at most"),
         ({"stratified": True}, r"^label must be given, to split class by class, got None$"),
+        ({"missing": "NA"}, r"^missing must be a tuple of texts, got 'NA'$"),
         ({"decimal": ";"}, r"^decimal must be '\.' or ',', got ';'$"),
         ({"delimiter": "||"}, r"^delimiter must be one character, got '\|\|'$"),
         ({"thousands": ""}, r"^thousands must be one character, got ''$"),

@@ -119,6 +119,7 @@ def test_numbers_kept_as_text_are_asked_about():
         (given("2020-01-01", "2020-01-01T10:00"), "it holds dates."),
         (given("31/12/2020", "1/2/2021", None), "it holds dates."),
         (Given("x", np.array(["2020-01-01"], "M8[D]"), str, "f.csv"), "it holds dates."),
+        (Given("x", np.array([5], "m8[s]"), str, "f.csv"), "it holds durations."),
         (given(*range(7, 17)), "it numbers the rows."),
         (given(*np.random.default_rng(0).permutation(20)), "it numbers the rows."),
     ],
