@@ -176,6 +176,7 @@ def _text(path: Path, reading: TableReading) -> Any:
             na_values=list(reading.missing),
             skipinitialspace=True,
             low_memory=False,
+            float_precision="round_trip",  # exact, and the others crash at an exponent of ten digits
             encoding="utf-8-sig",
         )
 
