@@ -54,6 +54,7 @@ def matrix_contents(source: str, matrix: Any, variables: tuple[str, ...] | None 
     from scipy import sparse
 
     if sparse.issparse(matrix):
+        _require_indices(matrix, source)
         matrix = sparse.csr_array(matrix)
         if not matrix.has_canonical_format:
             matrix = matrix.copy()
@@ -70,6 +71,17 @@ def matrix_contents(source: str, matrix: Any, variables: tuple[str, ...] | None 
     require(len(variables) == matrix.shape[1], f"{source}: number of names", len(variables), f"{matrix.shape[1]}")
     require(bool(np.all(counts == 1)), f"{source}: column names", names[counts > 1][:5].tolist(), "there once each")
     return TableContents(source, ((source, matrix.shape[0]),), matrix=matrix, variables=tuple(variables), **known)
+
+
+def _require_indices(matrix: Any, source: str) -> None:
+    """Raises ValueError where a sparse matrix's indices are outside of it, of which SciPy's operations would crash."""
+    if hasattr(matrix, "check_format"):  # those of COO are checked as it is made
+        try:
+            matrix.check_format(full_check=True)
+        except ValueError as error:
+            raise ValueError(
+                f"{source} must be a sparse matrix with indices that fit, got one of which {error}"
+            ) from None
 
 
 def is_sparse(path: Path) -> bool:

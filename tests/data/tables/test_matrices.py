@@ -31,6 +31,14 @@ def test_entries_that_are_stored_twice_or_are_zero_are_tidied():
     assert (found.nnz, given.nnz) == (1, 3)
 
 
+@pytest.mark.parametrize("form", [sparse.csr_array, sparse.csc_array])
+def test_indices_outside_of_a_sparse_matrix_are_told(form):
+    matrix = form(np.eye(3))
+    matrix.indices[1] = 10**6
+    with pytest.raises(ValueError, match=r"^x must be a sparse matrix with indices that fit, got one of which"):
+        matrix_contents("x", matrix)
+
+
 @pytest.mark.parametrize(
     ("matrix", "variables", "message"),
     [
