@@ -112,12 +112,10 @@ def test_unwritable_out(capsys: pytest.CaptureFixture[str], tmp_path: Path, out:
 
 
 def test_nothing_half_written(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(self: Path, content: bytes) -> None:
-        with self.open("wb") as file:
-            file.write(content[:4])
+    def full(number: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr("os.fsync", full)
     Path("explain.png").write_text("old")
     assert "No space left on device" in refusal(capsys, "explain", "log_std", "--out", ".")
     assert [p.name for p in Path().iterdir()] == ["explain.png"]
