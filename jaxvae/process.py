@@ -99,7 +99,8 @@ def use_every_core() -> None:
     """One XLA device per core, where there is no accelerator; only before JAX has started."""
     import jax
 
+    from jaxvae.training.devices import cores
+
     if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
         with contextlib.suppress(RuntimeError):  # JAX has started
-            cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-            jax.config.update("jax_num_cpu_devices", cores or 1)
+            jax.config.update("jax_num_cpu_devices", cores())

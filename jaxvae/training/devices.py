@@ -44,6 +44,12 @@ def memory() -> int:
     return int(limit or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
 
 
+def cores() -> int:
+    """CPU cores that this process may run on."""
+    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return found or 1
+
+
 def put(sharding: NamedSharding, tree: Any) -> Any:
     """Host arrays to devices, each process giving all of a replicated array, or its own share of a shared one."""
     return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, np.asarray(x)), tree)
