@@ -1,7 +1,11 @@
-"""``python -m jaxvae``."""
+"""``python -m jaxvae``, and the program ``jaxvae``."""
 
+import signal
 import sys
 
-from jaxvae.cli import run
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # until ``run`` knows better: an import that is cut short is no error
 
-sys.exit(run())
+from jaxvae.cli import run  # noqa: E402
+
+if __name__ == "__main__":
+    sys.exit(run())

@@ -22,6 +22,7 @@ from jaxvae import cli, commands, process, study, training
 from jaxvae.cli import main
 from jaxvae.diagnosis import STATES
 from jaxvae.files import entries
+from jaxvae.process import STOPPED
 from jaxvae.study import presets
 
 TINY = ("--latents", "3", "--hidden", "8", "--epochs", "2", "--batch-size", "80", "--samples", "2")
@@ -331,7 +332,7 @@ def test_a_signal_saves_and_ends_and_the_run_goes_on(tmp_path, capsys, number):
     assert "no other process writes to, got 'run'" in refusal(capsys, "train", "--resume", *flags)
     process.send_signal(number)
     out, err = process.communicate(timeout=120)
-    assert process.returncode == commands.STOPPED, err
+    assert process.returncode == STOPPED, err
     assert "stopped and saved; to go on: jaxvae train --resume --out run" in out
     assert "Traceback" not in err
     step = int(training.load_state(tmp_path / "run").step)

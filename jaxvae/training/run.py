@@ -115,13 +115,13 @@ def train(
                     _save(experiment, checkpoints, progress, None)
                     epoch -= 1
                     break
+                stopped = epoch < config.epochs and stop()
                 due = config.evaluated_after(epoch)
                 fitted = experiment.fitted(progress.state.evaluated) if due else None
                 if due:
                     record |= _validation(experiment, progress.state, fitted)
                 log.append(record)  # before the checkpoint, so that no epoch that was saved lacks its record
                 observer.epoch(record)
-                stopped = epoch < config.epochs and stop()
                 if due or stopped:
                     _save(experiment, checkpoints, progress, fitted, record.get("validation_elbo"))
                 if stopped:
