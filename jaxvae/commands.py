@@ -7,6 +7,7 @@ OSError or ArithmeticError with one line for the user.
 import argparse
 import dataclasses
 import io
+import math
 import sys
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 _SHEET = 100  # images on a sheet of samples
 _DECODED = 200  # latents at a time
+_MOST_IMAGES = 10_000  # on a picture
 
 _OTHER_SIGMA = ("--parameterization",)
 _CALMER = ("--learning-rate", "--clip-norm")
@@ -160,6 +162,8 @@ def compare(args: argparse.Namespace) -> int:
         grid = None
         if args.merge:
             require(args.out is not None, "--out", None, "given with --merge: where the merged table goes")
+            others = [*(f"--{name.replace('_', '-')}" for name in args.fields), *["--quick"] * args.quick]
+            require(not others, "--merge", others, "given without what says what to train")
             out = args.out
             study.merge_studies(args.merge, out)
         else:
@@ -288,6 +292,7 @@ def scores(args: argparse.Namespace) -> int:
 
 def sample(args: argparse.Namespace) -> int:
     """``jaxvae sample``."""
+    _require_count("--count", args.count, _MOST_IMAGES)
     run = _open(args)
     out = _out(args, run, "samples.png")
     _save(_samples(run.model, args.count, args.seed, args.label), out)
@@ -296,6 +301,7 @@ def sample(args: argparse.Namespace) -> int:
 
 def reconstruct(args: argparse.Namespace) -> int:
     """``jaxvae reconstruct``."""
+    _require_count("--count", args.count, _MOST_IMAGES)
     run = _open(args)
     out = _out(args, run, "reconstructions.png")
     _save(_reconstructions(run.model, _inputs(args, run), args.count), out)
@@ -304,6 +310,11 @@ def reconstruct(args: argparse.Namespace) -> int:
 
 def traverse(args: argparse.Namespace) -> int:
     """``jaxvae traverse``."""
+    from jaxvae.arguments import require
+
+    _require_count("--latents", args.latents, _MOST_IMAGES)
+    _require_count("--steps", args.steps, _MOST_IMAGES // args.latents)
+    require(0 < args.reach < math.inf, "--reach", args.reach, "a number above 0")
     run = _open(args)
     out = _out(args, run, "traversals.png")
     _save(_traversals(run.model, _inputs(args, run), args.row, args.latents, args.steps, args.reach), out)
@@ -411,7 +422,9 @@ def _join(args: argparse.Namespace) -> None:
     if found:
         host, _, port = args.coordinator.rpartition(":")
         number = int(port) if port.isascii() and port.isdecimal() else 0
-        require(bool(host) and 0 < number < 2**16, "--coordinator", args.coordinator, "HOST:PORT, of a port below 65536")
+        require(
+            bool(host) and 0 < number < 2**16, "--coordinator", args.coordinator, "HOST:PORT, of a port below 65536"
+        )
         require(args.processes >= 1, "--processes", args.processes, "at least 1")
         last = args.processes - 1
         require(0 <= args.process <= last, "--process", args.process, f"0 to {last}, the last of --processes")
@@ -489,6 +502,13 @@ def _open_run(args: argparse.Namespace) -> "Run":
     return Run(_path(args), dataset=args.dataset)
 
 
+def _require_count(flag: str, count: int, most: int) -> None:
+    """Raises ValueError for what can't be a number of images on a picture."""
+    from jaxvae.arguments import require
+
+    require(1 <= count <= most, flag, count, f"1 to {most:,}")
+
+
 def _out(args: argparse.Namespace, run: "Run | Exported", name: str) -> Path:
     """Where a picture goes: where it is asked for, or into the run's directory."""
     from jaxvae.trained import tables
@@ -540,6 +560,10 @@ def _report(run: "Run", samples: int, split: str) -> None:
         f"({samples:,} importance samples, their error {result['nll_monte_carlo_error']:.3f}{bits})",
     )
     run.directory.write_report(evaluation(split), result)
+    if not math.isfinite(result["nll"]):
+        raise ArithmeticError(
+            f"NLL must be finite, got {result['nll']}: jaxvae diagnose {run.path} says what ails the run"
+        )
 
 
 def _draw(run: "Run") -> None:

@@ -13,7 +13,7 @@ from jaxvae.arguments import require
 LOCK = ".lock"
 
 _PARTIAL = re.compile(r"\..+\.(\d+|[0-9a-f]{16})")
-"""What a write that was killed leaves: ``.NAME.`` and 16 hexadecimal digits, or, of older versions, a process' number."""
+"""What a write that was killed leaves: ``.NAME.`` and 16 hexadecimal digits; of older versions, a process' number."""
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
@@ -80,8 +80,8 @@ class Claim:
             held = False
         if not held:
             raise FileNotFoundError(
-                f"out must stay where it is with its {LOCK} while it is written to, got {str(self._directory)!r}, which "
-                "was deleted, moved or unlocked meanwhile"
+                f"out must stay where it is, with its {LOCK}, while it is written to, got {str(self._directory)!r}, "
+                "which was deleted, moved or unlocked meanwhile"
             )
 
 

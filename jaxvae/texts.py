@@ -86,10 +86,10 @@ def percentage(share: float, least: float = 0.0) -> str:
 
 
 def printable(text: str) -> str:
-    """A text that a terminal shows as it is: what would move its cursor or change its colours is written as an escape.
+    r"""A text that a terminal shows as it is: what would move its cursor or change its colours is written as an escape.
 
     >>> print(printable(chr(27) + "[2Jσ"))
-    \\x1b[2Jσ
+    \x1b[2Jσ
     """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 

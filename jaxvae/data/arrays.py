@@ -19,6 +19,7 @@ import numpy as np
 from jaxvae.arguments import require
 from jaxvae.data.dataset import Dataset, assemble, dtype_of
 from jaxvae.data.options import PLAIN, Reading
+from jaxvae.files import require_file
 
 SPLITS = ("train", "validation", "test")
 SPLIT_NAMES: Mapping[str, str] = {
@@ -202,6 +203,7 @@ def _read_all(path: Path) -> dict[str, np.ndarray]:
 
 @contextlib.contextmanager
 def _reading(path: Path, kind: str) -> Iterator[None]:
+    require_file(path)
     try:
         yield
     except FileNotFoundError:

@@ -13,6 +13,7 @@ from jaxvae.arguments import require
 from jaxvae.data.arrays import SPLITS, apportion
 from jaxvae.data.dataset import Dataset, assemble
 from jaxvae.data.options import PLAIN, Reading
+from jaxvae.files import require_file
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -109,6 +110,7 @@ def _files(root: Path) -> list[Path]:
 def _opened(file: Path) -> Iterator["Image.Image"]:
     from PIL import Image
 
+    require_file(file)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)

@@ -21,9 +21,9 @@ from jaxvae.arguments import require
 from jaxvae.data import DataContract, Origin, contract_from_mapping, origin_from_mapping, require_apart
 from jaxvae.files import naming, only_writer, require_free, write_atomically
 from jaxvae.interop import load_safetensors, save_safetensors
+from jaxvae.training.agreement import failing_together
 from jaxvae.training.config import CHANGEABLE, TrainConfig, read_config
 from jaxvae.training.devices import cores
-from jaxvae.training.agreement import failing_together
 
 CONFIG, VERSIONS, METRICS = "config.json", "versions.json", "metrics.jsonl"
 CONTRACT, ORIGIN, MEAN = "contract.json", "data.json", "mean.npy"
@@ -174,15 +174,7 @@ class RunDirectory:
 
     def _made_otherwise(self, *, warn: bool = False) -> dict[str, Any]:
         """What ``versions`` says now and said otherwise then, with both; raises where the run can't go on so."""
-        path, found = self.path / VERSIONS, self.report(VERSIONS.removesuffix(".json")) or {}
-        require(isinstance(found, dict), str(path), found, "an object of texts")
-        changes = {name: [found[name], now] for name, now in versions().items() if found.get(name, now) != now}
-        for name, (then, now) in changes.items():
-            require(name not in _DRAWN, name, now, f"{then!r}, as in {path}: other random numbers make another run")
-        if changes and warn:
-            texts = ", ".join(f"{name} is {now}, not {then}" for name, (then, now) in changes.items())
-            logging.getLogger("jaxvae").warning("last digits may be others than if the run had gone on: %s", texts)
-        return changes
+        return made_otherwise(self.report(VERSIONS.removesuffix(".json")) or {}, self.path / VERSIONS, warn=warn)
 
     def _require_own(self, config: TrainConfig, kept: "Kept", resume: bool) -> bool:
         """Whether a run begins in this directory, rather than goes on there; raises where neither is allowed."""
@@ -268,6 +260,27 @@ def versions() -> dict[str, str]:
         **on_cores,
         **{name: str(getattr(jax.config, name)) for name in (*_DRAWN, *_ROUNDED)},
     }
+
+
+def made_otherwise(found: Any, where: Path, *, warn: bool = False) -> dict[str, Any]:
+    """What ``versions`` says now and what it said then, by name, where these differ.
+
+    Args:
+        found: what it said then.
+        where: that is kept.
+        warn: whether to warn that last digits may differ.
+
+    Raises:
+        ValueError: where random numbers or dtypes are others, so that nothing can go on so.
+    """
+    require(isinstance(found, dict), str(where), found, "an object of texts")
+    changes = {name: [found[name], now] for name, now in versions().items() if found.get(name, now) != now}
+    for name, (then, now) in changes.items():
+        require(name not in _DRAWN, name, now, f"{then!r}, as in {where}: other random numbers make other results")
+    if changes and warn:
+        texts = ", ".join(f"{name} is {now}, not {then}" for name, (then, now) in changes.items())
+        logging.getLogger("jaxvae").warning("last digits may be others than if all had been made at once: %s", texts)
+    return changes
 
 
 def required_versions() -> dict[str, str]:

@@ -16,12 +16,12 @@ from jax.experimental import multihost_utils
 
 from jaxvae.arguments import require
 from jaxvae.training import nonfinite
+from jaxvae.training.agreement import require_agreement
 from jaxvae.training.batches import Feed, ResidentFeed, StreamingFeed
 from jaxvae.training.checkpoint import Checkpoints
 from jaxvae.training.devices import replicated
 from jaxvae.training.directory import MetricsLog, RunDirectory, required_versions
 from jaxvae.training.experiment import Experiment, make_experiment
-from jaxvae.training.agreement import require_agreement
 from jaxvae.training.scoring import posterior, score_keys
 from jaxvae.training.step import Sums, TrainState, train_step, zero_sums
 
@@ -128,6 +128,8 @@ def train(
                     break
         checkpoints.wait()
         require_held()
+    if epoch == config.epochs and int(progress.state.skipped) == int(progress.state.step):
+        raise NonFiniteError(f"none of the {int(progress.state.step):,} updates was finite: nothing was learned")
     return epoch == config.epochs
 
 
@@ -173,6 +175,8 @@ def read_checkpoints(directory: RunDirectory, read: Callable[[Checkpoints], _Rea
         try:
             with Checkpoints(directory.checkpoints, config, scored=scored, writable=False) as checkpoints:
                 return read(checkpoints)
+        except RuntimeError:  # of JAX, or a bug
+            raise
         except Exception as raised:
             # A checkpoint is deleted file by file: what is damaged is so again, and no other has come.
             time.sleep(_PAUSE if found else 0)

@@ -165,7 +165,7 @@ def test_a_checkpoint_that_rotates_away_is_read_again(alone, tmp_path, monkeypat
     read_checkpoints(RunDirectory(tmp_path / "run"), read)
     assert tries == [last, last + 1]
     (checkpoints / str(last + 1) / "digests.json").unlink()
-    with pytest.raises(ValueError, match="digests.json is damaged"):
+    with pytest.raises(ValueError, match=r"digests\.json is damaged"):
         read_checkpoints(RunDirectory(tmp_path / "run"), read)
 
 
