@@ -3,7 +3,8 @@
 import signal
 import sys
 
-signal.signal(signal.SIGINT, signal.SIG_DFL)  # until ``run`` knows better: an import that is cut short is no error
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # an import that is cut short shows nothing
 
 from jaxvae.cli import run  # noqa: E402
 

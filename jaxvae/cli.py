@@ -26,7 +26,6 @@ class _Parser(argparse.ArgumentParser):
 
 def run() -> int:
     """``main``, of a process that does nothing else."""
-    process.end_on_signals()
     process.write_on()
     process.collect_seldom()
     process.speak_in_lines()

@@ -108,16 +108,16 @@ def explain(args: argparse.Namespace) -> int:
 def train(args: argparse.Namespace) -> int:
     """``jaxvae train``."""
     _join(args)  # before signals are noted: JAX would take SIGTERM for itself
+    process.use_compilation_cache()
+    import jax
+
+    from jaxvae import data, training
+    from jaxvae.files import claimed
+    from jaxvae.progress import RunProgress
+    from jaxvae.training.agreement import failing_together
+    from jaxvae.training.directory import RunDirectory
+
     with process.signals() as stopped:
-        process.use_compilation_cache()
-        import jax
-
-        from jaxvae import data, training
-        from jaxvae.files import claimed
-        from jaxvae.progress import RunProgress
-        from jaxvae.training.agreement import failing_together
-        from jaxvae.training.directory import RunDirectory
-
         with failing_together():
             config = _configuration(args)
             kept = RunDirectory(args.out).kept() if args.resume else None
@@ -152,13 +152,13 @@ def train(args: argparse.Namespace) -> int:
 def compare(args: argparse.Namespace) -> int:
     """``jaxvae compare``."""
     process.use_every_core()
-    with process.signals() as stopped:
-        process.use_compilation_cache()
-        from jaxvae import study
-        from jaxvae.arguments import require
-        from jaxvae.files import claimed
-        from jaxvae.progress import StudyProgress
+    process.use_compilation_cache()
+    from jaxvae import study
+    from jaxvae.arguments import require
+    from jaxvae.files import claimed
+    from jaxvae.progress import StudyProgress
 
+    with process.signals() as stopped:
         grid = None
         if args.merge:
             require(args.out is not None, "--out", None, "given with --merge: where the merged table goes")
@@ -195,12 +195,12 @@ def compare(args: argparse.Namespace) -> int:
 
 def reproduce(args: argparse.Namespace) -> int:
     """``jaxvae reproduce``."""
-    with process.signals() as stopped:
-        process.use_compilation_cache()
-        from jaxvae.arguments import require
-        from jaxvae.progress import RunProgress
-        from jaxvae.study import presets, reproduction
+    process.use_compilation_cache()
+    from jaxvae.arguments import require
+    from jaxvae.progress import RunProgress
+    from jaxvae.study import presets, reproduction
 
+    with process.signals() as stopped:
         if args.stages is None:
             preset = presets.PRESETS[args.name]()
         else:

@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 import threading
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,73 +19,65 @@ STOPPED = 130
 
 
 _GRACE = 3.0
-"""Seconds in which a command has to end by itself after a signal: one that compiles doesn't hear of it."""
+"""Seconds in which what is interrupted has to end by itself: a compilation doesn't hear of it."""
 
 
 class _Stop:
-    """Whether a signal to end is to be noted or ends at once, and how many have come.
+    """Whether to stop.
 
     Attributes:
-        asked: whether somebody asks for signals now and then, to save what is done when one has come.
-        heard: signals that were noted.
+        asked: whether somebody asks now and then, to save what is done once a signal has come.
+        heard: signals that have come.
     """
 
     def __init__(self) -> None:
         self.asked, self.heard = False, 0
 
     def __call__(self) -> bool:
-        """Whether to stop; from the first time it is asked, a signal is noted."""
         self.asked = True
         return self.heard > 0
 
-
-_STOPS: list[_Stop] = []
-"""Those of the contexts that are open, innermost last."""
+    def note(self, number: int, frame: object) -> None:
+        """Of a signal: the first one is heeded by those who ask; else it interrupts."""
+        self.heard += 1
+        if self.heard > 1 or not self.asked:
+            raise KeyboardInterrupt
+        print("stopping; once more to stop without saving", file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
 def signals() -> Iterator[Callable[[], bool]]:
     """What says whether a signal to end has come, to be heeded when everything is saved; a second one ends at once.
 
-    So does the first, as long as nobody has asked: nothing is there yet to be saved.
+    So does the first, until it is asked for the first time: there is nothing yet to be saved.
     """
-    stop = _Stop()
+    stop, done = _Stop(), threading.Event()
+    received, sent = os.pipe()
+    os.set_blocking(sent, False)
 
-    def note(number: int, frame: object) -> None:
-        stop.heard += 1
-        if stop.heard > 1 or not stop.asked:
-            raise KeyboardInterrupt
-        print("stopping; once more to stop without saving", file=sys.stderr, flush=True)
+    def watch() -> None:
+        noted = False
+        while os.read(received, 1):
+            if stop.asked and not noted:
+                noted = True
+            elif not done.wait(_GRACE):
+                show_cursor = "\x1b[?25h" if sys.stderr.isatty() else ""
+                print(f"{show_cursor}jaxvae: interrupted", file=sys.stderr, flush=True)
+                os._exit(STOPPED)
+        os.close(received)
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    _STOPS.append(stop)
+    heeded = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, stop.note) for number in heeded}
+    woken = signal.set_wakeup_fd(sent, warn_on_full_buffer=False)
+    threading.Thread(target=watch, daemon=True).start()
     try:
         yield stop
     finally:
-        _STOPS.remove(stop)
+        done.set()
+        signal.set_wakeup_fd(woken)
+        os.close(sent)
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def end_on_signals() -> None:
-    """SIGINT and SIGTERM interrupt; where that isn't heeded, as by a compilation, they end the process; for good."""
-
-    def watch() -> None:
-        while os.read(received, 1):
-            stop = _STOPS[-1] if _STOPS else None
-            if stop is None or not stop.asked or noted.get(id(stop)):
-                time.sleep(_GRACE)
-                print("jaxvae: interrupted", file=sys.stderr, flush=True)
-                os._exit(STOPPED)
-            noted[id(stop)] = True
-
-    noted: dict[int, bool] = {}
-    received, sent = os.pipe()
-    os.set_blocking(sent, False)
-    signal.set_wakeup_fd(sent, warn_on_full_buffer=False)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
-    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextlib.contextmanager

@@ -90,14 +90,14 @@ def read_results(path: Path) -> list[Record]:
     for number, line in enumerate(whole, 1):
         try:
             record = json.loads(line)
+            require(isinstance(record, dict), "record", record, "an object")
             _require_digest(record)
             config = plain(config_from_mapping(record["config"]))
             _require_whole(record)
             records.append({**record, "config": config})
         except (ValueError, TypeError, KeyError, RecursionError) as error:
-            raise ValueError(
-                f"{path}, line {number}, must be a record of a study, got {line[:40]!r} ({error})"
-            ) from error
+            text = line[:40].decode(errors="backslashreplace")
+            raise ValueError(f"{path}, line {number}, must be a record of a study, got {text!r} ({error})") from error
     return merge([records])
 
 

@@ -267,7 +267,9 @@ def _of_type(hint: Any, name: str, value: Any) -> Any:
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
         size = abs(value)
         fits = value == 0 or _LEAST <= size <= _LARGEST
-        require(fits, name, value, f"0, or a number from {_LEAST:.3g} to {_LARGEST:.3g} in size, as float32 has them")
+        require(
+            fits, name, value, f"a finite number, 0 or of {_LEAST:.3g} to {_LARGEST:.3g} in size, as float32 has them"
+        )
         return float(value)
     require(type(value) is hint, name, value, f"of type {hint.__name__}")
     return value
