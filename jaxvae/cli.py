@@ -8,6 +8,7 @@ import argparse
 import functools
 import json
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -52,19 +53,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("jaxvae: interrupted", file=sys.stderr)
         return process.STOPPED
-    except (ValueError, OSError, ArithmeticError, ImportError, MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and not _is_of_jax(error):
+    except (ValueError, OSError, ArithmeticError, ImportError, MemoryError, RuntimeError, AssertionError) as error:
+        if isinstance(error, RuntimeError | AssertionError) and not _is_of_jax(error):
             raise
-        print("jaxvae: error:", printable(" ".join(str(error).split())), file=sys.stderr)
+        text = " ".join(str(error).split()) or f"{type(error).__name__} of JAX; are there devices of JAX_PLATFORMS?"
+        print("jaxvae: error:", printable(text), file=sys.stderr)
         return 2
     return status
 
 
-def _is_of_jax(error: RuntimeError) -> bool:
+def _is_of_jax(error: Exception) -> bool:
     """Whether it tells of a device, a program or a platform, and not of a mistake in this library."""
     from jax.errors import JaxRuntimeError
 
-    return isinstance(error, JaxRuntimeError) or "initialize backend" in str(error)
+    *_, (innermost, _) = traceback.walk_tb(error.__traceback__)
+    return isinstance(error, JaxRuntimeError) or innermost.f_globals["__name__"].endswith(".xla_bridge")
 
 
 def _parser(chosen: str) -> argparse.ArgumentParser:

@@ -108,7 +108,7 @@ def explain(args: argparse.Namespace) -> int:
 def train(args: argparse.Namespace) -> int:
     """``jaxvae train``."""
     _join(args)  # before signals are noted: JAX would take SIGTERM for itself
-    process.use_compilation_cache()
+    _prepare()
     import jax
 
     from jaxvae import data, training
@@ -152,7 +152,7 @@ def train(args: argparse.Namespace) -> int:
 def compare(args: argparse.Namespace) -> int:
     """``jaxvae compare``."""
     process.use_every_core()
-    process.use_compilation_cache()
+    _prepare()
     from jaxvae import study
     from jaxvae.arguments import require
     from jaxvae.files import claimed
@@ -195,7 +195,7 @@ def compare(args: argparse.Namespace) -> int:
 
 def reproduce(args: argparse.Namespace) -> int:
     """``jaxvae reproduce``."""
-    process.use_compilation_cache()
+    _prepare()
     from jaxvae.arguments import require
     from jaxvae.progress import RunProgress
     from jaxvae.study import presets, reproduction
@@ -403,6 +403,16 @@ def data_prepare(args: argparse.Namespace) -> int:
     _say(data.prepare(args.name, args.source, args.data_dir))
     _say(data.describe(data.load(args.name, args.data_dir)))
     return 0
+
+
+def _prepare() -> None:
+    """What training asks of JAX."""
+    import jax
+
+    from jaxvae.arguments import require
+
+    require(not jax.config.jax_disable_jit, "JAX_DISABLE_JIT", True, "unset, to train: that is one compiled program")
+    process.use_compilation_cache()
 
 
 def _join(args: argparse.Namespace) -> None:

@@ -87,7 +87,7 @@ class RunDirectory:
             contract = read_contract(self.path / CONTRACT)
             origin = origin_from_mapping(json.loads((self.path / ORIGIN).read_text(encoding="utf-8")))
             return Kept(contract, origin, np.load(self.path / MEAN, allow_pickle=False))
-        except (OSError, ValueError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"{self.path} must have {CONTRACT}, {ORIGIN} and {MEAN} as written, got {error}") from None
 
     def records(self) -> list[dict[str, Any]]:
@@ -202,7 +202,7 @@ def read_contract(path: Path) -> DataContract:
     """The contract in a JSON file; raises ValueError where there is none."""
     try:
         return contract_from_mapping(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path} must be a contract as written, got {error}") from None
 
 
@@ -301,7 +301,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         try:
             record = json.loads(line)
             records.append({**record, "epoch": int(record["epoch"])})
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise ValueError(f"{path}, line {number}, must be an epoch's record, got {line[:40]!r}") from error
     return records
 
