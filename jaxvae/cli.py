@@ -8,7 +8,6 @@ import argparse
 import functools
 import json
 import sys
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -64,10 +63,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _is_of_jax(error: Exception) -> bool:
     """Whether it tells of a device, a program or a platform, and not of a mistake in this library."""
+    import jax
     from jax.errors import JaxRuntimeError
 
-    *_, (innermost, _) = traceback.walk_tb(error.__traceback__)
-    return isinstance(error, JaxRuntimeError) or innermost.f_globals["__name__"].endswith(".xla_bridge")
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError):
+        return True
+    return isinstance(error, JaxRuntimeError)
 
 
 def _parser(chosen: str) -> argparse.ArgumentParser:

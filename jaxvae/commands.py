@@ -126,7 +126,7 @@ def train(args: argparse.Namespace) -> int:
         name = f"{Path(config.dataset).stem}-{config.parameterization}"
         alone, first = jax.process_count() == 1, jax.process_index() == 0
         with nullcontext(args.out) if args.out else claimed(Path("runs") / name) as out:
-            watch = {}
+            watch: dict[str, Any] = {}
             if first:
                 begun = " holds no run yet: begun" if args.resume and not RunDirectory(out).holds_run else ""
                 _say(*data.report(experiment.dataset), *experiment.report, f"{out}{begun}")
@@ -367,11 +367,15 @@ def _remedies(states: Iterable[str]) -> list[str]:
 def data_list(args: argparse.Namespace) -> int:
     """``jaxvae data list``."""
     from jaxvae import data
+    from jaxvae.data.catalog import beyond_in_words
 
-    entries = data.names(args.data_dir)
+    everything = getattr(args, "all", False)
+    entries = data.names(args.data_dir, everything)
     width = max(len(entry.name) for entry in entries)
     for entry in entries:
         _say(f"{entry.name:{width}}  {'ready' if entry.prepared else '-    '}  {entry.note}")
+    if not everything:
+        _say(f"{beyond_in_words()}: jaxvae data list --all")
     return 0
 
 
@@ -411,7 +415,8 @@ def _prepare() -> None:
 
     from jaxvae.arguments import require
 
-    require(not jax.config.jax_disable_jit, "JAX_DISABLE_JIT", True, "unset, to train: that is one compiled program")
+    compiled = not jax.config.jax_disable_jit  # type: ignore[attr-defined]
+    require(compiled, "JAX_DISABLE_JIT", True, "unset, to train: that is one compiled program")
     process.use_compilation_cache()
 
 
@@ -558,6 +563,7 @@ def _unsplit(split: "Split") -> "Unsplit":
 def _report(run: "Run", samples: int, split: str) -> None:
     """Scores a run, prints the score, and keeps it as JSON."""
     from jaxvae import trained
+    from jaxvae.texts import known
     from jaxvae.training.directory import evaluation
 
     result = trained.evaluate(run, samples, split)
@@ -566,8 +572,8 @@ def _report(run: "Run", samples: int, split: str) -> None:
         f"{split} ELBO {result['elbo']:.3f} nats per image "
         f"(log p(x|z) {result['log_likelihood']:.3f}, KL {result['kl']:.3f}), "
         f"{result['active_units']} of {run.model.module.latents} latents active\n"
-        f"{split} NLL {result['nll']:.3f} ± {result['nll_standard_error']:.3f} nats per image "
-        f"({samples:,} importance samples, their error {result['nll_monte_carlo_error']:.3f}{bits})",
+        f"{split} NLL {result['nll']:.3f} ± {known(result['nll_standard_error'], 3)} nats per image "
+        f"({samples:,} importance samples, their error {known(result['nll_monte_carlo_error'], 3)}{bits})",
     )
     run.directory.write_report(evaluation(split), result)
     if not math.isfinite(result["nll"]):

@@ -1,5 +1,6 @@
 """The commands on a tiny run of the digits: what they write and print; signals and processes where these matter."""
 
+import argparse
 import dataclasses
 import json
 import os
@@ -18,12 +19,13 @@ import pytest
 from matplotlib.image import imread
 
 import jaxvae as jv
-from jaxvae import cli, commands, process, study, training
+from jaxvae import cli, commands, process, study, trained, training
 from jaxvae.cli import main
 from jaxvae.diagnosis import STATES
 from jaxvae.files import entries
 from jaxvae.process import STOPPED
 from jaxvae.study import presets
+from jaxvae.trained import exports
 
 TINY = ("--latents", "3", "--hidden", "8", "--epochs", "2", "--batch-size", "80", "--samples", "2")
 PICTURES = {"curves.png", "reconstructions.png", "samples.png", "traversals.png", "std.png", "latents.png"}
@@ -54,6 +56,21 @@ def refusal(capsys, *argv: str) -> str:
     assert err.count("\n") == 1
     assert "Traceback" not in err
     return err
+
+
+def test_the_score_of_one_image_has_no_standard_error(run, tmp_path, capsys):
+    shutil.copytree(run, tmp_path / "one")
+    alone = trained.Run(tmp_path / "one")
+    vars(alone)["scored"] = {"test": alone.scored["test"].head(1)}
+    commands._report(alone, 1, "test")
+    line = capsys.readouterr().out.splitlines()[1]
+    assert re.fullmatch(
+        r"test NLL \d+\.\d{3} ± n/a nats per image \(1 importance samples, their error n/a, [\d.]+ bits/dim\)", line
+    )
+    score = json.loads((tmp_path / "one" / "evaluation-test.json").read_text())
+    assert score["images"] == 1
+    assert (score["nll_standard_error"], score["nll_monte_carlo_error"]) == (None, None)
+    assert "± n/a" in exports._scores(alone)
 
 
 def test_train_leaves_config_metrics_checkpoints_score_and_pictures(run):
@@ -493,3 +510,19 @@ def test_a_dataset_may_want_other_defaults():
     args = cli._parser("train").parse_args(["train", "--dataset", "linear-gaussian", "--epochs", "7"])
     config = commands._configuration(args)
     assert (config.hidden, config.likelihood, config.epochs) == ((), "gaussian_learned", 7)
+
+
+def test_data_list_counts_what_else_there_is_or_lists_it(tmp_path, capsys):
+    assert main(["data", "list", "--data-dir", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(
+        r"of tensorflow-datasets [\d.]+, \d+ more by name: \d+ are prepared at their first use, \d+ from files "
+        r"that are downloaded by hand, and \d+ need TensorFlow or another package: jaxvae data list --all",
+        lines[-1],
+    )
+    count, *parts = map(int, re.findall(r"(?<![\d.])\d+(?![\d.])", lines[-1]))
+    assert count == sum(parts) > 100
+    commands.data_list(argparse.Namespace(data_dir=tmp_path, all=True))
+    everything = capsys.readouterr().out.splitlines()
+    assert len(everything) == len(lines) - 1 + count
+    assert any(re.fullmatch(r"dmlab +-      images of 360x480x3; its builder needs TensorFlow", x) for x in everything)

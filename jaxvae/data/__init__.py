@@ -15,6 +15,7 @@ from jaxvae.data.dataset import describe as describe
 from jaxvae.data.dataset import hold_out as hold_out
 from jaxvae.data.dataset import report as report
 from jaxvae.data.findings import oddities as oddities
+from jaxvae.data.iterables import from_batches as from_batches
 from jaxvae.data.loading import Entry as Entry
 from jaxvae.data.loading import load as load
 from jaxvae.data.loading import load_again as load_again

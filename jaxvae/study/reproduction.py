@@ -11,6 +11,7 @@ from jaxvae.data import fingerprint
 from jaxvae.files import write_atomically
 from jaxvae.parameterizations import ALIASES, PARAMETERIZATIONS
 from jaxvae.study.presets import Preset
+from jaxvae.texts import known
 from jaxvae.trained import Run, evaluate
 from jaxvae.training import Experiment, TrainConfig, config_from_mapping, make_experiment, train
 from jaxvae.training.directory import RunDirectory
@@ -126,7 +127,7 @@ def _line(preset: Preset, job: Job, found: Result) -> str:
     published = preset.rows[job.row].published
     beside = "" if published is None else f", published {published:.2f}"
     return (
-        f"{job.name}: NLL {found.score['nll']:.2f} ± {found.score['nll_standard_error']:.2f} "
+        f"{job.name}: NLL {found.score['nll']:.2f} ± {known(found.score['nll_standard_error'], 2)} "
         f"({found.score['samples']:,.0f} samples){beside}"
     )
 
@@ -149,7 +150,7 @@ def published_table(preset: Preset, out: Path) -> str:
                 row,
                 f"`{name}`",
                 f"{epochs:,}",
-                f"{score['nll']:.2f} ± {score['nll_standard_error']:.2f}",
+                f"{score['nll']:.2f} ± {known(score['nll_standard_error'], 2)}",
                 "" if published is None else f"{published:.2f}",
                 f"{score['elbo']:.2f}",
                 f"{score['active_units']:.0f}",

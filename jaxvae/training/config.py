@@ -17,7 +17,7 @@ import numpy as np
 from jaxvae import data
 from jaxvae.arguments import require
 from jaxvae.files import require_file
-from jaxvae.likelihoods import LIKELIHOODS
+from jaxvae.likelihoods import COMPOSITIONS, COUNTS, LIKELIHOODS
 from jaxvae.models import ACTIVATIONS, ARCHITECTURES, INFERENCES
 from jaxvae.objectives import SCHEDULES
 from jaxvae.parameterizations import parameterization
@@ -86,6 +86,7 @@ class TrainConfig:
     layout: str = _option("auto", "the order of an array's axes, where its shape doesn't say", *data.LAYOUTS)
     levels: int | None = _option(None, "how many grey levels integers have (default: as they look)")
     value_range: tuple[float, ...] = _option((), "the numbers that are black and white, as -1 1 (default: none)")
+    counts: bool = _option(False, "take whole numbers for counts (a likelihood of counts says so, too)")
     size: tuple[int, ...] = _option((), "height and width to resize and crop images to (default: as they are)")
     grey: bool = _option(False, "make colour images grey")
     background: str = _option("white", "the colour behind transparent pixels")
@@ -114,6 +115,7 @@ class TrainConfig:
     likelihood: str = _option(
         AUTO, "p(x|z) (auto: bernoulli for grey or binary images, else gaussian_learned)", AUTO, *LIKELIHOODS
     )
+    offset: bool = _option(False, "let the mean of counts grow with their total, which is given (library size)")
     likelihood_parameterization: str = _option("log_variance", "how the likelihood's σ arises, where it has one")
     likelihood_std: float = _option(0.1, "the likelihood's σ, or its start where it is learned")
     architecture: str = _option("mlp", "encoder and decoder", *ARCHITECTURES)
@@ -193,8 +195,9 @@ class TrainConfig:
 
     @property
     def reading(self) -> data.Reading:
-        """How files and arrays become images."""
-        return data.Reading(**{field.name: getattr(self, field.name) for field in dataclasses.fields(data.Reading)})
+        """How files and arrays become images; a likelihood of counts says that these are counts."""
+        given = {field.name: getattr(self, field.name) for field in dataclasses.fields(data.Reading)}
+        return data.Reading(**{**given, "counts": self.counts or self.likelihood in (*COUNTS, *COMPOSITIONS)})
 
     @property
     def epochs_between_evaluations(self) -> int:

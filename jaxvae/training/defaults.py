@@ -4,7 +4,7 @@ import dataclasses
 
 from jaxvae.arguments import require
 from jaxvae.data import Dataset, is_real
-from jaxvae.likelihoods import LIKELIHOODS
+from jaxvae.likelihoods import COMPOSITIONS, COUNTS, LIKELIHOODS
 from jaxvae.texts import counted
 from jaxvae.training.config import AUTO, TrainConfig
 from jaxvae.training.devices import memory
@@ -18,7 +18,7 @@ _HARDLY_LABELS = 2**30  # bytes of weights for labels
 def resolved(config: TrainConfig, dataset: Dataset, devices: int = 1) -> TrainConfig:
     """The configuration with a value for what it leaves to the data.
 
-    The likelihood is ``bernoulli`` for one channel of at most 256 levels, and ``gaussian_learned`` for all else, the
+    The likelihood is ``bernoulli`` for one channel of at most 256 levels, ``negative_binomial`` for counts, and ``gaussian_learned`` for all else, the
     σ-VAE of Rybkin et al. (2021, arXiv:2006.13202). Pixels are binarized dynamically where there is one channel of 3 to
     256 levels under ``bernoulli``, and not otherwise. A batch has 100 images, or, if there are fewer, all. Batches are
     read from disk where the images exceed half of a device's memory.
@@ -36,7 +36,8 @@ def resolved(config: TrainConfig, dataset: Dataset, devices: int = 1) -> TrainCo
     name, binarization, size = config.likelihood, config.binarization, config.batch_size
     if name == AUTO:
         require(not (real and _is_picture(dataset)), "dataset", *_ranged(dataset))
-        name = "bernoulli" if grey or binarization not in (AUTO, "none") else "gaussian_learned"
+        binary = grey or binarization not in (AUTO, "none")
+        name = "negative_binomial" if dataset.reading.counts else "bernoulli" if binary else "gaussian_learned"
     if binarization == AUTO:
         binarization = "dynamic" if grey and dataset.levels != 2 and name == "bernoulli" else "none"
     if size is None:
@@ -56,6 +57,12 @@ def _require_fit(config: TrainConfig, dataset: Dataset, real: bool) -> None:
     name, drawn, size = config.likelihood, config.binarization, config.batch_size
     allowed = "none for a likelihood of real numbers, which 0s and 1s have no density under"
     require(drawn == "none" or name not in _DENSITIES, "binarization", drawn, f"{allowed} (--likelihood {name})")
+    counts = name in (*COUNTS, *COMPOSITIONS)
+    if dataset.reading.counts:
+        require(counts, "likelihood", name, f"one of {', '.join((*COUNTS, *COMPOSITIONS))} for counts")
+        require(drawn == "none", "binarization", drawn, "none for counts")
+    require(not counts or dataset.reading.counts, "likelihood", name, "another one for what isn't read as counts")
+    require(counts or not config.offset, "offset", config.offset, f"False for a likelihood of no counts, {name}")
     if real:
         allowed = f"one of {', '.join(_DENSITIES)} for numbers outside of [0, 1]"
         require(name in _DENSITIES, "likelihood", name, f"{allowed}, unless --value-range says which are 0 and 1")

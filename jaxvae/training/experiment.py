@@ -29,7 +29,7 @@ from jaxvae.data import (
     observe,
     origin_of,
 )
-from jaxvae.likelihoods import OptimalGaussian, likelihood
+from jaxvae.likelihoods import COMPOSITIONS, OptimalGaussian, likelihood
 from jaxvae.models import LatentModel, Terms, make_model
 from jaxvae.objectives import beta_schedule, dual_ascent, elbo, free_bits, lagrangian, lower_bound_violation
 from jaxvae.parameterizations import parameterization
@@ -324,6 +324,7 @@ def model_for(config: TrainConfig, contract: DataContract, mean: np.ndarray | No
         classes=contract.classes if contract.conditional else 0,
         dtype=jnp.dtype(config.dtype),
         mean=mean,
+        offset=config.offset or config.likelihood in COMPOSITIONS,
     )
 
 

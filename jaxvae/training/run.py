@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -17,7 +17,7 @@ from jax.experimental import multihost_utils
 from jaxvae.arguments import require
 from jaxvae.training import nonfinite
 from jaxvae.training.agreement import require_agreement
-from jaxvae.training.batches import Feed, ResidentFeed, StreamingFeed
+from jaxvae.training.batches import Feed, IterableFeed, ResidentFeed, StreamingFeed
 from jaxvae.training.checkpoint import Checkpoints
 from jaxvae.training.devices import replicated
 from jaxvae.training.directory import MetricsLog, RunDirectory, required_versions
@@ -71,6 +71,7 @@ def train(
     experiment: Experiment,
     out: Path,
     *,
+    batches: Iterable[Any] | None = None,
     resume: bool = False,
     tensorboard: bool = False,
     watch: Callable[[int], AbstractContextManager[Observer]] = lambda step: nullcontext(_Silence()),
@@ -79,11 +80,16 @@ def train(
     """Trains, and writes everything into a directory; to be called by every process where there are several.
 
     The result follows from the configuration alone: a run that was stopped or killed and resumed ends with the same
-    parameters as one that wasn't, bit for bit on a CPU.
+    parameters as one that wasn't, bit for bit on a CPU. With ``batches`` this holds as far as these are the same: a run
+    that is resumed goes through as many as it was trained on before, without looking at them, and on from there.
 
     Args:
         experiment: what to train, from ``make_experiment``.
         out: a directory that is new or empty; or, to resume, that of a run with the same configuration.
+        batches: what to train on in place of the experiment's training images, which then tell the kind of data and
+            the steps of an epoch: any iterable as for ``jaxvae.data.from_batches``, each batch of the configuration's
+            size, or of several processes its share. Where it ends, it is gone through again, whatever the epoch; a
+            smaller batch at its end is left out. An iterator has to last.
         resume: whether to go on from the last checkpoint, if there is one.
         tensorboard: whether to write TensorBoard's event files, too.
         watch: given the step to begin with, the context in which training is observed.
@@ -93,7 +99,8 @@ def train(
         Whether training is complete; False when it was stopped.
 
     Raises:
-        ValueError: for a directory in use, or that of a run with another configuration.
+        ValueError: for a directory in use, or that of a run with another configuration; for batches that aren't as the
+            experiment's images, or end too early.
         NonFiniteError: where ``config.max_skipped`` updates in a row weren't finite.
     """
     config, stop, directory = experiment.config, _agreed(stop), RunDirectory(out)
@@ -106,7 +113,7 @@ def train(
         begun = int(progress.state.step)
         epoch = begun // experiment.steps_per_epoch
         with _log(directory, epoch, tensorboard) as log, watch(begun) as observer:
-            feed = (StreamingFeed if config.streaming else ResidentFeed)(experiment, _step(experiment))
+            feed = _feed(experiment, batches)
             while epoch < config.epochs:
                 epoch += 1
                 progress, record = _train_epoch(experiment, feed, progress, epoch, observer, stop)
@@ -141,6 +148,13 @@ def _require_agreement(experiment: Experiment) -> None:
         digests = {f"data ({name})": digest for name, digest in experiment.kept.origin.digests.items()}
         fields = {name: str(value) for name, value in config.items()}
         require_agreement({**fields, **digests, **required_versions()})
+
+
+def _feed(experiment: Experiment, batches: Iterable[Any] | None) -> Feed:
+    step = _step(experiment)
+    if batches is not None:
+        return IterableFeed(experiment, step, batches)
+    return (StreamingFeed if experiment.config.streaming else ResidentFeed)(experiment, step)
 
 
 def _agreed(stop: Callable[[], bool]) -> Callable[[], bool]:

@@ -52,6 +52,15 @@ def test_a_table_has_what_was_run_beside_what_was_published(done):
     assert text == published_table(PRESET, out)
 
 
+def test_one_test_image_has_no_standard_error(done, tmp_path):
+    shutil.copytree(done[0], tmp_path / "one")
+    for path in (tmp_path / "one").glob("*/evaluation-test.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"nll_standard_error": None}))
+    assert published_table(PRESET, tmp_path / "one").count(" ± n/a |") == 2
+    job, _ = jobs(PRESET)
+    assert "± n/a (3 samples)" in reproduction._line(PRESET, job, reproduction.result(tmp_path / "one" / job.name))
+
+
 def test_a_run_under_an_alias_is_in_the_table(done, tmp_path):
     out, _ = done
     shutil.copytree(out / "vae-log_std", tmp_path / "vae-dehaene_exp_linear")

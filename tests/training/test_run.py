@@ -98,6 +98,25 @@ def test_stopped_and_resumed_as_if_never_stopped(alone, tmp_path, step, monkeypa
     assert timeless(out) == timeless(alone)
 
 
+def test_given_batches_are_trained_on_and_resumed(tmp_path, monkeypatch):
+    monkeypatch.setattr("jaxvae.training.run._SEGMENT", 5)
+    x = tiny().dataset.train.images
+    loader = [x[start : start + 80] for start in range(0, 800, 80)] + [x[:7]]
+    for out, stops in (("alone", ()), ("stopped", (18,))):
+        for step in stops:
+            watcher = Watcher(step)
+            watch = {"watch": lambda begun, watcher=watcher: nullcontext(watcher), "stop": watcher.stop}
+            assert not training.train(tiny(), tmp_path / out, batches=loader, **watch)
+        assert training.train(
+            tiny(), tmp_path / out, batches=iter(loader[:-1] * 7) if stops else loader, resume=bool(stops)
+        )
+    assert final(tmp_path / "stopped") == final(tmp_path / "alone")
+    records = timeless(tmp_path / "alone")
+    assert timeless(tmp_path / "stopped") == records
+    assert [r["step"] for r in records] == [16, 32, 48, 64]  # epochs are the data's, whatever the loader's
+    assert records[-1]["elbo"] > records[0]["elbo"]
+
+
 def test_resuming_what_is_not_there_begins_it(alone, tmp_path):
     assert training.train(tiny(), tmp_path / "run", resume=True)
     assert final(tmp_path / "run") == final(alone)
