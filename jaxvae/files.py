@@ -51,6 +51,12 @@ def require_file(path: Path) -> None:
         require(stat.S_ISREG(mode) or stat.S_ISDIR(mode), "path", str(path), "a file or a folder")
 
 
+def read_file(path: Path) -> bytes:
+    """What is in a file; raises as ``require_file``, and OSError where it can't be read."""
+    require_file(path)
+    return path.read_bytes()
+
+
 @contextlib.contextmanager
 def naming(path: Path) -> Iterator[None]:
     """An error of the operating system names this file, which a full disk's doesn't by itself."""

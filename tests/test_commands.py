@@ -368,6 +368,9 @@ def test_pipes_are_not_waited_for(capsys):
     os.mkfifo("pipe.npy")
     for argv in (["train", "--config", "pipe.npy"], ["train", "--dataset", "pipe.npy"]):
         assert "path must be a file or a folder, got 'pipe.npy'" in refusal(capsys, *argv)
+    os.mkdir("study")
+    os.mkfifo("study/results.jsonl")
+    assert "path must be a file or a folder, got 'study/results.jsonl'" in refusal(capsys, "compare", "--out", "study")
 
 
 def test_a_score_that_is_not_finite_is_an_error(run, capsys, monkeypatch):

@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 
 from jaxvae.arguments import require
 from jaxvae.data import Dataset, fingerprint, report, require_apart
-from jaxvae.files import only_writer, require_free, write_atomically
+from jaxvae.files import only_writer, read_file, require_free, write_atomically
 from jaxvae.study.description import group_records
 from jaxvae.study.grid import Grid, configurations, groups
 from jaxvae.study.results import RESULTS, Record, cell, merge, plain, read_results, variant, write_results
@@ -220,7 +220,7 @@ def _prepare(out: Path, grid: Grid | None) -> None:
 
 def _read_study(out: Path) -> dict[str, Any]:
     try:
-        found = json.loads((out / STUDY).read_text(encoding="utf-8"))
+        found = json.loads(read_file(out / STUDY))
         grid, widths = found["grid"], found["widths"]
         lists = grid is None or all(isinstance(values, list) for values in grid.values())
         require(

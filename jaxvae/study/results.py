@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from jaxvae.arguments import require
-from jaxvae.files import write_atomically
+from jaxvae.files import read_file, write_atomically
 from jaxvae.training import TrainConfig, config_from_mapping
 
 RESULTS = "results.jsonl"
@@ -85,7 +85,7 @@ def read_results(path: Path) -> list[Record]:
     Raises:
         ValueError: for a line that isn't a record, or one of a configuration that isn't allowed.
     """
-    whole = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+    whole = read_file(path).split(b"\n")[:-1] if path.exists() else []
     records = []
     for number, line in enumerate(whole, 1):
         try:

@@ -16,7 +16,7 @@ import numpy as np
 
 from jaxvae import data
 from jaxvae.arguments import require
-from jaxvae.files import require_file
+from jaxvae.files import read_file
 from jaxvae.likelihoods import COMPOSITIONS, COUNTS, LIKELIHOODS
 from jaxvae.models import ACTIVATIONS, ARCHITECTURES, INFERENCES
 from jaxvae.objectives import SCHEDULES
@@ -239,9 +239,8 @@ def read_config(path: Path) -> TrainConfig:
     Raises:
         ValueError: for a file that can't be read, isn't a JSON object, or holds what isn't allowed.
     """
-    require_file(path)
     try:
-        values = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_once_each)
+        values = json.loads(read_file(path), object_pairs_hook=_once_each)
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"config must be a readable JSON file, got {str(path)!r} ({error})") from error
     require(isinstance(values, dict), "config", str(path), "a JSON object of TrainConfig's fields")

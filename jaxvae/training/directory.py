@@ -19,7 +19,7 @@ import numpy as np
 from jaxvae._version import __version__
 from jaxvae.arguments import require
 from jaxvae.data import DataContract, Origin, contract_from_mapping, origin_from_mapping, require_apart
-from jaxvae.files import naming, only_writer, require_free, write_atomically
+from jaxvae.files import naming, only_writer, read_file, require_free, write_atomically
 from jaxvae.interop import load_safetensors, save_safetensors
 from jaxvae.training.agreement import failing_together
 from jaxvae.training.config import CHANGEABLE, TrainConfig, read_config
@@ -85,8 +85,8 @@ class RunDirectory:
             return None
         try:
             contract = read_contract(self.path / CONTRACT)
-            origin = origin_from_mapping(json.loads((self.path / ORIGIN).read_text(encoding="utf-8")))
-            return Kept(contract, origin, np.load(self.path / MEAN, allow_pickle=False))
+            origin = origin_from_mapping(json.loads(read_file(self.path / ORIGIN)))
+            return Kept(contract, origin, np.load(io.BytesIO(read_file(self.path / MEAN)), allow_pickle=False))
         except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"{self.path} must have {CONTRACT}, {ORIGIN} and {MEAN} as written, got {error}") from None
 
@@ -100,7 +100,7 @@ class RunDirectory:
         if not path.exists():
             return None
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
+            return json.loads(read_file(path))
         except (OSError, ValueError, RecursionError) as error:
             raise ValueError(f"{path} must be JSON as written, got {error}") from None
 
@@ -201,7 +201,7 @@ def require_known_split(known: bool, path: Path) -> None:
 def read_contract(path: Path) -> DataContract:
     """The contract in a JSON file; raises ValueError where there is none."""
     try:
-        return contract_from_mapping(json.loads(path.read_text(encoding="utf-8")))
+        return contract_from_mapping(json.loads(read_file(path)))
     except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path} must be a contract as written, got {error}") from None
 
@@ -295,7 +295,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     Raises:
         ValueError: for a line that isn't a record.
     """
-    whole = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+    whole = read_file(path).split(b"\n")[:-1] if path.exists() else []
     records = []
     for number, line in enumerate(whole, 1):
         try:
