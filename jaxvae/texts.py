@@ -94,6 +94,15 @@ def percentage(share: float, least: float = 0.0) -> str:
     return f"below {100 * least:g} %" if share < least else f"{100 * share:.3g} %"
 
 
+def printable(text: str) -> str:
+    r"""A text that a terminal shows as it is: what would move its cursor or change its colours is written as an escape.
+
+    >>> print(printable(chr(27) + "[2Jσ"))
+    \x1b[2Jσ
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def counted(count: int, noun: str) -> str:
     """How many there are of something.
 

@@ -10,7 +10,7 @@ memory, not read, where nothing has to be converted.
 import contextlib
 import math
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ import numpy as np
 from jaxvae.arguments import require
 from jaxvae.data.dataset import Dataset, assemble, dtype_of
 from jaxvae.data.options import PLAIN, Reading
+from jaxvae.files import require_file
 
 SPLITS = ("train", "validation", "test")
 SPLIT_NAMES: Mapping[str, str] = {
@@ -176,6 +177,10 @@ def _field(name: str) -> str | None:
     return None
 
 
+def _labels(names: Sequence[str]) -> list[str]:
+    return [name for name in names if (_field(name) or "").endswith("labels")]
+
+
 def _require_complete(fields: Mapping[str, np.ndarray], path: str) -> None:
     unsplit = any(name in ("images", "labels") for name in fields)
     mixed = unsplit and any("_" in name for name in fields)
@@ -196,6 +201,9 @@ def _read_all(path: Path) -> dict[str, np.ndarray]:
             arrays = np.load(path, allow_pickle=False)
         with arrays:
             require(len(set(arrays.files)) == len(arrays.files), "members", arrays.files, "there once each")
+            unknown = [name for name in arrays.files if _field(name) is None]
+            fits = not unknown or (len(unknown) == 1 and len(arrays.files) - 1 <= len(_labels(arrays.files)))
+            require(fits, f"{path}: fields", sorted(arrays.files), _WANTED)  # before any is unpacked
             fields = {name: arrays[name] for name in arrays.files}
         for name, x in fields.items():
             require(isinstance(x, np.ndarray), name, type(x).__name__, "an array")  # of another member, bytes
@@ -204,6 +212,7 @@ def _read_all(path: Path) -> dict[str, np.ndarray]:
 
 @contextlib.contextmanager
 def _reading(path: Path, kind: str) -> Iterator[None]:
+    require_file(path)
     try:
         yield
     except FileNotFoundError:

@@ -6,6 +6,7 @@ Whatever a file's mode, what comes out is (H, W, C): uint8 in 0..255, uint16 in 
 import contextlib
 import io
 import os
+import stat
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -56,9 +57,13 @@ class Pixels(NamedTuple):
 def read_bytes(file: str | Path) -> bytes:
     """A file's content, at a quarter of ``Path.read_bytes``' price; raises UnreadableError where it can't be had."""
     try:
-        descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        # A pipe would be waited for, if not for the second flag.
+        descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
         try:
-            size = os.fstat(descriptor).st_size
+            about = os.fstat(descriptor)
+            if not stat.S_ISREG(about.st_mode) and not stat.S_ISDIR(about.st_mode):
+                raise UnreadableError("something that is no file")
+            size = about.st_size
             data = os.read(descriptor, size)
             while len(data) < size and (more := os.read(descriptor, size - len(data))):  # 2 GB at a time
                 data += more

@@ -27,7 +27,11 @@ _CACHE, _SAID = "arrays", "contents.json"
 
 def default_data_dir() -> Path:
     """Where tensorflow-datasets keeps its data: ``TFDS_DATA_DIR``, else ``~/tensorflow_datasets``."""
-    return Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
+    path = os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:  # a user that isn't known
+        raise ValueError(f"TFDS_DATA_DIR must be a folder, got {path!r} ({error})") from None
 
 
 class Wanted(NamedTuple):

@@ -18,7 +18,7 @@ from matplotlib.textpath import TextPath
 from numpy.typing import ArrayLike
 
 from jaxvae.arguments import require
-from jaxvae.plots.style import COLOURS, DPI, GREY, SMALL, TITLE, quiet, with_kl
+from jaxvae.plots.style import COLOURS, DPI, GREY, SMALL, TITLE, literal, quiet, with_kl
 from jaxvae.texts import minus, short_exponent
 
 # In pixels.
@@ -203,7 +203,7 @@ def _draw(
     height = _even(top + canvas.shape[0] + _MARGIN)
     with quiet(SMALL):
         figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
-        figure.text(_MARGIN / width, 1 - _MARGIN / height, "\n".join(lines), fontsize=TITLE, va="top")
+        figure.text(_MARGIN / width, 1 - _MARGIN / height, literal("\n".join(lines)), fontsize=TITLE, va="top")
         panel = figure.add_axes(
             (left / width, 1 - (top + canvas.shape[0]) / height, canvas.shape[1] / width, canvas.shape[0] / height)
         )

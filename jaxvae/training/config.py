@@ -5,7 +5,6 @@ import difflib
 import functools
 import json
 import math
-import sys
 import types
 import typing
 from collections.abc import Mapping
@@ -13,8 +12,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+
 from jaxvae import data
 from jaxvae.arguments import require
+from jaxvae.files import read_file
 from jaxvae.likelihoods import COMPOSITIONS, COUNTS, LIKELIHOODS
 from jaxvae.models import ACTIVATIONS, ARCHITECTURES, INFERENCES
 from jaxvae.objectives import SCHEDULES
@@ -53,6 +55,7 @@ UNCONSTRAINED = ("direct_std", "direct_variance")
 
 
 _MOST = 2**31 - 1  # of int32, in which JAX counts
+_LEAST, _LARGEST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 _COUNTS = {
     **dict.fromkeys(("validation", "warmup_steps"), (0, _MOST)),
     **dict.fromkeys(("blocks", "flow_steps"), (0, 1000)),
@@ -186,7 +189,10 @@ class TrainConfig:
         std = self.likelihood_std
         require(std is None or 0 < std < math.inf, "likelihood_std", std, "above 0")
         require(
-            self.ema_decay is None or 0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "at least 0 and below 1"
+            self.ema_decay is None or 0 <= float(np.float32(self.ema_decay)) < 1,
+            "ema_decay",
+            self.ema_decay,
+            "at least 0 and below 1, in float32, too",
         )
         require(0 <= self.seed < 2**32, "seed", self.seed, "from 0 to 2³² - 1")
         assert self.reading  # refuses what isn't allowed
@@ -238,7 +244,7 @@ def read_config(path: Path) -> TrainConfig:
         ValueError: for a file that can't be read, isn't a JSON object, or holds what isn't allowed.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_once_each)
+        values = json.loads(read_file(path), object_pairs_hook=_once_each)
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"config must be a readable JSON file, got {str(path)!r} ({error})") from error
     require(isinstance(values, dict), "config", str(path), "a JSON object of TrainConfig's fields")
@@ -265,7 +271,11 @@ def _of_type(hint: Any, name: str, value: Any) -> Any:
         require(isinstance(value, list | tuple), name, value, f"a list of {noun}")
         return tuple(_of_type(item, name, part) for part in value)
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
-        require(abs(value) <= sys.float_info.max, name, value, "a finite number")
+        size = abs(value)
+        fits = value == 0 or _LEAST <= size <= _LARGEST
+        require(
+            fits, name, value, f"a finite number, 0 or of {_LEAST:.3g} to {_LARGEST:.3g} in size, as float32 has them"
+        )
         return float(value)
     require(type(value) is hint, name, value, f"of type {hint.__name__}")
     return value

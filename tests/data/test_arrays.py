@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxvae.data import from_arrays, load
-from jaxvae.data.arrays import load_arrays
+from jaxvae.data.arrays import load_arrays, read_fields
 from jaxvae.data.options import Reading
 
 RNG = np.random.default_rng(0)
@@ -416,3 +416,11 @@ def test_counts_are_kept_as_they_are(save):
     for wrong in (images + 0.5, -images, images * 1000):
         with pytest.raises(ValueError, match=r"counts must be whole numbers in 0..16777216, got"):
             load_arrays(save(wrong), Reading(counts=True))
+
+
+@pytest.mark.parametrize("names", [("images", "more"), ("one", "two")])
+def test_what_is_not_understood_is_not_unpacked(tmp_path, names, monkeypatch):
+    np.savez_compressed(tmp_path / "x.npz", **dict.fromkeys(names, np.zeros((20, 3, 3), np.uint8)))
+    monkeypatch.setattr(np.lib.npyio.NpzFile, "__getitem__", None)
+    with pytest.raises(ValueError, match=r"x.npz: fields must be images .*, got \['"):
+        read_fields(tmp_path / "x.npz")

@@ -1,6 +1,7 @@
 """One file as numbers, whatever its mode, depth and frames."""
 
 import io
+import os
 import struct
 import zlib
 
@@ -365,3 +366,9 @@ def test_files_that_cannot_be_read_say_why(tmp_path):
         read_bytes(tmp_path / "gone")
     with pytest.raises(images.UnreadableError, match="an error: Is a directory"):
         read_bytes(tmp_path)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "x.png")
+    with pytest.raises(images.UnreadableError, match="something that is no file"):
+        images.read_bytes(tmp_path / "x.png")
