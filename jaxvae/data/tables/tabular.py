@@ -203,9 +203,11 @@ def _dtype(columns: Iterable[Column]) -> np.dtype:
 
 
 def _blurred(column: Column) -> bool:
-    """Whether float32 has fewer than 2^10 steps for a column's range, or misses some of its counts."""
+    """Whether float32 has fewer than 2^10 steps for a column's range, misses some of its counts, or can't hold it."""
     size = max(abs(column.low), abs(column.high))
-    return 0 < column.high - column.low < _STEPS * size * 2.0**-23 or (column.kind == "count" and size > 2**24)
+    close = 0 < column.high - column.low < _STEPS * size * 2.0**-23
+    beyond = size > np.finfo(np.float32).max or 0 < column.low < np.finfo(np.float32).tiny
+    return bool(close or beyond or (column.kind == "count" and size > 2**24))
 
 
 def _labels(contents: TableContents, name: str) -> np.ndarray:
