@@ -28,6 +28,7 @@ from jaxvae.texts import counted
 
 _MANY = 50
 _STEPS = 2.0**10
+_LARGEST, _SMALLEST = float(np.finfo(np.float32).max), float(np.finfo(np.float32).tiny)
 _FEWEST, _FEWEST_SPLIT = 2, 10
 
 
@@ -206,8 +207,8 @@ def _blurred(column: Column) -> bool:
     """Whether float32 has fewer than 2^10 steps for a column's range, misses some of its counts, or can't hold it."""
     size = max(abs(column.low), abs(column.high))
     close = 0 < column.high - column.low < _STEPS * size * 2.0**-23
-    beyond = size > np.finfo(np.float32).max or 0 < column.low < np.finfo(np.float32).tiny
-    return bool(close or beyond or (column.kind == "count" and size > 2**24))
+    beyond = size > _LARGEST or 0 < column.low < _SMALLEST
+    return close or beyond or (column.kind == "count" and size > 2**24)
 
 
 def _labels(contents: TableContents, name: str) -> np.ndarray:
