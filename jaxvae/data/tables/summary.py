@@ -85,9 +85,20 @@ def _odd(table: DataTable) -> list[str]:
         unbounded = any(column.kind in _UNBOUNDED for column in constant)
         warned = ": a density with a learned σ has no bound there" if unbounded else ""
         found.append(f"Constant: {counted(len(constant), 'column')} ({_named(constant)}){warned}.")
+    if unseen := _unseen(table):
+        found.append(f"No entry in the train split: {counted(len(unseen), 'column')} ({_named(unseen)}).")
     if copies := len(table) - len(set(_digests(table.values))):
         found.append(f"{counted(copies, 'row')} {'is' if copies == 1 else 'are'} a copy of another one.")
     return found
+
+
+def _unseen(table: DataTable) -> list[Column]:
+    """The columns that have entries, but none to learn from."""
+    rows = np.arange(len(table)) if table.splits is None else table.rows["train"]
+    some = [i for i, column in enumerate(table.columns) if len(rows) <= column.missing < len(table)]
+    entries = table.values[rows][:, some] if some else np.empty((0, 0))
+    missing = np.isnan(entries if isinstance(entries, np.ndarray) else entries.toarray()).all(axis=0)
+    return [table.columns[i] for i, gone in zip(some, missing, strict=True) if gone]
 
 
 def _digests(values: Any) -> Iterator[bytes]:

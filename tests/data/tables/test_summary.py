@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy import sparse
@@ -47,6 +49,14 @@ def test_counts_are_described(form):
         "Not split: 80, 10 and 10 % of the rows become train, validation and test.",
         "Likelihood that suits: negative_binomial.",
     ]
+
+
+@pytest.mark.parametrize("form", [np.array, sparse.csr_array])
+def test_a_column_without_entries_to_learn_from_is_told(form):
+    x = np.array([[NAN, NAN, 1], [NAN, 2, 0], [3, NAN, 1.5]])
+    table = dataclasses.replace(as_table(form(x)), splits=np.array(["train", "train", "test"]))
+    assert "No entry in the train split: 1 column (0)." in describe_table(table)
+    assert not [line for line in describe_table(as_table(form(x))) if "train split:" in line]
 
 
 def test_splits_and_maps_are_told(tmp_path):
