@@ -82,7 +82,7 @@ def encode_column(given: Given, kind: Kind | None = None) -> Encoded | str:
     return _words(given, kind) if given.entries.dtype == object else _numbers(given, kind)
 
 
-def require_kind(given: Given, kind: str) -> None:
+def require_of_kind(given: Given, kind: str) -> None:
     """Raises ValueError, with the row, where a number isn't of a kind that takes numbers as they are."""
     x = given.entries
     if kind == "count":
@@ -104,7 +104,7 @@ def _numbers(given: Given, kind: Kind | None) -> Encoded | str:
             return f"Column {given.name!r} is left out: it numbers the rows."
         kind = guess_kind(float(levels[0]), float(levels[-1]), whole, levels)
     if not isinstance(kind, tuple) and kind not in _CODED:
-        require_kind(given, kind)
+        require_of_kind(given, kind)
         return _described(given.name, kind, (), x)
     texts = tuple(map(number_text, levels.tolist()))
     if isinstance(kind, tuple):

@@ -98,7 +98,7 @@ def _unseen(table: DataTable) -> list[Column]:
     some = [i for i, column in enumerate(table.columns) if len(rows) <= column.missing < len(table)]
     entries = table.values[rows][:, some] if some else np.empty((0, 0))
     missing = np.isnan(entries if isinstance(entries, np.ndarray) else entries.toarray()).all(axis=0)
-    return [table.columns[i] for i, gone in zip(some, missing, strict=True) if gone]
+    return [table.columns[some[i]] for i in np.flatnonzero(missing).tolist()]
 
 
 def _digests(values: Any) -> Iterator[bytes]:
