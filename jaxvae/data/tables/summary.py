@@ -25,7 +25,7 @@ def describe_table(table: DataTable) -> list[str]:
     Kinds: 1 count (visits), 1 positive (weight).
     Zeros: 25 % of the entries. Missing: 12.5 % of the entries, most in weight (25 %).
     1 row is a copy of another one.
-    Not split: 80, 10 and 10 % of the rows become train, validation and test.
+    Not split: of ten rows or more, 80, 10 and 10 % become train, validation and test.
     Likelihoods that suit, column by column: negative_binomial (count), log_normal or gamma (positive).
     """
     return [
@@ -123,7 +123,7 @@ def _classes(table: DataTable) -> list[str]:
 
 def _splits(table: DataTable) -> str:
     if table.splits is None:
-        return "Not split: 80, 10 and 10 % of the rows become train, validation and test."
+        return "Not split: of ten rows or more, 80, 10 and 10 % become train, validation and test."
     return f"Splits: {', '.join(f'{name} {len(rows):,}' for name, rows in table.rows.items())} rows."
 
 

@@ -26,7 +26,7 @@ def test_a_mixed_table_is_described():
         "Zeros: 6 % of the entries. Missing: 4 % of the entries, most in weight (20 %).",
         "Constant: 1 column (still): a density with a learned σ has no bound there.",
         "3 classes: u (4), v (4), w (2).",
-        "Not split: 80, 10 and 10 % of the rows become train, validation and test.",
+        "Not split: of ten rows or more, 80, 10 and 10 % become train, validation and test.",
         "Likelihoods that suit, column by column: negative_binomial (count), log_normal or gamma (positive), "
         "bernoulli (binary), ordinal (ordinal).",
         "Column 'day' is left out: it holds dates.",
@@ -46,7 +46,7 @@ def test_counts_are_described(form):
         "Zeros: 98.3 % of the entries. Missing: none.",
         "Constant: 9 columns (3, 4, 5, 6, 7, 8, 9, 10, …).",
         "16 rows are a copy of another one.",
-        "Not split: 80, 10 and 10 % of the rows become train, validation and test.",
+        "Not split: of ten rows or more, 80, 10 and 10 % become train, validation and test.",
         "Likelihood that suits: negative_binomial.",
     ]
 
