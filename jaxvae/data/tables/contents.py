@@ -6,6 +6,7 @@ Rows are told to a reader from 1, without the header, as "file, row 3".
 import bisect
 import contextlib
 import dataclasses
+import errno
 import itertools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -139,7 +140,7 @@ def legible(path: Path, kind: str) -> Iterator[None]:
     except Exception as error:  # every format's reader has its own for a file that is broken
         if isinstance(error, FileNotFoundError) and not path.exists():
             raise FileNotFoundError(f"{path}: no such file") from None
-        if isinstance(error, OSError) and error.errno is not None:
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # which is of an offset
             raise
         text = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"{path} must be {kind}, got what can't be read ({text})") from None

@@ -17,7 +17,7 @@ _NUMBER = r"\d{1,3}(?:[.,' \u00a0]\d{3})+(?:[.,]\d+)?|\d+,\d+|\d*\.?\d+"
 _FORMATTED = re.compile(rf"[$€£¥]? ?[-+−]?(?:{_NUMBER}) ?[%$€£¥]?")
 
 
-class Given(NamedTuple):
+class GivenColumn(NamedTuple):
     """A column as it is read.
 
     Attributes:
@@ -57,7 +57,7 @@ class Encoded(NamedTuple):
     values: np.ndarray
 
 
-def encode_column(given: Given, kind: Kind | None = None) -> Encoded | str:
+def encode_column(given: GivenColumn, kind: Kind | None = None) -> Encoded | str:
     """The column of these entries, or, in a sentence, why it is left out.
 
     Args:
@@ -67,7 +67,7 @@ def encode_column(given: Given, kind: Kind | None = None) -> Encoded | str:
     Raises:
         ValueError: for entries that are infinite, all missing, of several types, or not of the kind that is said.
 
-    >>> encode_column(Given("size", np.array([3.0, 0.0, np.nan]), str, "x.csv")).column
+    >>> encode_column(GivenColumn("size", np.array([3.0, 0.0, np.nan]), str, "x.csv")).column
     Column(name='size', kind='count', levels=(), low=0.0, high=3.0, missing=1, zeros=1)
     """
     name = given.name
@@ -82,7 +82,7 @@ def encode_column(given: Given, kind: Kind | None = None) -> Encoded | str:
     return _words(given, kind) if given.entries.dtype == object else _numbers(given, kind)
 
 
-def require_kind(given: Given, kind: str) -> None:
+def require_of_kind(given: GivenColumn, kind: str) -> None:
     """Raises ValueError, with the row, where a number isn't of a kind that takes numbers as they are."""
     x = given.entries
     if kind == "count":
@@ -93,7 +93,7 @@ def require_kind(given: Given, kind: str) -> None:
         given.require_each((x == 0) | (x == 1) | np.isnan(x), "0 or 1")
 
 
-def _numbers(given: Given, kind: Kind | None) -> Encoded | str:
+def _numbers(given: GivenColumn, kind: Kind | None) -> Encoded | str:
     x = given.entries
     given.require_each(~np.isinf(x), "finite")
     there = given.there
@@ -104,7 +104,7 @@ def _numbers(given: Given, kind: Kind | None) -> Encoded | str:
             return f"Column {given.name!r} is left out: it numbers the rows."
         kind = guess_kind(float(levels[0]), float(levels[-1]), whole, levels)
     if not isinstance(kind, tuple) and kind not in _CODED:
-        require_kind(given, kind)
+        require_of_kind(given, kind)
         return _described(given.name, kind, (), x)
     texts = tuple(map(number_text, levels.tolist()))
     if isinstance(kind, tuple):
@@ -134,7 +134,7 @@ def _described(name: str, kind: str, levels: tuple[str, ...], values: np.ndarray
     )
 
 
-def _words(given: Given, kind: Kind | None) -> Encoded | str:
+def _words(given: GivenColumn, kind: Kind | None) -> Encoded | str:
     name, entries, there = given.name, given.entries, given.there
     found = sorted(set(entries[there].tolist()))
     if isinstance(kind, tuple):
@@ -162,7 +162,7 @@ def _words(given: Given, kind: Kind | None) -> Encoded | str:
     return _coded(given, tuple(found), kind)
 
 
-def _coded(given: Given, levels: tuple[str, ...], kind: str) -> Encoded:
+def _coded(given: GivenColumn, levels: tuple[str, ...], kind: str) -> Encoded:
     codes = {level: float(code) for code, level in enumerate(levels)}
     fits = np.array([x is None or x in codes for x in given.entries], bool)
     given.require_each(fits, f"one of its levels, {', '.join(levels)}")
@@ -170,7 +170,7 @@ def _coded(given: Given, levels: tuple[str, ...], kind: str) -> Encoded:
     return _described(given.name, kind, levels, values)
 
 
-def _require_plain(given: Given, found: list[str], kind: str | None) -> None:
+def _require_plain(given: GivenColumn, found: list[str], kind: str | None) -> None:
     """Raises ValueError where words are numbers in part, or written for a reader, or no numbers but said to be."""
     there = given.there
     other = {word for word in found if not is_number(word)}

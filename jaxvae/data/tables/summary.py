@@ -25,7 +25,7 @@ def describe_table(table: DataTable) -> list[str]:
     Kinds: 1 count (visits), 1 positive (weight).
     Zeros: 25 % of the entries. Missing: 12.5 % of the entries, most in weight (25 %).
     1 row is a copy of another one.
-    Not split: 80, 10 and 10 % of the rows become train, validation and test.
+    Not split: of ten rows or more, 80, 10 and 10 % become train, validation and test.
     Likelihoods that suit, column by column: negative_binomial (count), log_normal or gamma (positive).
     """
     return [
@@ -85,9 +85,20 @@ def _odd(table: DataTable) -> list[str]:
         unbounded = any(column.kind in _UNBOUNDED for column in constant)
         warned = ": a density with a learned σ has no bound there" if unbounded else ""
         found.append(f"Constant: {counted(len(constant), 'column')} ({_named(constant)}){warned}.")
+    if unseen := _unseen(table):
+        found.append(f"No entry in the train split: {counted(len(unseen), 'column')} ({_named(unseen)}).")
     if copies := len(table) - len(set(_digests(table.values))):
         found.append(f"{counted(copies, 'row')} {'is' if copies == 1 else 'are'} a copy of another one.")
     return found
+
+
+def _unseen(table: DataTable) -> list[Column]:
+    """The columns that have entries, but none to learn from."""
+    rows = np.arange(len(table)) if table.splits is None else table.rows["train"]
+    some = [i for i, column in enumerate(table.columns) if len(rows) <= column.missing < len(table)]
+    entries = table.values[rows][:, some] if some else np.empty((0, 0))
+    missing = np.isnan(entries if isinstance(entries, np.ndarray) else entries.toarray()).all(axis=0)
+    return [table.columns[some[i]] for i in np.flatnonzero(missing).tolist()]
 
 
 def _digests(values: Any) -> Iterator[bytes]:
@@ -112,7 +123,7 @@ def _classes(table: DataTable) -> list[str]:
 
 def _splits(table: DataTable) -> str:
     if table.splits is None:
-        return "Not split: 80, 10 and 10 % of the rows become train, validation and test."
+        return "Not split: of ten rows or more, 80, 10 and 10 % become train, validation and test."
     return f"Splits: {', '.join(f'{name} {len(rows):,}' for name, rows in table.rows.items())} rows."
 
 

@@ -22,12 +22,13 @@ from jaxvae.data.tables.apportioning import (
 )
 from jaxvae.data.tables.columns import REST, SKIP, Column, Kind, as_texts, guess_kind
 from jaxvae.data.tables.contents import AS_IT_IS, TableContents, TableReading
-from jaxvae.data.tables.encoding import Encoded, Given, encode_column, require_kind
+from jaxvae.data.tables.encoding import Encoded, GivenColumn, encode_column, require_of_kind
 from jaxvae.data.tables.extents import extents_of
 from jaxvae.texts import counted
 
 _MANY = 50
 _STEPS = 2.0**10
+_LARGEST, _SMALLEST = float(np.finfo(np.float32).max), float(np.finfo(np.float32).tiny)
 _FEWEST, _FEWEST_SPLIT = 2, 10
 
 
@@ -127,7 +128,7 @@ def _from_columns(contents: TableContents, roles: set[str | None], reading: Tabl
     found: list[Encoded] = []
     notes: list[str] = []
     for (name, x), kind in zip(entries.items(), kinds, strict=True):
-        encoded = encode_column(Given(name, x, contents.place, contents.source), kind)
+        encoded = encode_column(GivenColumn(name, x, contents.place, contents.source), kind)
         if isinstance(encoded, str):
             notes.append(encoded)
         else:
@@ -174,7 +175,7 @@ def _from_matrix(contents: TableContents, reading: TableReading) -> _Parts:
         if kind in ("count", "positive", "binary"):
             fits = {"count": low >= 0 and whole, "positive": low > 0, "binary": low >= 0 and high <= 1 and whole}
             if not fits[kind]:
-                require_kind(Given(name, _dense_column(matrix, i), contents.place, source), kind)
+                require_of_kind(GivenColumn(name, _dense_column(matrix, i), contents.place, source), kind)
         said = "ordinal" if isinstance(kind, tuple) else kind or common
         columns.append(Column(name, said, levels, low, high, int(found.missing[i]), int(found.zeros[i])))
     mapped = isinstance(matrix, np.memmap)
@@ -203,9 +204,11 @@ def _dtype(columns: Iterable[Column]) -> np.dtype:
 
 
 def _blurred(column: Column) -> bool:
-    """Whether float32 has fewer than 2^10 steps for a column's range, or misses some of its counts."""
+    """Whether float32 has fewer than 2^10 steps for a column's range, misses some of its counts, or can't hold it."""
     size = max(abs(column.low), abs(column.high))
-    return 0 < column.high - column.low < _STEPS * size * 2.0**-23 or (column.kind == "count" and size > 2**24)
+    close = 0 < column.high - column.low < _STEPS * size * 2.0**-23
+    beyond = size > _LARGEST or 0 < column.low < _SMALLEST
+    return close or beyond or (column.kind == "count" and size > 2**24)
 
 
 def _labels(contents: TableContents, name: str) -> np.ndarray:

@@ -56,6 +56,11 @@ def test_what_is_said_is_hashable():
     [
         (ValueError("a\n b"), ValueError, r"^f\.x must be an x file, got what can't be read \(a b\)$"),
         (OSError("cut short"), ValueError, r"^f\.x must be an x file, got what can't be read \(cut short\)$"),
+        (
+            OSError(22, "an offset"),
+            ValueError,
+            r"^f\.x must be an x file, got what can't be read \(\[Errno 22\] an offset\)$",
+        ),
         (RuntimeError(), ValueError, r"^f\.x must be an x file, got what can't be read \(RuntimeError\)$"),
         (FileNotFoundError(2, "gone"), FileNotFoundError, r"^f\.x: no such file$"),
         (PermissionError(13, "no"), PermissionError, "no"),

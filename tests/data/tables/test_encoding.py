@@ -3,7 +3,7 @@ import re
 import numpy as np
 import pytest
 
-from jaxvae.data.tables.encoding import Encoded, Given, encode_column
+from jaxvae.data.tables.encoding import Encoded, GivenColumn, encode_column
 
 NAN = float("nan")
 
@@ -11,7 +11,7 @@ NAN = float("nan")
 def given(*entries, name="x"):
     words = any(isinstance(x, str) for x in entries)
     x = np.array(entries, object) if words else np.array(entries, bool if isinstance(entries[0], bool) else float)
-    return Given(name, x, lambda row: f"f.csv, row {row + 1}", "f.csv")
+    return GivenColumn(name, x, lambda row: f"f.csv, row {row + 1}", "f.csv")
 
 
 def encoded(*entries, kind=None):
@@ -118,8 +118,8 @@ def test_numbers_kept_as_text_are_asked_about():
         (given("u1", "u2", "u3"), '3 of 3 texts are different, as of names; kind "categorical" keeps it.'),
         (given("2020-01-01", "2020-01-01T10:00"), "it holds dates."),
         (given("31/12/2020", "1/2/2021", None), "it holds dates."),
-        (Given("x", np.array(["2020-01-01"], "M8[D]"), str, "f.csv"), "it holds dates."),
-        (Given("x", np.array([5], "m8[s]"), str, "f.csv"), "it holds durations."),
+        (GivenColumn("x", np.array(["2020-01-01"], "M8[D]"), str, "f.csv"), "it holds dates."),
+        (GivenColumn("x", np.array([5], "m8[s]"), str, "f.csv"), "it holds durations."),
         (given(*range(7, 17)), "it numbers the rows."),
         (given(*np.random.default_rng(0).permutation(20)), "it numbers the rows."),
     ],

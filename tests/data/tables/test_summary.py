@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy import sparse
@@ -24,7 +26,7 @@ def test_a_mixed_table_is_described():
         "Zeros: 6 % of the entries. Missing: 4 % of the entries, most in weight (20 %).",
         "Constant: 1 column (still): a density with a learned σ has no bound there.",
         "3 classes: u (4), v (4), w (2).",
-        "Not split: 80, 10 and 10 % of the rows become train, validation and test.",
+        "Not split: of ten rows or more, 80, 10 and 10 % become train, validation and test.",
         "Likelihoods that suit, column by column: negative_binomial (count), log_normal or gamma (positive), "
         "bernoulli (binary), ordinal (ordinal).",
         "Column 'day' is left out: it holds dates.",
@@ -44,9 +46,17 @@ def test_counts_are_described(form):
         "Zeros: 98.3 % of the entries. Missing: none.",
         "Constant: 9 columns (3, 4, 5, 6, 7, 8, 9, 10, …).",
         "16 rows are a copy of another one.",
-        "Not split: 80, 10 and 10 % of the rows become train, validation and test.",
+        "Not split: of ten rows or more, 80, 10 and 10 % become train, validation and test.",
         "Likelihood that suits: negative_binomial.",
     ]
+
+
+@pytest.mark.parametrize("form", [np.array, sparse.csr_array])
+def test_a_column_without_entries_to_learn_from_is_told(form):
+    x = np.array([[NAN, NAN, 1], [NAN, 2, 0], [3, NAN, 1.5]])
+    table = dataclasses.replace(as_table(form(x)), splits=np.array(["train", "train", "test"]))
+    assert "No entry in the train split: 1 column (0)." in describe_table(table)
+    assert not [line for line in describe_table(as_table(form(x))) if "train split:" in line]
 
 
 def test_splits_and_maps_are_told(tmp_path):

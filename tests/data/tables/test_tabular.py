@@ -55,6 +55,8 @@ def test_columns_become_a_table():
         ([1e9, 1e9 + 1.5], np.float64),  # float32 has steps of 64 there
         ([1e9, 2e9 + 0.5], np.float32),
         ([1e-30, 1e30], np.float32),
+        ([-1e39, 1.5], np.float64),
+        ([1e-39, 1.5], np.float64),
         ([5.0, 5.0], np.float32),
     ],
 )
