@@ -45,8 +45,7 @@ class Group:
 class Columns(Likelihood):
     """The product of the groups' likelihoods. Outputs are those of the first group, then of the second, and so on.
 
-    ``raw`` is a tuple of the groups' own. With weights other than 1, and for densities beside masses, ``log_prob`` is the
-    log of no density; its terms still say how well each column is fitted.
+    ``raw`` is a tuple of the groups' own. With weights other than 1 ``log_prob`` is the log of no density.
 
     Attributes:
         groups: of which each column of x, from 0 to C - 1, belongs to one.
@@ -127,7 +126,7 @@ class Columns(Likelihood):
     def _together(
         self, function: Callable[..., Array], outputs: ArrayLike, raw: Any, log_size: ArrayLike | None
     ) -> Array:
-        """What a function makes of each group, its outputs, its raw and the log-size: (..., C), in the columns' order."""
+        """What a function makes of each group's outputs, raw and log-size: (..., C), in the columns' order."""
         require_real(outputs=outputs)
         outputs = jnp.asarray(outputs)
         fits = outputs.ndim > 0 and outputs.shape[-1] == sum(self._sizes)

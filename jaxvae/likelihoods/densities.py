@@ -135,7 +135,7 @@ def log_gamma_density(x: Array, log_mean: Array, log_shape: Array) -> Array:
 
 
 def log_beta_density(x: Array, logit: Array, log_total: Array) -> Array:
-    """log of a Beta density at x in [0, 1], from the logit of its mean m and log n; the variance is m (1 - m) / (n + 1)."""
+    """log of a Beta density at x in [0, 1], from the logit of its mean m and log n: of variance m (1 - m) / (n + 1)."""
     n = special.exp(jnp.minimum(log_total, MOST))
     inside = (x > 0) & (x < 1)
     x_in = jnp.where(inside, x, 0.5)

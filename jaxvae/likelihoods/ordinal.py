@@ -1,6 +1,7 @@
 """Levels in order, at distances that the model learns: cumulative logits.
 
-With cuts c_0 < c_1 < … it has P(level <= v) = sigmoid(c_v - loc) (McCullagh 1980, "Regression models for ordinal data").
+With cuts c_0 < c_1 < … it has P(level <= v) = sigmoid(c_v - loc) (McCullagh 1980, "Regression models for ordinal
+data").
 """
 
 import dataclasses
@@ -19,7 +20,7 @@ from jaxvae.likelihoods.family import ChannelLikelihood
 
 @dataclasses.dataclass(frozen=True)
 class Ordinal(ChannelLikelihood):
-    """Outputs are locations; the cuts of each channel are learned: the first one, and the logs of the gaps between them.
+    """Outputs are locations; each channel's cuts are learned: the first one, and the logs of the gaps between them.
 
     Attributes:
         levels: the number of levels, of which level v is x = v / (levels - 1).

@@ -32,7 +32,7 @@ class ScaledLikelihood(RoleLikelihood):
     Attributes:
         parameterization: how the scale arises from a raw.
         std: the scale at the start.
-        scope: whether the scale differs by "example" (an output), by "feature" (learned), or is one for "all" (learned).
+        scope: whether the scale differs by "example" (an output) or "feature" (learned), or is one for "all" (learned).
         center: the mean at the neutral outputs.
     """
 
@@ -248,8 +248,8 @@ def _wrapped(angle: Array) -> Array:
 def _draw_angle(key: Array, kappa: Array) -> Array:
     """By rejection from a wrapped Cauchy distribution (Best & Fisher 1979), in terms of half the angle φ.
 
-    The proposal has tan(φ / 2) = s c, of a Cauchy variate c and s² = 1 / (1 + 4κ). With y = sin²(φ / 2) the ratio of the
-    two densities goes with e^(-2κ y) (1 + 4κ y), whose maximum is at 4κ y = 1, or at y = 1 if that is less.
+    The proposal has tan(φ / 2) = s c, of a Cauchy variate c and s² = 1 / (1 + 4κ). With y = sin²(φ / 2) the ratio of
+    the two densities goes with e^(-2κ y) (1 + 4κ y), whose maximum is at 4κ y = 1, or at y = 1 if that is less.
     """
     scale, most = jnp.sqrt(1 / (1 + 4 * kappa)), jnp.minimum(4 * kappa, 1)
 
