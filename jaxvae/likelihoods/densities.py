@@ -61,7 +61,7 @@ def _student_terms(z: Array, log_freedom: Array) -> tuple[Array, ...]:
     limit = math.sqrt(float(np.finfo(z.dtype).max)) / 2
     w = jnp.square(jnp.clip(z, -limit, limit)) / 2
     theta = special.exp(t)
-    y = special.finite(w / theta)
+    y = special.finite(special.over(w, theta))
     log_y = 2 * jnp.log(jnp.maximum(jnp.abs(z), 1)) - math.log(2) - t
     return theta, w, y, jnp.where(y > 1e15, log_y, special.log1p(y))
 
@@ -84,14 +84,14 @@ def _student_by_z(z: Array, log_freedom: Array) -> Array:
     theta, w, _, _ = _student_terms(z, log_freedom)
     limit = math.sqrt(float(np.finfo(z.dtype).max)) / 2
     z = jnp.clip(z, -limit, limit)
-    return -z * ((theta + 0.5) / (theta + w))
+    return -z * special.over(theta + 0.5, theta + w)
 
 
 def _student_by_log_freedom(z: Array, log_freedom: Array) -> Array:
     """θ (ψ(θ + ½) - ψ(θ)) - ½ - D(θ + w, θ) θ / (θ + w) + ½ w / (θ + w)."""
     theta, w, _, log = _student_terms(z, log_freedom)
     total = theta + w
-    moved = w / total / 2 - theta / total * deviance(total, theta, w, log)
+    moved = special.over(w, total) / 2 - special.over(theta, total) * deviance(total, theta, w, log)
     return log_gamma_ratio_by_log_theta(theta, 0.5) + moved
 
 
@@ -147,9 +147,9 @@ def log_beta_density(x: Array, logit: Array, log_total: Array) -> Array:
     away = deviance(n * mean, n * x_in, shift, special.log_sigmoid(logit) - log_x)
     away += deviance(n * rest, n * y_in, -shift, special.log_sigmoid(-logit) - log_y)
     value = log_peak(log_a) + log_peak(log_b) - log_peak(log_total) - log_x - log_y - away
-    # At an end by the sign of a - 1, or b - 1.
-    power = special.expm1(jnp.where(x == 0, log_a, log_b))
-    end = jnp.where(power < 0, jnp.inf, jnp.where(power > 0, -jnp.inf, jnp.log(n)))
+    # At x = 0 by whether a is above 1, and at x = 1 b: where it is 1, the density is the other one.
+    own, other = jnp.where(x == 0, log_a, log_b), jnp.where(x == 0, log_b, log_a)
+    end = jnp.where(own < 0, jnp.inf, jnp.where(own > 0, -jnp.inf, other))
     return jnp.where(inside, value, jnp.where((x == 0) | (x == 1), end, jnp.nan))
 
 

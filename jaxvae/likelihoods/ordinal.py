@@ -64,13 +64,16 @@ class Ordinal(ChannelLikelihood):
         return jnp.where(known, below + above + between, jnp.nan)
 
     def _mean(self, parts: Array, raw: Any) -> Array:
-        cuts, _ = self._cuts(raw, parts.shape[-2])
-        return jnp.mean(special.sigmoid(parts - cuts), axis=-1)
+        return jnp.mean(special.sigmoid(self._beyond(parts, raw)), axis=-1)
 
     def _sample(self, key: Array, parts: Array, raw: Any) -> Array:
-        cuts, _ = self._cuts(raw, parts.shape[-2])
-        noise = jax.random.logistic(key, parts.shape[:-1], parts.dtype)[..., None]
-        return value_of(jnp.sum(parts + noise > cuts, axis=-1), self.levels, parts.dtype)
+        noise = jax.random.logistic(key, (*parts.shape[:-1], 1), parts.dtype)
+        return value_of(jnp.sum(self._beyond(parts + noise, raw) > 0, axis=-1), self.levels, parts.dtype)
+
+    def _beyond(self, loc: Array, raw: Any) -> Array:
+        """How far a location (..., C, 1) is above each cut, (..., C, levels - 1)."""
+        cuts, _ = self._cuts(raw, loc.shape[-2])
+        return loc - jnp.expand_dims(cuts, tuple(range(loc.ndim - 2)))
 
 
 def _chosen(table: Array, index: Array, size: int) -> Array:
