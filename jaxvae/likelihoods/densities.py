@@ -45,14 +45,14 @@ def _short(a: Array, log_next: Array) -> Array:
     return deviance(a, a + 1, -jnp.ones_like(a), -log_next)
 
 
-@log_peak.defjvp
-def _log_peak_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
-    # a (log a - ψ(a)), between 1 and ½.
-    (log_a,), (dlog_a,) = primals, tangents
+def _peak_slope(log_a: Array) -> Array:
+    """a (log a - ψ(a)), between 1 and ½."""
     t = jnp.minimum(log_a, MOST)
     a = special.exp(t)
-    slope = _short(a, log_over_next(a, t)) + a / (a + 1) / 2 - a * stirling_slope(a + 1)
-    return log_peak(log_a), slope * dlog_a
+    return _short(a, log_over_next(a, t)) + special.over(a, a + 1) / 2 - a * stirling_slope(a + 1)
+
+
+log_peak.defjvps(lambda da, ans, log_a: _peak_slope(log_a) * da)
 
 
 def _student_terms(z: Array, log_freedom: Array) -> tuple[Array, ...]:
@@ -117,8 +117,7 @@ def _gamma_of_logs_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     (log_x, log_mean, log_shape), (dx, dm, dt) = primals, tangents
     rho = log_x - log_mean
     by_mean = _scaled(log_shape, special.expm1(rho))
-    (peak,) = jax.jvp(log_peak, (log_shape,), (jnp.ones_like(log_shape),))[1:]
-    by_shape = special.finite(peak - _scaled(log_shape, special.expm1mx(rho)))
+    by_shape = special.finite(_peak_slope(log_shape) - _scaled(log_shape, special.expm1mx(rho)))
     return _gamma_of_logs(*primals), (-1 - by_mean) * dx + by_mean * dm + by_shape * dt
 
 
@@ -134,20 +133,48 @@ def log_gamma_density(x: Array, log_mean: Array, log_shape: Array) -> Array:
     return jnp.where(positive, inside, jnp.where(x == 0, end, jnp.nan))
 
 
+def _beta_parts(x: Array, logit: Array, log_total: Array) -> tuple[Array, ...]:
+    """log a, log b, log(m / x), log((1 - m) / (1 - x)), and n (m - x), at x inside (0, 1)."""
+    y, mean, rest = 1 - x, special.sigmoid(logit), special.sigmoid(-logit)
+    log_mean, log_rest = special.log_sigmoid(logit), special.log_sigmoid(-logit)
+    shift = jnp.where(logit > 0, y - rest, mean - x)
+    left = special.log_ratio(shift / (mean + x), log_mean - special.log(x))
+    right = special.log_ratio(-shift / (rest + y), log_rest - special.log1p(-x))
+    return log_total + log_mean, log_total + log_rest, left, right, special.exp(log_total) * shift
+
+
+def _beta_away(x: Array, logit: Array, log_total: Array) -> Array:
+    """D(a, n x) + D(b, n (1 - x))."""
+    log_a, log_b, left, right, shift = _beta_parts(x, logit, log_total)
+    a, b = special.exp(log_a), special.exp(log_b)
+    return deviance(a, a - shift, shift, left) + deviance(b, b + shift, -shift, right)
+
+
+@jax.custom_jvp
+def _beta_inside(x: Array, logit: Array, log_total: Array) -> Array:
+    log_a, log_b, *_ = _beta_parts(x, logit, log_total)
+    peaks = log_peak(log_a) + log_peak(log_b) - log_peak(log_total)
+    return peaks - special.log(x) - special.log1p(-x) - _beta_away(x, logit, log_total)
+
+
+@_beta_inside.defjvp
+def _beta_inside_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    (x, logit, log_total), (dx, dlogit, dlog_total) = primals, tangents
+    log_a, log_b, left, right, shift = _beta_parts(*primals)
+    by_x = special.finite(special.over(shift + 2 * x - 1, x * (1 - x)))
+    mean, rest, a = special.sigmoid(logit), special.sigmoid(-logit), special.exp(log_a)
+    peak_a, peak_b, peak = (_peak_slope(log) for log in (log_a, log_b, log_total))
+    by_logit = rest * peak_a - mean * peak_b - rest * a * (left - right)
+    by_total = peak_a + peak_b - peak - _beta_away(*primals)
+    return _beta_inside(*primals), by_x * dx + by_logit * dlogit + by_total * dlog_total
+
+
 def log_beta_density(x: Array, logit: Array, log_total: Array) -> Array:
     """log of a Beta density at x in [0, 1], from the logit of its mean m and log n: of variance m (1 - m) / (n + 1)."""
-    n = special.exp(jnp.minimum(log_total, MOST))
-    inside = (x > 0) & (x < 1)
-    x_in = jnp.where(inside, x, 0.5)
-    y_in = 1 - x_in
-    log_a, log_b = (jnp.minimum(log_total, MOST) + special.log_sigmoid(r) for r in (logit, -logit))
-    mean, rest = special.sigmoid(logit), special.sigmoid(-logit)
-    shift = n * jnp.where(logit > 0, y_in - rest, mean - x_in)
-    log_x, log_y = special.log(x_in), special.log1p(-x_in)
-    away = deviance(n * mean, n * x_in, shift, special.log_sigmoid(logit) - log_x)
-    away += deviance(n * rest, n * y_in, -shift, special.log_sigmoid(-logit) - log_y)
-    value = log_peak(log_a) + log_peak(log_b) - log_peak(log_total) - log_x - log_y - away
+    t, inside = jnp.minimum(log_total, MOST), (x > 0) & (x < 1)
+    value = _beta_inside(jnp.where(inside, x, 0.5), logit, t)
     # At x = 0 by whether a is above 1, and at x = 1 b: where it is 1, the density is the other one.
+    log_a, log_b = t + special.log_sigmoid(logit), t + special.log_sigmoid(-logit)
     own, other = jnp.where(x == 0, log_a, log_b), jnp.where(x == 0, log_b, log_a)
     end = jnp.where(own < 0, jnp.inf, jnp.where(own > 0, -jnp.inf, other))
     return jnp.where(inside, value, jnp.where((x == 0) | (x == 1), end, jnp.nan))
