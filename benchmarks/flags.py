@@ -28,9 +28,8 @@ def shown(value: Any) -> str:
 
 def kind(hint: Any) -> str:
     """A field's type, of an optional one what else it may be."""
-    if isinstance(hint, types.UnionType):
-        hint = typing.get_args(hint)[0]
-    return (typing.get_origin(hint) or hint).__name__
+    hint = typing.get_args(hint)[0] if isinstance(hint, types.UnionType) else hint
+    return f"tuple of {typing.get_args(hint)[0].__name__}" if typing.get_origin(hint) is tuple else hint.__name__
 
 
 def flags() -> str:

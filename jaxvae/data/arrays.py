@@ -1,85 +1,193 @@
-"""Your own data as arrays: a .npy or .npz file, or a folder of .npy files, checked field by field.
+"""Your own data as arrays: in memory, a .npy or .npz file, or a folder of .npy files, checked field by field.
 
 A .npy file holds images. A .npz file, or a folder of .npy files named so, holds ``images`` and perhaps ``labels``;
-or ``train_images``, ``test_images`` and perhaps ``validation_images``, each perhaps with ``_labels``. ``x_train``,
-``y_train`` and so on are understood too. Images are (N, H, W), (N, H, W, C) or (N, D), which becomes (N, 1, D, 1).
-Nothing is ever unpickled, and .npy files are mapped into memory, not read, where nothing has to be converted.
+or ``train_images``, ``test_images`` and perhaps ``validation_images``, each perhaps with ``_labels``. The usual other
+names are understood, too: ``x``, ``data`` and ``arr_0``; ``x_train``, ``y_train``, ``x_val`` and so on. Images are
+(N, H, W), (N, H, W, C) or (N, D), which becomes (N, 1, D, 1). Nothing is ever unpickled, and .npy files are mapped into
+memory, not read, where nothing has to be converted.
 """
 
 import contextlib
+import math
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxvae.arguments import require
-from jaxvae.data.dataset import Dataset, assemble
+from jaxvae.data.dataset import Dataset, assemble, dtype_of
+from jaxvae.data.options import PLAIN, Reading
+from jaxvae.files import require_file
 
 SPLITS = ("train", "validation", "test")
-FIELDS = (
-    "images",
-    "labels",
-    *(f"{split}_{kind}" for split in SPLITS for kind in ("images", "labels")),
-)
-_ALIASES = {
-    f"{short}_{split}": f"{split}_{kind}" for short, kind in (("x", "images"), ("y", "labels")) for split in SPLITS
+SPLIT_NAMES: Mapping[str, str] = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
 }
+"""What a split may be called, in any case."""
+
+_KINDS: Mapping[str, str] = {
+    **dict.fromkeys(("images", "image", "x", "data"), "images"),
+    **dict.fromkeys(("labels", "label", "y", "targets", "target"), "labels"),
+}
+_WANTED = "images (or x, data, arr_0) and perhaps labels (or y); or train_images, test_images (or x_train, x_test), …"
+_MOST_CLASSES = 2**31
+MOST_COUNTED = 2**24
+"""Up to which float32 has every whole number."""
+_DARKEST = 64  # of 256 grey levels, what pictures reach somewhere
 
 
-def load_arrays(path: Path, rows: int | None = None) -> Dataset:
+def load_arrays(path: Path, reading: Reading = PLAIN, rows: int | None = None) -> Dataset:
     """The dataset in a .npy or .npz file, or in a folder of .npy files.
 
     Unsplit images become 80 % train, 10 % validation and 10 % test images by a fixed permutation, which copies them
-    into memory; give splits to keep them mapped. Whole numbers in 0..255, and floats that are k/255 throughout,
-    become uint8 of 256 levels (2 where all are 0 or 1); other floats in [0, 1] stay floats, without levels.
+    into memory; give splits to keep them mapped. Of splits, validation images serve for test where there are none.
+
+    Whole numbers in 0..255, and floats that are k/255 throughout, become uint8 of 256 levels, 2 where all are 0 or 1;
+    uint16 has 65536. Whole numbers that don't look like grey levels need ``reading`` to say how many levels there are.
+    Other floats stay as they are.
 
     Args:
         path: of the file or folder.
+        reading: what must be said of them.
         rows: how many there were when they were split before; later ones are left out, so that the split is that one.
 
     Raises:
         ValueError: for anything else, in one line that names file, field, value and what is allowed.
         FileNotFoundError: where there is no such file.
     """
-    fields = read_fields(path)
+    fields, notes = read_fields(path)
     if rows is not None:
         found = len(fields["images"]) if "images" in fields else 0
         require(found >= rows, f"{path}: number of images", found, f"{rows} or more, as when they were split")
         fields = {name: x[:rows] for name, x in fields.items()}
-    names = [name for name in fields if name.endswith("images")]
-    images = {name.removesuffix("images"): _shaped(fields[name], f"{path}: {name}") for name in names}
-    pixels, levels = _pixels(images, path)
-    labels: dict[str, np.ndarray | None] = {}
-    for prefix, x in images.items():
-        y = fields.get(f"{prefix}labels")
-        labels[prefix] = None if y is None else _labels(y, len(x), f"{path}: {prefix}labels")
-    if "" in pixels:
-        return apportion(str(path), pixels[""], labels[""], levels, split_rows(len(pixels[""]), str(path)))
+    return _dataset(str(path), fields, reading, notes)
+
+
+def from_arrays(images: Any, labels: Any = None, *, reading: Reading = PLAIN, name: str = "arrays") -> Dataset:
+    """A dataset of arrays in memory, NumPy's, JAX's or whatever becomes one.
+
+    Args:
+        images: (N, H, W, C), (N, H, W) or (N, D), to be split here; or such by split: ``train``, ``test`` and perhaps
+            ``validation``.
+        labels: (N,) integers or strings, or one-hot (N, K); by split, where images are.
+        reading: what must be said of them.
+        name: what the dataset is called.
+
+    Raises:
+        ValueError: as ``load_arrays``.
+
+    >>> data = from_arrays(np.arange(640, dtype=np.uint8).reshape(10, 8, 8), labels=list("aabbaabbab"))
+    >>> data.train.images.shape, data.class_names
+    ((8, 8, 8, 1), ('a', 'b'))
+    """
+    given = {"images": images, "labels": labels}
+    fields: dict[str, np.ndarray] = {}
+    for kind, x in given.items():
+        for split, part in x.items() if isinstance(x, Mapping) else [("", x)]:
+            require(split == "" or split in SPLIT_NAMES, kind, split, f"by split: {', '.join(SPLITS)}")
+            if part is not None:
+                fields[f"{SPLIT_NAMES[split]}_{kind}" if split else kind] = np.asarray(part)
+    _require_complete(fields, name)
+    return _dataset(name, fields, reading, [])
+
+
+def _dataset(name: str, fields: dict[str, np.ndarray], reading: Reading, notes: list[str]) -> Dataset:
+    if "train_images" in fields and "test_images" not in fields:
+        before = "validation" if "validation_images" in fields else "train"
+        after = {"validation": "test_", "train": ""}[before]
+        fields = {field.replace(f"{before}_", after): x for field, x in fields.items()}
+        notes.append(
+            "There is no test split: the validation split is taken for it."
+            if before == "validation"
+            else "There is only a train split: it is split here."
+        )
+    images = {
+        field.removesuffix("images"): arranged(x, reading, f"{name}: {field}")
+        for field, x in fields.items()
+        if field.endswith("images")
+    }
+    numbers = interpreted(images, name, reading)
+    marks = {prefix: fields[f"{prefix}labels"] for prefix in images if f"{prefix}labels" in fields}
+    counts = {prefix: len(x) for prefix, x in images.items()}
+    labels, class_names = as_labels(marks, counts, name)
+    if "" in images:
+        return apportion(
+            name,
+            numbers.images[""],
+            labels.get(""),
+            numbers.levels,
+            split_rows(counts[""], name),
+            class_names=class_names,
+            reading=reading,
+            notes=tuple(notes),
+        )
     return assemble(
-        str(path),
-        {prefix.removesuffix("_"): x for prefix, x in pixels.items()},
+        name,
+        {prefix.removesuffix("_"): x for prefix, x in numbers.images.items()},
         {prefix.removesuffix("_"): y for prefix, y in labels.items()},
-        levels,
+        numbers.levels,
+        class_names=class_names,
+        reading=reading,
+        notes=tuple(notes),
     )
 
 
-def read_fields(path: Path) -> dict[str, np.ndarray]:
-    """The arrays by field name: either images, or those of splits with train and test among them."""
+def read_fields(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
+    """The arrays by field name, either images, or those of splits, train among them; and what is to be said of them.
+
+    Raises:
+        ValueError: for names that aren't understood, or files that can't be read.
+        FileNotFoundError: where there is no such file.
+    """
     if path.suffix == ".npy":
-        return {"images": _read(path)}
-    fields = {file.stem: _read(file) for file in sorted(path.glob("*.npy"))} if path.is_dir() else _read_all(path)
-    given = [_ALIASES.get(name, name) for name in fields]
-    require(len(set(given)) == len(given), f"{path}: fields", sorted(given), "given once each")
-    fields = dict(zip(given, fields.values(), strict=True))
-    unsplit = "images" in fields
-    allowed = FIELDS[:2] if unsplit else FIELDS[2:]
-    for name in fields:
-        require(name in allowed, f"{path}: field", name, f"one of {', '.join(allowed)}")
-    needed = {"images"} if unsplit else {"train_images", "test_images"}
+        return {"images": _read(path)}, []
+    given = {file.stem: _read(file) for file in sorted(path.glob("*.npy"))} if path.is_dir() else _read_all(path)
+    known = {name: field for name in given if (field := _field(name))}
+    notes, unknown = [], [name for name in given if name not in known]
+    if "images" not in known.values() and not any(field.endswith("_images") for field in known.values()):
+        rest = [name for name in unknown if given[name].ndim >= 2]
+        if len(rest) == 1 or "arr_0" in rest:
+            chosen = "arr_0" if "arr_0" in rest else rest[0]
+            unknown.remove(chosen)
+            known[chosen] = "images"
+            if chosen != "arr_0":
+                notes.append(f"The array {chosen!r} is taken for the images.")
+    require(not unknown, f"{path}: fields", sorted(given), _WANTED)
+    twice = [field for field in known.values() if list(known.values()).count(field) > 1]
+    require(not twice, f"{path}: fields", sorted(given), f"given once each, not {' and '.join(sorted(set(twice)))}")
+    fields = {field: given[name] for name, field in known.items()}
+    _require_complete(fields, str(path))
+    return fields, notes
+
+
+def _field(name: str) -> str | None:
+    """What an array's name says it is, as ``images`` or ``train_labels``; None where it says nothing."""
+    words = name.lower().replace("-", "_").split("_")
+    if len(words) == 1:
+        return f"{SPLIT_NAMES[words[0]]}_images" if words[0] in SPLIT_NAMES else _KINDS.get(words[0])
+    if len(words) != 2:
+        return None
+    for split, kind in (words, words[::-1]):
+        if split in SPLIT_NAMES and kind in _KINDS:
+            return f"{SPLIT_NAMES[split]}_{_KINDS[kind]}"
+    return None
+
+
+def _labels(names: Sequence[str]) -> list[str]:
+    return [name for name in names if (_field(name) or "").endswith("labels")]
+
+
+def _require_complete(fields: Mapping[str, np.ndarray], path: str) -> None:
+    unsplit = any(name in ("images", "labels") for name in fields)
+    mixed = unsplit and any("_" in name for name in fields)
+    require(not mixed, f"{path}: fields", sorted(fields), "either of images in one, or of splits")
+    needed = {"images"} if unsplit or not fields else {"train_images"}
     missing = sorted(needed.union(name.replace("labels", "images") for name in fields).difference(fields))
-    require(not missing, f"{path}: fields", sorted(fields), f"complete; there is no {' and no '.join(missing)}")
-    return fields
+    require(not missing, f"{path}: fields", sorted(fields), f"{_WANTED}; there is no {' and no '.join(missing)}")
 
 
 def _read(path: Path) -> np.ndarray:
@@ -93,6 +201,9 @@ def _read_all(path: Path) -> dict[str, np.ndarray]:
             arrays = np.load(path, allow_pickle=False)
         with arrays:
             require(len(set(arrays.files)) == len(arrays.files), "members", arrays.files, "there once each")
+            unknown = [name for name in arrays.files if _field(name) is None]
+            fits = not unknown or (len(unknown) == 1 and len(arrays.files) - 1 <= len(_labels(arrays.files)))
+            require(fits, f"{path}: fields", sorted(arrays.files), _WANTED)  # before any is unpacked
             fields = {name: arrays[name] for name in arrays.files}
         for name, x in fields.items():
             require(isinstance(x, np.ndarray), name, type(x).__name__, "an array")  # of another member, bytes
@@ -101,6 +212,7 @@ def _read_all(path: Path) -> dict[str, np.ndarray]:
 
 @contextlib.contextmanager
 def _reading(path: Path, kind: str) -> Iterator[None]:
+    require_file(path)
     try:
         yield
     except FileNotFoundError:
@@ -116,19 +228,126 @@ def _reason(error: Exception) -> str:
     return "Python objects" if "bject" in text else f"what can't be read ({text})"
 
 
-def _shaped(x: np.ndarray, field: str) -> np.ndarray:
-    """(N, H, W, C), from the shapes that are understood."""
+def arranged(x: np.ndarray, reading: Reading, field: str) -> np.ndarray:
+    """Images as (N, H, W, C), from the shapes that are understood; without a copy.
+
+    Raises:
+        ValueError: for another shape, or one that may mean two things, unless ``reading`` says which.
+    """
     require(2 <= x.ndim <= 4, f"{field}.shape", x.shape, "(N, H, W), (N, H, W, C) or (N, D)")
     require(x.size > 0, f"{field}.shape", x.shape, "not empty")
-    return x[:, None, :, None] if x.ndim == 2 else x[..., None] if x.ndim == 3 else x
+    layout = reading.layout
+    needed = {"nhw": 3, "nhwc": 4, "nchw": 4}.get(layout, x.ndim)
+    require(x.ndim == needed, f"{field}.shape", x.shape, f"of {needed} axes for layout {layout}")
+    if x.ndim == 2:
+        return x[:, None, None, :] if reading.counts else x[:, None, :, None]
+    if x.ndim == 3:
+        one = layout == "auto" and x.shape[-1] in (3, 4) and x.shape[1] > 4
+        require(
+            not one, f"{field}.shape", x.shape, "(N, H, W); if these are N grey images of that width, say --layout nhw"
+        )
+        return x[..., None]
+    if layout == "auto":
+        layout = _layout(x.shape, field)
+    return x if layout == "nhwc" else x.transpose(0, 2, 3, 1)
 
 
-def _labels(y: np.ndarray, count: int, field: str) -> np.ndarray:
-    require(y.shape == (count,), f"{field}.shape", y.shape, f"({count},), one for each image")
-    require(y.dtype.kind in "iu", f"{field}.dtype", str(y.dtype), "an integer type")
-    require(y.min() >= 0, f"{field}", int(y.min()), "at least 0")
-    require(y.max() < 2**31, f"{field}", int(y.max()), "below 2**31")
-    return y.astype(np.int32)
+def _layout(shape: tuple[int, ...], field: str) -> str:
+    """``nhwc``, where the shape (N, ·, ·, ·) speaks for it: channels are few, and images are mostly square."""
+    _, a, b, c = shape
+    last, first = (c <= 4) + (a == b), (a <= 4) + (b == c)
+    if c == 1 or last > first:
+        return "nhwc"
+    guess = "(N, C, H, W)" if first > last else "either (N, H, W, C) or (N, C, H, W)"
+    raise ValueError(f"{field}.shape must be plain, got {shape}, which looks like {guess}: say --layout nchw or nhwc")
+
+
+class Numbers(NamedTuple):
+    """Images by split, uint8 or uint16 with their grey levels, or float32 without."""
+
+    images: dict[str, np.ndarray]
+    levels: int | None
+
+
+def interpreted(images: Mapping[str, np.ndarray], path: str, reading: Reading) -> Numbers:
+    """What numbers of images (N, H, W, C) by split stand for: grey levels, or floats as they are.
+
+    Raises:
+        ValueError: for numbers that aren't finite, that are all the same, that ``reading`` contradicts, or, without
+            it, whole ones that may be no grey levels.
+    """
+    dtypes = {x.dtype for x in images.values()}
+    require(len(dtypes) == 1, f"{path}: dtypes", sorted(map(str, dtypes)), "the same in all splits")
+    (dtype,) = dtypes
+    require(dtype.kind in "biuf", f"{path}: dtype", str(dtype), "boolean, integer or float")
+    found = _range(images, path, dtype, reading)
+    require(found.low < found.high, f"{path}: images", found.low, "not the same in all pixels")
+    if reading.counts:
+        fits = found.whole and found.low >= 0 and found.high <= MOST_COUNTED
+        text = f"{found.low:g} to {found.high:g}" if found.whole else "numbers that aren't whole"
+        require(fits, f"{path}: counts", text, f"whole numbers in 0..{MOST_COUNTED}")
+        return Numbers({prefix: x.astype(np.float32, copy=False) for prefix, x in images.items()}, None)
+    if reading.value_range:
+        low, high = reading.value_range
+        fits = low <= found.low and found.high <= high
+        require(fits, f"{path}: images", f"{found.low:g} to {found.high:g}", f"within --value-range {low:g} {high:g}")
+        return Numbers({prefix: x.astype(np.float32, copy=False) for prefix, x in images.items()}, None)
+    scale, levels = 1, reading.levels
+    if levels is not None:
+        fits = found.whole and found.low >= 0 and found.high < levels
+        text = f"{found.low:g} to {found.high:g}" if found.whole else "numbers that aren't whole"
+        require(fits, f"{path}: images", text, f"whole numbers in 0..{levels - 1}, of --levels {levels}")
+    elif found.whole and found.low >= 0:
+        levels = 2 if found.high <= 1 else _grey_levels(found, dtype, next(iter(images.values())).shape, path)
+    elif found.bytes:
+        scale, levels = 255, 256
+    elif dtype.kind != "f":
+        raise ValueError(
+            f"{path}: images must be 0 or more, got {found.low:g} to {found.high:g}; the numbers that stand for black "
+            "and white are said by --value-range LOW HIGH"
+        )
+    if levels is None:
+        return Numbers({prefix: x.astype(np.float32, copy=False) for prefix, x in images.items()}, None)
+    return Numbers({prefix: _to_levels(x, scale, dtype_of(levels)) for prefix, x in images.items()}, levels)
+
+
+class _Range(NamedTuple):
+    """Of all numbers: the lowest, the highest, and whether all are whole, or k/255."""
+
+    low: float
+    high: float
+    whole: bool
+    bytes: bool
+
+
+def _range(images: Mapping[str, np.ndarray], path: str, dtype: np.dtype, reading: Reading) -> _Range:
+    low, high, whole, bytes_ = math.inf, -math.inf, True, dtype.kind == "f"
+    enough = dtype == np.uint8 and reading == PLAIN
+    for prefix, _, x in _chunks(images):
+        if dtype.kind == "f" and not np.isfinite(x).all():
+            raise ValueError(f"{path}: {prefix}images must be finite, got {_not_finite(images[prefix])}")
+        low, high = min(low, float(x.min())), max(high, float(x.max()))
+        if dtype.kind == "f":
+            whole = whole and bool(np.all(x == np.rint(x)))
+            bytes_ = bytes_ and low >= 0 and high <= 1 and _are_bytes(x)
+        if enough and low < high and high == 255:
+            break  # nothing left to learn about the rest
+    return _Range(low, high, whole, bytes_)
+
+
+def _grey_levels(found: _Range, dtype: np.dtype, shape: tuple[int, ...], path: str) -> int:
+    """256 or 65536, where whole numbers of this range look like grey levels; raises where they don't."""
+    picture = shape[1] > 1  # a row may be of anything
+    for levels, kind in ((256, np.uint8), (65536, np.uint16)):
+        darkest = _DARKEST * levels // 256
+        if found.high == levels - 1 or (picture and dtype == kind and darkest <= found.high < levels):
+            return levels
+    count = f"{found.high + 1:.0f}"
+    raise ValueError(
+        f"{path}: images must be grey levels, got whole numbers in {found.low:.0f}..{found.high:.0f}; if they are grey "
+        f"levels, say how many there are (--levels {count}, or what white is, plus 1); if counts, say so (--counts); "
+        "if measurements, which numbers become 0 and 1 (--value-range LOW HIGH)"
+    )
 
 
 def _chunks(images: Mapping[str, np.ndarray]) -> Iterator[tuple[str, int, np.ndarray]]:
@@ -137,36 +356,6 @@ def _chunks(images: Mapping[str, np.ndarray]) -> Iterator[tuple[str, int, np.nda
         rows = max(1, 2**22 // x[0].size)
         for start in range(0, len(x), rows):
             yield prefix, start, x[start : start + rows]
-
-
-def _pixels(images: dict[str, np.ndarray], path: Path) -> tuple[dict[str, np.ndarray], int | None]:
-    """The images as uint8 with their levels, or as float32 without."""
-    dtypes = {x.dtype for x in images.values()}
-    require(len(dtypes) == 1, f"{path}: dtypes", sorted(map(str, dtypes)), "the same in all splits")
-    (dtype,) = dtypes
-    require(dtype.kind in "biuf", f"{path}: dtype", str(dtype), "boolean, integer or float")
-    first = next(iter(images.values())).flat[0]
-    constant, high, whole, bytes_ = True, 0.0, True, True
-    for prefix, _, x in _chunks(images):
-        field = f"{path}: {prefix}images"
-        if dtype.kind == "f" and not np.isfinite(x).all():
-            raise ValueError(f"{field} must be finite, got {_not_finite(images[prefix])}")
-        for value in (x.min(), x.max()):
-            require(0 <= value <= 255, field, value.item(), "in [0, 1], or whole numbers in 0..255")
-        if dtype.kind == "f":
-            whole = whole and bool(np.all(x == np.rint(x)))
-            bytes_ = bytes_ and _are_bytes(x)
-        constant = constant and bool(np.all(x == first))
-        high = max(high, float(x.max()))
-        if dtype == np.uint8 and not constant and high > 1:
-            break  # nothing left to learn about the rest
-    require(not constant, f"{path}: images", first.item(), "not the same in all pixels")
-    require(whole or high <= 1, f"{path}: images", high, "in [0, 1], or whole numbers in 0..255")
-    if not whole and not bytes_:
-        return {prefix: x.astype(np.float32, copy=False) for prefix, x in images.items()}, None
-    levels = 2 if whole and high <= 1 else 256
-    scale = 1 if whole else 255
-    return {prefix: _to_bytes(x, scale) for prefix, x in images.items()}, levels
 
 
 def _not_finite(x: np.ndarray) -> str:
@@ -186,10 +375,59 @@ def _are_bytes(x: np.ndarray) -> bool:
     return bool(np.all((x == k / x.dtype.type(255)) | (x == k * x.dtype.type(1 / 255))))
 
 
-def _to_bytes(x: np.ndarray, scale: int) -> np.ndarray:
-    if x.dtype == np.uint8:
+def _to_levels(x: np.ndarray, scale: int, dtype: np.dtype) -> np.ndarray:
+    if x.dtype == dtype:
         return x
-    return (x if scale == 1 else np.rint(x * x.dtype.type(scale))).astype(np.uint8)
+    return (x if scale == 1 else np.rint(x * x.dtype.type(scale))).astype(dtype)
+
+
+def as_labels(
+    marks: Mapping[str, np.ndarray], counts: Mapping[str, int], path: str
+) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """Labels (N,) int32 by split, and the names of classes where labels are strings.
+
+    Args:
+        marks: by split: (N,) or (N, 1) of integers, booleans, whole floats or strings; or one-hot (N, K).
+        counts: of images, by split.
+        path: what to call it.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    found = {}
+    for prefix, y in marks.items():
+        field, count = f"{path}: {prefix}labels", counts[prefix]
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = y[:, 0]
+        if y.ndim == 2 and len(y) == count and y.dtype.kind in "biuf":
+            hot = np.all((y == 0) | (y == 1)) and np.all(y.sum(axis=1) == 1)
+            require(bool(hot), f"{field}", "rows that aren't one-hot", "one class for each image")
+            y = y.argmax(axis=1)
+        require(y.shape == (count,), f"{field}.shape", y.shape, f"({count},), one for each image")
+        if y.dtype.kind == "f" and np.all(y == np.rint(y)):
+            y = y.astype(np.int64)
+        require(y.dtype.kind in "biuSU", f"{field}.dtype", str(y.dtype), "an integer type, strings, or one-hot")
+        found[prefix] = y.astype(np.int64) if y.dtype.kind == "b" else y
+    kinds = {y.dtype.kind in "SU" for y in found.values()}
+    require(len(kinds) < 2, f"{path}: labels", "strings and integers", "of one kind in all splits")
+    names: tuple[str, ...] = ()
+    if kinds == {True}:
+        texts = {prefix: _decoded(y, f"{path}: {prefix}labels") for prefix, y in found.items()}
+        known = np.unique(np.concatenate(list(texts.values())))
+        names = tuple(known.tolist())
+        found = {prefix: np.searchsorted(known, y) for prefix, y in texts.items()}
+    for prefix, y in found.items():
+        field = f"{path}: {prefix}labels"
+        require(int(y.min()) >= 0, field, int(y.min()), "at least 0")
+        require(int(y.max()) < _MOST_CLASSES, field, int(y.max()), "below 2**31")
+    return {prefix: y.astype(np.int32) for prefix, y in found.items()}, names
+
+
+def _decoded(y: np.ndarray, field: str) -> np.ndarray:
+    try:
+        return np.array([x.decode() for x in y.tolist()]) if y.dtype.kind == "S" else y
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{field} must be text in UTF-8, got {error.object!r}") from None
 
 
 def split_rows(count: int, path: str) -> dict[str, np.ndarray]:
@@ -197,7 +435,8 @@ def split_rows(count: int, path: str) -> dict[str, np.ndarray]:
 
     Its source is NumPy's raw random words, which, unlike its shuffles, never change.
     """
-    require(count >= 10, f"{path}: number of images", count, "at least 10, to be split")
+    allowed = "at least 10, to be split; fewer can be given as splits, train and test"
+    require(count >= 10, f"{path}: number of images", count, allowed)
     order = np.argsort(np.random.Philox(key=0).random_raw(count), kind="stable")
     return dict(zip(SPLITS, np.split(order, (count - 2 * (count // 10), count - count // 10)), strict=True))
 
@@ -210,6 +449,8 @@ def apportion(
     rows: Mapping[str, np.ndarray],
     names: np.ndarray | None = None,
     class_names: tuple[str, ...] = (),
+    reading: Reading = PLAIN,
+    notes: tuple[str, ...] = (),
 ) -> Dataset:
     """The dataset of images that came in one, by the rows of each split; their names are the rows, if not given."""
     return assemble(
@@ -220,4 +461,6 @@ def apportion(
         {name: some if names is None else names[some] for name, some in rows.items()},
         class_names,
         apportioned=len(images),
+        reading=reading,
+        notes=notes,
     )

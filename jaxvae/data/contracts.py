@@ -12,8 +12,9 @@ import numpy as np
 from jax import Array
 
 from jaxvae.arguments import require
-from jaxvae.data.dataset import Dataset, require_grey_levels
-from jaxvae.data.observation import METHODS, observe
+from jaxvae.data.dataset import Dataset, dtype_of, require_grey_levels
+from jaxvae.data.observation import METHODS, observe, unit_scaled
+from jaxvae.data.options import PLAIN, Reading
 
 _ON_LEVELS = ("categorical", "discretized")  # likelihoods that have no density between levels
 _CHUNK = 2**22  # numbers looked at a time
@@ -37,6 +38,7 @@ class DataContract:
         classes: how many the labels tell apart; 0 without labels.
         class_names: of each class, where they have names.
         conditional: whether the model needs labels.
+        reading: how files became images.
 
     Raises:
         ValueError: where these contradict each other, or are of no such value.
@@ -50,6 +52,7 @@ class DataContract:
     classes: int = 0
     class_names: tuple[str, ...] = ()
     conditional: bool = False
+    reading: Reading = PLAIN
 
     def __post_init__(self) -> None:
         sizes = isinstance(self.image_shape, tuple) and all(isinstance(n, int) and n >= 1 for n in self.image_shape)
@@ -61,6 +64,15 @@ class DataContract:
         named = len(self.class_names) in (0, self.classes)
         require(named, "class_names", self.class_names, f"{self.classes} names, or none")
         require(not self.conditional or self.classes > 0, "conditional", self.conditional, "False without classes")
+        require(not self.counts or not self.real, "real", self.real, "False for counts")
+        ranged = bool(self.reading.value_range)
+        require(not ranged or self.levels is None, "levels", self.levels, "None for a value range")
+        require(not ranged or not self.real, "real", self.real, "False for a value range")
+
+    @property
+    def counts(self) -> bool:
+        """Whether the data are counts."""
+        return self.reading.counts
 
     @property
     def binary(self) -> bool:
@@ -84,14 +96,15 @@ class DataContract:
         elif self.levels is not None:
             numbers = f"integers in 0..{self.levels - 1} or floats in [0, 1]"
         else:
-            numbers = "real numbers" if self.real else "floats in [0, 1]"
+            low, high = self.reading.value_range or (0, 1)
+            numbers = "real numbers" if self.real else "counts" if self.counts else f"floats in [{low:g}, {high:g}]"
         binarized = f", binarized ({self.binarization})" if self.binarization != "none" else ""
         return f"images of {'x'.join(map(str, self.image_shape))}, {numbers}{binarized}"
 
     def arranged(self, images: Any) -> Any:
         """Images as an array (..., H, W, C) of NumPy's, JAX's or a tracer, from any shape that training data may have.
 
-        Of one channel, (..., H, W) will do; of rows of D numbers, (..., D).
+        Of one channel, (..., H, W) will do; of rows of D numbers, (..., D); of data that came so, (..., C, H, W).
 
         Raises:
             ValueError: for another shape.
@@ -100,6 +113,10 @@ class DataContract:
         height, width, channels = self.image_shape
         if images.shape[-3:] == self.image_shape:
             return images
+        if self.reading.layout == "nchw" and images.shape[-3:] == (channels, height, width):
+            return images.swapaxes(-3, -2).swapaxes(-2, -1)
+        if height == width == 1 and images.ndim in (1, 2) and images.shape[-1] == channels:
+            return images[..., None, None, :]
         if channels == height == 1 and images.ndim in (1, 2) and images.shape[-1] == width:
             return images[..., None, :, None]
         if channels == 1 and images.shape[-2:] == (height, width):
@@ -110,7 +127,7 @@ class DataContract:
         return ValueError(f"images must be as in training, {self.description}, got {found}")
 
     def grid(self, images: np.ndarray) -> int:
-        """What a pixel's number is divided by: levels - 1, or 1 where they are in [0, 1] or real.
+        """What a pixel's number is divided by: levels - 1, or 1 where they are in [0, 1], of a value range, or real.
 
         Looks at all images, a few at a time, as floats of 0 and 1 alone say nothing; to be asked once for all of them.
         Booleans stand for 0 and 1, of whatever levels.
@@ -122,8 +139,11 @@ class DataContract:
         if images.dtype.kind not in "biuf" and not jnp.issubdtype(images.dtype, jnp.floating):
             raise TypeError(f"images must be numbers, got dtype {images.dtype}")
         if self.levels is None:
-            if images.dtype.kind != "f" and not self.real:
+            if images.dtype.kind in "biu" and not self.real and not self.counts and not self.reading.value_range:
                 raise self._refusal(f"dtype {images.dtype}")
+            fractions = self.reading.value_range[1:] > (1.0,) and images.size > 0
+            if fractions and all(chunk.min() >= 0 and chunk.max() <= 1 for chunk in _chunks(images)):
+                raise self._refusal("0 to 1")
             return 1
         if images.dtype.kind == "b" or self.levels == 2:
             return 1
@@ -137,7 +157,7 @@ class DataContract:
         return self.levels - 1 if beyond else 1
 
     def checked(self, images: np.ndarray, grid: int) -> np.ndarray:
-        """Some images (..., H, W, C) as ``seen`` takes them: float32, or uint8 where they are levels.
+        """Some images (..., H, W, C) as ``seen`` takes them: float32, or uint8 or uint16 where they are levels.
 
         Args:
             images: of any dtype that ``grid`` takes.
@@ -157,20 +177,28 @@ class DataContract:
             raise self._refusal("numbers that aren't finite")
         if self.real:
             return images.astype(np.float32)
-        if low < 0 or high > grid:
+        if self.counts:
+            if low < 0 or np.any(np.rint(images) != images):
+                odd = (images < 0) | (np.rint(images) != images)
+                raise self._refusal(f"{_first(images, odd):g}, which is no count")
+            return images.astype(np.float32)
+        least, most = self.reading.value_range or (0, grid)
+        if low < least or high > most:
             raise self._refusal(f"{low:g} to {high:g}")
+        if self.reading.value_range:
+            return images.astype(np.float32)
         if grid > 1 or images.dtype.kind != "f":
             levels = np.rint(images)
             if np.any(levels != images):
                 raise self._refusal(f"{_first(images, levels != images):g}, neither in [0, 1] nor a whole number")
-            return levels.astype(np.uint8 if grid > 1 else np.float32)
+            return levels.astype(dtype_of(self.levels) if grid > 1 else np.float32)
         if self._on_levels:
             assert self.levels is not None
             levels = np.rint(images * (self.levels - 1))
             off = np.abs(images * (self.levels - 1) - levels) > 1e-3
             if np.any(off):
                 raise self._refusal(f"{_first(images, off):g}, which is between two levels")
-            return levels.astype(np.uint8) if self.levels > 2 else levels.astype(np.float32)
+            return levels.astype(dtype_of(self.levels)) if self.levels > 2 else levels.astype(np.float32)
         return images.astype(np.float32)
 
     @property
@@ -199,7 +227,7 @@ class DataContract:
     def _scaled(self, images: Array) -> Array:
         if jnp.issubdtype(images.dtype, jnp.integer) and self.levels is not None:
             return observe(jax.random.key(0), images, self.levels, dynamic=False)
-        return jnp.asarray(images, jnp.float32)
+        return unit_scaled(jnp.asarray(images, jnp.float32), self.reading.value_range)
 
     def labels(self, labels: Any, batch: tuple[int, ...]) -> Any:
         """Labels of shape ``batch`` as the model takes them, int32, or None where it needs none.
@@ -251,25 +279,41 @@ def contract_from_mapping(values: Mapping[str, Any]) -> DataContract:
         require(name in fields, "contract", name, f"one of {', '.join(fields)}")
     for name in ("image_shape", "levels"):
         require(name in values, "contract", sorted(values), f"one with {name}")
-    lists = {name: tuple(x) for name, x in values.items() if isinstance(x, list)}
-    return DataContract(**{**values, **lists})
+    reading = values.get("reading", {})
+    return DataContract(**{**_tupled(values), "reading": Reading(**_tupled(reading))})
 
 
 def contract_of(dataset: Dataset, *, binarization: str, likelihood: str, conditional: bool) -> DataContract:
     """The contract of a model that is trained on a dataset as it is loaded, before pixels are binarized."""
-    real = dataset.levels is None and any(
-        float(chunk.min()) < 0 or float(chunk.max()) > 1 for chunk in _chunks(dataset.train.images)
-    )
     return DataContract(
         dataset.image_shape,
         dataset.levels,
-        real,
+        is_real(dataset),
         binarization,
         likelihood,
         dataset.classes,
         dataset.class_names,
         conditional,
+        dataset.reading,
     )
+
+
+def is_real(dataset: Dataset) -> bool:
+    """Whether images are floats outside of [0, 1] that no value range scales."""
+    return (
+        dataset.levels is None
+        and not dataset.reading.value_range
+        and not dataset.reading.counts
+        and any(
+            float(chunk.min()) < 0 or float(chunk.max()) > 1
+            for split in dataset.splits.values()
+            for chunk in _chunks(split.images)
+        )
+    )
+
+
+def _tupled(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(x) if isinstance(x, list) else x for name, x in values.items()}
 
 
 def _chunks(images: np.ndarray) -> Iterator[np.ndarray]:

@@ -7,7 +7,7 @@ from types import MappingProxyType
 import numpy as np
 
 from jaxvae.arguments import require
-from jaxvae.data.options import MOST_LEVELS
+from jaxvae.data.options import MOST_LEVELS, PLAIN, Reading
 
 
 def require_grey_levels(levels: int | None, field: str = "levels") -> None:
@@ -81,10 +81,10 @@ class Dataset:
         validation: the images to choose by, or none.
         test: the images to report on.
         levels: how many grey levels there are: pixel value v stands for v / (levels - 1). None for float images.
-        value_range: the numbers that float images were scaled from to [0, 1]; () where they weren't.
         classes: how many classes the labels tell apart; 0 without labels.
         class_names: of each class, where they have names.
         apportioned: how many images there were, where they came in one and were split here; else 0.
+        reading: how files became images; of its value range are float images, whose numbers are as stored.
         notes: what was made of files on the way, a sentence each.
 
     Raises:
@@ -99,7 +99,7 @@ class Dataset:
     classes: int
     class_names: tuple[str, ...] = ()
     apportioned: int = 0
-    value_range: tuple[float, ...] = ()
+    reading: Reading = PLAIN
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -132,7 +132,7 @@ def assemble(
     class_names: tuple[str, ...] = (),
     *,
     apportioned: int = 0,
-    value_range: tuple[float, ...] = (),
+    reading: Reading = PLAIN,
     notes: tuple[str, ...] = (),
 ) -> Dataset:
     """The dataset of these arrays, by split; its classes are those with names, or those up to the largest label."""
@@ -141,7 +141,7 @@ def assemble(
     classes = max(found, len(class_names)) if found else 0
     names = class_names if len(class_names) == classes else ()
     train, validation, test = splits["train"], splits.get("validation"), splits["test"]
-    return Dataset(name, train, validation, test, levels, classes, names, apportioned, value_range, notes)
+    return Dataset(name, train, validation, test, levels, classes, names, apportioned, reading, notes)
 
 
 def hold_out(dataset: Dataset, count: int) -> Dataset:
@@ -169,6 +169,28 @@ def describe(dataset: Dataset) -> str:
     'digits: 1,297 train, 200 validation, 300 test images of 8x8x1, 17 grey levels, 10 classes'
     """
     counts = ", ".join(f"{len(split):,} {name}" for name, split in dataset.splits.items())
-    levels = "continuous" if dataset.levels is None else f"{dataset.levels} grey levels"
+    numbers = "counts" if dataset.reading.counts else "continuous"
+    levels = numbers if dataset.levels is None else f"{dataset.levels:,} grey levels"
     classes = f"{dataset.classes} classes" if dataset.classes else "no labels"
     return f"{dataset.name}: {counts} images of {'x'.join(map(str, dataset.image_shape))}, {levels}, {classes}"
+
+
+def report(dataset: Dataset) -> list[str]:
+    """What the data were taken for, a line each: ``describe``, their numbers, whence the splits, and notes.
+
+    >>> from jaxvae.data import load
+    >>> report(load("digits"))[1:]
+    ['numbers: 0 to 16; splits: as given']
+    """
+    low = min(float(split.images.min()) for split in dataset.splits.values())
+    high = max(float(split.images.max()) for split in dataset.splits.values())
+    by = "their names" if dataset.train.names.dtype.kind == "U" else "a fixed permutation"
+    splits = f"made here by {by}, about 80:10:10" if dataset.apportioned else "as given"
+    lines = [describe(dataset), f"numbers: {low:g} to {high:g}; splits: {splits}"]
+    if dataset.class_names:
+        some = [name if len(name) <= _NAME else name[: _NAME - 1] + "…" for name in dataset.class_names[:_CLASSES]]
+        lines.append(f"classes: {', '.join(some)}{', …' * (len(dataset.class_names) > _CLASSES)}")
+    return [*lines, *dataset.notes]
+
+
+_CLASSES, _NAME = 12, 24  # how many names of classes are shown, and how much of them

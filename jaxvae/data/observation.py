@@ -6,6 +6,7 @@ or, drawn anew each time, as 1 with probability p (Salakhutdinov & Murray 2008; 
 
 import dataclasses
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +27,8 @@ _CHUNK = 4096
 def binarize(dataset: Dataset, method: str, seed: int) -> Dataset:
     """The dataset with its pixels made 0 or 1, once and for all, where the method says so.
 
+    Floats of a value range of their own are scaled to [0, 1] first, under any method.
+
     Args:
         dataset: any dataset.
         method: ``none`` and ``dynamic`` leave the dataset as it is (``dynamic`` is ``observe``'s affair);
@@ -41,6 +44,8 @@ def binarize(dataset: Dataset, method: str, seed: int) -> Dataset:
     """
     require(isinstance(method, str) and method in METHODS, "binarize", method, " or ".join(map(repr, METHODS)))
     require(isinstance(seed, int) and 0 <= seed < 2**64, "seed", seed, "at least 0 and below 2**64")
+    if dataset.reading.value_range:
+        dataset = _scaled(dataset)
     if method in ("none", "dynamic"):
         return dataset
 
@@ -55,10 +60,25 @@ def binarize(dataset: Dataset, method: str, seed: int) -> Dataset:
         return Split(images, split.labels, split.ids)
 
     streams = {"train": 0, "validation": 1, "test": 2}
-    splits = {name: binary(split, streams[name]) for name, split in dataset.splits.items()}
-    return dataclasses.replace(
-        dataset, train=splits["train"], validation=splits.get("validation"), test=splits["test"], levels=2
-    )
+    splits: dict[str, Any] = {name: binary(split, streams[name]) for name, split in dataset.splits.items()}
+    return dataclasses.replace(dataset, **splits, levels=2)
+
+
+def _scaled(dataset: Dataset) -> Dataset:
+    """The dataset with what its value range calls 0 and 1 as these."""
+    splits: dict[str, Any] = {
+        name: Split(unit_scaled(split.images, dataset.reading.value_range), split.labels, split.ids)
+        for name, split in dataset.splits.items()
+    }
+    return dataclasses.replace(dataset, **splits, reading=dataclasses.replace(dataset.reading, value_range=()))
+
+
+def unit_scaled(images: Any, value_range: tuple[float, ...]) -> Any:
+    """Floats, NumPy's or JAX's, scaled so that a value range becomes [0, 1]; as they are for none."""
+    if not value_range:
+        return images
+    low, high = value_range
+    return (images - np.float32(low)) / np.float32(high - low)
 
 
 def _uniform(bits: np.random.Philox, shape: tuple[int, ...]) -> np.ndarray:

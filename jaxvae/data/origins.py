@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -67,6 +68,13 @@ def origin_from_mapping(values: Mapping[str, Any]) -> Origin:
     require(set(values) == fields, "origin", sorted(values), f"of {', '.join(sorted(fields))}")
     files = values["files"]
     return Origin(**{**values, "files": files and {split: tuple(names) for split, names in files.items()}})
+
+
+def require_apart(out: Path, dataset: str) -> None:
+    """Raises ValueError where ``out`` is within the data, where what is written would become data itself."""
+    data = Path(dataset).expanduser()
+    inside = data.is_dir() and out.resolve().is_relative_to(data.resolve())
+    require(not inside, "out", str(out), f"outside of the data, {data}")
 
 
 def fingerprint(split: Split) -> str:

@@ -32,6 +32,10 @@ class CountLikelihood(RoleLikelihood):
     discrete = True
     sized = True
 
+    def encoder_input(self, x: Array) -> Array:
+        """log(1 + x), as counts are of any order of magnitude."""
+        return jnp.log1p(x)
+
     def _log_prob(self, parts: Array, x: Array, raw: Any) -> Array:
         return self._log_mass(parts[..., :-1], parts[..., -1], x)
 

@@ -78,6 +78,10 @@ class Likelihood(abc.ABC):
         """
         return self.raw_init
 
+    def encoder_input(self, x: Array) -> Array:
+        """What an encoder should see of x, of its shape."""
+        return x
+
     @abc.abstractmethod
     def output_channels(self, channels: int) -> int:
         """The decoder's output channels, C k, for data of C channels."""

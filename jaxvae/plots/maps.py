@@ -13,7 +13,18 @@ from matplotlib.patches import Patch, Rectangle
 
 from jaxvae.arguments import require
 from jaxvae.plots.study import embolden
-from jaxvae.plots.style import COLOURS, GREY, HALFWAY, NARROW, NARROW_TEXT, SHADE, hide_frame, new_figure, quiet
+from jaxvae.plots.style import (
+    COLOURS,
+    GREY,
+    HALFWAY,
+    NARROW,
+    NARROW_TEXT,
+    SHADE,
+    hide_frame,
+    literal,
+    new_figure,
+    quiet,
+)
 from jaxvae.texts import percent
 
 
@@ -106,7 +117,7 @@ def skipped_map(
             panel.remove()
         for panel, (title, skipped) in zip(panels, settings.items(), strict=False):
             panel.set_title(
-                textwrap.fill(title.replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}"), 32),
+                literal(textwrap.fill(title.replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}"), 32)),
                 loc="left",
                 fontsize=NARROW_TEXT,
                 fontweight="bold",

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,14 +12,18 @@ import jax
 from jax.sharding import Mesh
 
 from jaxvae.arguments import require
-from jaxvae.files import only_writer, require_free, write_atomically
+from jaxvae.data import Dataset, fingerprint, report, require_apart
+from jaxvae.files import only_writer, read_file, require_free, write_atomically
 from jaxvae.study.description import group_records
 from jaxvae.study.grid import Grid, configurations, groups
 from jaxvae.study.results import RESULTS, Record, cell, merge, plain, read_results, variant, write_results
 from jaxvae.study.sweep import Sweep, cell_mesh
 from jaxvae.study.width import measured_width
-from jaxvae.training import TrainConfig, make_experiment
+from jaxvae.training import Experiment, TrainConfig, make_experiment
+from jaxvae.training.defaults import resolved
 from jaxvae.training.devices import one_device
+from jaxvae.training.directory import made_otherwise
+from jaxvae.training.experiment import load_data
 
 STUDY = "study.json"
 
@@ -32,6 +36,7 @@ def compare(
     *,
     watch: Callable[[str, float], None] = lambda name, share: None,
     stop: Callable[[], bool] = lambda: False,
+    say: Callable[[str], None] = lambda line: None,
 ) -> bool:
     """Trains what the table in a directory lacks of these cells, and adds it.
 
@@ -43,6 +48,7 @@ def compare(
         out: a directory that is new or empty, or a study's.
         watch: called now and then, with what is being trained, and the share that is done of all that was lacking.
         stop: asked now and then; once it answers True, the study ends.
+        say: called with what the data were taken for, and what is made of them, a line at a time.
 
     Returns:
         Whether the table is complete; False when the study was stopped.
@@ -51,22 +57,77 @@ def compare(
         ValueError: for a grid that isn't allowed, data that are missing or don't fit, or a directory in use by
             something else; before anything is written.
     """
-    _check_data(_waiting(grid, read_results(out / RESULTS)))
+    loaded: dict[_Source, Dataset] = {}
+    cells, records = _cells(grid, loaded), read_results(out / RESULTS)
+    digests = {
+        source: {name: fingerprint(split) for name, split in data.splits.items()} for source, data in loaded.items()
+    }
+    _require_as_then(cells, records, digests, out / RESULTS)
+    kinds = _experiments(_waiting(cells, records))
+    for line in dict.fromkeys(line for kind in kinds for line in (*report(kind.dataset), *kind.report)):
+        say(line)
+    for name in dict.fromkeys(config.dataset for config in cells):
+        require_apart(out, name)
     _require_own(out)
     with only_writer(out):
-        return _compare(grid, out, watch, stop)
+        return _compare(grid, cells, digests, out, watch, stop)
 
 
-def _waiting(grid: Grid, records: Sequence[Record]) -> list[list[TrainConfig]]:
+_Source = tuple[Any, ...]
+"""What of a configuration says which data are loaded."""
+
+
+def _source(config: TrainConfig) -> _Source:
+    return config.dataset, config.data_dir, config.validation, config.reading
+
+
+def _cells(grid: Grid, loaded: dict[_Source, Dataset]) -> list[TrainConfig]:
+    """All cells, with a value for what they leave to the data, each of which is put into ``loaded`` once."""
+    found = []
+    for config in configurations(grid):
+        source = _source(config)
+        if source not in loaded:
+            loaded[source] = load_data(config)
+        found.append(resolved(config, loaded[source]))
+    return list(dict.fromkeys(found))
+
+
+def _require_as_then(
+    cells: Sequence[TrainConfig], records: Sequence[Record], digests: Mapping[_Source, Mapping[str, str]], where: Path
+) -> None:
+    """Raises where the cells that a table has were made of other data, or with other random numbers.
+
+    Warns where their last digits may be others for what they were made with.
+    """
+    known = {cell(record["config"]): record for record in records}
+    before: dict[str, Any] = {}
+    for config in cells:
+        if record := known.get(cell(plain(config))):
+            now, then = digests[_source(config)], record.get("data", {})
+            changed = [name for name in then if then[name] != now.get(name)]
+            text = f"as they were when {where} was begun"
+            require(not changed, "data", f"images or labels of the {', '.join(changed)} split are others", text)
+            before |= record["versions"]
+    made_otherwise(before, where, warn=True)
+
+
+def _waiting(cells: Sequence[TrainConfig], records: Sequence[Record]) -> list[list[TrainConfig]]:
     """The groups of cells that a table lacks."""
     known = {cell(record["config"]) for record in records}
-    return groups(config for config in configurations(grid) if cell(plain(config)) not in known)
+    return groups(config for config in cells if cell(plain(config)) not in known)
 
 
-def _compare(grid: Grid, out: Path, watch: Callable[[str, float], None], stop: Callable[[], bool]) -> bool:
+def _compare(
+    grid: Grid,
+    cells: Sequence[TrainConfig],
+    digests: Mapping[_Source, Mapping[str, str]],
+    out: Path,
+    watch: Callable[[str, float], None],
+    stop: Callable[[], bool],
+) -> bool:
     _prepare(out, grid)
     records = read_results(out / RESULTS)
-    waiting = _waiting(grid, records)
+    waiting = _waiting(cells, records)
     costs = [len(group) * group[0].epochs for group in waiting]
     done = 0
     for group, cost, sweep in zip(waiting, costs, _compiled_ahead(waiting, out), strict=True):
@@ -74,7 +135,8 @@ def _compare(grid: Grid, out: Path, watch: Callable[[str, float], None], stop: C
         watch(name, done / sum(costs))
         for segment, found in enumerate(sweep.train(), 1):
             if found is not None:
-                records += group_records(group, found, sweep.counts)
+                data = digests[_source(group[0])]
+                records += [{**record, "data": data} for record in group_records(group, found, sweep.counts)]
                 write_results(out / RESULTS, records)
             elif stop():
                 return False
@@ -83,8 +145,8 @@ def _compare(grid: Grid, out: Path, watch: Callable[[str, float], None], stop: C
     return True
 
 
-def _check_data(waiting: Sequence[Sequence[TrainConfig]]) -> None:
-    """Loads all data once, with the models that they have to fit."""
+def _experiments(waiting: Sequence[Sequence[TrainConfig]]) -> list[Experiment]:
+    """One of each kind of data and model, so that what doesn't fit is refused."""
     same: dict[str, Any] = {
         "parameterization": "log_variance",
         "constraint": "none",
@@ -92,8 +154,8 @@ def _check_data(waiting: Sequence[Sequence[TrainConfig]]) -> None:
         "learning_rate": 1.0,
         "seed": 0,
     }
-    for config in dict.fromkeys(dataclasses.replace(group[0], **same) for group in waiting):
-        make_experiment(config, one_device())
+    kinds = dict.fromkeys(dataclasses.replace(group[0], **same) for group in waiting)
+    return [make_experiment(config, one_device()) for config in kinds]
 
 
 def _compiled_ahead(waiting: Sequence[Sequence[TrainConfig]], out: Path) -> Iterator[Sweep]:
@@ -158,12 +220,14 @@ def _prepare(out: Path, grid: Grid | None) -> None:
 
 def _read_study(out: Path) -> dict[str, Any]:
     try:
-        found = json.loads((out / STUDY).read_text())
+        found = json.loads(read_file(out / STUDY))
         grid, widths = found["grid"], found["widths"]
         lists = grid is None or all(isinstance(values, list) for values in grid.values())
         require(
             lists and isinstance(widths, dict), "grid and widths", (grid, widths), "objects, of lists and of numbers"
         )
+        for width in widths.values():
+            require(type(width) is int and width >= 1, "widths", width, "of whole numbers above 0")
         return {"grid": grid, "widths": widths}
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(f"{out / STUDY} must be a study's, got {error!r}") from error

@@ -102,7 +102,7 @@ def configurations(grid: Grid) -> list[TrainConfig]:
         if fields.get("parameterization", TrainConfig.parameterization) not in UNCONSTRAINED:
             fields["constraint"] = "none"
         config = config_from_mapping(fields)
-        require(not config.streaming, "streaming", True, "false: a study's images stay on its devices")
+        require(config.streaming is not True, "streaming", True, "false: a study's images stay on its devices")
         fitted = config.likelihood == "gaussian_optimal"
         require(not fitted, "likelihood", config.likelihood, "one whose σ isn't fitted after training")
         require(not config.upper_latents, "upper_latents", config.upper_latents, "none: a study measures a single head")

@@ -53,7 +53,7 @@ def measured_width(experiment: Experiment, mesh: Mesh, most: int) -> int:
 
 def _flops(experiment: Experiment) -> float:
     """Of one cell's step, as XLA counts them before it compiles."""
-    data, size = make_data(experiment).train, experiment.config.batch_size
+    data, size = make_data(experiment).train, experiment.batch_size
     batch = {name: jax.ShapeDtypeStruct((size, *x.shape[1:]), x.dtype) for name, x in data.items()}
     batch["beta"] = jax.ShapeDtypeStruct((), np.float32)
     step = jax.jit(train_step(experiment.loss, experiment.tx))

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, export
 
+from jaxvae.data.dataset import dtype_of
 from jaxvae.files import require_free, write_atomically
 from jaxvae.interop.optional import load_optional
 from jaxvae.trained.model import TrainedModel
@@ -20,12 +21,12 @@ SUFFIX = ".stablehlo"
 def exported_programs(model: TrainedModel) -> dict[str, export.Exported]:
     """The model's functions of any number N of images or latents, with its parameters in them.
 
-    ``encode`` is of images (N, H, W, C), uint8 where they have levels, else float32, and gives mean, log σ and latents
+    ``encode`` is of images (N, H, W, C), of ``dtype_of`` their levels, and gives mean, log σ and latents
     (N, L); ``decode`` is of latents, and gives E[x|z] (N, H, W, C); ``score`` is of images, and gives ELBO,
     log-likelihood and KL (N,). Those of a conditional model take labels (N,) int32, too.
     """
     (batch,) = export.symbolic_shape("N")
-    dtype = jnp.float32 if model.contract.levels is None else jnp.uint8
+    dtype = dtype_of(model.contract.levels)
     images = jax.ShapeDtypeStruct((batch, *model.contract.image_shape), dtype)
     latents = jax.ShapeDtypeStruct((batch, model.module.latents), jnp.float32)
     labels = [jax.ShapeDtypeStruct((batch,), jnp.int32)] if model.contract.conditional else []
@@ -65,7 +66,7 @@ def export_programs(model: TrainedModel, out: Path) -> None:
 
 def _readme(model: TrainedModel) -> str:
     labels = ", labels" if model.contract.conditional else ""
-    dtype = "float32" if model.contract.levels is None else "uint8"
+    dtype = dtype_of(model.contract.levels)
     return f"""# {type(model.module).__name__} of {model.module.latents} latents, as StableHLO
 
 Data: {model.contract.description}. Programs take images (N, H, W, C) of {dtype}; JAX and flatbuffers are all it takes:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import json
 import logging
 import math
 from collections.abc import Mapping
@@ -13,14 +14,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvae.arguments import require
-from jaxvae.data import Dataset, Split, binarize, fingerprint, load_again
+from jaxvae.data import Dataset, Split, binarize, fingerprint, hold_out, load_again
 from jaxvae.likelihoods import Bernoulli
 from jaxvae.trained.model import TrainedModel
 from jaxvae.training import Experiment, TrainConfig, make_experiment
+from jaxvae.training.checkpoint import Checkpoints
 from jaxvae.training.devices import data_mesh, one_device, put, replicated
-from jaxvae.training.directory import RunDirectory, require_known_split
+from jaxvae.training.directory import RunDirectory, require_known_split, versions
 from jaxvae.training.experiment import as_scored, model_for
-from jaxvae.training.run import existing, open_checkpoints
+from jaxvae.training.run import existing, read_checkpoints
 from jaxvae.training.scoring import Posterior, Task, log_evidence, posterior, score_keys
 
 
@@ -31,7 +33,7 @@ class Run:
         path: the run's directory.
         best: False for the last parameters, rather than those that scored best on the validation split, if there is
             one.
-        dataset: where the data are now, if they have moved.
+        dataset: where the data are now, if they have moved; or the data themselves, where they were in memory.
 
     Attributes:
         directory: what else is known of the run.
@@ -42,13 +44,16 @@ class Run:
             data, where these can't be read.
     """
 
-    def __init__(self, path: str | Path, *, best: bool = True, dataset: str | Path | None = None) -> None:
+    def __init__(self, path: str | Path, *, best: bool = True, dataset: str | Path | Dataset | None = None) -> None:
         self.directory = directory = RunDirectory(Path(path))
         config, kept = directory.config(), directory.kept()
         self._config, self._dataset, self._split_is_known = config, dataset, True
-        with open_checkpoints(directory) as checkpoints:
+
+        def read(checkpoints: Checkpoints) -> tuple[int, Any, float | None]:
             step = existing(checkpoints.best if best else checkpoints.last, directory.path)
-            params, fitted = checkpoints.restore_model(step)
+            return step, *checkpoints.restore_model(step)
+
+        step, params, fitted = read_checkpoints(directory, read)
         if kept is None:
             experiment = _made_again(directory.path, config, dataset)
             kept = experiment.kept
@@ -73,25 +78,33 @@ class Run:
 
     @functools.cached_property
     def dataset(self) -> Dataset:
-        """What was trained on, as it is loaded; raises as ``scored``."""
+        """What was trained on, as it is loaded; a warning where it was said where that is, and images are others.
+
+        Raises:
+            ValueError: where the images of a scored split aren't those of then, or the run doesn't know which these
+                were.
+            FileNotFoundError: where the data aren't there.
+        """
         require_known_split(self._split_is_known, self.path)
-        loaded = load_again(self._origin, self._config.validation, self._dataset)
+        config, given = self._config, self._dataset
+        if isinstance(given, Dataset):
+            loaded = given if config.validation is None else hold_out(given, config.validation)
+        else:
+            loaded = load_again(self._origin, config.validation, given, config.reading)
         shape, wanted = loaded.image_shape, self.model.contract.image_shape
         require(shape == wanted, "dataset", f"images of {shape}", f"of images {wanted}, as in training")
+        pixels = binarize(loaded, config.binarization, seed=0)
+        for name, split in pixels.splits.items():
+            if name != "train" and (change := self._origin.change(name, len(split), fingerprint(split))):
+                allowed = "those of the training, or others by --dataset, which says where they are"
+                require(given is not None, "data", change, allowed)
+                logging.getLogger("jaxvae").warning("the data aren't those of the training: %s", change)
         return loaded
 
     @functools.cached_property
     def scored(self) -> Mapping[str, Split]:
-        """The validation split, if there is one, and the test split, as they are scored; a warning where they changed.
-
-        Raises:
-            ValueError: where images of then are missing, or the run doesn't know which they were.
-            FileNotFoundError: where the data aren't there.
-        """
+        """The validation split, if there is one, and the test split, as they are scored; raises as ``dataset``."""
         dataset = binarize(self.dataset, self._config.binarization, seed=0)
-        for name, split in dataset.splits.items():
-            if name != "train" and (change := self._origin.change(name, len(split), fingerprint(split))):
-                logging.getLogger("jaxvae").warning("the data aren't those of the training: %s", change)
         splits = as_scored(dataset, self._config.binarization, 1)
         return {name: split for name, split in splits.items() if name != "train"}
 
@@ -111,12 +124,12 @@ class Run:
         return posterior(self.task(name), score_keys()[1])
 
 
-def _made_again(path: Path, config: TrainConfig, dataset: str | Path | None) -> Experiment:
+def _made_again(path: Path, config: TrainConfig, dataset: str | Path | Dataset | None) -> Experiment:
     """The experiment of a run of before runs kept what they need of their data."""
-    if dataset is not None:
+    if isinstance(dataset, str | Path):
         config = dataclasses.replace(config, dataset=str(dataset))
     try:
-        return make_experiment(config, one_device())
+        return make_experiment(config, one_device(), dataset=dataset if isinstance(dataset, Dataset) else None)
     except (ValueError, OSError) as error:
         raise ValueError(
             f"{path} was trained before runs kept what they need of their data, which can't be read now ({error}); "
@@ -126,6 +139,9 @@ def _made_again(path: Path, config: TrainConfig, dataset: str | Path | None) -> 
 
 def evaluate(run: Run, samples: int, split: str = "test") -> dict[str, Any]:
     """Scores a run: ELBO and its terms, active units, KL per latent, importance-sampled NLL; nats per image.
+
+    With them goes what they are a result of: split, number of images and samples, the step of the parameters, and, as
+    ``of``, the configuration, a fingerprint of the images and labels scored, and the versions.
 
     Args:
         run: the run.
@@ -144,6 +160,11 @@ def evaluate(run: Run, samples: int, split: str = "test") -> dict[str, Any]:
         "step": model.step,
         **terms.summary(),
         "samples": samples,
+        "of": {
+            "config": json.loads(model.config.to_json()),
+            "data": fingerprint(task.split),
+            "versions": versions(),
+        },
     }
     result |= log_evidence(task, keys[1], samples).summary()
     likelihood, contract = model.module.likelihood, model.contract

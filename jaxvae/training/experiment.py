@@ -23,18 +23,20 @@ from jaxvae.data import (
     Split,
     binarize,
     contract_of,
+    hold_out,
     load,
     load_again,
     observe,
     origin_of,
 )
-from jaxvae.likelihoods import OptimalGaussian, likelihood
+from jaxvae.likelihoods import COMPOSITIONS, START_STD, OptimalGaussian, likelihood
 from jaxvae.models import LatentModel, Terms, make_model
 from jaxvae.objectives import beta_schedule, dual_ascent, elbo, free_bits, lagrangian, lower_bound_violation
 from jaxvae.parameterizations import parameterization
 from jaxvae.training.bounds import BOUNDS, log_weights
 from jaxvae.training.config import TrainConfig
-from jaxvae.training.devices import data_mesh
+from jaxvae.training.defaults import cautions, resolved
+from jaxvae.training.devices import copies, data_mesh, memory
 from jaxvae.training.directory import Kept
 from jaxvae.training.latents import make_encoder_std
 from jaxvae.training.optimizers import Adam, learning_rate_schedule, make_optimizer
@@ -43,6 +45,12 @@ from jaxvae.training.start import frozen, path_name
 from jaxvae.training.step import Metrics, TrainState, init_state
 
 _MULTIPLIERS = "multipliers"
+_SEEN: Mapping[str, str] = {
+    "none": "as they are",
+    "dynamic": "as 0 or 1, drawn anew in each step (dynamic binarization)",
+    "threshold": "as 0 or 1, by a threshold at half of the range",
+    "fixed": "as 0 or 1, drawn once (fixed binarization)",
+}
 _FIT_IMAGES = 10_000  # training images for what is fitted to data, not learned
 
 
@@ -82,6 +90,23 @@ class Experiment(NamedTuple):
         return Kept(self.contract, origin, mean_image(self.dataset))
 
     @property
+    def report(self) -> list[str]:
+        """What is made of the data, a line each, to follow what these were taken for; warnings last."""
+        config, scaled = self.config, ""
+        if config.value_range:
+            scaled = f", scaled from [{config.value_range[0]:g}, {config.value_range[1]:g}] to [0, 1]"
+        elif self.levels is not None and not self.contract.binary:
+            scaled = f", divided by {self.levels - 1}"
+        seen = _SEEN[config.binarization]
+        labels = ", given their labels" if config.conditional else ""
+        streamed = ", read from disk" if config.streaming else ""
+        return [
+            f"the model sees them {seen}{scaled}{labels}, in batches of {self.batch_size:,}{streamed}",
+            f"p(x|z): {config.likelihood}; σ of q(z|x): {config.parameterization}",
+            *(f"warning: {text}" for text in cautions(config, self.dataset)),
+        ]
+
+    @property
     def levels(self) -> int | None:
         """The grey levels that the model sees."""
         return self.contract.seen_levels
@@ -92,9 +117,15 @@ class Experiment(NamedTuple):
         return self.config.binarization == "dynamic"
 
     @property
+    def batch_size(self) -> int:
+        """Images in a step, over all devices."""
+        assert self.config.batch_size is not None
+        return self.config.batch_size
+
+    @property
     def steps_per_epoch(self) -> int:
         """Full batches in the training split."""
-        return len(self.dataset.train) // self.config.batch_size
+        return len(self.dataset.train) // self.batch_size
 
     @property
     def steps(self) -> int:
@@ -183,28 +214,27 @@ class Experiment(NamedTuple):
         return Task(self.model, params, split, self.levels, self.mesh, fitted)
 
 
-def make_experiment(config: TrainConfig, mesh: Mesh | None = None, origin: Origin | None = None) -> Experiment:
+def make_experiment(
+    config: TrainConfig, mesh: Mesh | None = None, origin: Origin | None = None, dataset: Dataset | None = None
+) -> Experiment:
     """Loads the data, and builds the rest.
 
     Args:
-        config: the configuration.
+        config: the configuration; what it leaves to the data has a value in the experiment's.
         mesh: the devices that share each batch; all of them, if not given.
         origin: of the data, where a run has kept it: they are split as they were then.
+        dataset: the data, such as from ``data.from_arrays``, in place of what the configuration names.
 
     Raises:
         ValueError: where data are missing, or configuration and data don't fit.
     """
-    if origin is None:
-        loaded = load(config.dataset, config.data_dir, config.validation)
+    if dataset is None:
+        loaded = load_data(config, origin)
     else:
-        loaded = load_again(origin, config.validation)
-    require(
-        config.batch_size <= len(loaded.train),
-        "batch_size",
-        config.batch_size,
-        f"at most the {len(loaded.train)} training images",
-    )
-    require(not config.conditional or loaded.classes > 0, "conditional", True, "False for data without labels")
+        loaded = dataset if config.validation is None else hold_out(dataset, config.validation)
+        config = dataclasses.replace(config, dataset=dataset.name, **dataclasses.asdict(dataset.reading))
+    config = resolved(config, loaded, jax.device_count() if mesh is None else mesh.size)
+    assert config.batch_size is not None
     contract = contract_of(
         loaded, binarization=config.binarization, likelihood=config.likelihood, conditional=config.conditional
     )
@@ -214,7 +244,7 @@ def make_experiment(config: TrainConfig, mesh: Mesh | None = None, origin: Origi
     steps = config.epochs * (len(dataset.train) // config.batch_size)
     require(steps < 2**31, "epochs", config.epochs, f"few enough for fewer than 2³¹ steps, not {steps:,}")
     learning_rate = _learning_rate(config, config.learning_rate, steps)
-    return Experiment(
+    experiment = Experiment(
         config,
         data_mesh(config.batch_size) if mesh is None else mesh,
         dataset,
@@ -226,6 +256,36 @@ def make_experiment(config: TrainConfig, mesh: Mesh | None = None, origin: Origi
         beta_schedule(config.beta_schedule, config.beta, steps, config.beta_cycles, config.beta_ramp),
         make_encoder_std(config).multiplied,
     )
+    _require_room(experiment)
+    return experiment
+
+
+def _require_room(experiment: Experiment) -> None:
+    """Raises ValueError where the state, a gradient, and what images of a batch become, exceed a device's memory."""
+    config, largest = experiment.config, memory()
+    shapes = jax.eval_shape(experiment.begin, 0)
+    needed = copies(experiment.mesh) * (_bytes(shapes) + _bytes(shapes.params))
+    widths = (*config.hidden, config.latents, *config.upper_latents) if config.architecture == "mlp" else ()
+    needed += 4 * config.train_samples * experiment.batch_size * sum(widths)
+    if not config.streaming:
+        needed += experiment.dataset.train.images.nbytes
+    allowed = f"of a model for the {largest / 2**30:,.1f} GiB of memory, and not one of {needed / 2**30:,.1f} GiB"
+    require(needed <= largest, "hidden, latents", (config.hidden, config.latents), allowed)
+
+
+def _bytes(shapes: chex.ArrayTree) -> int:
+    """Of arrays of these shapes; of a key, 16."""
+    return sum(
+        x.size * (16 if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x.dtype.itemsize)
+        for x in jax.tree.leaves(shapes)
+    )
+
+
+def load_data(config: TrainConfig, origin: Origin | None = None) -> Dataset:
+    """The data that a configuration names, split as in ``origin`` where that is given; raises as ``load``."""
+    if origin is None:
+        return load(config.dataset, config.data_dir, config.validation, config.reading)
+    return load_again(origin, config.validation, reading=config.reading)
 
 
 def model_for(config: TrainConfig, contract: DataContract, mean: np.ndarray | None = None) -> LatentModel:
@@ -246,7 +306,7 @@ def model_for(config: TrainConfig, contract: DataContract, mean: np.ndarray | No
             config.likelihood,
             contract.seen_levels,
             parameterization(config.likelihood_parameterization),
-            config.likelihood_std,
+            START_STD if config.likelihood_std is None else config.likelihood_std,
         ),
         config.latents,
         encoder_std.parameterization,
@@ -264,6 +324,7 @@ def model_for(config: TrainConfig, contract: DataContract, mean: np.ndarray | No
         classes=contract.classes if contract.conditional else 0,
         dtype=jnp.dtype(config.dtype),
         mean=mean,
+        offset=config.offset or config.likelihood in COMPOSITIONS,
     )
 
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxvae.data import DataContract, contract_from_mapping, contract_of, load, observe
+from jaxvae.data import DataContract, Reading, binarize, contract_from_mapping, contract_of, from_arrays, load, observe
 
 SHAPE = (4, 3, 1)
 GREY = DataContract(SHAPE, 256, binarization="dynamic")
@@ -21,7 +21,8 @@ def test_it_is_read_back_as_it_was():
     import json
 
     named = DataContract(SHAPE, None, True, classes=2, class_names=("é", "b"), conditional=True)
-    for contract in (GREY, named):
+    read = DataContract(SHAPE, None, reading=Reading(value_range=(-1.0, 1.0), size=(4, 3), grey=True))
+    for contract in (GREY, named, read):
         assert contract_from_mapping(json.loads(contract.to_json())) == contract
     with pytest.raises(ValueError, match=r"contract must be one of image_shape, levels, .* got 'newer'"):
         contract_from_mapping({"newer": 1})
@@ -33,7 +34,8 @@ def test_it_is_read_back_as_it_was():
     ("fields", "message"),
     [
         ({"image_shape": (4, 3)}, "image_shape"),
-        ({"levels": 300}, "levels must be 2 to 256"),
+        ({"levels": 70_000}, "levels must be 2 to 65536"),
+        ({"levels": 4, "reading": Reading(value_range=(0.0, 2.0))}, "levels must be None for a value range"),
         ({"real": True}, "real must be False"),
         ({"binarization": "odd"}, "binarization must be"),
         ({"class_names": ("a",)}, "class_names must be 0 names"),
@@ -107,3 +109,51 @@ def test_a_datasets_contract_is_what_is_loaded():
     assert (digits.levels, digits.real, digits.classes) == (17, False, 10)
     assert (real.levels, real.real, real.classes) == (None, True, 0)
     assert real.description == "images of 4x4x1, real numbers"
+
+
+RANGED = DataContract(SHAPE, None, reading=Reading(value_range=(-1.0, 1.0)))
+WIDE = DataContract(SHAPE, None, reading=Reading(value_range=(0.0, 255.0)))
+
+
+def test_a_value_range_is_scaled_as_in_training():
+    images = np.random.default_rng(1).uniform(-1, 1, (10, *SHAPE)).astype(np.float32)
+    data = from_arrays(images, reading=RANGED.reading)
+    contract = contract_of(data, binarization="none", likelihood="bernoulli", conditional=False)
+    assert contract == RANGED
+    trained = binarize(data, "none", seed=0)
+    assert (trained.train.images.min() >= 0, trained.train.images.max() <= 1) == (True, True)
+    np.testing.assert_array_equal(seen(contract, images)[data.train.names], trained.train.images)
+    np.testing.assert_allclose(trained.train.images, (images[data.train.names] + 1) / 2, rtol=1e-6, atol=1e-7)
+    assert contract.description == "images of 4x3x1, floats in [-1, 1]"
+    assert np.array_equal(binarize(data, "threshold", seed=0).train.images, images[data.train.names] >= 0)
+
+
+@pytest.mark.parametrize(
+    ("contract", "images", "found"),
+    [
+        (RANGED, np.full(SHAPE, 1.5), "1.5 to 1.5"),
+        (WIDE, np.full(SHAPE, -1.0), "-1 to -1"),
+        (WIDE, X / 255, "0 to 1"),
+    ],
+)
+def test_what_is_out_of_a_value_range_is_named(contract, images, found):
+    with pytest.raises(ValueError, match=f"images must be as in training, .* got {found}"):
+        seen(contract, images)
+
+
+def test_sixteen_bits_are_levels_or_fractions():
+    contract = DataContract(SHAPE, 2**16)
+    images = X.astype(np.uint16) * 257
+    for given in (images, images.astype(np.float32), X / 255):
+        np.testing.assert_allclose(seen(contract, given), X / np.float32(255), rtol=1e-6)
+
+
+def test_counts_are_whole_numbers():
+    contract = DataContract((1, 1, 12), None, reading=Reading(counts=True))
+    rows = X.reshape(6, 12)
+    for given in (rows, rows.astype(np.int64), rows.astype(np.float64)):
+        np.testing.assert_array_equal(seen(contract, given)[:, 0, 0], rows)
+    assert contract.description == "images of 1x1x12, counts"
+    for wrong, found in ((rows + 0.25, "0.25|.*.25"), (-1.0 - rows, "-")):
+        with pytest.raises(ValueError, match=f"images must be as in training, .* got ({found}).*, which is no count"):
+            seen(contract, wrong)

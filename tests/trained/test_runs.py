@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 import jaxvae as jv
-from jaxvae import training
+from jaxvae import data, training
+from jaxvae.data import Reading
 from jaxvae.trained import Run, evaluate
 from jaxvae.training import config_from_mapping, make_experiment
 from jaxvae.training.devices import one_device
@@ -67,6 +68,27 @@ def test_a_score_bounds_itself(alone):
     assert 0 < score["nll_monte_carlo_error"] < score["nll_standard_error"]
     assert score["bits_per_dimension"] == pytest.approx(score["nll"] / (64 * np.log(2)))
     assert json.loads(json.dumps(score)) == score
+
+
+def test_arrays_in_memory_are_trained_on_and_given_back(tmp_path):
+    images = np.random.default_rng(0).uniform(-1, 1, (60, 4, 4)).astype(np.float32)
+    dataset = data.from_arrays(images, labels=["a", "b"] * 30, reading=Reading(value_range=(-1.0, 1.0)), name="mine")
+    config = config_from_mapping(TINY | {"batch_size": 48, "epochs": 1})
+    experiment = make_experiment(config, dataset=dataset)
+    assert (experiment.config.dataset, experiment.config.value_range) == ("mine", (-1.0, 1.0))
+    assert training.train(experiment, tmp_path / "run")
+    run = Run(tmp_path / "run", dataset=dataset)
+    assert run.model.contract.class_names == ("a", "b")
+    score = evaluate(run, 2)
+    assert score["images"] == 6
+    seen = np.asarray(run.model.seen(images[dataset.test.names]))[..., 0]
+    np.testing.assert_allclose(seen, (images[dataset.test.names] + 1) / 2, rtol=1e-6, atol=1e-7)
+    np.testing.assert_array_equal(seen, run.scored["test"].images[..., 0])
+    with pytest.raises(ValueError, match="dataset must be a known name or a path that exists, got 'mine'"):
+        Run(tmp_path / "run").dataset  # noqa: B018
+    other = data.from_arrays(images[::-1], reading=Reading(value_range=(-1.0, 1.0)), name="mine")
+    with pytest.raises(ValueError, match=r"data must be as they were when .* was begun, got .*are others"):
+        training.train(make_experiment(config, dataset=other), tmp_path / "run", resume=True)
 
 
 def test_grey_pixels_under_a_bernoulli_have_no_bits(tmp_path):
@@ -146,7 +168,13 @@ def test_data_that_are_others_are_told_of_or_refused(tmp_path, caplog):
     train_on(path, tmp_path / "run")
     names = {name: split.names for name, split in tiny_again(tmp_path / "run").dataset.splits.items()}
     draw(path / names["test"][0])
-    evaluate(Run(tmp_path / "run"), 2)
+    for use in (lambda run: evaluate(run, 2), lambda run: run.dataset):
+        with pytest.raises(
+            ValueError,
+            match=r"data must be those of the training, or others by --dataset.*, got 'images or labels of the",
+        ):
+            use(Run(tmp_path / "run"))
+    evaluate(Run(tmp_path / "run", dataset=path), 2)
     assert [r.getMessage() for r in caplog.records] == [
         "the data aren't those of the training: images or labels of the test split are others"
     ]

@@ -1,0 +1,53 @@
+"""What is odd about data, before anything is trained on them."""
+
+import hashlib
+
+import numpy as np
+
+from jaxvae.data.dataset import Dataset
+from jaxvae.texts import counted
+
+_FEW = 200
+_CHUNK = 4096
+
+
+def oddities(dataset: Dataset) -> list[str]:
+    """What may be wrong with the data, a sentence each: few, blank or repeated images, classes unknown in training."""
+    found = []
+    few = len(dataset.train) < _FEW
+    if few:
+        found.append(f"There are only {counted(len(dataset.train), 'training image')}: little can be learned.")
+    digests = {name: _digests(split.images) for name, split in dataset.splits.items()}
+    seen = set(digests["train"])
+    for name in [name for name in digests if name != "train"]:
+        shared = sum(digest in seen for digest in digests[name])
+        if shared:
+            found.append(f"{counted(shared, 'image')} of the {name} split {_are(shared)} in the train split, too.")
+    repeated = len(digests["train"]) - len(seen)
+    if repeated:
+        found.append(f"{counted(repeated, 'training image')} {_are(repeated)} a copy of another one.")
+    blank = sum(_blank(split.images) for split in dataset.splits.values())
+    if blank:
+        found.append(f"{counted(blank, 'image')} {_are(blank)} blank.")
+    for name, split in dataset.splits.items():
+        if name != "train" and split.labels is not None and dataset.train.labels is not None:
+            unknown = np.setdiff1d(split.labels, dataset.train.labels)
+            if len(unknown):
+                names = [dataset.class_names[i] if dataset.class_names else str(i) for i in unknown[:5].tolist()]
+                found.append(f"The {name} split has classes that the train split lacks: {', '.join(names)}.")
+    return found
+
+
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"
+
+
+def _digests(images: np.ndarray) -> list[bytes]:
+    return [hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest() for image in images]
+
+
+def _blank(images: np.ndarray) -> int:
+    """How many images have one value alone."""
+    axes = tuple(range(1, images.ndim))
+    chunks = (images[start : start + _CHUNK] for start in range(0, len(images), _CHUNK))
+    return sum(int(np.sum(x.min(axis=axes) == x.max(axis=axes))) for x in chunks)

@@ -1,0 +1,127 @@
+"""What a configuration leaves to the data: likelihood, binarization and batch size; and what doesn't go together."""
+
+import dataclasses
+
+import numpy as np
+
+from jaxvae.arguments import require
+from jaxvae.data import Dataset, is_real
+from jaxvae.likelihoods import COMPOSITIONS, COUNTS, LIKELIHOODS, START_STD
+from jaxvae.texts import counted
+from jaxvae.training.config import AUTO, TrainConfig
+from jaxvae.training.devices import memory
+
+_BATCH = 100
+_DENSITIES = tuple(name for name in LIKELIHOODS if name.startswith("gaussian"))
+"""The likelihoods of real numbers."""
+_LEARNED = ("gaussian_learned", "gaussian_pixel")
+_SOME = 10_000  # training images that a standard deviation is taken of
+_HARDLY_LABELS = 2**30  # bytes of weights for labels
+
+
+def resolved(config: TrainConfig, dataset: Dataset, devices: int = 1) -> TrainConfig:
+    """The configuration with a value for what it leaves to the data.
+
+    The likelihood is ``bernoulli`` for one channel of at most 256 levels, ``negative_binomial`` for counts, and
+    ``gaussian_learned`` for all else, the σ-VAE of Rybkin et al. (2021, arXiv:2006.13202). Pixels are binarized
+    dynamically where there is one channel of 3 to 256 levels under ``bernoulli``, and not otherwise. A batch has 100
+    images, or, if there are fewer, all. A Gaussian's σ that is learned starts at the data's. Batches are read from disk
+    where the images exceed half of a device's memory.
+
+    Args:
+        config: what was asked for.
+        dataset: the data as loaded.
+        devices: that share a batch.
+
+    Raises:
+        ValueError: where data and configuration contradict each other, in one line that says what resolves it.
+    """
+    grey = dataset.levels is not None and dataset.levels <= 256 and dataset.image_shape[-1] == 1
+    real = is_real(dataset)
+    name, binarization, size = config.likelihood, config.binarization, config.batch_size
+    if name == AUTO:
+        require(not (real and _is_picture(dataset)), "dataset", *_ranged(dataset))
+        binary = grey or binarization not in (AUTO, "none")
+        name = "negative_binomial" if dataset.reading.counts else "bernoulli" if binary else "gaussian_learned"
+    if binarization == AUTO:
+        binarization = "dynamic" if grey and dataset.levels != 2 and name == "bernoulli" else "none"
+    if size is None:
+        size = min(_BATCH, len(dataset.train))
+        size -= size % devices if size >= devices else 0
+    std, streaming = config.likelihood_std, config.streaming
+    if std is None:
+        std = _std(dataset) if name in _LEARNED else START_STD
+    if streaming is None:
+        streaming = dataset.train.images.nbytes > memory() // 2
+    found = dataclasses.replace(
+        config,
+        likelihood=name,
+        likelihood_std=std,
+        binarization=binarization,
+        batch_size=size,
+        streaming=streaming,
+    )
+    _require_fit(found, dataset, real)
+    return found
+
+
+def _require_fit(config: TrainConfig, dataset: Dataset, real: bool) -> None:
+    name, drawn, size = config.likelihood, config.binarization, config.batch_size
+    allowed = "none for a likelihood of real numbers, which 0s and 1s have no density under"
+    require(drawn == "none" or name not in _DENSITIES, "binarization", drawn, f"{allowed} (--likelihood {name})")
+    counts = name in (*COUNTS, *COMPOSITIONS)
+    if dataset.reading.counts:
+        require(counts, "likelihood", name, f"one of {', '.join((*COUNTS, *COMPOSITIONS))} for counts")
+        require(drawn == "none", "binarization", drawn, "none for counts")
+    require(not counts or dataset.reading.counts, "likelihood", name, "another one for what isn't read as counts")
+    require(counts or not config.offset, "offset", config.offset, f"False for a likelihood of no counts, {name}")
+    if real:
+        allowed = f"one of {', '.join(_DENSITIES)} for numbers outside of [0, 1]"
+        require(name in _DENSITIES, "likelihood", name, f"{allowed}, unless --value-range says which are 0 and 1")
+        require(drawn == "none", "binarization", drawn, "none for numbers outside of [0, 1]")
+    images = len(dataset.train)
+    require(size is None or size <= images, "batch_size", size, f"at most the {counted(images, 'training image')}")
+    require(not config.conditional or dataset.classes > 0, "conditional", True, "False for data without labels")
+    if config.conditional:
+        weights = 2 * dataset.classes * max(config.hidden, default=config.latents) * 16  # Adam's and gradients, too
+        text = f"False: {dataset.classes:,} classes would take {weights / 2**30:.1f} GiB of weights for their labels"
+        require(weights < _HARDLY_LABELS, "conditional", True, text)
+
+
+def cautions(config: TrainConfig, dataset: Dataset) -> list[str]:
+    """What is known practice, but not what it seems: a sentence each, for a resolved configuration."""
+    found = []
+    if config.likelihood == "bernoulli" and config.binarization == "none" and dataset.levels != 2:
+        found.append(
+            "A Bernoulli likelihood of values between 0 and 1 is no distribution of them: its ELBO can't be compared. "
+            "--likelihood gaussian_learned is one; --binarization dynamic makes the values 0 or 1."
+        )
+    if config.likelihood in _DENSITIES and dataset.levels == 2:
+        found.append(
+            "A Gaussian has no greatest density for values of 0 and 1 alone, so that its ELBO means little. "
+            "--likelihood bernoulli is their distribution."
+        )
+    return found
+
+
+def _std(dataset: Dataset) -> float:
+    """The standard deviation of training images as a model sees them, to two digits."""
+    images = dataset.train.head(_SOME).images
+    low, high = dataset.reading.value_range or (0, 1 if dataset.levels is None else dataset.levels - 1)
+    return float(f"{max(float(np.std(images, dtype=np.float64)) / (high - low), 1e-3):.2g}")
+
+
+def _is_picture(dataset: Dataset) -> bool:
+    return dataset.image_shape[0] > 1
+
+
+def _ranged(dataset: Dataset) -> tuple[str, str]:
+    """What range images have, and how to say what it means."""
+    images = dataset.train.images
+    low, high = float(images.min()), float(images.max())
+    likely = (-1, 1) if -1 <= low < 0 and high <= 1 else (0, 255) if low >= 0 and high <= 255 else ("LOW", "HIGH")
+    return (
+        f"images of {low:g} to {high:g}",
+        f"in [0, 1]; say which numbers are black and white (--value-range {likely[0]} {likely[1]}), or that they are "
+        "measurements (--likelihood gaussian_learned)",
+    )
