@@ -1,4 +1,4 @@
-"""p(x | z): what a decoder's outputs say about an image, or about counts.
+"""p(x | z): what a decoder's outputs say about an image, about counts, or about a table.
 
 >>> import jax, jax.numpy as jnp
 >>> pixels = likelihood("discretized_logistic", levels=256)
@@ -10,6 +10,8 @@
 from jaxvae.likelihoods.bernoulli import Bernoulli as Bernoulli
 from jaxvae.likelihoods.bernoulli import ContinuousBernoulli as ContinuousBernoulli
 from jaxvae.likelihoods.categorical import Categorical as Categorical
+from jaxvae.likelihoods.columns import Columns as Columns
+from jaxvae.likelihoods.columns import Group as Group
 from jaxvae.likelihoods.compositions import DirichletMultinomial as DirichletMultinomial
 from jaxvae.likelihoods.compositions import Multinomial as Multinomial
 from jaxvae.likelihoods.counts import CountLikelihood as CountLikelihood
@@ -33,3 +35,10 @@ from jaxvae.likelihoods.normal import FixedGaussian as FixedGaussian
 from jaxvae.likelihoods.normal import LearnedGaussian as LearnedGaussian
 from jaxvae.likelihoods.normal import OptimalGaussian as OptimalGaussian
 from jaxvae.likelihoods.normal import PixelGaussian as PixelGaussian
+from jaxvae.likelihoods.ordinal import Ordinal as Ordinal
+from jaxvae.likelihoods.reals import Beta as Beta
+from jaxvae.likelihoods.reals import Gamma as Gamma
+from jaxvae.likelihoods.reals import Laplace as Laplace
+from jaxvae.likelihoods.reals import LogNormal as LogNormal
+from jaxvae.likelihoods.reals import StudentT as StudentT
+from jaxvae.likelihoods.reals import VonMises as VonMises

@@ -25,8 +25,8 @@ START_INFLATION = 0.1
 class CountLikelihood(RoleLikelihood):
     """What kinds of counts share, of which the neutral outputs mean 1.
 
-    The first of the roles is the mean's. A kind gives ``_log_mass``, ``_log_mean`` and ``_draw`` of numbers (..., R),
-    and of log-sizes.
+    The first of the roles is the mean's. A kind gives ``_log_mass``, ``_log_mean`` and ``_draw``, of numbers (..., R)
+    and log-sizes (...).
     """
 
     discrete = True
