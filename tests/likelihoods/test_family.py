@@ -10,9 +10,13 @@ import numpy as np
 import pytest
 
 import jaxvae as jv
-from jaxvae.likelihoods import LIKELIHOODS, OptimalGaussian
+from jaxvae.likelihoods import COMPOSITIONS, COUNTS, LIKELIHOODS, OptimalGaussian
 
-NAMES = sorted(LIKELIHOODS)
+EVERY = sorted(LIKELIHOODS)
+ALONE = [name for name in EVERY if name not in COMPOSITIONS]
+"""Of which each element stands for itself."""
+NAMES = [name for name in ALONE if name not in COUNTS]
+"""Those of pixels; counts and compositions have tests of their own for what is particular to them."""
 LEVELS = 8
 EPS = float(np.finfo(np.float32).eps)
 
@@ -22,11 +26,11 @@ def build(name):
     return LIKELIHOODS[name](LEVELS, jv.softplus_std)
 
 
-def raw_for(kind):
-    """The scalar a model would hold; for the optimal σ, a fitted one."""
+def raw_for(kind, channels=1):
+    """What a model would hold; for the optimal σ, a fitted scalar."""
     if isinstance(kind, OptimalGaussian):
         return kind.fit(0.04)
-    return None if kind.raw_init is None else jnp.float32(kind.raw_init)
+    return jax.tree.map(jnp.float32, kind.raw_start(channels))
 
 
 def data(kind, shape, seed=0):
@@ -41,18 +45,19 @@ def outputs_for(kind, shape, seed=1):
     return jnp.asarray(kind.output_bias(shape[-1]) + 0.3 * noise, jnp.float32)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EVERY)
 def test_results_have_the_data_s_shape_for_events_of_any_rank(name):
-    kind, raw = build(name), raw_for(build(name))
+    kind = build(name)
     for event in ((1,), (4,), (5, 2), (3, 4, 1), (2, 3, 2, 3)):
+        raw = raw_for(kind, event[-1])
         x, outputs = data(kind, (2, *event)), outputs_for(kind, (2, *event))
         assert kind.output_channels(event[-1]) == len(kind.neutral) * event[-1] == outputs.shape[-1]
         for dtype in (jnp.float32, jnp.bfloat16):
             o = outputs.astype(dtype)
             for f in (
-                lambda o, x=x: kind.log_prob(o, x, raw),
-                lambda o: kind.mean(o, raw),
-                lambda o: kind.sample(jax.random.key(0), o, raw),
+                lambda o, x=x, raw=raw: kind.log_prob(o, x, raw),
+                lambda o, raw=raw: kind.mean(o, raw),
+                lambda o, raw=raw: kind.sample(jax.random.key(0), o, raw),
             ):
                 result = jax.eval_shape(f, o)
                 assert (result.shape, result.dtype) == ((2, *event), jnp.float32)
@@ -61,15 +66,20 @@ def test_results_have_the_data_s_shape_for_events_of_any_rank(name):
 @functools.cache
 def compiled(name):
     """(outputs, x) to log_prob and mean; compiled once for the tests that share its shapes."""
-    kind, raw = build(name), raw_for(build(name))
-    return jax.jit(lambda o, x: (kind.log_prob(o, x, raw), kind.mean(o, raw)))
+    kind = build(name)
+
+    def both(o, x):
+        raw = raw_for(kind, x.shape[-1])
+        return kind.log_prob(o, x, raw), kind.mean(o, raw)
+
+    return jax.jit(both)
 
 
 def close(a, b, eps=8):
     chex.assert_trees_all_close(a, b, rtol=eps * EPS, atol=eps * EPS)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ALONE)
 def test_every_element_stands_for_itself(name):
     """No axis is mixed with another, none is reduced: the same as a batch of single pixels."""
     kind, shape = build(name), (2, 3, 4, 3)
@@ -80,7 +90,7 @@ def test_every_element_stands_for_itself(name):
     close(together, jax.tree.map(lambda a: a.reshape(shape), alone))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EVERY)
 def test_samples_of_outputs_broadcast_against_the_data(name):
     kind = build(name)
     x, outputs = data(kind, (72, 1)), outputs_for(kind, (3, 72, 1))
@@ -88,7 +98,7 @@ def test_samples_of_outputs_broadcast_against_the_data(name):
     close(compiled(name)(outputs, x)[0], jnp.stack(one_by_one))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EVERY)
 def test_precisions(name):
     """bfloat16 outputs are exactly their float32 values; float64 stays so, and float32 agrees with it."""
     kind, raw = build(name), raw_for(build(name))
@@ -102,7 +112,7 @@ def test_precisions(name):
     close(compiled(name)(outputs, x), wide, 32)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EVERY)
 def test_under_vmap_and_two_derivatives(name):
     kind, raw = build(name), raw_for(build(name))
     x, outputs = data(kind, (6, 1)), outputs_for(kind, (6, 1))
@@ -117,7 +127,7 @@ def test_under_vmap_and_two_derivatives(name):
     assert jnp.all(jnp.isfinite(second))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EVERY)
 def test_kinds_are_static_and_comparable(name):
     kind = build(name)
     again = LIKELIHOODS[name](LEVELS, jv.softplus_std)
