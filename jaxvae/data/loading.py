@@ -13,6 +13,8 @@ from jaxvae.data.catalog import SOURCES, survey
 from jaxvae.data.dataset import Dataset, hold_out
 from jaxvae.data.options import PLAIN, Reading
 from jaxvae.data.origins import Origin, fingerprint
+from jaxvae.data.tables import KNOWN, is_table
+from jaxvae.data.tabulated import load_counts
 
 
 class Bundled(NamedTuple):
@@ -114,6 +116,8 @@ def _load(name: str, data_dir: Path, reading: Reading, rows: int | None = None) 
         require(reading == PLAIN, "dataset", name, "one of your own for flags that say how it is read")
         return BUNDLED[name].make()
     path = _expanded(name, "dataset")
+    if name in KNOWN or (path.exists() and is_table(path)):
+        return load_counts(name if name in KNOWN else path, reading, known=name in KNOWN)
     if name not in SOURCES and path.is_dir():
         if directory := prepared.prepared_at(path):
             return prepared.read_prepared(name, directory, _sizing(name, reading))

@@ -21,6 +21,7 @@ class Reading:
         levels: how many grey levels integers have: v stands for v / (levels - 1). None where the numbers say it.
         value_range: the numbers that stand for black and white, which become 0 and 1; () for none.
         counts: whether whole numbers count something, of which there may be any number; rows (N, D) are of D features.
+        label: the column of a table that the classes are in.
         size: (H, W) to resize images to, and to crop them to at the centre; () where all have one size.
         grey: whether colours become grey.
         background: the colour behind transparent pixels, by a name or as ``#rrggbb``.
@@ -35,6 +36,7 @@ class Reading:
     levels: int | None = None
     value_range: tuple[float, ...] = ()
     counts: bool = False
+    label: str | None = None
     size: tuple[int, ...] = ()
     grey: bool = False
     background: str = "white"

@@ -78,7 +78,9 @@ class TrainConfig:
         ValueError: naming the field, the value and what is allowed.
     """
 
-    dataset: str = _option("digits", "a name from `jaxvae data list`, a .npy or .npz file, or a folder of images")
+    dataset: str = _option(
+        "digits", "a name from `jaxvae data list`, a .npy or .npz file, a table of counts, or a folder of images"
+    )
     data_dir: str | None = _option(None, "where tensorflow-datasets keeps its data (default: its own place)")
     validation: int | None = _option(
         None, "hold out the last N training images for validation (default: the dataset's own split, or none)"
@@ -87,6 +89,7 @@ class TrainConfig:
     levels: int | None = _option(None, "how many grey levels integers have (default: as they look)")
     value_range: tuple[float, ...] = _option((), "the numbers that are black and white, as -1 1 (default: none)")
     counts: bool = _option(False, "take whole numbers for counts (a likelihood of counts says so, too)")
+    label: str | None = _option(None, "the column of a table that has the classes")
     size: tuple[int, ...] = _option((), "height and width to resize and crop images to (default: as they are)")
     grey: bool = _option(False, "make colour images grey")
     background: str = _option("white", "the colour behind transparent pixels")
