@@ -10,8 +10,8 @@
 from jaxvae.likelihoods.bernoulli import Bernoulli as Bernoulli
 from jaxvae.likelihoods.bernoulli import ContinuousBernoulli as ContinuousBernoulli
 from jaxvae.likelihoods.categorical import Categorical as Categorical
-from jaxvae.likelihoods.columns import Columns as Columns
-from jaxvae.likelihoods.columns import Group as Group
+from jaxvae.likelihoods.product import Columns as Columns
+from jaxvae.likelihoods.product import Group as Group
 from jaxvae.likelihoods.compositions import DirichletMultinomial as DirichletMultinomial
 from jaxvae.likelihoods.compositions import Multinomial as Multinomial
 from jaxvae.likelihoods.counts import CountLikelihood as CountLikelihood
