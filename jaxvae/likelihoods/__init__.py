@@ -10,8 +10,6 @@
 from jaxvae.likelihoods.bernoulli import Bernoulli as Bernoulli
 from jaxvae.likelihoods.bernoulli import ContinuousBernoulli as ContinuousBernoulli
 from jaxvae.likelihoods.categorical import Categorical as Categorical
-from jaxvae.likelihoods.columns import Columns as Columns
-from jaxvae.likelihoods.columns import Group as Group
 from jaxvae.likelihoods.compositions import DirichletMultinomial as DirichletMultinomial
 from jaxvae.likelihoods.compositions import Multinomial as Multinomial
 from jaxvae.likelihoods.counts import CountLikelihood as CountLikelihood
@@ -36,6 +34,8 @@ from jaxvae.likelihoods.normal import LearnedGaussian as LearnedGaussian
 from jaxvae.likelihoods.normal import OptimalGaussian as OptimalGaussian
 from jaxvae.likelihoods.normal import PixelGaussian as PixelGaussian
 from jaxvae.likelihoods.ordinal import Ordinal as Ordinal
+from jaxvae.likelihoods.product import Columns as Columns
+from jaxvae.likelihoods.product import Group as Group
 from jaxvae.likelihoods.reals import Beta as Beta
 from jaxvae.likelihoods.reals import Gamma as Gamma
 from jaxvae.likelihoods.reals import Laplace as Laplace

@@ -34,14 +34,17 @@ class Role(NamedTuple):
 
 
 def start_of(transform: Transform, log_value: float = 0.0) -> float:
-    """The raw of this log, as a Python number, also where a trace asks for it.
+    """The raw of this log, or of the middle of the transform's range where that is out of it, as a Python number.
 
     Raises:
-        ValueError: where it is out of the transform's range.
+        ValueError: where there is no such raw.
     """
+    low, high, _ = transform.range
+    value = math.exp(log_value)
     with jax.ensure_compile_time_eval():
-        raw = float(transform.log_inverse(jnp.float32(log_value)))
-    require(math.isfinite(raw), "transform", transform, f"one that reaches {math.exp(log_value):g}")
+        inside = low < value < high or not math.isfinite(low + high)
+        raw = float(transform.log_inverse(jnp.float32(log_value if inside else math.log((low + high) / 2))))
+    require(math.isfinite(raw), "transform", transform, f"one that reaches {value:g}")
     return raw
 
 

@@ -141,7 +141,7 @@ def test_images_of_counts_keep_their_features():
         ),
         (lambda: ZeroInflated(Multinomial()), "ZeroInflated.kind must be a kind of counts, got Multinomial"),
         (lambda: ZeroInflated(ZeroInflated(Poisson())), "ZeroInflated.kind must be a kind of counts, got Zero"),
-        (lambda: Poisson(jv.Sigmoid(2.0, 3.0)), "transform must be one that reaches 1, got Sigmoid"),
+        (lambda: Poisson(jv.Chain(jv.Exp(), jv.Floor(2.0))), "transform must be one that reaches 1, got Chain"),
         (lambda: NegativeBinomial().mean(jnp.zeros((2, 3))), "raw must be a dict of dispersion, got None"),
         (lambda: Poisson().mean(jnp.zeros((2, 3)), 0.5), "raw must be None, got 0.5"),
         (

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 import jaxvae as jv
-from jaxvae.likelihoods import NegativeBinomial, ZeroInflated
+from jaxvae.likelihoods import NegativeBinomial, Poisson, ZeroInflated
 from jaxvae.likelihoods.roles import start_of
 
 
@@ -23,7 +23,7 @@ def test_the_numbers_lie_in_the_order_of_the_roles():
     np.testing.assert_array_equal(joined, [[0, 7, 1, 0.5], [2, 8, 3, 0.5]])
 
 
-def test_a_start_out_of_range_is_refused():
+def test_a_start_out_of_range_is_in_its_middle():
     assert start_of(jv.Softplus()) == pytest.approx(np.log(np.e - 1))
-    with pytest.raises(ValueError, match="transform must be one that reaches 4"):
-        start_of(jv.Sigmoid(0.0, 1.0), np.log(4))
+    assert start_of(jv.Sigmoid(0.0, 1.0), np.log(4)) == pytest.approx(0, abs=1e-6)
+    np.testing.assert_allclose(Poisson(jv.Sigmoid(2.0, 3.0)).mean(jnp.zeros(1)), 2.5, rtol=1e-6)
