@@ -259,7 +259,7 @@ def test_conditional_bfloat16_conv_on_own_images(tmp_path, capsys):
         (["--conditional", "maybe"], "must be true or false, got 'maybe'"),
         (["--config", "none.json"], "none.json"),
         (["--resume"], "--out must be the run's directory, with --resume"),
-        (["--batch-size", "2000"], "batch_size must be at most the 1297 training images, got 2000"),
+        (["--batch-size", "2000"], "batch_size must be at most the 1,297 training images, got 2000"),
         (["--batch-size", "81"], "batch_size must be a multiple of the 8 devices, got 81"),
         (["--binarization", "sometimes"], "binarization must be one of auto, none, dynamic, threshold, fixed"),
         (
@@ -474,7 +474,7 @@ def test_compare_trains_and_reports_and_goes_on(tmp_path, capsys):
             ["--merge", "a", "--out", "x", "--seed", "1"],
             "--merge must be given without what says what to train, got ['--seed']",
         ),
-        (["--batch-size", "5000"], "batch_size must be at most the 1297 training images, got 5000"),
+        (["--batch-size", "5000"], "batch_size must be at most the 1,297 training images, got 5000"),
         (["--dataset", "mnits"], "did you mean mnist"),
         (["--seed", "one"], "invalid int value: 'one'"),
     ],

@@ -54,7 +54,7 @@ def test_a_table_has_what_was_run_beside_what_was_published(done):
 
 def test_one_test_image_has_no_standard_error(done, tmp_path):
     shutil.copytree(done[0], tmp_path / "one")
-    for path in (tmp_path / "one").glob("*/evaluation-test.json"):
+    for path in (tmp_path / "one").glob("*/reproduction.json"):
         path.write_text(json.dumps(json.loads(path.read_text()) | {"nll_standard_error": None}))
     assert published_table(PRESET, tmp_path / "one").count(" ± n/a |") == 2
     job, _ = jobs(PRESET)

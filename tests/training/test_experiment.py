@@ -125,7 +125,7 @@ def test_the_decoder_starts_at_the_mean_image():
 
 
 def test_what_does_not_fit_the_data_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="batch_size must be at most the 1297 training images, got 1304"):
+    with pytest.raises(ValueError, match="batch_size must be at most the 1,297 training images, got 1304"):
         tiny(batch_size=1304)
     with pytest.raises(ValueError, match="batch_size must be a multiple of the 8 devices, got 100"):
         tiny(batch_size=100)
