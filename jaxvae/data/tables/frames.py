@@ -165,6 +165,9 @@ def _text(path: Path, reading: TableReading) -> Any:
     require(delimiter != reading.decimal, f"{path}: delimiter", delimiter, "another than decimal")
     pandas = _pandas(path)
     names = _names(path, kind, delimiter, reading)
+    # The default one before 3.1 isn't exact, and crashes at an exponent of ten digits; later, it is the only one.
+    old = tuple(map(int, pandas.__version__.split(".")[:2])) < (3, 1)
+    exact = {"float_precision": "round_trip"} if old else {}
     with legible(path, f"a {kind} file"):
         return pandas.read_csv(
             path,
@@ -176,8 +179,8 @@ def _text(path: Path, reading: TableReading) -> Any:
             na_values=list(reading.missing),
             skipinitialspace=True,
             low_memory=False,
-            float_precision="round_trip",  # exact, and the others crash at an exponent of ten digits
             encoding="utf-8-sig",
+            **exact,
         )
 
 
