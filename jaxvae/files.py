@@ -33,18 +33,23 @@ def naming(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def only_writer(directory: Path) -> Iterator[None]:
+def only_writer(directory: Path, lock: str = LOCK, wait: float = 0) -> Iterator[None]:
     """Keeps other writers out of a directory, which is made if need be; a process that dies lets go of it.
+
+    Args:
+        directory: the directory.
+        lock: the name of the file that is locked, ``LOCK`` or one that begins so; holders of others aren't kept out.
+        wait: seconds until another writer must be done.
 
     Raises:
         ValueError: where another process writes to it, or this one can't.
     """
     import filelock  # 0.1 s, which commands that write nothing needn't spend
 
-    lock = filelock.FileLock(directory / LOCK)
+    held = filelock.FileLock(directory / lock)
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
+        held.acquire(timeout=wait)
     except filelock.Timeout:
         raise ValueError(
             f"out must be a directory that no other process writes to, got {str(directory)!r}, which one does"
@@ -56,7 +61,7 @@ def only_writer(directory: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        lock.release()
+        held.release()
 
 
 @contextlib.contextmanager
@@ -88,5 +93,6 @@ def require_free(directory: Path, own: Collection[str], allowed: str) -> None:
 
 
 def entries(directory: Path) -> set[str]:
-    """The names of what is in a directory that may be missing, but for its lock."""
-    return {path.name for path in directory.iterdir()} - {LOCK} if directory.exists() else set()
+    """The names of what is in a directory that may be missing, but for its locks."""
+    names = (path.name for path in directory.iterdir()) if directory.exists() else ()
+    return {name for name in names if not name.startswith(LOCK)}

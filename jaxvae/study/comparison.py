@@ -1,24 +1,29 @@
 """A whole study: the cells that its table lacks are trained, group by group, and added to it."""
 
 import dataclasses
+import itertools
 import json
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from jax.sharding import Mesh
 
 from jaxvae.arguments import require
-from jaxvae.data import Dataset, report, require_apart
-from jaxvae.files import only_writer, require_free, write_atomically
+from jaxvae.data import Dataset, hold_out, report, require_apart
+from jaxvae.files import LOCK, only_writer, require_free, write_atomically
 from jaxvae.study.description import group_records
 from jaxvae.study.grid import Grid, configurations, groups
 from jaxvae.study.results import RESULTS, Record, cell, merge, plain, read_results, variant, write_results
+from jaxvae.study.shards import ALONE, Shard, read_tables
+from jaxvae.study.statistics import BASELINE
 from jaxvae.study.sweep import Sweep, cell_mesh
-from jaxvae.study.width import measured_width
+from jaxvae.study.width import measured_width, step_flops
 from jaxvae.training import Experiment, TrainConfig, make_experiment
 from jaxvae.training.defaults import resolved
 from jaxvae.training.devices import one_device
@@ -26,6 +31,7 @@ from jaxvae.training.experiment import load_data
 
 STUDY = "study.json"
 
+_PATIENCE = 600.0  # seconds, in which another shard measures a width
 _COMPILERS = 2  # threads: half of the work is Python's, of which only one runs at a time
 
 
@@ -33,6 +39,8 @@ def compare(
     grid: Grid,
     out: Path,
     *,
+    baseline: str | None = None,
+    shard: Shard = ALONE,
     watch: Callable[[str, float], None] = lambda name, share: None,
     stop: Callable[[], bool] = lambda: False,
     say: Callable[[str], None] = lambda line: None,
@@ -45,74 +53,135 @@ def compare(
     Args:
         grid: the study's fields and their values.
         out: a directory that is new or empty, or a study's.
+        baseline: the variant that others will be compared with, which is noted before anything is trained; where it
+            isn't given, and none is noted, it is ``statistics.BASELINE`` or else the first variant.
+        shard: which of the groups are trained here; other processes may train others in the same directory.
         watch: called now and then, with what is being trained, and the share that is done of all that was lacking.
         stop: asked now and then; once it answers True, the study ends.
         say: called with what the data were taken for, and what is made of them, a line at a time.
 
     Returns:
-        Whether the table is complete; False when the study was stopped.
+        Whether the table is complete; False when the study was stopped, or other shards have more to do.
 
     Raises:
-        ValueError: for a grid that isn't allowed, data that are missing or don't fit, or a directory in use by
-            something else; before anything is written.
+        ValueError: for a grid that isn't allowed, data that are missing or don't fit, a baseline that isn't in the grid
+            or not the one noted, or a directory in use by something else; before anything is written.
     """
-    cells = _cells(grid)
-    kinds = _experiments(_waiting(cells, read_results(out / RESULTS)))
-    for line in dict.fromkeys(line for kind in kinds for line in (*report(kind.dataset), *kind.report)):
+    known = read_tables(out)
+    cells = _cells(grid, known)
+    variants = list(dict.fromkeys(variant({"config": vars(config)}) for config in cells))
+    require(baseline is None or baseline in variants, "baseline", baseline, f"one of {', '.join(variants)}")
+    waiting = _waiting(_dealt(cells, shard), known)
+    for line in dict.fromkeys(line for kind in _experiments(waiting) for line in (*report(kind.dataset), *kind.report)):
         say(line)
     for name in dict.fromkeys(config.dataset for config in cells):
         require_apart(out, name)
-    _require_own(out)
-    with only_writer(out):
-        return _compare(grid, cells, out, watch, stop)
+    asked = {"grid": dict(grid), "baseline": baseline}
+    first = BASELINE if BASELINE in variants else variants[0]
+    if shard == ALONE:
+        _require_own(out)
+        with only_writer(out):
+            _prepare(out, asked, first)
+            return _compare(cells, out, shard, watch, stop)
+    if not (out / LOCK).exists():  # as it does where another shard is about to begin the study
+        _require_own(out)
+    with only_writer(out, f"{LOCK}-{shard.number}-of-{shard.total}"):
+        with only_writer(out, wait=_PATIENCE):
+            _prepare(out, asked, first)
+        return _compare(cells, out, shard, watch, stop)
 
 
-def _cells(grid: Grid) -> list[TrainConfig]:
-    """All cells, with a value for what they leave to the data, each of which is loaded once."""
-    loaded: dict[tuple[Any, ...], Dataset] = {}
+def _cells(grid: Grid, known: Sequence[Record]) -> list[TrainConfig]:
+    """All cells, with a value for what they leave to the data, each of which is loaded once.
+
+    Where data have no validation images, to choose learning rates by, some training images are held out; but not of
+    data that the table knows without.
+    """
+    loaded: dict[tuple[Any, ...], tuple[Dataset, int | None]] = {}
+    whole = {record["config"]["dataset"] for record in known if record["config"]["validation"] is None}
     found = []
     for config in configurations(grid):
         source = (config.dataset, config.data_dir, config.validation, config.reading)
         if source not in loaded:
-            loaded[source] = load_data(config)
-        found.append(resolved(config, loaded[source]))
+            dataset, count = load_data(config), config.validation
+            if dataset.validation is None and count is None and config.dataset not in whole:
+                count = min(len(dataset.test), len(dataset.train) // 10)
+                dataset = hold_out(dataset, count)
+            loaded[source] = dataset, count
+        dataset, count = loaded[source]
+        found.append(resolved(dataclasses.replace(config, validation=count), dataset))
     return list(dict.fromkeys(found))
 
 
-def _waiting(cells: Sequence[TrainConfig], records: Sequence[Record]) -> list[list[TrainConfig]]:
-    """The groups of cells that a table lacks."""
+def _waiting(some: Sequence[Sequence[TrainConfig]], records: Sequence[Record]) -> list[list[TrainConfig]]:
+    """What a table lacks of groups of cells."""
     known = {cell(record["config"]) for record in records}
-    return groups(config for config in cells if cell(plain(config)) not in known)
+    lacking = ([config for config in group if cell(plain(config)) not in known] for group in some)
+    return [group for group in lacking if group]
+
+
+def _dealt(cells: Sequence[TrainConfig], shard: Shard) -> list[list[TrainConfig]]:
+    """A shard's groups, whatever a table holds, so that all shards deal alike."""
+    every = groups(cells)
+    return every if shard == ALONE else shard.share(every, costs(every))
+
+
+def costs(some: Sequence[Sequence[TrainConfig]]) -> list[float]:
+    """What it costs to train groups of cells, in proportion: their steps, by FLOPs where groups differ in these."""
+    kinds = [_kind(group[0]) for group in some]
+    each = dict.fromkeys(kinds, 1.0)
+    if len(each) > 1:
+        for kind in each:
+            experiment = make_experiment(kind, one_device())
+            each[kind] = step_flops(experiment) * experiment.steps_per_epoch
+    return [each[kind] * group[0].epochs * len(group) for kind, group in zip(kinds, some, strict=True)]
 
 
 def _compare(
-    grid: Grid,
     cells: Sequence[TrainConfig],
     out: Path,
+    shard: Shard,
     watch: Callable[[str, float], None],
     stop: Callable[[], bool],
 ) -> bool:
-    _prepare(out, grid)
-    records = read_results(out / RESULTS)
-    waiting = _waiting(cells, records)
-    costs = [len(group) * group[0].epochs for group in waiting]
-    done = 0
-    for group, cost, sweep in zip(waiting, costs, _compiled_ahead(waiting, out), strict=True):
+    own = read_results(out / shard.table)
+    waiting = _waiting(_dealt(cells, shard), read_tables(out))
+    shares = np.cumsum([0.0, *costs(waiting)])
+    shares /= shares[-1] or 1
+    for group, (start, end), sweep in zip(
+        waiting, itertools.pairwise(shares.tolist()), _compiled_ahead(waiting, out, shard), strict=True
+    ):
         name = variant({"config": plain(group[0])})
-        watch(name, done / sum(costs))
+        watch(name, start)
         for segment, found in enumerate(sweep.train(), 1):
             if found is not None:
-                records += group_records(group, found, sweep.counts)
-                write_results(out / RESULTS, records)
+                own += group_records(group, found, sweep.counts)
+                write_results(out / shard.table, own)
             elif stop():
                 return False
-            watch(name, (done + cost * min(1, segment / sweep.segments)) / sum(costs))
-        done += cost
+            watch(name, start + (end - start) * min(1, segment / sweep.segments))
+    return _joined(cells, out, shard)
+
+
+def _joined(cells: Sequence[TrainConfig], out: Path, shard: Shard) -> bool:
+    """Whether all cells are trained; the shard that finds them so puts all tables into one, in the cells' order."""
+    found = {cell(record["config"]): record for record in read_tables(out)}
+    names = [cell(plain(config)) for group in groups(cells) for config in group]
+    if not found.keys() >= {*names}:
+        return False
+    if shard != ALONE:
+        with only_writer(out, wait=_PATIENCE):
+            write_results(out / RESULTS, [found.pop(name) for name in names] + [*found.values()])
     return True
 
 
 def _experiments(waiting: Sequence[Sequence[TrainConfig]]) -> list[Experiment]:
     """One of each kind of data and model, so that what doesn't fit is refused."""
+    return [make_experiment(config, one_device()) for config in dict.fromkeys(_kind(group[0]) for group in waiting)]
+
+
+def _kind(config: TrainConfig) -> TrainConfig:
+    """The same for all groups that differ in nothing that a step's cost depends on."""
     same: dict[str, Any] = {
         "parameterization": "log_variance",
         "constraint": "none",
@@ -120,14 +189,14 @@ def _experiments(waiting: Sequence[Sequence[TrainConfig]]) -> list[Experiment]:
         "learning_rate": 1.0,
         "seed": 0,
     }
-    kinds = dict.fromkeys(dataclasses.replace(group[0], **same) for group in waiting)
-    return [make_experiment(config, one_device()) for config in kinds]
+    return dataclasses.replace(config, **same)
 
 
-def _compiled_ahead(waiting: Sequence[Sequence[TrainConfig]], out: Path) -> Iterator[Sweep]:
+def _compiled_ahead(waiting: Sequence[Sequence[TrainConfig]], out: Path, shard: Shard) -> Iterator[Sweep]:
     """The groups' programs, each compiled while others run."""
     mesh, alone = cell_mesh(), one_device()
-    widths = [_width(out, group[0], alone, mesh, -(-len(group) // mesh.size)) for group in waiting]
+    with nullcontext() if shard == ALONE else only_writer(out, wait=_PATIENCE):
+        widths = [_width(out, group[0], alone, mesh, -(-len(group) // mesh.size)) for group in waiting]
 
     def compiled(group: Sequence[TrainConfig], width: int) -> Sweep:
         rates, seeds = zip(*((config.learning_rate, config.seed) for config in group), strict=True)
@@ -156,6 +225,11 @@ def read_grid(out: Path) -> Grid | None:
     return grid and {name: tuple(tuple(x) if isinstance(x, list) else x for x in grid[name]) for name in grid}
 
 
+def read_baseline(out: Path) -> str:
+    """The variant that those of the study in a directory are compared with."""
+    return str(_read_study(out)["baseline"])
+
+
 def merge_studies(sources: Sequence[Path], out: Path) -> None:
     """Puts the tables of several studies into one, in a directory that is new or empty, or a study's.
 
@@ -163,12 +237,13 @@ def merge_studies(sources: Sequence[Path], out: Path) -> None:
         ValueError: for a source without a table, tables that don't fit, or a directory in use by something else.
     """
     for source in sources:
-        require((source / RESULTS).exists(), "merge", str(source), f"a study's directory, with a {RESULTS}")
-    tables = [read_results(source / RESULTS) for source in sources]
+        require(bool(read_tables(source)), "merge", str(source), f"a study's directory, with a {RESULTS}")
+    tables = [read_tables(source) for source in sources]
+    baselines = {read_baseline(source) for source in sources if is_study(source)}
     _require_own(out)
     with only_writer(out):
-        _prepare(out, None)
-        write_results(out / RESULTS, merge([read_results(out / RESULTS), *tables]))
+        _prepare(out, {"grid": None, "baseline": None}, baselines.pop() if len(baselines) == 1 else BASELINE)
+        write_results(out / RESULTS, merge([read_tables(out), *tables]))
 
 
 def _require_own(out: Path) -> None:
@@ -177,22 +252,25 @@ def _require_own(out: Path) -> None:
         require_free(out, (), "a new or empty directory, or that of a study")
 
 
-def _prepare(out: Path, grid: Grid | None) -> None:
-    """Begins a study in a directory, or notes there what is asked for now."""
+def _prepare(out: Path, asked: Mapping[str, Any], first: str) -> None:
+    """Begins a study in a directory, or notes there what is asked for now; but its baseline stays."""
     _require_own(out)
-    study = _read_study(out) if is_study(out) else {"widths": {}}
-    _write_study(out, {**study, "grid": grid and dict(grid)})
+    study = _read_study(out) if is_study(out) else {"widths": {}, "baseline": asked["baseline"] or first}
+    noted = study["baseline"]
+    require(asked["baseline"] in (None, noted), "baseline", asked["baseline"], f"{noted}, noted when the study began")
+    _write_study(out, {**study, "grid": asked["grid"]})
 
 
 def _read_study(out: Path) -> dict[str, Any]:
     try:
         found = json.loads((out / STUDY).read_text())
-        grid, widths = found["grid"], found["widths"]
+        grid, widths, baseline = found["grid"], found["widths"], found.get("baseline", BASELINE)
         lists = grid is None or all(isinstance(values, list) for values in grid.values())
         require(
             lists and isinstance(widths, dict), "grid and widths", (grid, widths), "objects, of lists and of numbers"
         )
-        return {"grid": grid, "widths": widths}
+        require(isinstance(baseline, str), "baseline", baseline, "a variant's name")
+        return {"grid": grid, "widths": widths, "baseline": baseline}
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(f"{out / STUDY} must be a study's, got {error!r}") from error
 

@@ -3,6 +3,7 @@
 Shapes: S seeds, R learning rates. All differences are in nats.
 """
 
+import bisect
 import functools
 import itertools
 import math
@@ -127,11 +128,6 @@ def seeds_to_resolve(difference: float, deviation: float, level: float = LEVEL) 
     require(0 < difference < math.inf, "difference", difference, "above 0")
     if deviation == 0:
         return 2
-    enough = [n for n in (2**k for k in range(1, 15)) if chance_to_resolve(difference, deviation, n, level) >= POWER]
-    if not enough:
-        return None
-    low, high = max(1, enough[0] // 2), enough[0]
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if chance_to_resolve(difference, deviation, middle, level) >= POWER else (middle, high)
-    return high if high <= MOST_SEEDS else None
+    every = range(2, MOST_SEEDS + 1)  # the chance rises with the seeds
+    place = bisect.bisect_left(every, POWER, key=lambda n: chance_to_resolve(difference, deviation, n, level))
+    return every[place] if place < len(every) else None

@@ -3,8 +3,8 @@
 A *cell* is one training run, named by its configuration. Its *variant* is what the study compares: parameterization and
 constraint. Its *setting* is what else differs between the cells of a table, besides learning rate and seed.
 
-A record has ``nll``, ``elbo`` and others of the test images; and ``validation_nll`` and ``validation_elbo``, where there
-are validation images, but in tables of older versions.
+A record has ``nll``, ``elbo`` and others of the test images; and ``validation_nll`` and ``validation_elbo`` where there
+are validation images, but not in tables of older versions.
 """
 
 import itertools

@@ -51,7 +51,7 @@ class Sweep:
         seeds: of each cell, (C,).
 
     Attributes:
-        counts: which of the scored images, padded to whole batches, count.
+        counts: of each split, which of the scored images are its own, (M, B).
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Sweep:
         self._everywhere = NamedSharding(mesh, PartitionSpec())
         self._each = NamedSharding(mesh, PartitionSpec(CELLS_AXIS))
         data = make_data(experiment)
-        self.counts = data.test.counts
+        self.counts = data.counts
         self._data = jax.device_put(data, self._everywhere)
 
     @property

@@ -37,7 +37,7 @@ def measured_width(experiment: Experiment, mesh: Mesh, most: int) -> int:
     steps = experiment.config.epochs * experiment.steps_per_epoch
     if most <= 2 or most * steps < _FEW:
         return min(2, most)
-    if mesh.devices.flat[0].platform == "cpu" and most * steps * _flops(experiment) < _SHORT * _SLOW:
+    if mesh.devices.flat[0].platform == "cpu" and most * steps * step_flops(experiment) < _SHORT * _SLOW:
         return 2
     state = jax.jit(experiment.begin)(jnp.uint32(0))
     best, fastest = most, math.inf
@@ -51,7 +51,7 @@ def measured_width(experiment: Experiment, mesh: Mesh, most: int) -> int:
     return best
 
 
-def _flops(experiment: Experiment) -> float:
+def step_flops(experiment: Experiment) -> float:
     """Of one cell's step, as XLA counts them before it compiles."""
     data, size = make_data(experiment).train, experiment.batch_size
     batch = {name: jax.ShapeDtypeStruct((size, *x.shape[1:]), x.dtype) for name, x in data.items()}

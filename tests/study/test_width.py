@@ -50,7 +50,7 @@ def test_on_a_cpu_a_minute_s_work_is_not_measured(experiment, monkeypatch):
     steps = 100 * experiment.config.epochs * experiment.steps_per_epoch
     assert width.measured_width(experiment, cell_mesh(), 100) == 2
     # Forward and back, some 64-4-4 and 2-4-64 matmuls of 8 images, and elementwise work.
-    flops = width._flops(experiment)
+    flops = width.step_flops(experiment)
     assert 6 * 8 * (64 * 4 + 4 * 4 + 2 * 4 + 4 * 64) < flops < 50 * 8 * 4 * 64
     monkeypatch.setattr(width, "_SHORT", 0.99 * steps * flops / width._SLOW)
     with pytest.raises(TypeError):

@@ -8,6 +8,7 @@ from string import Template
 from typing import NamedTuple
 
 from jaxvae.plots.style import COLOURS
+from jaxvae.study.report.answers import Answer
 from jaxvae.study.table import WORDS, Table
 
 
@@ -29,10 +30,10 @@ class Section(NamedTuple):
 
 
 class Page(NamedTuple):
-    """All that a report says, in its order: ``answers`` are paragraphs of sentences, ``facts`` how it was run."""
+    """All that a report says, in its order: the ``answers`` stand on top, ``facts`` are how it was run."""
 
     title: str
-    answers: Sequence[Sequence[str]]
+    answers: Sequence[Answer]
     sections: Sequence[Section]
     numbers: Section
     table: Table
@@ -53,7 +54,8 @@ h1 { font-size: 1.7rem; line-height: 1.2; margin: 0.5rem 0 1rem; }
 h2 { font-size: 1.25rem; margin: 2.75rem 0 0.25rem; }
 p, ul, dl { max-width: 46rem; margin: 0.5rem 0; }
 .answer { border-left: 4px solid var(--mark); background: var(--band); padding: 0.75rem 1rem; margin: 0.75rem 0; }
-.answer strong { display: block; font-size: 1.08rem; }
+.answer h2 { font-size: 1rem; margin: 0; }
+.answer li { font-weight: bold; }
 .how, figcaption { color: var(--faint); font-size: 0.92rem; }
 .figures { display: grid; gap: 1.25rem; margin-top: 0.75rem;
   grid-template-columns: repeat(auto-fit, minmax(min(100%, 34rem), 1fr)); }
@@ -78,7 +80,7 @@ pre { background: var(--band); padding: 0.75rem 1rem; overflow-x: auto; border-r
 def as_html(page: Page) -> str:
     """A file that opens without a network: figures and style within, no script."""
     e = html.escape
-    answers = "".join(f'<p class="answer"><strong>{e(a[0])}</strong> {e(" ".join(a[1:]))}</p>\n' for a in page.answers)
+    answers = "".join(map(_html_answer, page.answers))
     facts = "".join(f"<dt>{e(name)}</dt><dd>{e(text)}</dd>\n" for name, text in page.facts.items())
     notes = "".join(f"<li>{e(note)}</li>\n" for note in page.notes)
     return (
@@ -90,6 +92,14 @@ def as_html(page: Page) -> str:
         f"<h2>How it was run</h2>\n<dl>\n{facts}</dl>\n<p>The command that repeats it:</p>\n"
         f"<pre><code>{e(page.command)}</code></pre>\n<h2>How to read it</h2>\n<ul>\n{notes}</ul>\n</body>\n</html>\n"
     )
+
+
+def _html_answer(answer: Answer) -> str:
+    e = html.escape
+    setting = f"<h2>{e(answer.setting)}</h2>\n" if answer.setting else ""
+    lines = "".join(f"<li>{e(line)}</li>\n" for line in answer.lines)
+    details = f'<p class="how">{e(" ".join(answer.details))}</p>\n' if answer.details else ""
+    return f'<div class="answer">\n{setting}<ul>\n{lines}</ul>\n{details}</div>\n'
 
 
 def _html_section(section: Section) -> str:
@@ -127,7 +137,10 @@ def as_markdown(page: Page) -> str:
     """The same, with links to the figures' files."""
     m = _markdown
     blocks = [f"# {m(page.title)}"]
-    blocks += [f"**{m(a[0])}** {m(' '.join(a[1:]))}".strip() for a in page.answers]
+    for answer in page.answers:
+        blocks += [f"**{m(answer.setting)}**"] * bool(answer.setting)
+        blocks.append("\n".join(f"- **{m(line)}**" for line in answer.lines))
+        blocks += [m(" ".join(answer.details))] * bool(answer.details)
     for section in (*page.sections, page.numbers):
         blocks += [f"## {m(section.title)}", m(section.text)]
         for picture in section.pictures:
