@@ -1,6 +1,5 @@
 """A whole study: the cells that its table lacks are trained, group by group, and added to it."""
 
-import dataclasses
 import itertools
 import json
 from collections import deque
@@ -15,19 +14,18 @@ import numpy as np
 from jax.sharding import Mesh
 
 from jaxvae.arguments import require
-from jaxvae.data import Dataset, hold_out, report, require_apart
+from jaxvae.data import report, require_apart
 from jaxvae.files import LOCK, only_writer, require_free, write_atomically
 from jaxvae.study.description import group_records
-from jaxvae.study.grid import Grid, configurations, groups
-from jaxvae.study.results import RESULTS, Record, cell, merge, plain, read_results, variant, write_results
+from jaxvae.study.grid import Grid, groups
+from jaxvae.study.planning import Estimate, cells_of, costs, dealt, estimates, experiments_of, lacking
+from jaxvae.study.results import RESULTS, cell, merge, plain, read_results, variant, write_results
 from jaxvae.study.shards import ALONE, Shard, read_tables
 from jaxvae.study.statistics import BASELINE
 from jaxvae.study.sweep import Sweep, cell_mesh
-from jaxvae.study.width import measured_width, step_flops
-from jaxvae.training import Experiment, TrainConfig, make_experiment
-from jaxvae.training.defaults import resolved
+from jaxvae.study.width import measured_width
+from jaxvae.training import TrainConfig, make_experiment
 from jaxvae.training.devices import one_device
-from jaxvae.training.experiment import load_data
 
 STUDY = "study.json"
 
@@ -68,11 +66,13 @@ def compare(
             or not the one noted, or a directory in use by something else; before anything is written.
     """
     known = read_tables(out)
-    cells = _cells(grid, known)
+    cells = cells_of(grid, known)
     variants = list(dict.fromkeys(variant({"config": vars(config)}) for config in cells))
     require(baseline is None or baseline in variants, "baseline", baseline, f"one of {', '.join(variants)}")
-    waiting = _waiting(_dealt(cells, shard), known)
-    for line in dict.fromkeys(line for kind in _experiments(waiting) for line in (*report(kind.dataset), *kind.report)):
+    waiting = lacking(dealt(cells, shard), known)
+    for line in dict.fromkeys(
+        line for kind in experiments_of(waiting) for line in (*report(kind.dataset), *kind.report)
+    ):
         say(line)
     for name in dict.fromkeys(config.dataset for config in cells):
         require_apart(out, name)
@@ -91,52 +91,6 @@ def compare(
         return _compare(cells, out, shard, watch, stop)
 
 
-def _cells(grid: Grid, known: Sequence[Record]) -> list[TrainConfig]:
-    """All cells, with a value for what they leave to the data, each of which is loaded once.
-
-    Where data have no validation images, to choose learning rates by, some training images are held out; but not of
-    data that the table knows without.
-    """
-    loaded: dict[tuple[Any, ...], tuple[Dataset, int | None]] = {}
-    whole = {record["config"]["dataset"] for record in known if record["config"]["validation"] is None}
-    found = []
-    for config in configurations(grid):
-        source = (config.dataset, config.data_dir, config.validation, config.reading)
-        if source not in loaded:
-            dataset, count = load_data(config), config.validation
-            if dataset.validation is None and count is None and config.dataset not in whole:
-                count = min(len(dataset.test), len(dataset.train) // 10)
-                dataset = hold_out(dataset, count)
-            loaded[source] = dataset, count
-        dataset, count = loaded[source]
-        found.append(resolved(dataclasses.replace(config, validation=count), dataset))
-    return list(dict.fromkeys(found))
-
-
-def _waiting(some: Sequence[Sequence[TrainConfig]], records: Sequence[Record]) -> list[list[TrainConfig]]:
-    """What a table lacks of groups of cells."""
-    known = {cell(record["config"]) for record in records}
-    lacking = ([config for config in group if cell(plain(config)) not in known] for group in some)
-    return [group for group in lacking if group]
-
-
-def _dealt(cells: Sequence[TrainConfig], shard: Shard) -> list[list[TrainConfig]]:
-    """A shard's groups, whatever a table holds, so that all shards deal alike."""
-    every = groups(cells)
-    return every if shard == ALONE else shard.share(every, costs(every))
-
-
-def costs(some: Sequence[Sequence[TrainConfig]]) -> list[float]:
-    """What it costs to train groups of cells, in proportion: their steps, by FLOPs where groups differ in these."""
-    kinds = [_kind(group[0]) for group in some]
-    each = dict.fromkeys(kinds, 1.0)
-    if len(each) > 1:
-        for kind in each:
-            experiment = make_experiment(kind, one_device())
-            each[kind] = step_flops(experiment) * experiment.steps_per_epoch
-    return [each[kind] * group[0].epochs * len(group) for kind, group in zip(kinds, some, strict=True)]
-
-
 def _compare(
     cells: Sequence[TrainConfig],
     out: Path,
@@ -145,7 +99,7 @@ def _compare(
     stop: Callable[[], bool],
 ) -> bool:
     own = read_results(out / shard.table)
-    waiting = _waiting(_dealt(cells, shard), read_tables(out))
+    waiting = lacking(dealt(cells, shard), read_tables(out))
     shares = np.cumsum([0.0, *costs(waiting)])
     shares /= shares[-1] or 1
     for group, (start, end), sweep in zip(
@@ -175,23 +129,6 @@ def _joined(cells: Sequence[TrainConfig], out: Path, shard: Shard) -> bool:
     return True
 
 
-def _experiments(waiting: Sequence[Sequence[TrainConfig]]) -> list[Experiment]:
-    """One of each kind of data and model, so that what doesn't fit is refused."""
-    return [make_experiment(config, one_device()) for config in dict.fromkeys(_kind(group[0]) for group in waiting)]
-
-
-def _kind(config: TrainConfig) -> TrainConfig:
-    """The same for all groups that differ in nothing that a step's cost depends on."""
-    same: dict[str, Any] = {
-        "parameterization": "log_variance",
-        "constraint": "none",
-        "init_std": 1.0,
-        "learning_rate": 1.0,
-        "seed": 0,
-    }
-    return dataclasses.replace(config, **same)
-
-
 def _compiled_ahead(waiting: Sequence[Sequence[TrainConfig]], out: Path, shard: Shard) -> Iterator[Sweep]:
     """The groups' programs, each compiled while others run."""
     mesh, alone = cell_mesh(), one_device()
@@ -212,6 +149,12 @@ def _compiled_ahead(waiting: Sequence[Sequence[TrainConfig]], out: Path, shard: 
                 yield ahead.popleft().result()
         while ahead:
             yield ahead.popleft().result()
+
+
+def estimate(grid: Grid, out: Path | None, shard: Shard = ALONE) -> list[Estimate]:
+    """What it would cost to train what the table in a directory, if any, lacks of these cells; writes nothing."""
+    known = read_tables(out) if out else []
+    return estimates(lacking(dealt(cells_of(grid, known), shard), known), cell_mesh())
 
 
 def is_study(out: Path) -> bool:

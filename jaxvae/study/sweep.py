@@ -78,6 +78,14 @@ class Sweep:
         """How often ``train`` answers before it is done."""
         return self.experiment.config.epochs // segment_epochs(self.experiment.config)
 
+    @property
+    def memory(self) -> int:
+        """The bytes that training takes on each device: state, data and what is between."""
+        self.compile()
+        assert self._programs is not None
+        found = self._programs[2].memory_analysis()
+        return int(found.argument_size_in_bytes + found.temp_size_in_bytes) if found else 0
+
     def _over_cells(self, one: Callable[..., Any], donate: tuple[int, ...] = ()) -> Any:
         """The program of a function of the experiment, data that all cells share, and what each cell has."""
 

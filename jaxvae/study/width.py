@@ -42,7 +42,7 @@ def measured_width(experiment: Experiment, mesh: Mesh, most: int) -> int:
     state = jax.jit(experiment.begin)(jnp.uint32(0))
     best, fastest = most, math.inf
     for width in (min(2 * _FACTOR**n, most) for n in itertools.count()):
-        seconds = _seconds_per_step(experiment, mesh, state, width) / width
+        seconds = step_cost(experiment, mesh, state, width) / width
         if seconds > _GAIN * fastest:
             break
         best, fastest = width, seconds
@@ -62,8 +62,8 @@ def step_flops(experiment: Experiment) -> float:
     return float(cost["flops"])
 
 
-def _seconds_per_step(experiment: Experiment, mesh: Mesh, state: TrainState, width: int) -> float:
-    """The shortest of a few calls: whatever else the machine does only adds."""
+def step_cost(experiment: Experiment, mesh: Mesh, state: TrainState, width: int) -> float:
+    """Seconds for a step of ``width`` cells on each device: the shortest of a few calls, as all else only adds."""
     images = make_data(experiment).train
     data = jax.tree.map(jnp.asarray, {**images, "order": np.arange(len(images["image"]))})
     step = train_step(experiment.loss, experiment.tx)

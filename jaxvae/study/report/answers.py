@@ -104,7 +104,7 @@ def _safest(outcome: Outcome) -> list[str]:
     width = next((safe[name] for name in names if safe[name].open_low or safe[name].open_high), safe[names[0]])
     near = f"within {NEAR:g} nat of the best NLL over {_decades(width)} of learning rate"
     if len(names) == len(told):
-        return [f"All of these are as safe: each stays {near}."]
+        return [f"Any usable variant is as safe: each stays {near}."]
     others = "" if outcome.baseline in names else f" ({outcome.baseline}: {_decades(safe[outcome.baseline])})"
     return [f"Safest: {_list(names)}, which stay{'s' * (len(names) == 1)} {near}{others}."]
 
