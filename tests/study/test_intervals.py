@@ -46,7 +46,7 @@ def test_level_is_a_share(level):
 @pytest.mark.parametrize("seeds", [2, 3, 7])
 def test_error_is_the_usual_one_where_the_choice_is_clear(seeds):
     rng = np.random.default_rng(0)
-    ours, theirs = (rng.standard_normal((2, seeds)) + [[0], [100]] for _ in range(2))
+    ours, theirs = (rng.standard_normal((2, seeds)) + np.array([[0], [100]]) for _ in range(2))
     expected = scipy.stats.sem(ours[0] - theirs[0])
     assert tuned_error(scores(ours), scores(theirs)) == pytest.approx(expected, rel=1e-12)
 

@@ -95,8 +95,7 @@ def _difference(outcome: Outcome) -> str:
 
 def _safest(outcome: Outcome) -> list[str]:
     """Which variant works over the widest range of learning rates, as far as the digit that is told tells."""
-    worse = _of_sign(outcome, 1)
-    safe = {c.variant: c.width for c in outcome.comparisons if c.usable and c.variant not in worse and not c.mirrors}
+    safe = {c.variant: c.width for c in outcome.comparisons if c.usable and not c.mirrors}
     told = {name: round(width.decades, 1) for name, width in safe.items()}
     if len(told) < 2 or max(told.values()) == 0:  # one variant, or one learning rate
         return _take(outcome)
@@ -179,19 +178,20 @@ def _power(outcome: Outcome, resolve: float) -> list[str]:
 
 def _failures(outcome: Outcome) -> list[str]:
     """Which variants met non-finite numbers, where, how often, and where these arose."""
-    told = []
+    told, several = [], len(outcome.learning_rates) > 1
     for comparison in outcome.comparisons:
         struck = [p for p in comparison.points if p.failures or p.skipped.any()]
         if struck:
             skipped = float(np.concatenate([p.skipped for p in struck]).mean())
             causes = Counter(record["cause"] for p in struck for record in p.records if record["cause"])
             first = f", first in {_list([name for name, _ in causes.most_common()])}" if causes else ""
+            rates = f" at {_list([f'{p.learning_rate:g}' for p in struck])}" if several else ""
             told.append(
-                f"{comparison.variant} at {_list([f'{p.learning_rate:g}' for p in struck])} "
+                f"{comparison.variant}{rates} "
                 f"({sum(p.failures for p in struck)} of {counted(sum(len(p.records) for p in struck), 'run')} failed, "
                 f"{percentage(skipped)} of steps skipped{first})"
             )
-    return [f"Not finite at learning rates: {'; '.join(told)}."] if told else []
+    return [f"Not finite{' at learning rates' if several else ''}: {'; '.join(told)}."] if told else []
 
 
 def _decades(width: Width) -> str:

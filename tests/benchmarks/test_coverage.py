@@ -1,0 +1,41 @@
+"""A few hundred of the synthetic studies; the command takes ten thousand."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from benchmarks import coverage
+from jaxvae.study import statistics
+
+
+@pytest.mark.parametrize("seeds", [3, 10])
+def test_intervals_hold_the_truth_as_often_as_they_say(seeds):
+    studies = 600
+    found = coverage.coverage(studies, seeds)
+    assert abs(found - coverage.LEVEL) < 3 * math.sqrt(coverage.LEVEL * (1 - coverage.LEVEL) / studies) + 0.01
+
+
+def test_choosing_and_reporting_on_the_same_images_without_their_noise_is_found_out(monkeypatch):
+    """The error as if the learning rates had been given, of a variant that is chosen among equals."""
+
+    def flat(rng, seeds):
+        records, _ = coverage.synthetic(rng, seeds)
+        for record in records:
+            tuned = record["config"]["parameterization"] != "log_variance"
+            record["nll"] = record["validation_nll"] = float(rng.standard_normal()) if tuned else 0.0
+        return records, 0.0
+
+    monkeypatch.setattr(coverage, "synthetic", flat)
+    monkeypatch.setattr(statistics, "tuned_error", lambda ours, theirs: float(np.std(ours.reported) / 9))
+    assert coverage.coverage(200, 10) < 0.8
+
+
+def test_the_result_passes_and_is_told():
+    found = json.loads((coverage.RESULT).read_text())
+    assert set(found["coverage"]) == {str(seeds) for seeds in coverage.SEEDS}
+    assert all(coverage.ALLOWED[0] <= x <= coverage.ALLOWED[1] for x in found["coverage"].values())
+    page = coverage.RESULT.parents[1] / "RESULTS.md"
+    for seeds, x in found["coverage"].items():
+        assert f"| {seeds} | {100 * x:.2f} |" in page.read_text()
