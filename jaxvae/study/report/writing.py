@@ -1,10 +1,13 @@
 """The report of a study: what its records say, in words, figures and a table, as HTML and as Markdown."""
 
+import datetime
 import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from jaxvae import plots
+from jaxvae._version import __version__
 from jaxvae.files import write_atomically
 from jaxvae.plots.style import NARROW_DPI
 from jaxvae.study.intervals import LEVEL
@@ -90,6 +93,7 @@ def make_page(records: Sequence[Record], outcomes: Sequence[Outcome], command: s
     datasets = _joined(record["config"]["dataset"] for record in records)
     return Page(
         f"How to model σ: {counted(len(variants), 'variant')} on {datasets or 'no data'}",
+        f"{datetime.date.today().isoformat()}, jaxvae {__version__}, {counted(len(records), 'run')}",
         verdict(outcomes, resolve),
         sections,
         Section("All numbers", _table_text(outcomes)),
@@ -108,7 +112,8 @@ def _pictures(outcomes: Sequence[Outcome]) -> dict[str, list[Picture]]:
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=NARROW_DPI)
         text = f"{_SECTIONS[kind][0]}{f': {setting}' if setting else ''}"
-        some.append(Picture(f"{kind}{f'_{len(some) + 1}' * bool(some)}.png", text, setting, buffer.getvalue()))
+        name = f"{kind}{f'_{len(some) + 1}' * bool(some)}"
+        some.append(Picture(f"{name}.png", text, setting, buffer.getvalue(), plots.svg(figure, name, text)))
     return found
 
 
