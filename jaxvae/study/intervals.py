@@ -79,16 +79,20 @@ def tuned_error(ours: SeedScores, theirs: SeedScores) -> float:
     """The standard error of the difference between two tuned variants, by a nested bootstrap; NaN for one seed.
 
     Seeds are resampled, those of both variants together, and each resample chooses both learning rates anew, so that
-    the error has in it what the choice adds (Efron & Tibshirani 1993, §6). It is multiplied by √(S / (S - 1)), by which
-    the bootstrap's is too small: where no resample chooses otherwise, it is the usual s/√S, and ``student`` of it is
-    Student's interval.
+    the error has in it what the choice adds. The variance of the difference t* over resamples counts that twice, once
+    for the data and once for the resample, and so is too wide; what t* owes to each seed isn't: Σ_s cov(w_s, t*)², w_s
+    being the seed's weight in units of 1/S (Efron 2014, "Estimation and accuracy after model selection", Journal of the
+    American Statistical Association 109, theorem 1). It is multiplied by S / (S - 1), by which the bootstrap's variance
+    is too small: where no resample chooses otherwise, the error is the usual s/√S, and ``student`` of it is Student's
+    interval.
     """
     seeds = ours.reported.shape[1]
     if seeds < 2:
         return math.nan
     weights, chances = _resamples(seeds)
     x = ours.tuned(weights) - theirs.tuned(weights)
-    return math.sqrt(chances @ (x - chances @ x) ** 2 * seeds / (seeds - 1))
+    owed = (chances * (x - chances @ x)) @ (seeds * weights - 1)
+    return math.sqrt(np.sum(owed**2) * seeds / (seeds - 1))
 
 
 @functools.cache

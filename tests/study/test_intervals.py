@@ -53,17 +53,18 @@ def test_error_is_the_usual_one_where_the_choice_is_clear(seeds):
 
 def test_error_of_many_seeds_is_nearly_the_usual_one():
     x = np.random.default_rng(0).standard_normal((1, 12))
-    # A variance from 4000 draws is off by √(2 / 4000).
+    # A covariance from 4000 draws is off by about √(1 / 4000) of the deviations' product.
     usual = scipy.stats.sem(x[0])
-    assert tuned_error(scores(x), scores(np.zeros((1, 12)))) == pytest.approx(usual, rel=4 * math.sqrt(0.5 / 4000))
+    assert tuned_error(scores(x), scores(np.zeros((1, 12)))) == pytest.approx(usual, rel=4 * math.sqrt(1 / 4000))
 
 
 def test_error_has_what_the_choice_adds_by_enumeration():
     # Chosen by other numbers than those reported: resamples with seed 0 once or more take the first rate.
     ours = scores([[1.0, 1, 1], [5.0, 5, 5]], [[-9.0, 1, 1], [0.0, 0, 0]])
     lacking = (2 / 3) ** 3  # the share of resamples without seed 0, whose mean is 5
-    variance = 16 * lacking * (1 - lacking) * 3 / 2
-    assert tuned_error(ours, ZERO) == pytest.approx(math.sqrt(variance))
+    # So cov(w₀, t*) = -4 · lacking, and as the other two seeds share its weight, theirs is half of that each.
+    owed = lacking * np.array([-4, 2, 2])
+    assert tuned_error(ours, ZERO) == pytest.approx(math.sqrt(np.sum(owed**2) * 3 / 2))
 
 
 def test_no_error_from_one_seed():

@@ -168,7 +168,7 @@ def _notes(outcomes: Sequence[Outcome]) -> list[str]:
         "share initial weights, order of images and noise. The brackets hold their mean's interval at "
         f"{percentage(LEVEL)}, of this one comparison; the answer on top allows for the number of comparisons. It is "
         "Student's, with a standard error from a bootstrap in which each resample of the seeds chooses the learning "
-        "rates anew.",
+        "rates anew (Efron 2014).",
         "A variant is usable if its σ can't reach 0 and it works at some learning rate. The baseline was noted before "
         "anything was trained.",
         "A run failed where its NLL isn't finite; a learning rate at which any seed failed is never the best. The "

@@ -45,7 +45,7 @@ class Reader(HTMLParser):
 def out(tmp_path_factory) -> Path:
     """The report of a study in two settings."""
     out = tmp_path_factory.mktemp("report")
-    write_report(study(DEFAULT[:7], RATES[1:4], 2, fields=FIELDS), out, COMMAND)
+    write_report(study(DEFAULT[:7], RATES[2:], 2, fields=FIELDS), out, COMMAND)
     return out
 
 
