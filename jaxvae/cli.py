@@ -247,7 +247,7 @@ def _add_compare_options(command: argparse.ArgumentParser) -> None:
         "CPUs, each core is made a device, before JAX starts. --hidden, --upper-hidden, --upper-latents, --size and "
         "--value-range have one value, of several numbers; and --precondition fisher has the plain runs beside it. "
         "Cells that a table holds already aren't trained again. Where defaults aren't those of jaxvae train, it is so "
-        "that 195 runs take minutes (--latents, --hidden, --epochs, --batch-size), or that every σ is in the range of "
+        "that 180 runs take minutes (--latents, --hidden, --epochs, --batch-size), or that every σ is in the range of "
         "each parameterization (--init-std: that of a sigmoid ends at 1)."
     )
     command.set_defaults(fields={})
