@@ -190,10 +190,10 @@ def compare(args: argparse.Namespace) -> int:
                 if grid is not None:
                     with StudyProgress() as progress:
 
-                        def watch(name: str, share: float) -> None:
+                        def watch(name: str, share: float, left: float | None) -> None:
                             if share == 0:
                                 print(out, flush=True)
-                            progress.update(name, share)
+                            progress.update(name, share, left)
 
                         complete = study.compare(
                             grid,

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,6 +19,7 @@ from jaxvae.data import report, require_apart
 from jaxvae.files import LOCK, only_writer, require_free, write_atomically
 from jaxvae.study.description import group_records
 from jaxvae.study.grid import Grid, groups
+from jaxvae.study.pace import Pace
 from jaxvae.study.planning import Estimate, cells_of, costs, dealt, estimates, experiments_of, lacking
 from jaxvae.study.results import RESULTS, cell, merge, plain, read_results, variant, write_results
 from jaxvae.study.shards import ALONE, Shard, read_tables
@@ -39,7 +41,7 @@ def compare(
     *,
     baseline: str | None = None,
     shard: Shard = ALONE,
-    watch: Callable[[str, float], None] = lambda name, share: None,
+    watch: Callable[[str, float, float | None], None] = lambda name, share, left: None,
     stop: Callable[[], bool] = lambda: False,
     say: Callable[[str], None] = lambda line: None,
 ) -> bool:
@@ -54,7 +56,8 @@ def compare(
         baseline: the variant that others will be compared with, which is noted before anything is trained; where it
             isn't given, and none is noted, it is ``statistics.BASELINE`` or else the first variant.
         shard: which of the groups are trained here; other processes may train others in the same directory.
-        watch: called now and then, with what is being trained, and the share that is done of all that was lacking.
+        watch: called now and then, with what is being trained, the share that is done of all that was lacking, and the
+            seconds that are left, None where that isn't known yet.
         stop: asked now and then; once it answers True, the study ends.
         say: called with what the data were taken for, and what is made of them, a line at a time.
 
@@ -95,25 +98,28 @@ def _compare(
     cells: Sequence[TrainConfig],
     out: Path,
     shard: Shard,
-    watch: Callable[[str, float], None],
+    watch: Callable[[str, float, float | None], None],
     stop: Callable[[], bool],
 ) -> bool:
     own = read_results(out / shard.table)
     waiting = lacking(dealt(cells, shard), read_tables(out))
     shares = np.cumsum([0.0, *costs(waiting)])
     shares /= shares[-1] or 1
+    pace, spent = Pace(len(waiting), _COMPILERS), 0.0
     for group, (start, end), sweep in zip(
-        waiting, itertools.pairwise(shares.tolist()), _compiled_ahead(waiting, out, shard), strict=True
+        waiting, itertools.pairwise(shares.tolist()), _compiled_ahead(waiting, out, shard, pace), strict=True
     ):
         name = variant({"config": plain(group[0])})
-        watch(name, start)
+        watch(name, start, pace.left(start, spent))
+        before = time.monotonic() - spent
         for segment, found in enumerate(sweep.train(), 1):
             if found is not None:
                 own += group_records(group, found, sweep.counts)
                 write_results(out / shard.table, own)
             elif stop():
                 return False
-            watch(name, start + (end - start) * min(1, segment / sweep.segments))
+            share, spent = start + (end - start) * min(1, segment / sweep.segments), time.monotonic() - before
+            watch(name, share, pace.left(share, spent))
     return _joined(cells, out, shard)
 
 
@@ -123,13 +129,13 @@ def _joined(cells: Sequence[TrainConfig], out: Path, shard: Shard) -> bool:
     names = [cell(plain(config)) for group in groups(cells) for config in group]
     if not found.keys() >= {*names}:
         return False
-    if shard != ALONE:
-        with only_writer(out, wait=_PATIENCE):
+    with nullcontext() if shard == ALONE else only_writer(out, wait=_PATIENCE):
+        if len(read_results(out / RESULTS)) < len(found):
             write_results(out / RESULTS, [found.pop(name) for name in names] + [*found.values()])
     return True
 
 
-def _compiled_ahead(waiting: Sequence[Sequence[TrainConfig]], out: Path, shard: Shard) -> Iterator[Sweep]:
+def _compiled_ahead(waiting: Sequence[Sequence[TrainConfig]], out: Path, shard: Shard, pace: Pace) -> Iterator[Sweep]:
     """The groups' programs, each compiled while others run."""
     mesh, alone = cell_mesh(), one_device()
     with nullcontext() if shard == ALONE else only_writer(out, wait=_PATIENCE):
@@ -137,8 +143,10 @@ def _compiled_ahead(waiting: Sequence[Sequence[TrainConfig]], out: Path, shard: 
 
     def compiled(group: Sequence[TrainConfig], width: int) -> Sweep:
         rates, seeds = zip(*((config.learning_rate, config.seed) for config in group), strict=True)
+        began = time.monotonic()
         sweep = Sweep(make_experiment(group[0], alone), mesh, width, rates, seeds)
         sweep.compile()
+        pace.compiled(time.monotonic() - began)
         return sweep
 
     with ThreadPoolExecutor(_COMPILERS) as pool:

@@ -31,7 +31,7 @@ def numbers(out):
 def whole(tmp_path_factory):
     out = tmp_path_factory.mktemp("study") / "whole"
     seen = []
-    assert study.compare(GRID, out, watch=lambda name, share: seen.append((name, share)))
+    assert study.compare(GRID, out, watch=lambda name, share, left: seen.append((name, share)))
     assert [share for _, share in seen] == sorted(share for _, share in seen)
     assert seen[0] == ("log_variance", 0)
     assert seen[-1] == ("softplus_std", 1)
@@ -58,7 +58,7 @@ def test_a_finished_study_trains_nothing(whole, monkeypatch):
 def test_a_study_that_was_stopped_goes_on(whole, tmp_path):
     groups = []
     assert not study.compare(
-        GRID, tmp_path, watch=lambda name, share: groups.append(name), stop=lambda: "softplus_std" in groups
+        GRID, tmp_path, watch=lambda name, share, left: groups.append(name), stop=lambda: "softplus_std" in groups
     )
     done = study.read_results(tmp_path / study.RESULTS)
     assert [r["config"]["parameterization"] for r in done] == 4 * ["log_variance"]
@@ -72,7 +72,7 @@ def test_more_cells_are_added_to_a_table(whole, tmp_path):
     (tmp_path / study.RESULTS).write_text("".join((whole / study.RESULTS).read_text().splitlines(True)[:4]))
     trained = []
     more = {**GRID, "parameterization": ("log_variance",), "seed": (0, 1, 2)}
-    assert study.compare(more, tmp_path, watch=lambda name, share: trained.append(name))
+    assert study.compare(more, tmp_path, watch=lambda name, share, left: trained.append(name))
     records = numbers(tmp_path)
     assert records[:4] == numbers(whole)[:4]
     assert [(r["config"]["learning_rate"], r["config"]["seed"]) for r in records[4:]] == [(1e-3, 2), (1e-2, 2)]
@@ -83,7 +83,7 @@ def test_shards_end_with_the_same_table(whole, tmp_path):
     trained = []
     for number in (1, 2):
         shard = study.Shard(number, 2)
-        complete = study.compare(GRID, tmp_path, shard=shard, watch=lambda name, share: trained.append(name))
+        complete = study.compare(GRID, tmp_path, shard=shard, watch=lambda name, share, left: trained.append(name))
         assert complete == (number == 2)
         assert (tmp_path / study.RESULTS).exists() == complete
         assert len(study.read_results(tmp_path / shard.table)) == 4
