@@ -125,7 +125,7 @@ def _avoid(outcome: Outcome) -> list[str]:
         if failed:
             told.append(f"{c.variant} ({count}{rates})")
         elif not c.advised:
-            told.append(f"{c.variant} (its σ can reach 0)")
+            told.append(f"{c.variant} (advised against)")
     return [f"Avoid {_list(told)}." if told else "Nothing to avoid: no run failed."]
 
 

@@ -169,8 +169,8 @@ def _notes(outcomes: Sequence[Outcome]) -> list[str]:
         f"{percentage(LEVEL)}, of this one comparison; the answer on top allows for the number of comparisons. It is "
         "Student's, with a standard error from a bootstrap in which each resample of the seeds chooses the learning "
         "rates anew (Efron 2014).",
-        "A variant is usable if its σ can't reach 0 and it works at some learning rate. The baseline is noted before "
-        "anything is trained.",
+        "A variant is usable if it works at some learning rate and isn't advised against, as are those whose σ can "
+        "reach 0 but for a constraint. The baseline is noted before anything is trained.",
         "A run failed where its NLL isn't finite; a learning rate at which any seed failed is never the best. The "
         "first number that wasn't finite arose in the network (loc or raw), in the gaussian (σ, sample or KL), in the "
         "likelihood, or only in the gradient.",

@@ -61,7 +61,7 @@ def test_three_lines_where_no_difference_is_seen():
         "nats from log_variance, at 95 % confidence.",
         "Safest: log_std, which stays within 1 nat of the best NLL over at least 1.0 decades of learning rate "
         "(log_variance: at least 0.1 decades).",
-        "Avoid direct_std (its σ can reach 0).",
+        "Avoid direct_std (advised against).",
     ]
     assert "Of those advised against: direct_std +0 [−13, +13] nats from it." in details
     assert (
