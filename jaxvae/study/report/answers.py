@@ -84,8 +84,9 @@ def _difference(outcome: Outcome) -> str:
         return f"It cannot be said whether the choice matters: {reason}."
     bound = _nats(max((abs(end) for x in same.values() for end in x[1:3]), default=0.0))
     if not better and not worse:
+        usable = sum(c.usable and (c.variant in same or c.variant == base) for c in outcome.comparisons)
         return (
-            f"No difference is seen between the {len(same) + 1} usable variants{tuned}: none is more than {bound} nats "
+            f"No difference is seen between the {usable} usable variants{tuned}: none is more than {bound} nats "
             f"from {base}, at {percentage(LEVEL)} confidence."
         )
     told = [f"{_amounts(some)} nats {word}" for some, word in ((better, "better"), (worse, "worse")) if some]
@@ -104,7 +105,8 @@ def _safest(outcome: Outcome) -> list[str]:
     near = f"within {NEAR:g} nat of the best NLL over {_decades(width)} of learning rate"
     if len(names) == len(told):
         return [f"Any usable variant is as safe: each stays {near}."]
-    others = "" if outcome.baseline in names else f" ({outcome.baseline}: {_decades(safe[outcome.baseline])})"
+    base = safe.get(outcome.baseline)
+    others = "" if base is None or outcome.baseline in names else f" ({outcome.baseline}: {_decades(base)})"
     return [f"Safest: {_list(names)}, which stay{'s' * (len(names) == 1)} {near}{others}."]
 
 

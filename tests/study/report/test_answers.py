@@ -168,6 +168,15 @@ def test_without_the_baseline_the_first_is():
     assert "better than log_std" in told(table)[0][0]
 
 
+def test_a_baseline_that_is_advised_against():
+    table = [r for name in ("direct_std", "log_std", "softplus_std") for r in two_rates(name, spaced(20, 0.1))]
+    table += runs("log_std", spaced(20, 0.1), 0.02)
+    lines, _ = told(table, baseline="direct_std")
+    assert lines[0].startswith("No difference is seen between the 2 usable variants")
+    assert lines[1].startswith("Safest: log_std, which stays within")
+    assert "direct_std" not in lines[1]
+
+
 def test_what_is_missing_is_counted():
     _, details = told(BASE, runs("log_std", (20.1, 20.0)), runs("softplus_std", (20.0,)))
     assert "3 of 9 runs are missing; differences are over the seeds that both have." in details
