@@ -38,6 +38,7 @@ nightly: $(VENV)/.installed-test  ## What takes hours: numbers under stress, a m
 docs: $(VENV)/.installed-docs  ## Rewrites the generated pages, and builds the site in site/.
 	$(BIN)/python -m benchmarks.ranges
 	$(BIN)/python -m benchmarks.flags
+	$(BIN)/python -m benchmarks.survey
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 build: $(VENV)/.installed-test  ## sdist and wheel; each is installed by itself, and tried.

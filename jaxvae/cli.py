@@ -7,7 +7,6 @@ A field of ``TrainConfig`` is a flag of ``jaxvae train`` without a line here, bu
 import argparse
 import functools
 import json
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any, NoReturn
 
 from jaxvae import commands, process
 from jaxvae._version import __version__
+from jaxvae.texts import printable
 
 
 class _Parser(argparse.ArgumentParser):
@@ -26,9 +26,14 @@ class _Parser(argparse.ArgumentParser):
 
 def run() -> int:
     """``main``, of a process that does nothing else."""
+    process.write_on()
     process.collect_seldom()
     process.speak_in_lines()
-    return main()
+    status = main()
+    if error := process.lost_output():
+        print(f"jaxvae: error: standard output couldn't be written ({error.strerror})", file=sys.stderr)
+        return status or 2
+    return status
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -44,24 +49,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         args = _parser(argv[0] if argv else "").parse_args(argv)
         status: int = args.run(args)
-        sys.stdout.flush()
-    except BrokenPipeError:  # the reader has had enough, as in `jaxvae list --names | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except KeyboardInterrupt:
         print("jaxvae: interrupted", file=sys.stderr)
-        return commands.STOPPED
-    except (ValueError, OSError, ArithmeticError, ImportError, MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and not _is_of_jax(error):
+        return process.STOPPED
+    except (ValueError, OSError, ArithmeticError, ImportError, MemoryError, RuntimeError, AssertionError) as error:
+        if isinstance(error, RuntimeError | AssertionError) and not _is_of_jax(error):
             raise
-        print("jaxvae: error:", " ".join(str(error).split()), file=sys.stderr)
+        text = " ".join(str(error).split()) or f"{type(error).__name__} of JAX; are there devices of JAX_PLATFORMS?"
+        print("jaxvae: error:", printable(text), file=sys.stderr)
         return 2
     return status
 
 
-def _is_of_jax(error: RuntimeError) -> bool:
+def _is_of_jax(error: Exception) -> bool:
+    """Whether it tells of a device, a program or a platform, and not of a mistake in this library."""
+    import jax
     from jax.errors import JaxRuntimeError
 
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError):
+        return True
     return isinstance(error, JaxRuntimeError)
 
 
@@ -150,6 +158,7 @@ def _parser(chosen: str) -> argparse.ArgumentParser:
     nested.set_defaults(run=_help(nested))
     add = nested.add_subparsers(title="commands", metavar="COMMAND")
     command = _add(add, "list", commands.data_list, "show the known datasets")
+    command.add_argument("--all", action="store_true", help="with those that need more than a download, and why")
     _add_data_dir(command)
     command = _add(add, "inspect", commands.data_inspect, "say what data are taken for, and draw some, before training")
     command.add_argument("name", metavar="DATASET", help="as --dataset of `jaxvae train`")
@@ -238,6 +247,7 @@ def _add_train_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--coordinator", metavar="HOST:PORT", help="the first process, as all can reach it")
     command.add_argument("--processes", metavar="N", type=int, help="how many there are")
     command.add_argument("--process", metavar="I", type=int, help="which one this is, from 0")
+    _flag(command, "--timeout", 300, "seconds in which all have to start", "SECONDS")
     _add_fields(command, {})
 
 

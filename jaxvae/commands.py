@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from jaxvae import process
 from jaxvae.extras import require_train_extra
-from jaxvae.texts import counted
+from jaxvae.texts import counted, printable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,11 +30,9 @@ if TYPE_CHECKING:
     from jaxvae.trained import Exported, Run, TrainedModel
     from jaxvae.training import Experiment, TrainConfig
 
-STOPPED = 130
-"""The exit status of a run that was stopped by a signal, as shells have it for Ctrl-C."""
-
 _SHEET = 100  # images on a sheet of samples
 _DECODED = 200  # latents at a time
+_MOST_IMAGES = 10_000  # on a picture
 
 _OTHER_SIGMA = ("--parameterization",)
 _CALMER = ("--learning-rate", "--clip-norm")
@@ -114,34 +112,36 @@ def explain(args: argparse.Namespace) -> int:
 def train(args: argparse.Namespace) -> int:
     """``jaxvae train``."""
     _join(args)  # before signals are noted: JAX would take SIGTERM for itself
+    _prepare()
+    import jax
+
+    from jaxvae import data, training
+    from jaxvae.files import claimed
+    from jaxvae.progress import RunProgress
+    from jaxvae.training.agreement import failing_together
+    from jaxvae.training.directory import RunDirectory
+
     with process.signals() as stopped:
-        process.use_compilation_cache()
-        import jax
-
-        from jaxvae import data, training
-        from jaxvae.files import claimed
-        from jaxvae.progress import RunProgress
-        from jaxvae.training.directory import RunDirectory
-
-        config = _configuration(args)
-        kept = RunDirectory(args.out).kept() if args.resume else None
-        experiment = training.make_experiment(config, origin=None if kept is None else kept.origin)
-        experiment = experiment._replace(start=_start(args, experiment))
+        with failing_together():
+            config = _configuration(args)
+            kept = RunDirectory(args.out).kept() if args.resume else None
+            experiment = training.make_experiment(config, origin=None if kept is None else kept.origin)
+            experiment = experiment._replace(start=_start(args, experiment))
         name = f"{Path(config.dataset).stem}-{config.parameterization}"
         alone, first = jax.process_count() == 1, jax.process_index() == 0
         with nullcontext(args.out) if args.out else claimed(Path("runs") / name) as out:
-            watch = {}
+            watch: dict[str, Any] = {}
             if first:
                 begun = " holds no run yet: begun" if args.resume and not RunDirectory(out).holds_run else ""
-                print(*data.report(experiment.dataset), *experiment.report, f"{out}{begun}", sep="\n", flush=True)
+                _say(*data.report(experiment.dataset), *experiment.report, f"{out}{begun}")
                 watch = {"watch": lambda step: RunProgress(config.epochs, experiment.steps_per_epoch, step)}
             complete = training.train(
-                experiment, out, resume=args.resume, tensorboard=args.tensorboard, stop=lambda: bool(stopped), **watch
+                experiment, out, resume=args.resume, tensorboard=args.tensorboard, stop=stopped, **watch
             )
     if not complete:
         if first:
-            print(f"stopped and saved; to go on: jaxvae train --resume --out {out}")
-        return STOPPED
+            _say(f"stopped and saved; to go on: jaxvae train --resume --out {out}")
+        return process.STOPPED
     if alone:
         from jaxvae.trained import Run
 
@@ -149,27 +149,29 @@ def train(args: argparse.Namespace) -> int:
         _report(run, config.samples, "test")
         _draw(run)
     elif first:
-        print(f"complete; to score it: jaxvae evaluate {out}")
+        _say(f"complete; to score it: jaxvae evaluate {out}")
     return 0
 
 
 def compare(args: argparse.Namespace) -> int:
     """``jaxvae compare``."""
     process.use_every_core()
-    with process.signals() as stopped:
-        process.use_compilation_cache()
-        from jaxvae import study
-        from jaxvae.arguments import require
-        from jaxvae.files import claimed
-        from jaxvae.progress import StudyProgress
+    _prepare()
+    from jaxvae import study
+    from jaxvae.arguments import require
+    from jaxvae.files import claimed
+    from jaxvae.progress import StudyProgress
 
-        require(0 < args.resolve < math.inf, "--resolve", args.resolve, "above 0")
-        for name in ("baseline", "shard") if args.merge or args.report_only else ():
-            value = getattr(args, name)
-            require(value is None, f"--{name}", value, "left out where nothing is trained")
+    require(0 < args.resolve < math.inf, "--resolve", args.resolve, "above 0")
+    for name in ("baseline", "shard") if args.merge or args.report_only else ():
+        value = getattr(args, name)
+        require(value is None, f"--{name}", value, "left out where nothing is trained")
+    with process.signals() as stopped:
         out, grid = args.out, None
         if args.merge:
             require(out is not None, "--out", None, "given with --merge: where the merged table goes")
+            others = [*(f"--{name.replace('_', '-')}" for name in args.fields), *["--quick"] * args.quick]
+            require(not others, "--merge", others, "given without what says what to train")
             study.merge_studies(args.merge, out)
         elif args.report_only:
             begun = out is not None and study.is_study(out)
@@ -192,7 +194,7 @@ def compare(args: argparse.Namespace) -> int:
 
                         def watch(name: str, share: float, left: float | None) -> None:
                             if share == 0:
-                                print(out, flush=True)
+                                _say(out)
                             progress.update(name, share, left)
 
                         complete = study.compare(
@@ -201,14 +203,14 @@ def compare(args: argparse.Namespace) -> int:
                             baseline=args.baseline,
                             shard=shard,
                             watch=watch,
-                            stop=lambda: bool(stopped),
-                            say=print,
+                            stop=stopped,
+                            say=_say,
                         )
-                    if stopped:
-                        print(f"stopped and saved; to go on: jaxvae compare --out {out}")
-                        return STOPPED
+                    if stopped():
+                        _say(f"stopped and saved; to go on: jaxvae compare --out {out}")
+                        return process.STOPPED
                     if not complete:
-                        print(f"shard {shard} is done; the last shard to be writes the report, or --report-only does")
+                        _say(f"shard {shard} is done; the last shard to be writes the report, or --report-only does")
                         return 0
     if grid is None:
         command = "jaxvae compare --merge DIR ... --out DIR, of the studies that were joined"
@@ -219,7 +221,7 @@ def compare(args: argparse.Namespace) -> int:
     )
     for answer in answers:
         _print_wrapped(*filter(None, [answer.setting]), *answer.lines, "", " ".join(answer.details), "")
-    print(*paths, sep="\n")
+    _say(*paths)
     return 0
 
 
@@ -233,7 +235,7 @@ def _shard(args: argparse.Namespace) -> "Shard":
     elif args.out is not None and (found := study.shard_of_job()):
         shard, name = found
         if shard != study.ALONE:
-            print(f"shard {shard}, as {name} says; --shard 1/1 trains all")
+            _say(f"shard {shard}, as {name} says; --shard 1/1 trains all")
     else:
         return study.ALONE
     require(args.out is not None or shard == study.ALONE, "--out", None, "given with --shard: the shards' directory")
@@ -243,14 +245,14 @@ def _shard(args: argparse.Namespace) -> "Shard":
 def _print_estimates(found: Sequence["Estimate"]) -> None:
     """A line per kind of data and model, and the sum."""
     for x in found:
-        print(
+        _say(
             f"{x.name}: {counted(x.groups, 'group')}, {counted(x.cells, 'cell')}, {x.parameters:,} parameters, "
             f"about {x.memory / 2**20:,.0f} MiB on each device"
         )
     seconds, compilation = sum(x.seconds for x in found), sum(x.compilation for x in found)
     training, programs = (timedelta(seconds=round(x)) for x in (seconds, compilation))
     cells = counted(sum(x.cells for x in found), "cell")
-    print(f"{cells}: about {training} of training, beside which programs are compiled for up to {programs}")
+    _say(f"{cells}: about {training} of training, beside which programs are compiled for up to {programs}")
 
 
 def _print_wrapped(*paragraphs: str) -> None:
@@ -260,17 +262,17 @@ def _print_wrapped(*paragraphs: str) -> None:
         if sys.stdout.isatty():
             columns = shutil.get_terminal_size().columns
             wide = textwrap.fill(text, max(20, columns), break_long_words=False, break_on_hyphens=False)
-        print(wide)
+        _say(wide)
 
 
 def reproduce(args: argparse.Namespace) -> int:
     """``jaxvae reproduce``."""
-    with process.signals() as stopped:
-        process.use_compilation_cache()
-        from jaxvae.arguments import require
-        from jaxvae.progress import RunProgress
-        from jaxvae.study import presets, reproduction
+    _prepare()
+    from jaxvae.arguments import require
+    from jaxvae.progress import RunProgress
+    from jaxvae.study import presets, reproduction
 
+    with process.signals() as stopped:
         if args.stages is None:
             preset = presets.PRESETS[args.name]()
         else:
@@ -283,17 +285,17 @@ def reproduce(args: argparse.Namespace) -> int:
         out = args.out or Path("runs") / args.name
 
         def watch(name: str, experiment: "Experiment", step: int) -> RunProgress:
-            print(out / name, flush=True)
+            _say(out / name)
             return RunProgress(experiment.config.epochs, experiment.steps_per_epoch, step)
 
         done = 0
-        for line in reproduction.reproduce(preset, todo, out, watch=watch, stop=lambda: bool(stopped)):
-            print(line, flush=True)
+        for line in reproduction.reproduce(preset, todo, out, watch=watch, stop=stopped):
+            _say(line)
             done += 1
     if done < len(todo):
-        print(f"stopped and saved; to go on, the same command again, with --out {out}")
-        return STOPPED
-    print(out / reproduction.TABLE)
+        _say(f"stopped and saved; to go on, the same command again, with --out {out}")
+        return process.STOPPED
+    _say(out / reproduction.TABLE)
     return 0
 
 
@@ -319,7 +321,7 @@ def encode(args: argparse.Namespace) -> int:
         named = {"names": found.names} | ({} if found.labels is None else {"labels": found.labels})
         numbers = {"mean": q.mean, "log_std": q.log_std, "latents": latents}
         tables.write_table(args.out, named | {name: np.asarray(x) for name, x in numbers.items()})
-    print(args.out)
+    _say(args.out)
     return 0
 
 
@@ -342,7 +344,7 @@ def decode(args: argparse.Namespace) -> int:
         tables.write_pictures(args.out, images, names)
     else:
         tables.write_array(args.out, images)
-    print(args.out)
+    _say(args.out)
     return 0
 
 
@@ -356,12 +358,13 @@ def scores(args: argparse.Namespace) -> int:
     table = run.model.score(found.images, found.labels, samples=args.samples, progress=True)
     labels = {} if found.labels is None else {"labels": found.labels}
     tables.write_table(args.out, {"names": found.names, **labels, **table._asdict()})
-    print(args.out)
+    _say(args.out)
     return 0
 
 
 def sample(args: argparse.Namespace) -> int:
     """``jaxvae sample``."""
+    _require_count("--count", args.count, _MOST_IMAGES)
     run = _open(args)
     out = _out(args, run, "samples.png")
     _save(_samples(run.model, args.count, args.seed, args.label), out)
@@ -370,6 +373,7 @@ def sample(args: argparse.Namespace) -> int:
 
 def reconstruct(args: argparse.Namespace) -> int:
     """``jaxvae reconstruct``."""
+    _require_count("--count", args.count, _MOST_IMAGES)
     run = _open(args)
     out = _out(args, run, "reconstructions.png")
     _save(_reconstructions(run.model, _inputs(args, run), args.count), out)
@@ -378,6 +382,11 @@ def reconstruct(args: argparse.Namespace) -> int:
 
 def traverse(args: argparse.Namespace) -> int:
     """``jaxvae traverse``."""
+    from jaxvae.arguments import require
+
+    _require_count("--latents", args.latents, _MOST_IMAGES)
+    _require_count("--steps", args.steps, _MOST_IMAGES // args.latents)
+    require(0 < args.reach < math.inf, "--reach", args.reach, "a number above 0")
     run = _open(args)
     out = _out(args, run, "traversals.png")
     _save(_traversals(run.model, _inputs(args, run), args.row, args.latents, args.steps, args.reach), out)
@@ -396,9 +405,9 @@ def export(args: argparse.Namespace) -> int:
         trained.export_programs(_open(args).model, args.out)
     else:
         trained.export_run(_open_run(args), args.out)
-    print(args.out, flush=True)
+    _say(args.out)
     if args.push_to is not None:
-        print(hub.push(args.out, args.push_to))
+        _say(hub.push(args.out, args.push_to))
     return 0
 
 
@@ -411,7 +420,7 @@ def diagnose(args: argparse.Namespace) -> int:
 
     path = _path(args)
     found = inspection.examine(path, args.split, args.dataset)
-    print(found, *_remedies(finding.name for finding in found.findings), sep="\n", flush=True)
+    _say(found, *_remedies(finding.name for finding in found.findings))
     RunDirectory(path).write_report("diagnosis", {"split": args.split, **found.to_dict()})
     _save(plots.diagnosis(found), path / "diagnosis.png")
     return 0
@@ -430,11 +439,15 @@ def _remedies(states: Iterable[str]) -> list[str]:
 def data_list(args: argparse.Namespace) -> int:
     """``jaxvae data list``."""
     from jaxvae import data
+    from jaxvae.data.catalog import beyond_in_words
 
-    entries = data.names(args.data_dir)
+    everything = args.all
+    entries = data.names(args.data_dir, everything)
     width = max(len(entry.name) for entry in entries)
     for entry in entries:
-        print(f"{entry.name:{width}}  {'ready' if entry.prepared else '-    '}  {entry.note}")
+        _say(f"{entry.name:{width}}  {'ready' if entry.prepared else '-    '}  {entry.note}")
+    if not everything:
+        _say(f"{beyond_in_words()}: jaxvae data list --all")
     return 0
 
 
@@ -451,7 +464,7 @@ def data_inspect(args: argparse.Namespace) -> int:
     data.require_apart(out, args.name)
     experiment = training.make_experiment(config, one_device())
     odd = [f"warning: {text}" for text in data.oddities(experiment.dataset)]
-    print(*data.report(experiment.dataset), *experiment.report, *odd, sep="\n", flush=True)
+    _say(*data.report(experiment.dataset), *experiment.report, *odd)
     images = experiment.dataset.train.images
     rows = [len(images) * i // _SHEET for i in range(_SHEET)] if len(images) > _SHEET else range(len(images))
     seen = experiment.contract.seen(jnp.asarray(images[list(rows)]))
@@ -463,9 +476,23 @@ def data_prepare(args: argparse.Namespace) -> int:
     """``jaxvae data prepare``."""
     from jaxvae import data
 
-    print(data.prepare(args.name, args.source, args.data_dir))
-    print(data.describe(data.load(args.name, args.data_dir)))
+    _say(data.prepare(args.name, args.source, args.data_dir))
+    try:
+        _say(data.describe(data.load(args.name, args.data_dir)))
+    except ValueError as error:  # as where images differ in size
+        _say(f"prepared, but can't be trained on as it is: {error}")
     return 0
+
+
+def _prepare() -> None:
+    """What training asks of JAX."""
+    import jax
+
+    from jaxvae.arguments import require
+
+    compiled = not jax.config.jax_disable_jit  # type: ignore[attr-defined]
+    require(compiled, "JAX_DISABLE_JIT", True, "unset, to train: that is one compiled program")
+    process.use_compilation_cache()
 
 
 def _join(args: argparse.Namespace) -> None:
@@ -478,9 +505,23 @@ def _join(args: argparse.Namespace) -> None:
     found = {name: value for name, value in given.items() if value is not None}
     require(len(found) in (0, 3), "--coordinator, --processes, --process", tuple(given.values()), "all given, or none")
     require(args.distributed or not found, "--coordinator", args.coordinator, "given with --distributed only")
-    if args.distributed:
-        require(args.out is not None, "--out", None, "given with --distributed: one directory for all processes")
-        jax.distributed.initialize(**found)
+    if not args.distributed:
+        return
+    require(args.out is not None, "--out", None, "given with --distributed: one directory for all processes")
+    require(args.timeout >= 1, "--timeout", args.timeout, "at least 1 second")
+    if found:
+        host, _, port = args.coordinator.rpartition(":")
+        number = int(port) if port.isascii() and port.isdecimal() else 0
+        require(
+            bool(host) and 0 < number < 2**16, "--coordinator", args.coordinator, "HOST:PORT, of a port below 65536"
+        )
+        require(args.processes >= 1, "--processes", args.processes, "at least 1")
+        last = args.processes - 1
+        require(0 <= args.process <= last, "--process", args.process, f"0 to {last}, the last of --processes")
+    waited = f"not all processes have come to {args.coordinator or 'the coordinator'} within {args.timeout} seconds"
+    with process.ending_after(args.timeout, f"--timeout must be long enough for all to start: {waited}"):
+        # JAX itself would end without a line that says why, and so is to wait for longer.
+        jax.distributed.initialize(**found, initialization_timeout=args.timeout + 60)
 
 
 def _configuration(args: argparse.Namespace) -> "TrainConfig":
@@ -517,12 +558,11 @@ def _start(args: argparse.Namespace, experiment: "Experiment") -> "Mapping[str, 
     found = transferred(wanted, load_model(args.init_from).params)
     if jax.process_index() == 0:
         width = max(len(name) for name, _, _ in found.table)
-        print(
+        _say(
             *(
                 f"{name:{width}}  {'x'.join(map(str, shape)) or 'scalar':>12}  {text}"
                 for name, shape, text in found.table
             ),
-            sep="\n",
         )
     return found.start
 
@@ -534,7 +574,7 @@ def _path(args: argparse.Namespace) -> Path:
     if args.path is not None:
         return args.path
     path = newest_run(Path("runs"))
-    print(f"jaxvae: RUN is {path}, the newest", file=sys.stderr)
+    print(printable(f"jaxvae: RUN is {path}, the newest"), file=sys.stderr)
     return path
 
 
@@ -550,6 +590,13 @@ def _open_run(args: argparse.Namespace) -> "Run":
     from jaxvae.trained import Run
 
     return Run(_path(args), dataset=args.dataset)
+
+
+def _require_count(flag: str, count: int, most: int) -> None:
+    """Raises ValueError for what can't be a number of images on a picture."""
+    from jaxvae.arguments import require
+
+    require(1 <= count <= most, flag, count, f"1 to {most:,}")
 
 
 def _out(args: argparse.Namespace, run: "Run | Exported", name: str) -> Path:
@@ -572,6 +619,8 @@ def _inputs(args: argparse.Namespace, run: "Run | Exported") -> "Unsplit":
 
     if args.data is not None:
         found = data.load_unsplit(args.data, run.model.contract)
+        for note in found.notes:
+            print(printable(f"jaxvae: {note}"), file=sys.stderr)
     else:
         splits = run.dataset.splits
         require(args.split in splits, "split", args.split, " or ".join(splits))
@@ -591,19 +640,23 @@ def _unsplit(split: "Split") -> "Unsplit":
 def _report(run: "Run", samples: int, split: str) -> None:
     """Scores a run, prints the score, and keeps it as JSON."""
     from jaxvae import trained
+    from jaxvae.texts import known
     from jaxvae.training.directory import evaluation
 
     result = trained.evaluate(run, samples, split)
     bits = f", {result['bits_per_dimension']:.4f} bits/dim" if "bits_per_dimension" in result else ""
-    print(
+    _say(
         f"{split} ELBO {result['elbo']:.3f} nats per image "
         f"(log p(x|z) {result['log_likelihood']:.3f}, KL {result['kl']:.3f}), "
         f"{result['active_units']} of {run.model.module.latents} latents active\n"
-        f"{split} NLL {result['nll']:.3f} ± {result['nll_standard_error']:.3f} nats per image "
-        f"({samples:,} importance samples, their error {result['nll_monte_carlo_error']:.3f}{bits})",
-        flush=True,
+        f"{split} NLL {result['nll']:.3f} ± {known(result['nll_standard_error'], 3)} nats per image "
+        f"({samples:,} importance samples, their error {known(result['nll_monte_carlo_error'], 3)}{bits})",
     )
     run.directory.write_report(evaluation(split), result)
+    if not math.isfinite(result["nll"]):
+        raise ArithmeticError(
+            f"NLL must be finite, got {result['nll']}: jaxvae diagnose {run.path} says what ails the run"
+        )
 
 
 def _draw(run: "Run") -> None:
@@ -655,6 +708,11 @@ def _traversals(model: "TrainedModel", given: "Unsplit", row: int, count: int, s
     return plots.traversals(found.images, found.values, kl[latents], latents.tolist())
 
 
+def _say(*lines: object) -> None:
+    """Lines on stdout, at once, whatever is in the names in them."""
+    print(*(printable(line) for text in lines for line in str(text).split("\n")), sep="\n", flush=True)
+
+
 def _save(figure: Any, path: Path) -> None:
     """The whole picture, or the file as it was; says where."""
     from jaxvae.files import write_atomically
@@ -662,4 +720,4 @@ def _save(figure: Any, path: Path) -> None:
     content = io.BytesIO()
     figure.savefig(content, format=path.suffix[1:])
     write_atomically(path, content.getvalue())
-    print(path, flush=True)
+    _say(path)

@@ -2,6 +2,9 @@
 
 import contextlib
 import os
+import re
+import secrets
+import stat
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
@@ -9,16 +12,49 @@ from jaxvae.arguments import require
 
 LOCK = ".lock"
 
+_PARTIAL = re.compile(r"\..+\.(\d+|[0-9a-f]{16})")
+"""What a write that was killed leaves: ``.NAME.`` and 16 hexadecimal digits; of older versions, a process' number."""
+
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """All of the content, or the file as it was."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    """All of the content, or the file as it was, also where the power fails.
+
+    What is written first is a file of its own, of a name that nobody can guess, and which didn't exist.
+    """
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     with naming(path):
         try:
-            partial.write_bytes(content.encode() if isinstance(content, str) else content)
+            with partial.open("xb") as file:
+                file.write(content.encode() if isinstance(content, str) else content)
+                file.flush()
+                os.fsync(file.fileno())
             partial.replace(path)
+            synchronize(path.parent)
         finally:
             partial.unlink(missing_ok=True)
+
+
+def synchronize(path: Path) -> None:
+    """Has a file, or the names in a directory, be on the disk; without a word where the system can't."""
+    with contextlib.suppress(OSError):
+        number = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
+
+
+def require_file(path: Path) -> None:
+    """Raises ValueError where there is something that is neither a file nor a folder: a pipe would be waited for."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        mode = path.stat().st_mode
+        require(stat.S_ISREG(mode) or stat.S_ISDIR(mode), "path", str(path), "a file or a folder")
+
+
+def read_file(path: Path) -> bytes:
+    """What is in a file; raises as ``require_file``, and OSError where it can't be read."""
+    require_file(path)
+    return path.read_bytes()
 
 
 @contextlib.contextmanager
@@ -32,19 +68,74 @@ def naming(path: Path) -> Iterator[None]:
         raise
 
 
-@contextlib.contextmanager
-def only_writer(directory: Path, lock: str = LOCK, wait: float = 0) -> Iterator[None]:
-    """Keeps other writers out of a directory, which is made if need be; a process that dies lets go of it.
+class Claim:
+    """Of a directory that one process writes, and whose lock it has just got.
 
     Args:
-        directory: the directory.
-        lock: the name of the file that is locked, ``LOCK`` or one that begins so; holders of others aren't kept out.
-        wait: seconds until another writer must be done.
+        directory: that is written.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory, self._held = directory, (directory / LOCK).stat()
+
+    def require_held(self) -> None:
+        """Raises FileNotFoundError where directory or lock were deleted meanwhile, so that what is written is lost."""
+        try:
+            held = os.path.samestat(self._held, (self._directory / LOCK).stat())
+        except (FileNotFoundError, NotADirectoryError):
+            held = False
+        if not held:
+            raise FileNotFoundError(
+                f"out must stay where it is, with its {LOCK}, while it is written to, got {str(self._directory)!r}, "
+                "which was deleted, moved or unlocked meanwhile"
+            )
+
+
+@contextlib.contextmanager
+def only_writer(directory: Path) -> Iterator[Claim]:
+    """Keeps other writers out of a directory, which is made if need be; a process that dies lets go of it.
+
+    What earlier writes left that were killed is removed.
 
     Raises:
         ValueError: where another process writes to it, or this one can't.
     """
     import filelock  # 0.1 s, which commands that write nothing needn't spend
+
+    lock = filelock.FileLock(directory / LOCK)
+    with contextlib.ExitStack() as stack:
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(_locked(directory))
+            lock.acquire(timeout=0)
+            stack.callback(lock.release)
+            for path in directory.iterdir():
+                if _is_partial(path.name) and path.is_file():
+                    path.unlink()
+        except (filelock.Timeout, BlockingIOError):
+            raise ValueError(
+                f"out must be a directory that no other process writes to, got {str(directory)!r}, which one does"
+            ) from None
+        except OSError as error:
+            raise ValueError(
+                f"out must be a directory to write to, got {str(directory)!r} ({error.strerror or error})"
+            ) from error
+        yield Claim(directory)
+
+
+@contextlib.contextmanager
+def holding(directory: Path, lock: str, wait: float = 0) -> Iterator[None]:
+    """Holds one of the locks of a directory that several processes write, which is made if need be.
+
+    Args:
+        directory: the directory.
+        lock: the file's name: ``LOCK``, which keeps out those that write all of it, or one that begins so.
+        wait: seconds until another holder must be done.
+
+    Raises:
+        ValueError: where another process holds it, or this one can't.
+    """
+    import filelock
 
     held = filelock.FileLock(directory / lock)
     try:
@@ -52,7 +143,7 @@ def only_writer(directory: Path, lock: str = LOCK, wait: float = 0) -> Iterator[
         held.acquire(timeout=wait)
     except filelock.Timeout:
         raise ValueError(
-            f"out must be a directory that no other process writes to, got {str(directory)!r}, which one does"
+            f"out must be a directory whose {lock} no other process holds, got {str(directory)!r}"
         ) from None
     except OSError as error:
         raise ValueError(
@@ -62,6 +153,32 @@ def only_writer(directory: Path, lock: str = LOCK, wait: float = 0) -> Iterator[
         yield
     finally:
         held.release()
+
+
+@contextlib.contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """The directory itself, where the system can: its lock file may be deleted.
+
+    Raises:
+        BlockingIOError: where another process has it.
+    """
+    try:
+        import fcntl
+
+        number = os.open(directory, os.O_RDONLY)
+    except (ImportError, OSError):  # not on Windows
+        yield
+        return
+    try:
+        try:
+            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise
+        except OSError:  # a file system that has no such locks
+            pass
+        yield
+    finally:
+        os.close(number)
 
 
 @contextlib.contextmanager
@@ -93,6 +210,10 @@ def require_free(directory: Path, own: Collection[str], allowed: str) -> None:
 
 
 def entries(directory: Path) -> set[str]:
-    """The names of what is in a directory that may be missing, but for its locks."""
-    names = (path.name for path in directory.iterdir()) if directory.exists() else ()
-    return {name for name in names if not name.startswith(LOCK)}
+    """The names of what is in a directory that may be missing, but for its locks and what killed writes left."""
+    names = {path.name for path in directory.iterdir()} if directory.exists() else set()
+    return {name for name in names if not name.startswith(LOCK) and not _is_partial(name)}
+
+
+def _is_partial(name: str) -> bool:
+    return _PARTIAL.fullmatch(name) is not None

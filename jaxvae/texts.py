@@ -67,6 +67,15 @@ def with_error(x: float, error: float) -> str:
     return f"{x:.2f} ± {error:.2f}" if error >= 0 else f"{x:.2f}"
 
 
+def known(x: float | None, digits: int) -> str:
+    """A number to so many decimal places, where there is one.
+
+    >>> known(0.125, 3), known(math.nan, 3), known(None, 3)
+    ('0.125', 'n/a', 'n/a')
+    """
+    return "n/a" if x is None or math.isnan(x) else f"{x:.{digits}f}"
+
+
 def percent(share: float) -> str:
     """A share's number of percent for a table, with the digits that it takes to tell it from 0.
 
@@ -85,13 +94,22 @@ def percentage(share: float, least: float = 0.0) -> str:
     return f"below {100 * least:g} %" if share < least else f"{100 * share:.3g} %"
 
 
+def printable(text: str) -> str:
+    r"""A text that a terminal shows as it is: what would move its cursor or change its colours is written as an escape.
+
+    >>> print(printable(chr(27) + "[2Jσ"))
+    \x1b[2Jσ
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def counted(count: int, noun: str) -> str:
     """How many there are of something.
 
-    >>> counted(1, "run"), counted(3, "run")
-    ('1 run', '3 runs')
+    >>> counted(1, "run"), counted(3000, "run")
+    ('1 run', '3,000 runs')
     """
-    return f"{count} {noun}{'s' * (count != 1)}"
+    return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
 def assignments(fields: Iterable[tuple[str, Any]]) -> str:

@@ -187,3 +187,46 @@ SPECIAL: dict[str, tuple[Callable[[Real], Real], Callable[[Real], Real]]] = {
     "inverse_mills": (inverse_mills, inverse_mills_slope),
 }
 """Value and derivative of the unary functions of ``jaxvae.special``."""
+
+
+def stirling_error(x: Real) -> Real:
+    return mpmath.loggamma(x) - ((x - mpf("0.5")) * mpmath.log(x) - x + mpmath.log(2 * mp.pi) / 2)
+
+
+def log_gamma_ratio(theta: Real, k: Real) -> Real:
+    return mpmath.loggamma(theta + k) - mpmath.loggamma(theta) - k * mpmath.log(theta)
+
+
+def log_gamma_ratio_by_log_theta(theta: Real, k: Real) -> Real:
+    return theta * (mpmath.digamma(theta + k) - mpmath.digamma(theta)) - k
+
+
+def log_gamma_ratio_by_k(theta: Real, k: Real) -> Real:
+    return mpmath.digamma(theta + k) - mpmath.log(theta)
+
+
+def log_poisson(m: Real, k: Real) -> Real:
+    return k * m - exp(m) - mpmath.loggamma(k + 1)
+
+
+def log_negative_binomial(m: Real, t: Real, k: Real) -> Real:
+    theta = exp(t)
+    return log_gamma_ratio(theta, k) - mpmath.loggamma(k + 1) + k * m - (theta + k) * mpmath.log1p(exp(m - t))
+
+
+def log_negative_binomial_by_log_mean(m: Real, t: Real, k: Real) -> Real:
+    return (k - exp(m)) / (1 + exp(m - t))
+
+
+def log_negative_binomial_by_log_theta(m: Real, t: Real, k: Real) -> Real:
+    theta, ratio = exp(t), exp(m - t)
+    moved = (theta + k) * ratio / (1 + ratio) - theta * mpmath.log1p(ratio)
+    return log_gamma_ratio_by_log_theta(theta, k) + moved
+
+
+def response(f: Callable[..., Real], inputs: tuple[float, ...], steps: tuple[float, ...]) -> tuple[Real, Real]:
+    """f of numbers, and the sum of what each step in one of them changes it by, to first order."""
+    small, x = mpf(10) ** -25, [mpf(i) for i in inputs]
+    value = f(*x)
+    moved = [f(*x[:i], x[i] + small * step, *x[i + 1 :]) for i, step in enumerate(steps)]
+    return value, sum(abs(m - value) for m in moved) / small

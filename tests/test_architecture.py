@@ -35,6 +35,7 @@ CORE = (
     "texts",
     "polynomials",
     "special",
+    "gammas",
     "clipping",
     "transforms",
     "chains",

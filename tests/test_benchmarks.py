@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[1]
 SAMPLED = (
     *("log1p", "sigmoid", "tanh", "softplus", "log_sigmoid", "log_softplus", "log1mexp", "softplus_inverse"),
     *("squareplus", "log_squareplus", "log_sech2", "ndtr", "log_ndtr", "log_mills", "inverse_mills"),
+    *("stirling_error", *certify.SECTIONS),
 )
 """Functions of which no complete certificate has been made yet: theirs are the samples below, and test_special's."""
 

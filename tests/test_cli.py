@@ -4,10 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import pytest
 from jax.errors import JaxRuntimeError
 from matplotlib.figure import Figure
 from matplotlib.image import imread
+from one_device import environment
 
 import jaxvae as jv
 from benchmarks import flags
@@ -112,12 +114,10 @@ def test_unwritable_out(capsys: pytest.CaptureFixture[str], tmp_path: Path, out:
 
 
 def test_nothing_half_written(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(self: Path, content: bytes) -> None:
-        with self.open("wb") as file:
-            file.write(content[:4])
+    def full(number: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr("os.fsync", full)
     Path("explain.png").write_text("old")
     assert "No space left on device" in refusal(capsys, "explain", "log_std", "--out", ".")
     assert [p.name for p in Path().iterdir()] == ["explain.png"]
@@ -189,6 +189,23 @@ def test_an_error_of_jax_is_a_line_and_other_runtime_errors_are_not(
     monkeypatch.setattr("jaxvae.commands.list_parameterizations", lambda args: fail(RuntimeError("a bug")))
     with pytest.raises(RuntimeError, match="a bug"):
         main(["list"])
+
+
+def test_a_platform_that_is_not_there_is_a_line() -> None:
+    code = "import sys; from jaxvae.cli import main; sys.exit(main(['data', 'inspect', 'digits']))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment(JAX_PLATFORMS="cuda"), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("jaxvae: error: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_training_without_compilation_is_refused(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with jax.disable_jit():
+        assert "JAX_DISABLE_JIT must be unset, to train" in refusal(capsys, "train")
 
 
 def test_as_a_module() -> None:

@@ -19,11 +19,13 @@ import pytest
 from matplotlib.image import imread
 
 import jaxvae as jv
-from jaxvae import cli, commands, process, study, training
+from jaxvae import cli, commands, process, study, trained, training
 from jaxvae.cli import main
 from jaxvae.diagnosis import STATES
 from jaxvae.files import entries
+from jaxvae.process import STOPPED
 from jaxvae.study import presets
+from jaxvae.trained import exports
 
 TINY = ("--latents", "3", "--hidden", "8", "--epochs", "2", "--batch-size", "80", "--samples", "2")
 PICTURES = {"curves.png", "reconstructions.png", "samples.png", "traversals.png", "std.png", "latents.png"}
@@ -54,6 +56,21 @@ def refusal(capsys, *argv: str) -> str:
     assert err.count("\n") == 1
     assert "Traceback" not in err
     return err
+
+
+def test_the_score_of_one_image_has_no_standard_error(run, tmp_path, capsys):
+    shutil.copytree(run, tmp_path / "one")
+    alone = trained.Run(tmp_path / "one")
+    vars(alone)["scored"] = {"test": alone.scored["test"].head(1)}
+    commands._report(alone, 1, "test")
+    line = capsys.readouterr().out.splitlines()[1]
+    assert re.fullmatch(
+        r"test NLL \d+\.\d{3} ± n/a nats per image \(1 importance samples, their error n/a, [\d.]+ bits/dim\)", line
+    )
+    score = json.loads((tmp_path / "one" / "evaluation-test.json").read_text())
+    assert score["images"] == 1
+    assert (score["nll_standard_error"], score["nll_monte_carlo_error"]) == (None, None)
+    assert "± n/a" in exports._scores(alone)
 
 
 def test_train_leaves_config_metrics_checkpoints_score_and_pictures(run):
@@ -307,6 +324,70 @@ def test_data_are_inspected_without_training(tmp_path, capsys):
     assert entries(tmp_path) == {"x.npy", "x-inspected.png"}
 
 
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["sample", "--count", "1000000000000"], "--count must be 1 to 10,000, got 1000000000000"),
+        (["sample", "--count", "-1"], "--count must be 1 to 10,000, got -1"),
+        (["reconstruct", "--count", "-1"], "--count must be 1 to 10,000, got -1"),
+        (["traverse", "--steps", "100000000"], "--steps must be 1 to 1,000, got 100000000"),
+        (["traverse", "--reach", "nan"], "--reach must be a number above 0, got nan"),
+    ],
+)
+def test_pictures_of_any_number_of_images_are_refused(capsys, argv, words):
+    assert words in refusal(capsys, argv[0], "no-run", *argv[1:])
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--coordinator", "abc"], "--coordinator must be HOST:PORT, of a port below 65536, got 'abc'"),
+        (["--coordinator", "localhost:99999"], "--coordinator must be HOST:PORT, of a port below 65536"),
+        (["--coordinator", "localhost:1234", "--timeout", "0"], "--timeout must be at least 1 second, got 0"),
+    ],
+)
+def test_hosts_that_cannot_meet_are_refused(capsys, flags, words):
+    several = ["--distributed", "--processes", "2", "--process", "0", "--out", "x"]
+    assert words in refusal(capsys, "train", *several, *flags)
+    assert not Path("x").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--hidden", "100000", "100000"], "GiB, got ((100000, 100000), 16)"),
+        (["--latents", "2147483647"], "hidden, latents must be of a model for the "),
+    ],
+)
+def test_a_model_that_memory_does_not_hold_is_refused(capsys, flags, words):
+    assert words in refusal(capsys, "train", *flags)
+    assert not Path("runs").exists()
+
+
+def test_pipes_are_not_waited_for(capsys):
+    os.mkfifo("pipe.npy")
+    for argv in (["train", "--config", "pipe.npy"], ["train", "--dataset", "pipe.npy"]):
+        assert "path must be a file or a folder, got 'pipe.npy'" in refusal(capsys, *argv)
+    os.mkdir("study")
+    os.mkfifo("study/results.jsonl")
+    assert "path must be a file or a folder, got 'study/results.jsonl'" in refusal(capsys, "compare", "--out", "study")
+
+
+def test_a_score_that_is_not_finite_is_an_error(run, capsys, monkeypatch):
+    found = {**json.loads((run / "evaluation-test.json").read_text()), "nll": float("nan")}
+    monkeypatch.setattr("jaxvae.trained.evaluate", lambda *_: found)
+    shutil.copytree(run, "run")
+    assert "NLL must be finite, got nan: jaxvae diagnose run says" in refusal(capsys, "evaluate", "run")
+    assert json.loads(Path("run/evaluation-test.json").read_text())["nll"] is None
+
+
+def test_names_move_no_cursor(capsys):
+    text = refusal(capsys, "train", "--dataset", "\x1b[2J.npy")
+    assert "\x1b" not in text
+    commands._say(Path("\x1b[2J"))
+    assert capsys.readouterr().out == "\\x1b[2J\n"
+
+
 def test_help_names_every_field(capsys):
     with pytest.raises(SystemExit) as end:
         main(["train", "--help"])
@@ -332,7 +413,7 @@ def test_a_signal_saves_and_ends_and_the_run_goes_on(tmp_path, capsys, number):
     assert "no other process writes to, got 'run'" in refusal(capsys, "train", "--resume", *flags)
     process.send_signal(number)
     out, err = process.communicate(timeout=120)
-    assert process.returncode == commands.STOPPED, err
+    assert process.returncode == STOPPED, err
     assert "stopped and saved; to go on: jaxvae train --resume --out run" in out
     assert "Traceback" not in err
     step = int(training.load_state(tmp_path / "run").step)
@@ -401,6 +482,14 @@ def test_compare_trains_and_reports_and_goes_on(tmp_path, capsys):
         (["--report-only"], "--out must be a study's directory, with --report-only, got None"),
         (["--report-only", "--out", "x", "--shard", "1/2"], "--shard must be left out where nothing is trained"),
         (["--baseline", "log_varience"], "baseline must be one of log_variance, log_std, softplus_std, "),
+        (
+            ["--merge", "a", "--out", "x", "--quick"],
+            "--merge must be given without what says what to train, got ['--quick']",
+        ),
+        (
+            ["--merge", "a", "--out", "x", "--seed", "1"],
+            "--merge must be given without what says what to train, got ['--seed']",
+        ),
         (["--batch-size", "5000"], "batch_size must be at most the 1297 training images, got 5000"),
         (["--dataset", "mnits"], "did you mean mnist"),
         (["--seed", "one"], "invalid int value: 'one'"),
@@ -462,3 +551,19 @@ def test_a_task_of_a_job_trains_its_share(monkeypatch, capsys):
     assert capsys.readouterr().out == "shard 3/4, as JOB_COMPLETION_INDEX says; --shard 1/1 trains all\n"
     assert commands._shard(argparse.Namespace(shard="1/1", out=Path("x"))) == study.ALONE
     assert commands._shard(argparse.Namespace(shard=None, out=None)) == study.ALONE  # it would share with nobody
+
+
+def test_data_list_counts_what_else_there_is_or_lists_it(tmp_path, capsys):
+    assert main(["data", "list", "--data-dir", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(
+        r"of tensorflow-datasets [\d.]+, \d+ more by name: \d+ are prepared at their first use, \d+ from files "
+        r"that are downloaded by hand, and \d+ need TensorFlow or another package: jaxvae data list --all",
+        lines[-1],
+    )
+    count, *parts = map(int, re.findall(r"(?<![\d.])\d+(?![\d.])", lines[-1]))
+    assert count == sum(parts) > 100
+    commands.data_list(argparse.Namespace(data_dir=tmp_path, all=True))
+    everything = capsys.readouterr().out.splitlines()
+    assert len(everything) == len(lines) - 1 + count
+    assert any(re.fullmatch(r"dmlab +-      images of 360x480x3; its builder needs TensorFlow", x) for x in everything)

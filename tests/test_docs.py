@@ -17,12 +17,13 @@ from PIL import Image
 import jaxvae as jv
 from jaxvae import cli, contract
 from jaxvae.data import load
+from jaxvae.study.grid import WIDTHS
 from jaxvae.trained import export_programs
 from jaxvae.training import config_from_mapping, make_experiment, train
 from jaxvae.training.config import TrainConfig
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted((ROOT / "docs").rglob("*.md"))
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -112,7 +113,7 @@ def test_command_parses(line: str) -> None:
     if words[0] == "train":
         config_from_mapping(args.fields)
     for name, values in getattr(args, "fields", {}).items() if words[0] == "compare" else ():
-        for value in values if name not in ("hidden", "upper_hidden", "upper_latents") else (values,):
+        for value in values if name not in WIDTHS else (values,):
             dataclasses.replace(TrainConfig(), **{name: value})
 
 

@@ -1,6 +1,9 @@
+import os
+import secrets
+
 import pytest
 
-from jaxvae.files import LOCK, claimed, entries, only_writer, write_atomically
+from jaxvae.files import LOCK, claimed, entries, only_writer, require_file, require_free, write_atomically
 
 
 def test_writing_is_all_or_nothing(tmp_path):
@@ -18,15 +21,67 @@ def test_a_write_that_fails_leaves_the_file(tmp_path, monkeypatch):
     path = tmp_path / "x.json"
     write_atomically(path, "old")
 
-    def full(self, content):
-        self.touch()
+    def full(number):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(type(path), "write_bytes", full)
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match=r"No space left on device: '.*/x.json'"):
         write_atomically(path, "new")
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_what_is_written_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    done = []
+    sync, replace = os.fsync, os.replace
+    monkeypatch.setattr("os.fsync", lambda number: done.append(os.readlink(f"/proc/self/fd/{number}")) or sync(number))
+    monkeypatch.setattr(type(tmp_path), "replace", lambda self, new: done.append("renamed") or replace(self, new))
+    write_atomically(tmp_path / "x.json", "new")
+    assert [name.startswith(str(tmp_path / ".x.json.")) for name in done[:1]] == [True]
+    assert done[1:] == ["renamed", str(tmp_path)]
+
+
+def test_a_planted_link_is_not_followed(tmp_path, monkeypatch):
+    monkeypatch.setattr(secrets, "token_hex", lambda count: "0" * 2 * count)  # as if it could be guessed
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    (tmp_path / f".x.json.{'0' * 16}").symlink_to(victim)
+    with pytest.raises(FileExistsError):
+        write_atomically(tmp_path / "x.json", "new")
+    assert victim.read_text() == "mine"
+
+
+@pytest.mark.parametrize("left", [".versions.json.4242", ".table.jsonl.0123456789abcdef"])
+def test_what_killed_writes_left_is_never_counted_and_removed(tmp_path, left):
+    (tmp_path / left).touch()
+    (tmp_path / ".mine").touch()
+    assert entries(tmp_path) == {".mine"}
+    require_free(tmp_path, {".mine"}, "empty")
+    with only_writer(tmp_path):
+        assert {path.name for path in tmp_path.iterdir()} == {".mine", LOCK}
+
+
+def test_a_directory_whose_lock_is_deleted_has_no_second_writer_and_says_so(tmp_path):
+    folder = tmp_path / "a"
+    with only_writer(folder) as claim:
+        claim.require_held()
+        (folder / LOCK).unlink()
+        with pytest.raises(ValueError, match="no other process writes to"), only_writer(folder):
+            pass
+        with pytest.raises(FileNotFoundError, match="deleted, moved or unlocked"):
+            claim.require_held()
+        (folder / LOCK).touch()
+        with pytest.raises(FileNotFoundError, match="deleted, moved or unlocked"):
+            claim.require_held()
+
+
+def test_pipes_and_devices_are_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", "/dev/null"):
+        with pytest.raises(ValueError, match=f"must be a file or a folder, got '{path}'"):
+            require_file(type(tmp_path)(path))
+    require_file(tmp_path)
+    require_file(tmp_path / "none")
 
 
 def test_a_directory_has_one_writer_at_a_time(tmp_path):

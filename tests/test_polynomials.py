@@ -10,7 +10,7 @@ from jaxvae.polynomials import POLYNOMIALS, horner
 @pytest.mark.parametrize("name", polynomials.PROBLEMS)
 def test_the_coefficients_are_those_of_the_derivation(name):
     for dtype, coefficients in POLYNOMIALS[name].items():
-        found = polynomials.interpolant(*polynomials.PROBLEMS[name][1:3], len(coefficients) - 1)
+        found = polynomials.interpolant(polynomials.PROBLEMS[name], len(coefficients) - 1)
         assert coefficients == tuple(map(float, found))
         assert polynomials.error(polynomials.PROBLEMS[name], found, count=50) < polynomials.GOALS[dtype]
 

@@ -10,7 +10,7 @@ memory, not read, where nothing has to be converted.
 import contextlib
 import math
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ import numpy as np
 from jaxvae.arguments import require
 from jaxvae.data.dataset import Dataset, assemble, dtype_of
 from jaxvae.data.options import PLAIN, Reading
+from jaxvae.files import require_file
 
 SPLITS = ("train", "validation", "test")
 SPLIT_NAMES: Mapping[str, str] = {
@@ -34,6 +35,8 @@ _KINDS: Mapping[str, str] = {
 }
 _WANTED = "images (or x, data, arr_0) and perhaps labels (or y); or train_images, test_images (or x_train, x_test), …"
 _MOST_CLASSES = 2**31
+MOST_COUNTED = 2**24
+"""Up to which float32 has every whole number."""
 _DARKEST = 64  # of 256 grey levels, what pictures reach somewhere
 
 
@@ -174,6 +177,10 @@ def _field(name: str) -> str | None:
     return None
 
 
+def _labels(names: Sequence[str]) -> list[str]:
+    return [name for name in names if (_field(name) or "").endswith("labels")]
+
+
 def _require_complete(fields: Mapping[str, np.ndarray], path: str) -> None:
     unsplit = any(name in ("images", "labels") for name in fields)
     mixed = unsplit and any("_" in name for name in fields)
@@ -194,6 +201,9 @@ def _read_all(path: Path) -> dict[str, np.ndarray]:
             arrays = np.load(path, allow_pickle=False)
         with arrays:
             require(len(set(arrays.files)) == len(arrays.files), "members", arrays.files, "there once each")
+            unknown = [name for name in arrays.files if _field(name) is None]
+            fits = not unknown or (len(unknown) == 1 and len(arrays.files) - 1 <= len(_labels(arrays.files)))
+            require(fits, f"{path}: fields", sorted(arrays.files), _WANTED)  # before any is unpacked
             fields = {name: arrays[name] for name in arrays.files}
         for name, x in fields.items():
             require(isinstance(x, np.ndarray), name, type(x).__name__, "an array")  # of another member, bytes
@@ -202,6 +212,7 @@ def _read_all(path: Path) -> dict[str, np.ndarray]:
 
 @contextlib.contextmanager
 def _reading(path: Path, kind: str) -> Iterator[None]:
+    require_file(path)
     try:
         yield
     except FileNotFoundError:
@@ -229,7 +240,7 @@ def arranged(x: np.ndarray, reading: Reading, field: str) -> np.ndarray:
     needed = {"nhw": 3, "nhwc": 4, "nchw": 4}.get(layout, x.ndim)
     require(x.ndim == needed, f"{field}.shape", x.shape, f"of {needed} axes for layout {layout}")
     if x.ndim == 2:
-        return x[:, None, :, None]
+        return x[:, None, None, :] if reading.counts else x[:, None, :, None]
     if x.ndim == 3:
         one = layout == "auto" and x.shape[-1] in (3, 4) and x.shape[1] > 4
         require(
@@ -271,6 +282,11 @@ def interpreted(images: Mapping[str, np.ndarray], path: str, reading: Reading) -
     require(dtype.kind in "biuf", f"{path}: dtype", str(dtype), "boolean, integer or float")
     found = _range(images, path, dtype, reading)
     require(found.low < found.high, f"{path}: images", found.low, "not the same in all pixels")
+    if reading.counts:
+        fits = found.whole and found.low >= 0 and found.high <= MOST_COUNTED
+        text = f"{found.low:g} to {found.high:g}" if found.whole else "numbers that aren't whole"
+        require(fits, f"{path}: counts", text, f"whole numbers in 0..{MOST_COUNTED}")
+        return Numbers({prefix: x.astype(np.float32, copy=False) for prefix, x in images.items()}, None)
     if reading.value_range:
         low, high = reading.value_range
         fits = low <= found.low and found.high <= high
@@ -329,8 +345,8 @@ def _grey_levels(found: _Range, dtype: np.dtype, shape: tuple[int, ...], path: s
     count = f"{found.high + 1:.0f}"
     raise ValueError(
         f"{path}: images must be grey levels, got whole numbers in {found.low:.0f}..{found.high:.0f}; if they are grey "
-        f"levels, say how many there are (--levels {count}, or what white is, plus 1); if they are counts or "
-        "measurements, give the numbers that become 0 and 1 (--value-range LOW HIGH)"
+        f"levels, say how many there are (--levels {count}, or what white is, plus 1); if counts, say so (--counts); "
+        "if measurements, which numbers become 0 and 1 (--value-range LOW HIGH)"
     )
 
 

@@ -1,29 +1,30 @@
 """The datasets known by name: what they are, and the files to put where there is no network."""
 
 import dataclasses
+import functools
+import importlib.util
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from jaxvae.data import raw
 
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """A dataset of tensorflow-datasets.
+    """A dataset of tensorflow-datasets whose files are read here.
 
     Attributes:
         note: what it is, in a few words.
         files: the files it is published as, by the names that tensorflow-datasets has registered.
         read: reads them.
-        levels: grey levels of its pixels.
-        config: the configuration of tensorflow-datasets, where there are several.
     """
 
     note: str
     files: tuple[str, ...]
     read: raw.Reader
-    levels: int = 256
-    config: str = ""
 
 
 _IDX_FILES = (
@@ -40,7 +41,6 @@ SOURCES: Mapping[str, Source] = MappingProxyType(
             "MNIST binarized once and for all (Larochelle), 28x28x1, unlabelled",
             tuple(f"binarized_mnist_{split}.amat" for split in ("train", "valid", "test")),
             raw.read_binarized_mnist,
-            levels=2,
         ),
         "fashion_mnist": Source("70,000 pieces of clothing, 28x28x1", _IDX_FILES, raw.read_mnist),
         "kmnist": Source("70,000 cursive Japanese characters, 28x28x1", _IDX_FILES, raw.read_mnist),
@@ -48,7 +48,6 @@ SOURCES: Mapping[str, Source] = MappingProxyType(
             "814,255 handwritten digits and letters, 28x28x1, transposed as published",
             ("gzip.zip",),
             raw.read_emnist,
-            config="byclass",
         ),
         "omniglot": Source(
             "32,460 drawings of 1,623 characters, 105x105x1, other alphabets in test than in train",
@@ -59,10 +58,93 @@ SOURCES: Mapping[str, Source] = MappingProxyType(
                 "images_background_small2.zip",
             ),
             raw.read_omniglot,
-            levels=2,
         ),
         "cifar10": Source("60,000 photographs, 32x32x3", ("cifar-10-binary.tar.gz",), raw.read_cifar10),
         "cifar100": Source("60,000 photographs, 32x32x3", ("cifar-100-binary.tar.gz",), raw.read_cifar100),
     }
 )
 """By name; to add one, write its line and, for a new format, a reader."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Surveyed:
+    """What the code of a dataset's builder in tensorflow-datasets says of it.
+
+    Attributes:
+        shape: of its images, as HxWxC, with ? for what differs between them; "" where an example isn't one image, or
+            its builder doesn't tell.
+        config: the configuration that is meant where none is named; "" where there is but one.
+        needs: what it imports beyond the standard library, NumPy and Pillow, ``tensorflow`` among it where it takes
+            more of that than files.
+        by_hand: whether files must be downloaded by hand.
+    """
+
+    shape: str
+    config: str
+    needs: tuple[str, ...]
+    by_hand: bool
+
+    @property
+    def obstacle(self) -> str:
+        """Why it can't be prepared here, as the end of a sentence; "" where it can."""
+        if self.elsewhere:
+            return f"its builder needs {' and '.join(_ELSEWHERE[name] for name in self.needs if name in _ELSEWHERE)}"
+        if not self.shape:
+            return "its builder tells of no single image to an example"
+        missing = [name for name in self.needs if importlib.util.find_spec(name) is None]
+        return f"its builder needs {' and '.join(missing)}, which pip installs" if missing else ""
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether it can only be prepared where TensorFlow, or a pipeline of Apache Beam, is."""
+        return not _ELSEWHERE.keys().isdisjoint(self.needs)
+
+    @property
+    def kind(self) -> str:
+        """What it is, in a few words."""
+        _, _, channels = self.shape.rpartition("x")
+        return (
+            f"images of sizes that differ, in {channels} channels" if "?" in self.shape else f"images of {self.shape}"
+        )
+
+    @property
+    def note(self) -> str:
+        """What it is, and what stands in its way."""
+        by_hand = "its files are downloaded by hand" if self.by_hand else ""
+        return "; ".join(filter(None, (self.kind, by_hand, self.obstacle)))
+
+
+_ELSEWHERE = {"tensorflow": "TensorFlow", "tensorflow_io": "tensorflow-io", "apache_beam": "Apache Beam"}
+
+
+@functools.cache
+def _surveyed() -> Any:
+    return json.loads(Path(__file__).with_name("survey.json").read_text(encoding="utf-8"))
+
+
+@functools.cache
+def survey() -> Mapping[str, Surveyed]:
+    """All datasets of the tensorflow-datasets release that was surveyed, by name."""
+    found = _surveyed()["datasets"]
+    return MappingProxyType({name: Surveyed(**{**x, "needs": tuple(x["needs"])}) for name, x in found.items()})
+
+
+def beyond() -> dict[str, Surveyed]:
+    """The datasets of images among them that aren't in SOURCES, by name."""
+    return {name: x for name, x in survey().items() if x.shape and name not in SOURCES}
+
+
+def beyond_in_words() -> str:
+    """How many those are, and how many of them can be had here."""
+    found = beyond().values()
+    at_once, by_hand = (sum(not x.obstacle and x.by_hand is closed for x in found) for closed in (False, True))
+    return (
+        f"of tensorflow-datasets {_surveyed()['version']}, {len(found)} more by name: {at_once} are prepared at their "
+        f"first use, {by_hand} from files that are downloaded by hand, and {len(found) - at_once - by_hand} need "
+        "TensorFlow or another package"
+    )
+
+
+def default_config(name: str) -> str | None:
+    """The configuration of a dataset that is meant where none is named, "" where there is but one; None if unknown."""
+    return survey()[name].config if name in survey() else None

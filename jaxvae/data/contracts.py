@@ -13,7 +13,7 @@ from jax import Array
 
 from jaxvae.arguments import require
 from jaxvae.data.dataset import Dataset, dtype_of, require_grey_levels
-from jaxvae.data.observation import METHODS, observe, scaled
+from jaxvae.data.observation import METHODS, observe, unit_scaled
 from jaxvae.data.options import PLAIN, Reading
 
 _ON_LEVELS = ("categorical", "discretized")  # likelihoods that have no density between levels
@@ -64,9 +64,15 @@ class DataContract:
         named = len(self.class_names) in (0, self.classes)
         require(named, "class_names", self.class_names, f"{self.classes} names, or none")
         require(not self.conditional or self.classes > 0, "conditional", self.conditional, "False without classes")
+        require(not self.counts or not self.real, "real", self.real, "False for counts")
         ranged = bool(self.reading.value_range)
         require(not ranged or self.levels is None, "levels", self.levels, "None for a value range")
         require(not ranged or not self.real, "real", self.real, "False for a value range")
+
+    @property
+    def counts(self) -> bool:
+        """Whether the data are counts."""
+        return self.reading.counts
 
     @property
     def binary(self) -> bool:
@@ -91,7 +97,7 @@ class DataContract:
             numbers = f"integers in 0..{self.levels - 1} or floats in [0, 1]"
         else:
             low, high = self.reading.value_range or (0, 1)
-            numbers = "real numbers" if self.real else f"floats in [{low:g}, {high:g}]"
+            numbers = "real numbers" if self.real else "counts" if self.counts else f"floats in [{low:g}, {high:g}]"
         binarized = f", binarized ({self.binarization})" if self.binarization != "none" else ""
         return f"images of {'x'.join(map(str, self.image_shape))}, {numbers}{binarized}"
 
@@ -109,6 +115,8 @@ class DataContract:
             return images
         if self.reading.layout == "nchw" and images.shape[-3:] == (channels, height, width):
             return images.swapaxes(-3, -2).swapaxes(-2, -1)
+        if height == width == 1 and images.ndim in (1, 2) and images.shape[-1] == channels:
+            return images[..., None, None, :]
         if channels == height == 1 and images.ndim in (1, 2) and images.shape[-1] == width:
             return images[..., None, :, None]
         if channels == 1 and images.shape[-2:] == (height, width):
@@ -131,7 +139,7 @@ class DataContract:
         if images.dtype.kind not in "biuf" and not jnp.issubdtype(images.dtype, jnp.floating):
             raise TypeError(f"images must be numbers, got dtype {images.dtype}")
         if self.levels is None:
-            if images.dtype.kind in "biu" and not self.real and not self.reading.value_range:
+            if images.dtype.kind in "biu" and not self.real and not self.counts and not self.reading.value_range:
                 raise self._refusal(f"dtype {images.dtype}")
             fractions = self.reading.value_range[1:] > (1.0,) and images.size > 0
             if fractions and all(chunk.min() >= 0 and chunk.max() <= 1 for chunk in _chunks(images)):
@@ -168,6 +176,11 @@ class DataContract:
         if images.dtype.kind == "f" and not np.isfinite(images).all():
             raise self._refusal("numbers that aren't finite")
         if self.real:
+            return images.astype(np.float32)
+        if self.counts:
+            if low < 0 or np.any(np.rint(images) != images):
+                odd = (images < 0) | (np.rint(images) != images)
+                raise self._refusal(f"{_first(images, odd):g}, which is no count")
             return images.astype(np.float32)
         least, most = self.reading.value_range or (0, grid)
         if low < least or high > most:
@@ -214,7 +227,7 @@ class DataContract:
     def _scaled(self, images: Array) -> Array:
         if jnp.issubdtype(images.dtype, jnp.integer) and self.levels is not None:
             return observe(jax.random.key(0), images, self.levels, dynamic=False)
-        return scaled(jnp.asarray(images, jnp.float32), self.reading.value_range)
+        return unit_scaled(jnp.asarray(images, jnp.float32), self.reading.value_range)
 
     def labels(self, labels: Any, batch: tuple[int, ...]) -> Any:
         """Labels of shape ``batch`` as the model takes them, int32, or None where it needs none.
@@ -290,6 +303,7 @@ def is_real(dataset: Dataset) -> bool:
     return (
         dataset.levels is None
         and not dataset.reading.value_range
+        and not dataset.reading.counts
         and any(
             float(chunk.min()) < 0 or float(chunk.max()) > 1
             for split in dataset.splits.values()

@@ -169,7 +169,8 @@ def describe(dataset: Dataset) -> str:
     'digits: 1,297 train, 200 validation, 300 test images of 8x8x1, 17 grey levels, 10 classes'
     """
     counts = ", ".join(f"{len(split):,} {name}" for name, split in dataset.splits.items())
-    levels = "continuous" if dataset.levels is None else f"{dataset.levels:,} grey levels"
+    numbers = "counts" if dataset.reading.counts else "continuous"
+    levels = numbers if dataset.levels is None else f"{dataset.levels:,} grey levels"
     classes = f"{dataset.classes} classes" if dataset.classes else "no labels"
     return f"{dataset.name}: {counts} images of {'x'.join(map(str, dataset.image_shape))}, {levels}, {classes}"
 

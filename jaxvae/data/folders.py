@@ -1,143 +1,214 @@
 """Your own data as image files in folders: subfolders are classes, or the splits."""
 
-import contextlib
 import hashlib
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+import os
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from jaxvae.arguments import require
-from jaxvae.data.arrays import SPLITS, apportion
+from jaxvae.data.arrays import SPLIT_NAMES, SPLITS, interpreted
+from jaxvae.data.collecting import read_files
 from jaxvae.data.dataset import Dataset, assemble
+from jaxvae.data.images import SUFFIXES
 from jaxvae.data.options import PLAIN, Reading
 
-if TYPE_CHECKING:
-    from PIL import Image
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".pgm", ".ppm", ".tif", ".tiff")
-"""What counts as an image; other files are passed over."""
-
-_GREY = ("1", "L")
+_SYSTEM = frozenset(
+    ("__MACOSX", "@eaDir", "@Recycle", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found")
+)
+"""Folders that a system makes for itself."""
 
 
 def load_folder(path: Path, reading: Reading = PLAIN, files: Mapping[str, Sequence[str]] | None = None) -> Dataset:
-    """The dataset of the images in a folder, as uint8 of 256 levels.
+    """The dataset of the images in a folder.
 
-    Images lie in it, or in one subfolder per class (labels count the sorted names), or all this in subfolders
-    ``train``, ``test`` and perhaps ``validation``. Unsplit images become 80 % train, 10 % validation and 10 % test
-    images, each by its name alone: to add others moves none. Grey images have one channel; if any has colours, all get
-    three. Transparency is dropped.
+    Images lie in it, or in folders per class at any depth (labels count the sorted names, as ``ape/young``), or all
+    this in folders of the splits: ``train``, ``test`` and perhaps ``validation``, in any case, or ``training``,
+    ``testing``, ``val``, ``valid``, ``dev``. Without ``test``, ``validation`` is the test split. Images without splits,
+    or in ``train`` alone, become 80 % train, 10 % validation and 10 % test images, each by its file's name alone: to
+    add others moves none. Hidden files are passed over.
 
     Args:
         path: the folder.
-        reading: what must be said of them.
-        files: those of each split, relative to the folder, where these are known from before; others are left out.
+        reading: how files become images.
+        files: the names of the images of each split, where these are known from before; others are left out.
+
+    Returns:
+        uint8 images of 256 levels; uint16 ones of 65536, where a file has 16 bits; or float32 as files have them; if
+        ``reading`` says nothing else.
 
     Raises:
-        ValueError: where sizes differ, a file can't be read, or splits or images are missing; names the file.
+        ValueError: where it isn't plain what is which split or class; as ``read_files`` and ``arrays.interpreted``.
     """
-    given = [name for name in SPLITS if (path / name).is_dir()]
+    notes: list[str] = []
     if files is not None:
-        gone = [name for names in files.values() for name in names if not (path / name).is_file()]
+        splits = {split: _files_of(names) for split, names in files.items()}
+        names = [name for some in splits.values() for name in some]
+        gone = [name for name in names if not os.path.isfile(f"{path}/{name}")]
         require(not gone, f"{path}", f"no {gone[0]}" if gone else "", f"all files of before; {len(gone)} are missing")
-        found = {split: [path / name for name in names] for split, names in files.items()}
+        apportioned = len({_split_folder(some[0]) for some in splits.values()}) < len(splits)
     else:
-        roots = {name: path / name for name in given} or {"": path}
-        if given:
-            missing = [name for name in ("train", "test") if name not in given]
-            require(not missing, f"{path}: subfolders", given, f"train, test and perhaps validation; no {missing}")
-        found = {name: _files(root) for name, root in roots.items()}
-    every = [file for some in found.values() for file in some]
-    outside = {path, *(path / split for split in SPLITS)}
-    classes = tuple(sorted({file.parent.name for file in every if file.parent not in outside}))
-    loose = [file.name for file in every if file.parent in outside]
-    mixed = bool(classes and loose)
-    require(not mixed, f"{path}", loose[0] if mixed else "", "either images or one subfolder per class, not both")
-    images = read_files(every)
-    require(images.min() < images.max(), f"{path}: images", int(images.flat[0]), "not the same in all pixels")
-    labels = np.array([classes.index(file.parent.name) for file in every], np.int32) if classes else None
-    names = np.array([file.relative_to(path).as_posix() for file in every])
-    if list(found) == [""]:
-        return apportion(str(path), images, labels, 256, _split_by_name(names, str(path)), names, classes)
-    ends = np.cumsum([0, *map(len, found.values())])
-    rows = {split: slice(*ends[i : i + 2]) for i, split in enumerate(found)}
+        splits, notes = _given_splits(path, names := list_images(path))
+        apportioned = not splits
+    class_of = _classes(names, path)
+    splits = splits or _split_by_name(names, path)
+    listed = [name for some in splits.values() for name in some]
+    pictures = read_files(path, listed, reading)
+    numbers = interpreted({"": pictures.images}, str(path), reading)
+    count_of = dict(zip(listed, np.bincount(pictures.sources, minlength=len(listed)).tolist(), strict=True))
+    if files is None and apportioned and not all(count_of.values()):  # some were left out
+        splits = _split_by_name([name for name in listed if count_of[name]], path)
+    counts = {split: sum(count_of[name] for name in some) for split, some in splits.items()}
+    for split, count in counts.items():
+        require(count > 0, f"{path}: {split}", "none", "a split of one image or more that can be read")
+    ends = np.cumsum([0, *counts.values()]).tolist()
+    rows = {split: slice(*ends[i : i + 2]) for i, split in enumerate(splits)}
+    labels, class_names = _labels([class_of[name] for name in listed], pictures.sources)
+    if labels is not None:
+        notes += _untrained(class_names, labels, labels[rows["train"]])
     return assemble(
         str(path),
-        {split: images[some] for split, some in rows.items()},
+        {split: numbers.images[""][some] for split, some in rows.items()},
         {split: None if labels is None else labels[some] for split, some in rows.items()},
-        256,
-        {split: names[some] for split, some in rows.items()},
-        classes,
-        apportioned=0 if given else len(every),
+        numbers.levels,
+        {split: pictures.names[some] for split, some in rows.items()},
+        class_names,
+        apportioned=len(pictures.images) if apportioned else 0,
+        reading=reading,
+        notes=(*notes, *pictures.notes),
     )
 
 
-def _split_by_name(names: np.ndarray, path: str) -> dict[str, np.ndarray]:
-    """The rows of each split: which one a file is in follows from a digest of its name alone.
+def list_images(path: Path) -> list[str]:
+    """The names of all image files in a folder and in those below, relative to it, in the order of their parts.
 
-    So splits are of 80, 10 and 10 % in the mean. Where one would have none, it gets the file that is next to it.
+    Hidden files and folders are passed over, and what systems leave behind. A link to a folder is followed, but not to
+    one that it lies in. A folder that is called as an image is listed as one.
+    """
+    found = []
+    waiting: list[tuple[str, tuple[tuple[int, int], ...]]] = [("", (_identity(path),))]
+    while waiting:
+        above, identities = waiting.pop()
+        with os.scandir(path / above) as entries:
+            for entry in entries:
+                name = above + entry.name
+                if entry.name.startswith(".") or entry.name in _SYSTEM:
+                    continue
+                if entry.name.lower().endswith(SUFFIXES):
+                    if entry.is_file() or entry.is_dir() or entry.is_symlink():  # no pipe, which would wait for ever
+                        found.append(name)
+                elif entry.is_dir() and (identity := _identity(entry)) not in identities:
+                    waiting.append((f"{name}/", (*identities, identity)))
+    return sorted(found, key=lambda name: name.replace("/", "\0"))
+
+
+def _identity(folder: Path | os.DirEntry) -> tuple[int, int]:
+    found = os.stat(folder)
+    return found.st_dev, found.st_ino
+
+
+def _split_folder(name: str) -> str | None:
+    """The folder of a split that a file lies in, if it does."""
+    top, _, rest = name.partition("/")
+    return top if rest and top.lower() in SPLIT_NAMES else None
+
+
+def _given_splits(path: Path, names: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
+    """The files of each split, where they have folders, and notes on these; none where all are to be split by name."""
+    _require_images(path, names)
+    _require_no_splits_below(path, names)
+    folders = sorted(e.name for e in os.scandir(path) if e.is_dir() and e.name.lower() in SPLIT_NAMES)
+    if not folders:
+        return {}, []
+    found: dict[str, list[str]] = {folder: [] for folder in folders}
+    for name in names:
+        folder = _split_folder(name)
+        beside = f"{path}: what lies beside {', '.join(folders)}"
+        require(folder is not None, beside, name, f"other splits ({', '.join(SPLIT_NAMES)}), and no images or classes")
+        assert folder is not None
+        found[folder].append(name)
+    folder_of = {SPLIT_NAMES[folder.lower()]: folder for folder in folders}
+    require(len(folder_of) == len(folders), f"{path}: folders of splits", folders, "one for each split")
+    require("train" in folder_of, f"{path}: folders of splits", folders, "train and perhaps others; there is no train")
+    for folder, some in found.items():
+        _require_images(path / folder, some)
+    splits = {split: found[folder_of[split]] for split in SPLITS if split in folder_of}
+    if "test" in splits:
+        return splits, []
+    if "validation" in splits:
+        note = f"There is no folder of test images: those in {folder_of['validation']} are the test split."
+        return {"train": splits["train"], "test": splits["validation"]}, [note]
+    note = (
+        f"There is the folder {folder_of['train']} alone: its images were split by name into train, validation, test."
+    )
+    return {}, [note]
+
+
+def _require_images(path: Path, names: Sequence[str]) -> None:
+    require(bool(names), f"{path}", "no image files", f"a folder of images ({', '.join(SUFFIXES)})")
+
+
+def _require_no_splits_below(path: Path, names: Sequence[str]) -> None:
+    """Raises ValueError where a folder below holds folders of splits, which would be taken for classes."""
+    below: dict[str, set[str]] = {}
+    for folder in {name.rpartition("/")[0] for name in names}:
+        parts = folder.split("/")
+        for depth in range(1, len(parts)):
+            below.setdefault("/".join(parts[:depth]), set()).add(SPLIT_NAMES.get(parts[depth].lower(), ""))
+    wrong = [folder for folder, splits in sorted(below.items()) if {"train"} < splits - {""}]
+    require(
+        not wrong, f"{path}: splits", f"them in {wrong[0]}" if wrong else "", "folders of its own; give their folder"
+    )
+
+
+def _classes(names: Sequence[str], path: Path) -> dict[str, str]:
+    """The class of each file: the folders that it lies in, joined by ``/``, but for that of its split; "" for none."""
+    found = {}
+    for name in names:
+        split = _split_folder(name)
+        found[name] = (name if split is None else name[len(split) + 1 :]).rpartition("/")[0]
+    loose = next((name for name, folder in found.items() if not folder), None)
+    mixed = loose is not None and any(found.values())
+    require(not mixed, f"{path}", loose, "either images or one subfolder per class, not both")
+    return found
+
+
+def _labels(classes: Sequence[str], sources: np.ndarray) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    """The labels of images that come from files of these classes, and the names that they count; none without."""
+    names = sorted({classes[source] for source in np.unique(sources).tolist()})
+    if names == [""]:
+        return None, ()
+    number_of = {name: number for number, name in enumerate(names)}
+    return np.array([number_of.get(name, 0) for name in classes], np.int32)[sources], tuple(names)
+
+
+def _untrained(class_names: Sequence[str], labels: np.ndarray, train: np.ndarray) -> list[str]:
+    """A note on the classes that have no training images."""
+    some = [class_names[label] for label in np.setdiff1d(labels, train)]
+    if not some:
+        return []
+    told = ", ".join(some[:5]) + ", …" * (len(some) > 5)
+    return [f"No training image is of {'class' if len(some) == 1 else f'{len(some)} classes:'} {told}."]
+
+
+def _files_of(names: Sequence[str]) -> list[str]:
+    """The files that images come from, without the numbers of frames."""
+    return list(dict.fromkeys(re.sub(r"#\d+$", "", name) for name in names))
+
+
+def _split_by_name(names: Sequence[str], path: Path) -> dict[str, list[str]]:
+    """The files of each split: which one a file is in follows from a digest of its name alone.
+
+    So splits are of 80, 10 and 10 % in the mean. Where one would have none, it gets the file that is next to it. The
+    files of all splits, in this order, are in that of their digests.
     """
     require(len(names) >= 10, f"{path}: number of images", len(names), "at least 10, to be split")
     digests = (hashlib.blake2b(name.encode(errors="surrogateescape"), digest_size=8).digest() for name in names)
     place = np.array([int.from_bytes(digest) for digest in digests]) / 2**64
-    order = np.argsort(place, kind="stable")
+    order = np.argsort(place, kind="stable").tolist()
     test = max(1, int(np.sum(place < 0.1)))
     validation = max(1, int(np.sum(place < 0.2)) - test)
-    parts = np.split(order, (test, test + validation))
-    return dict(zip(SPLITS, parts[::-1], strict=True))
-
-
-def _subfolders(root: Path) -> list[Path]:
-    return [d for d in root.iterdir() if d.is_dir() and not d.name.startswith(".") and _images(d)]
-
-
-def _images(folder: Path) -> list[Path]:
-    return sorted(f for f in folder.iterdir() if f.suffix.lower() in SUFFIXES and not f.name.startswith("."))
-
-
-def _files(root: Path) -> list[Path]:
-    """The image files of a split, class by class."""
-    files = [file for folder in (root, *sorted(_subfolders(root))) for file in _images(folder)]
-    require(bool(files), f"{root}", "no image files", f"a folder of images ({', '.join(SUFFIXES)})")
-    return files
-
-
-@contextlib.contextmanager
-def _opened(file: Path) -> Iterator["Image.Image"]:
-    from PIL import Image
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(file) as image:
-                yield image
-    except Exception as error:  # each format's reader has its own for a file that is broken
-        text = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"{file} must be an image, got {text}") from None
-
-
-def read_files(files: Sequence[Path], channels: int | None = None) -> np.ndarray:
-    """Images of one size as one array (N, H, W, C) of uint8; C is 1 where all are grey, else 3, if not given.
-
-    Raises:
-        ValueError: where sizes differ, or a file can't be read; names the file.
-    """
-    sizes = []
-    grey = True
-    for file in files:  # headers only
-        with _opened(file) as image:
-            sizes.append(image.size)
-            mode = image.mode
-        require(not mode.startswith(("I", "F")), f"{file}: mode", mode, "8 bits per channel")
-        require(sizes[-1] == sizes[0], f"{file}: width and height", sizes[-1], f"{sizes[0]}, as of {files[0]}")
-        grey = grey and mode in _GREY
-    grey = grey if channels is None else channels == 1
-    width, height = sizes[0]
-    images = np.empty((len(files), height, width, 1 if grey else 3), np.uint8)
-    for i, file in enumerate(files):
-        with _opened(file) as image:
-            images[i] = np.asarray(image.convert("L" if grey else "RGB")).reshape(images.shape[1:])
-    return images
+    parts = order[:test], order[test : test + validation], order[test + validation :]
+    return {split: [names[i] for i in part] for split, part in zip(SPLITS[::-1], parts, strict=True)}

@@ -1,5 +1,6 @@
 """A dataset by its name: bundled, known to tensorflow-datasets, or your own path."""
 
+import dataclasses
 import difflib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -7,8 +8,8 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from jaxvae.arguments import require
-from jaxvae.data import arrays, digits, folders, prepared, synthetic
-from jaxvae.data.catalog import SOURCES
+from jaxvae.data import arrays, builders, catalog, digits, folders, prepared, synthetic
+from jaxvae.data.catalog import SOURCES, survey
 from jaxvae.data.dataset import Dataset, hold_out
 from jaxvae.data.options import PLAIN, Reading
 from jaxvae.data.origins import Origin, fingerprint
@@ -109,26 +110,38 @@ def origin_of(dataset: Dataset, data_dir: str | None = None) -> Origin:
 
 
 def _load(name: str, data_dir: Path, reading: Reading, rows: int | None = None) -> Dataset:
-    if name in BUNDLED or name in SOURCES:
-        require(reading == PLAIN, "dataset", name, "one of your own files for what says how these are read")
-        known = name in BUNDLED
-        return BUNDLED[name].make() if known else prepared.read_prepared(name, prepared.ensure(name, None, data_dir))
+    if name in BUNDLED:
+        require(reading == PLAIN, "dataset", name, "one of your own for flags that say how it is read")
+        return BUNDLED[name].make()
     path = _expanded(name, "dataset")
-    if path.is_dir() and not any(path.glob("*.npy")):
-        return folders.load_folder(path, reading)
-    if path.is_dir() or path.suffix in (".npy", ".npz"):
+    if name not in SOURCES and path.is_dir():
+        if directory := prepared.prepared_at(path):
+            return prepared.read_prepared(name, directory, _sizing(name, reading))
+        arrayed = any(path.glob("*.npy"))
+        return arrays.load_arrays(path, reading, rows) if arrayed else folders.load_folder(path, reading)
+    if path.suffix in (".npy", ".npz"):
         return arrays.load_arrays(path, reading, rows)
-    if directory := prepared.find_prepared(name, data_dir):
-        return prepared.read_prepared(name, directory)
+    directory = prepared.find_prepared(name, data_dir)
+    if directory or builders.is_known(name):
+        reading = _sizing(name, reading)
+        return prepared.read_prepared(name, directory or builders.ensure(name, None, data_dir), reading)
     if path.exists():
         raise ValueError(f"{path} must be a .npy or .npz file or a folder, got a file of type {path.suffix!r}")
     raise ValueError(f"dataset must be a known name or a path that exists, got {name!r}; {_hint(name)}")
 
 
+def _sizing(name: str, reading: Reading) -> Reading:
+    """What may be said of a prepared dataset, which says the rest itself; raises where there is more."""
+    found = dataclasses.replace(PLAIN, size=reading.size, grey=reading.grey)
+    require(reading == found, "dataset", name, "one of your own for flags other than --size and --grey")
+    return found
+
+
 def _hint(name: str) -> str:
     known = [*BUNDLED, *SOURCES]
-    near = difflib.get_close_matches(name, known, n=3)
-    return (f"did you mean {' or '.join(near)}? " if near else "") + f"known are {', '.join(known)}"
+    near = difflib.get_close_matches(name, {*known, *survey()}, n=3)
+    asked = f"did you mean {' or '.join(near)}? " if near else ""
+    return f"{asked}known are {', '.join(known)}, and what tensorflow-datasets has"
 
 
 def suggested(name: str) -> Mapping[str, Any]:
@@ -152,8 +165,9 @@ def prepare(name: str, source: str | Path | None = None, data_dir: str | Path | 
         ValueError: for an unknown name, or where a file is not the published one.
         FileNotFoundError: where files are missing, or can't be downloaded.
     """
-    require(isinstance(name, str) and name in SOURCES, "dataset", name, f"one of {', '.join(SOURCES)}")
-    return prepared.ensure(name, None if source is None else _expanded(source, "source"), _directory(data_dir))
+    known = isinstance(name, str) and builders.is_known(name)
+    require(known, "dataset", name, f"one of {', '.join(SOURCES)}, or another one of tensorflow-datasets")
+    return builders.ensure(name, None if source is None else _expanded(source, "source"), _directory(data_dir))
 
 
 class Entry(NamedTuple):
@@ -164,15 +178,24 @@ class Entry(NamedTuple):
     prepared: bool
 
 
-def names(data_dir: str | Path | None = None) -> list[Entry]:
-    """The datasets known by name.
+def names(data_dir: str | Path | None = None, everything: bool = False) -> list[Entry]:
+    """The datasets known by name: bundled, read here, and prepared in ``data_dir``.
+
+    Args:
+        data_dir: where prepared datasets are; that of tensorflow-datasets if not given.
+        everything: whether the others that tensorflow-datasets has of images follow, each with what stands in its way.
 
     >>> names()[0]
     Entry(name='digits', note='1,797 handwritten digits, 8x8x1, bundled', prepared=True)
     """
     directory = _directory(data_dir)
-    known = [Entry(n, s.note, prepared.find_prepared(n, directory) is not None) for n, s in SOURCES.items()]
-    return [*(Entry(n, b.note, True) for n, b in BUNDLED.items()), *known]
+    bundled = [Entry(name, x.note, True) for name, x in BUNDLED.items()]
+    known = [Entry(name, x.note, prepared.find_prepared(name, directory) is not None) for name, x in SOURCES.items()]
+    there = [name for name in prepared.all_prepared(directory) if name.partition("/")[0] not in SOURCES]
+    beyond = catalog.beyond()
+    found = [Entry(name, beyond[name].kind if name in beyond else "prepared here", True) for name in there]
+    rest = [Entry(name, x.note, False) for name, x in beyond.items() if everything and name not in there]
+    return [*bundled, *known, *found, *rest]
 
 
 def _directory(data_dir: str | Path | None) -> Path:

@@ -67,13 +67,13 @@ def binarize(dataset: Dataset, method: str, seed: int) -> Dataset:
 def _scaled(dataset: Dataset) -> Dataset:
     """The dataset with what its value range calls 0 and 1 as these."""
     splits: dict[str, Any] = {
-        name: Split(scaled(split.images, dataset.reading.value_range), split.labels, split.ids)
+        name: Split(unit_scaled(split.images, dataset.reading.value_range), split.labels, split.ids)
         for name, split in dataset.splits.items()
     }
     return dataclasses.replace(dataset, **splits, reading=dataclasses.replace(dataset.reading, value_range=()))
 
 
-def scaled(images: Any, value_range: tuple[float, ...]) -> Any:
+def unit_scaled(images: Any, value_range: tuple[float, ...]) -> Any:
     """Floats, NumPy's or JAX's, scaled so that a value range becomes [0, 1]; as they are for none."""
     if not value_range:
         return images

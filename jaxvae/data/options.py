@@ -20,6 +20,7 @@ class Reading:
         layout: one of ``LAYOUTS``; ``auto`` where the shape says it.
         levels: how many grey levels integers have: v stands for v / (levels - 1). None where the numbers say it.
         value_range: the numbers that stand for black and white, which become 0 and 1; () for none.
+        counts: whether whole numbers count something, of which there may be any number; rows (N, D) are of D features.
         size: (H, W) to resize images to, and to crop them to at the centre; () where all have one size.
         grey: whether colours become grey.
         background: the colour behind transparent pixels, by a name or as ``#rrggbb``.
@@ -33,6 +34,7 @@ class Reading:
     layout: str = "auto"
     levels: int | None = None
     value_range: tuple[float, ...] = ()
+    counts: bool = False
     size: tuple[int, ...] = ()
     grey: bool = False
     background: str = "white"
@@ -48,6 +50,8 @@ class Reading:
         require(fits, "value_range", given, "two numbers, the lower one first")
         fits = self.levels is None or not self.value_range
         require(fits, "levels", self.levels, "given without value_range, which says the same")
+        fits = not self.counts or (self.levels is None and not self.value_range)
+        require(fits, "counts", self.counts, "given without levels and value_range")
         fits = len(self.size) in (0, 2) and all(1 <= side <= 2**14 for side in self.size)
         require(fits, "size", self.size, f"a height and a width, from 1 to {2**14}")
 

@@ -1,5 +1,6 @@
 """New data for a trained model: all images of a file or folder, in their order, with what each is called."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -7,15 +8,25 @@ import numpy as np
 
 from jaxvae.arguments import require
 from jaxvae.data import arrays, folders
+from jaxvae.data.collecting import read_files
 from jaxvae.data.contracts import DataContract
+from jaxvae.data.images import SUFFIXES
 
 
 class Unsplit(NamedTuple):
-    """Images as they are stored, not yet held against a contract; labels (N,) or None; names (N,), or rows."""
+    """Images as they are stored, not yet held against a contract.
+
+    Attributes:
+        images: (N, H, W, C), or another shape that the contract arranges.
+        labels: (N,), or None.
+        names: (N,): those of files, or rows.
+        notes: what was made of files, a sentence each.
+    """
 
     images: np.ndarray
     labels: np.ndarray | None
     names: np.ndarray
+    notes: tuple[str, ...] = ()
 
 
 def load_unsplit(path: str | Path, contract: DataContract) -> Unsplit:
@@ -23,6 +34,10 @@ def load_unsplit(path: str | Path, contract: DataContract) -> Unsplit:
 
     Of data in splits these follow one another. A folder's images are all those in it and in folders below; their labels
     are those of the classes that their own folders are named for, if all are.
+
+    Args:
+        path: of the file or folder.
+        contract: of the model: images become what its training data became, and classes are its own.
 
     Raises:
         ValueError: where there are no images, or they can't be read.
@@ -34,17 +49,21 @@ def load_unsplit(path: str | Path, contract: DataContract) -> Unsplit:
     if path.suffix in (".npy", ".npz") or (path.is_dir() and any(path.glob("*.npy"))):
         return _arrays(path)
     if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if _is_image(file.relative_to(path)))
-        names = [file.relative_to(path).as_posix() for file in files]
+        root, names = path, folders.list_images(path)
     else:
-        files, names = [path] if _is_image(Path(path.name)) else [], [path.name]
-    require(
-        bool(files), "data", str(path), f"a .npy or .npz file, an image, or a folder of ({', '.join(folders.SUFFIXES)})"
-    )
+        root, names = path.parent, [path.name] if path.name.lower().endswith(SUFFIXES) else []
+    require(bool(names), "data", str(path), f"a .npy or .npz file, an image, or a folder of ({', '.join(SUFFIXES)})")
+    pictures = read_files(root, names, contract.reading, contract.image_shape[2])
     known = {name: label for label, name in enumerate(contract.class_names)}
-    classes = [known.get(file.parent.name) for file in files]
-    labels = None if None in classes else np.array(classes, np.int32)
-    return Unsplit(folders.read_files(files, contract.image_shape[2]), labels, np.array(names))
+    classes = [_class_of((root / name).parent.parts, known) for name in names]
+    labels = None if None in classes else np.array(classes, np.int32)[pictures.sources]
+    return Unsplit(pictures.images, labels, pictures.names, pictures.notes)
+
+
+def _class_of(folders: Sequence[str], known: Mapping[str, int]) -> int | None:
+    """The class whose name the last of the folders, joined by ``/``, make up; of several, the longest."""
+    names = ("/".join(folders[start:]) for start in range(len(folders)))
+    return next((known[name] for name in names if name in known), None)
 
 
 def load_labels(path: Path, count: int) -> np.ndarray:
@@ -59,10 +78,6 @@ def load_labels(path: Path, count: int) -> np.ndarray:
     return labels
 
 
-def _is_image(file: Path) -> bool:
-    return file.suffix.lower() in folders.SUFFIXES and not any(part.startswith(".") for part in file.parts)
-
-
 def _arrays(path: Path) -> Unsplit:
     fields, _ = arrays.read_fields(path)
     if "images" in fields:
@@ -74,6 +89,6 @@ def _arrays(path: Path) -> Unsplit:
         marks = [fields.get(f"{split}_labels") for split in splits]
         labels = None if any(x is None for x in marks) else np.concatenate([x for x in marks if x is not None])
         names = np.array([f"{split}/{row}" for split in splits for row in range(len(fields[f"{split}_images"]))])
-    fits = labels is None or (labels.shape == (len(images),) and labels.dtype.kind in "iu")
-    require(fits, f"{path}: labels", None if labels is None else labels.shape, f"({len(images)},) integers")
+    if labels is not None and labels.dtype.kind not in "US":  # names are looked up in the contract
+        labels = arrays.as_labels({"": labels}, {"": len(images)}, str(path))[0][""]
     return Unsplit(images, labels, names)

@@ -4,6 +4,7 @@ Names are paths like ``params/encoder/Dense_0/kernel``. A key's own "~" and "/" 
 pointer (RFC 6901): Haiku's module names have both.
 """
 
+import contextlib
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,7 +14,7 @@ import jax
 import numpy as np
 
 from jaxvae._version import __version__
-from jaxvae.files import write_atomically
+from jaxvae.files import require_file, write_atomically
 from jaxvae.interop.optional import load_optional
 
 _DTYPES = {"bool", "bfloat16", "float16", "float32", "float64", "complex64"} | {
@@ -70,22 +71,28 @@ def load_safetensors(path: str | os.PathLike) -> dict[str, Any]:
         FileNotFoundError: without the file.
         ValueError: where it isn't such a file, or one name is a path to another.
     """
-    library = load_optional("safetensors", "safetensors")
-    try:
-        with library.safe_open(path, framework="np") as file:
-            flat = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except library.SafetensorError as broken:
-        raise ValueError(f"{path} must be a safetensors file, got: {broken}") from None
+    with _opened(path) as file:
+        flat = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     return _nested(flat)
 
 
 def safetensors_metadata(path: str | os.PathLike) -> dict[str, str]:
     """The texts that go with the arrays of a file; raises as ``load_safetensors``."""
+    with _opened(path) as file:
+        return dict(file.metadata() or {})
+
+
+@contextlib.contextmanager
+def _opened(path: str | os.PathLike) -> Iterator[Any]:
+    """A file to be read; what goes wrong meanwhile is its content's fault."""
     library = load_optional("safetensors", "safetensors")
+    require_file(Path(path))
+    if Path(path).is_dir():
+        raise ValueError(f"{path} must be a safetensors file, got a folder")
     try:
         with library.safe_open(path, framework="np") as file:
-            return dict(file.metadata() or {})
-    except library.SafetensorError as broken:
+            yield file
+    except (library.SafetensorError, AttributeError, TypeError) as broken:  # the latter of a dtype that NumPy hasn't
         raise ValueError(f"{path} must be a safetensors file, got: {broken}") from None
 
 

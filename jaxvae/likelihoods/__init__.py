@@ -1,4 +1,4 @@
-"""p(x | z): what a decoder's outputs say about an image.
+"""p(x | z): what a decoder's outputs say about an image, or about counts.
 
 >>> import jax, jax.numpy as jnp
 >>> pixels = likelihood("discretized_logistic", levels=256)
@@ -10,12 +10,25 @@
 from jaxvae.likelihoods.bernoulli import Bernoulli as Bernoulli
 from jaxvae.likelihoods.bernoulli import ContinuousBernoulli as ContinuousBernoulli
 from jaxvae.likelihoods.categorical import Categorical as Categorical
+from jaxvae.likelihoods.compositions import DirichletMultinomial as DirichletMultinomial
+from jaxvae.likelihoods.compositions import Multinomial as Multinomial
+from jaxvae.likelihoods.counts import CountLikelihood as CountLikelihood
+from jaxvae.likelihoods.counts import NegativeBinomial as NegativeBinomial
+from jaxvae.likelihoods.counts import Poisson as Poisson
+from jaxvae.likelihoods.counts import ZeroInflated as ZeroInflated
 from jaxvae.likelihoods.discretized import DiscretizedGaussian as DiscretizedGaussian
+from jaxvae.likelihoods.family import START_STD as START_STD
+from jaxvae.likelihoods.family import ChannelLikelihood as ChannelLikelihood
 from jaxvae.likelihoods.family import Likelihood as Likelihood
+from jaxvae.likelihoods.kinds import COMPOSITIONS as COMPOSITIONS
+from jaxvae.likelihoods.kinds import COUNTS as COUNTS
 from jaxvae.likelihoods.kinds import LIKELIHOODS as LIKELIHOODS
 from jaxvae.likelihoods.kinds import likelihood as likelihood
 from jaxvae.likelihoods.logistic import DiscretizedLogistic as DiscretizedLogistic
 from jaxvae.likelihoods.logistic import DiscretizedLogisticMixture as DiscretizedLogisticMixture
+from jaxvae.likelihoods.masses import log_negative_binomial as log_negative_binomial
+from jaxvae.likelihoods.masses import log_poisson as log_poisson
+from jaxvae.likelihoods.masses import log_zero_inflated as log_zero_inflated
 from jaxvae.likelihoods.normal import FixedGaussian as FixedGaussian
 from jaxvae.likelihoods.normal import LearnedGaussian as LearnedGaussian
 from jaxvae.likelihoods.normal import OptimalGaussian as OptimalGaussian

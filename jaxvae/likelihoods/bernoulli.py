@@ -16,7 +16,7 @@ from jax.typing import ArrayLike
 
 from jaxvae import special
 from jaxvae.arguments import require_real
-from jaxvae.likelihoods.family import Likelihood
+from jaxvae.likelihoods.family import ChannelLikelihood
 
 _BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510, 43867 / 798, -174611 / 330)
 """The Bernoulli numbers B_2, B_4, …"""
@@ -41,7 +41,7 @@ def _log_mass_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
 
 
 @dataclasses.dataclass(frozen=True)
-class Bernoulli(Likelihood):
+class Bernoulli(ChannelLikelihood):
     """Outputs are logits r: log p = x r - softplus(r).
 
     A probability for x in {0, 1}. For grey x it is the usual cross-entropy, the log of no density: the
@@ -126,7 +126,7 @@ def _log_density_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
 
 
 @dataclasses.dataclass(frozen=True)
-class ContinuousBernoulli(Likelihood):
+class ContinuousBernoulli(ChannelLikelihood):
     """Outputs are logits r: the density r e^(r x) / (e^r - 1) on [0, 1], which is uniform at r = 0.
 
     Loaiza-Ganem & Cunningham 2019, arXiv:1907.06845, where its normalizing constant is written in λ = sigmoid(r).

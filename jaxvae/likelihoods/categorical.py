@@ -10,7 +10,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxvae.arguments import require
-from jaxvae.likelihoods.family import Likelihood
+from jaxvae.likelihoods.family import ChannelLikelihood
 
 
 def require_levels(levels: object) -> None:
@@ -51,7 +51,7 @@ def expected_value(survival: Callable[[Array], Array], levels: int, like: Array)
 
 
 @dataclasses.dataclass(frozen=True)
-class Categorical(Likelihood):
+class Categorical(ChannelLikelihood):
     """Outputs are a logit for every level of every channel.
 
     Attributes:

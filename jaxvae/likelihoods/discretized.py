@@ -14,12 +14,12 @@ from jaxvae import gaussian, special
 from jaxvae.distribution_functions import log_bin_probability
 from jaxvae.gaussian import Gaussian
 from jaxvae.likelihoods.categorical import expected_value, level_of, require_levels, rounded
-from jaxvae.likelihoods.family import START_STD, Likelihood, scaled_by, start
+from jaxvae.likelihoods.family import START_STD, ChannelLikelihood, scaled_by, start
 from jaxvae.parameterizations import Parameterization, log_variance
 
 
 @dataclasses.dataclass(frozen=True)
-class DiscretizedGaussian(Likelihood):
+class DiscretizedGaussian(ChannelLikelihood):
     """Outputs are locs, then raws, of a Gaussian that is rounded to the nearest level.
 
     Attributes:

@@ -1,18 +1,20 @@
 """What every likelihood is: an object that scores, averages and samples x, given a decoder's outputs.
 
-Conventions of this folder: the last axis is channels C, and only it is special; data x are (..., C), outputs are
-(..., C k), in which the k numbers of a channel lie together. x lies in [0, 1]; level v of L grey levels is
-v / (L - 1). Results are (..., C), elementwise and unreduced, in float32 (float64 for float64) and in nats; leading
-axes broadcast by NumPy's rules. Every scale arises from a raw number through a ``Parameterization``.
+Conventions of this folder: the last axis is channels C, and only it is special; data x are (..., C), outputs are (...,
+C k), in which the k numbers of a channel lie together. An image's x lies in [0, 1]; level v of L grey levels is v / (L
+- 1). Counts are whole numbers, as floats. Results are (..., C), elementwise and unreduced, in float32 (float64 for
+float64) and in nats; leading axes broadcast by NumPy's rules. Every scale arises from a raw number through a
+``Parameterization``.
 
-A kind of likelihood says what its k neutral outputs are, and gives ``_log_prob``, ``_mean`` and ``_sample``.
+A kind of ``ChannelLikelihood`` says what its k neutral outputs are, and gives ``_log_prob``, ``_mean``, ``_sample``.
 
 Likelihoods are frozen dataclasses: hashable, comparable, and static under ``jit``.
 """
 
+import abc
 import functools
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -53,19 +55,80 @@ def scaled_by(parameterization: Parameterization | str, std: float) -> Parameter
     return p
 
 
-class Likelihood:
-    """A family of distributions of x, of which a decoder's outputs (and perhaps one learned number) pick one.
+class Likelihood(abc.ABC):
+    """A family of distributions of x, of which a decoder's outputs (and perhaps what a model learns) pick one.
 
     Attributes:
         discrete: whether ``log_prob`` is the log of a probability mass, so that bits per dimension make sense.
+        sized: whether x grows with a size that is known, so that ``log_size`` may be given.
     """
 
     discrete: ClassVar[bool] = False
+    sized: ClassVar[bool] = False
 
     @property
     def raw_init(self) -> float | None:
         """Where a scalar starts that the model has to learn and to pass as ``raw``; None where there is none."""
         return None
+
+    def raw_start(self, channels: int) -> Any:
+        """Where all starts that the model has to learn and to pass as ``raw``, for data of C channels.
+
+        None, a number, or a tree of numbers and of arrays (C,).
+        """
+        return self.raw_init
+
+    def encoder_input(self, x: Array) -> Array:
+        """What an encoder should see of x, of its shape."""
+        return x
+
+    @abc.abstractmethod
+    def output_channels(self, channels: int) -> int:
+        """The decoder's output channels, C k, for data of C channels."""
+
+    @abc.abstractmethod
+    def output_bias(self, channels: int) -> np.ndarray:
+        """The neutral outputs, (C k,): as the last layer's bias, every parameterization starts as the same function."""
+
+    @abc.abstractmethod
+    def outputs_at(self, mean: ArrayLike) -> np.ndarray:
+        """Outputs (..., C k) to start from for data of this mean (..., C): neutral ones, unless a kind knows better."""
+
+    @abc.abstractmethod
+    def log_prob(self, outputs: ArrayLike, x: ArrayLike, raw: Any = None, log_size: ArrayLike | None = None) -> Array:
+        """log p(x | outputs) in nats, elementwise: of a joint distribution of the channels, terms with that sum.
+
+        Args:
+            outputs: (..., C k), e.g. (K, B, H, W, C k).
+            x: (..., C), e.g. (B, H, W, C).
+            raw: what the model learned, like ``raw_start``, for a likelihood that has it.
+            log_size: the log of each example's size, e.g. of its total count, for a ``sized`` likelihood; broadcasts
+                with x, e.g. (B, 1). It is added to the log of the mean.
+
+        Returns:
+            (..., C) of the broadcast shape, float32 or float64.
+
+        Raises:
+            ValueError: where the shapes don't fit, ``raw`` is needed and not given, or ``log_size`` means nothing.
+        """
+
+    @abc.abstractmethod
+    def mean(self, outputs: ArrayLike, raw: Any = None, log_size: ArrayLike | None = None) -> Array:
+        """E[x | outputs], (..., C)."""
+
+    @abc.abstractmethod
+    def sample(self, key: Array, outputs: ArrayLike, raw: Any = None, log_size: ArrayLike | None = None) -> Array:
+        """A draw of x given outputs, (..., C); on the grid v / (L - 1) where x has levels."""
+
+
+class ChannelLikelihood(Likelihood):
+    """What those share whose outputs are k numbers for every channel.
+
+    Attributes:
+        joint: whether a channel's term depends on other channels.
+    """
+
+    joint: ClassVar[bool] = False
 
     @property
     def neutral(self) -> Sequence[float]:
@@ -73,54 +136,38 @@ class Likelihood:
         return (0.0,)
 
     def output_channels(self, channels: int) -> int:
-        """The decoder's output channels, C k, for data of C channels."""
         return len(self.neutral) * _checked(channels)
 
     def output_bias(self, channels: int) -> np.ndarray:
-        """The neutral outputs, (C k,): as the last layer's bias, every parameterization starts as the same function."""
         return np.tile(np.asarray(self.neutral, np.float32), _checked(channels))
 
     def outputs_at(self, mean: ArrayLike) -> np.ndarray:
-        """Outputs (..., C k) to start from for data of this mean (..., C): neutral ones, unless a kind knows better."""
         require_real(mean=mean)
         shape = np.shape(mean)
         require(len(shape) > 0, "mean.shape", shape, "(..., C)")
         return np.broadcast_to(self.output_bias(shape[-1]), (*shape[:-1], self.output_channels(shape[-1])))
 
-    def log_prob(self, outputs: ArrayLike, x: ArrayLike, raw: ArrayLike | None = None) -> Array:
-        """log p(x | outputs) in nats, elementwise.
-
-        Args:
-            outputs: (..., C k), e.g. (K, B, H, W, C k).
-            x: (..., C) in [0, 1], e.g. (B, H, W, C).
-            raw: the learned scalar, for a likelihood that has one.
-
-        Returns:
-            (..., C) of the broadcast shape, float32 or float64.
-
-        Raises:
-            ValueError: where the shapes don't fit, or ``raw`` is needed and not given.
-        """
+    def log_prob(self, outputs: ArrayLike, x: ArrayLike, raw: Any = None, log_size: ArrayLike | None = None) -> Array:
         require_real(x=x)
         parts, x = self._parts(outputs), jnp.asarray(x)
         channels = parts.shape[-2]
         require(x.shape[-1:] == (channels,), "x.shape", x.shape, f"(..., {channels}), the outputs' channels")
         require_broadcast(outputs=parts.shape[:-2], x=x.shape[:-1])
+        parts = self._joined(parts, raw, log_size)
         shape, dtype = jnp.broadcast_shapes(parts.shape[:-1], x.shape), special.compute_dtype(parts, x)
         parts = jnp.broadcast_to(parts, (*shape, parts.shape[-1])).astype(dtype)
         x = jnp.broadcast_to(x, shape).astype(dtype)
-        # (..., H, W, C) as (..., H W C): on CPU, XLA's loops over a short last axis are many times slower.
-        rows = min(max(len(shape) - 3, 1), len(shape) - 1)
-        parts, x = jax.lax.collapse(parts, rows, -1), jax.lax.collapse(x, rows)
+        if not self.joint:
+            # (..., H, W, C) as (..., H W C): on CPU, XLA's loops over a short last axis are many times slower.
+            rows = min(max(len(shape) - 3, 1), len(shape) - 1)
+            parts, x = jax.lax.collapse(parts, rows, -1), jax.lax.collapse(x, rows)
         return self._log_prob(parts, x, raw).reshape(shape)
 
-    def mean(self, outputs: ArrayLike, raw: ArrayLike | None = None) -> Array:
-        """E[x | outputs], (..., C)."""
-        return self._mean(self._parts(outputs), raw)
+    def mean(self, outputs: ArrayLike, raw: Any = None, log_size: ArrayLike | None = None) -> Array:
+        return self._mean(self._joined(self._parts(outputs), raw, log_size), raw)
 
-    def sample(self, key: Array, outputs: ArrayLike, raw: ArrayLike | None = None) -> Array:
-        """A draw of x given outputs, (..., C); on the grid v / (L - 1) where x has levels."""
-        return self._sample(key, self._parts(outputs), raw)
+    def sample(self, key: Array, outputs: ArrayLike, raw: Any = None, log_size: ArrayLike | None = None) -> Array:
+        return self._sample(key, self._joined(self._parts(outputs), raw, log_size), raw)
 
     def _parts(self, outputs: ArrayLike) -> Array:
         """Outputs (..., C k) as (..., C, k), in the dtype to compute in."""
@@ -130,17 +177,23 @@ class Likelihood:
         require(fits, "outputs.shape", outputs.shape, f"(..., {parts} C) for C channels")
         return outputs.reshape(*outputs.shape[:-1], outputs.shape[-1] // parts, parts)
 
-    def _log_prob(self, parts: Array, x: Array, raw: ArrayLike | None) -> Array:
+    def _joined(self, parts: Array, raw: Any, log_size: ArrayLike | None) -> Array:
+        """Parts (..., C, k), with those that aren't outputs, where a kind has such."""
+        if log_size is not None:
+            raise ValueError(f"log_size must be None, as x has no size under {type(self).__name__}")
+        return parts
+
+    @abc.abstractmethod
+    def _log_prob(self, parts: Array, x: Array, raw: Any) -> Array:
         """``log_prob`` of parts (..., k) at x (...)."""
-        raise NotImplementedError
 
-    def _mean(self, parts: Array, raw: ArrayLike | None) -> Array:
+    @abc.abstractmethod
+    def _mean(self, parts: Array, raw: Any) -> Array:
         """``mean`` of parts (..., k)."""
-        raise NotImplementedError
 
-    def _sample(self, key: Array, parts: Array, raw: ArrayLike | None) -> Array:
+    @abc.abstractmethod
+    def _sample(self, key: Array, parts: Array, raw: Any) -> Array:
         """``sample`` from parts (..., k)."""
-        raise NotImplementedError
 
 
 def _checked(channels: int) -> int:

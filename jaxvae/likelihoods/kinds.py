@@ -7,6 +7,8 @@ from typing import Protocol
 from jaxvae.arguments import require, require_numbers
 from jaxvae.likelihoods.bernoulli import Bernoulli, ContinuousBernoulli
 from jaxvae.likelihoods.categorical import Categorical, require_levels
+from jaxvae.likelihoods.compositions import DirichletMultinomial, Multinomial
+from jaxvae.likelihoods.counts import NegativeBinomial, Poisson, ZeroInflated
 from jaxvae.likelihoods.discretized import DiscretizedGaussian
 from jaxvae.likelihoods.family import START_STD, Likelihood
 from jaxvae.likelihoods.logistic import DiscretizedLogistic, DiscretizedLogisticMixture
@@ -40,9 +42,24 @@ LIKELIHOODS: Mapping[str, Build] = MappingProxyType(
         "discretized_logistic_mixture": lambda n, p, std=START_STD: DiscretizedLogisticMixture(
             _known(n), parameterization=p, std=std
         ),
+        "poisson": lambda n, p, std=START_STD: Poisson(),
+        "negative_binomial": lambda n, p, std=START_STD: NegativeBinomial(dispersion=p.transform),
+        "zero_inflated_poisson": lambda n, p, std=START_STD: ZeroInflated(Poisson()),
+        "zero_inflated_negative_binomial": lambda n, p, std=START_STD: ZeroInflated(
+            NegativeBinomial(dispersion=p.transform)
+        ),
+        "multinomial": lambda n, p, std=START_STD: Multinomial(),
+        "dirichlet_multinomial": lambda n, p, std=START_STD: DirichletMultinomial(p.transform),
     }
 )
 """How each is built from the data's grey levels, a parameterization and a σ."""
+
+
+COUNTS = ("poisson", "negative_binomial", "zero_inflated_poisson", "zero_inflated_negative_binomial")
+"""The likelihoods of counts."""
+
+COMPOSITIONS = ("multinomial", "dirichlet_multinomial")
+"""The likelihoods of counts whose total is known."""
 
 
 def likelihood(

@@ -19,7 +19,7 @@ from jax.typing import ArrayLike
 from jaxvae import special
 from jaxvae.arguments import require
 from jaxvae.likelihoods.categorical import expected_value, level_of, require_levels, rounded
-from jaxvae.likelihoods.family import START_STD, Likelihood, scaled_by, start
+from jaxvae.likelihoods.family import START_STD, ChannelLikelihood, scaled_by, start
 from jaxvae.parameterizations import Parameterization, log_variance
 
 
@@ -66,7 +66,7 @@ def _draw(p: Parameterization, levels: int, key: Array, loc: Array, raw: Array) 
 
 
 @dataclasses.dataclass(frozen=True)
-class DiscretizedLogistic(Likelihood):
+class DiscretizedLogistic(ChannelLikelihood):
     """Outputs are locs, then raws.
 
     Attributes:
@@ -99,7 +99,7 @@ class DiscretizedLogistic(Likelihood):
 
 
 @dataclasses.dataclass(frozen=True)
-class DiscretizedLogisticMixture(Likelihood):
+class DiscretizedLogisticMixture(ChannelLikelihood):
     """Outputs are M logits, M locs, M raws: a mixture of M logistics for every channel by itself.
 
     Unlike PixelCNN++'s, the channels of a pixel don't condition one another.

@@ -13,14 +13,14 @@ from jax.typing import ArrayLike
 from jaxvae import gaussian, special
 from jaxvae.arguments import require, require_numbers, require_real, require_shapes
 from jaxvae.gaussian import Gaussian
-from jaxvae.likelihoods.family import START_STD, Likelihood, scaled_by, start
+from jaxvae.likelihoods.family import START_STD, ChannelLikelihood, scaled_by, start
 from jaxvae.parameterizations import Parameterization, as_parameterization, direct_std, log_variance
 
 SMALLEST_STD = math.exp(-6)
 """Where the best σ stops, 0.6 of 256 grey levels: the bound of σ-VAE's code, there a soft one."""
 
 
-class GaussianLikelihood(Likelihood):
+class GaussianLikelihood(ChannelLikelihood):
     """What these share: outputs and ``raw`` make a ``Gaussian``, and that does the rest."""
 
     def _gaussian(self, parts: Array, raw: ArrayLike | None) -> Gaussian:

@@ -14,5 +14,6 @@ from jaxvae.models.hierarchical import TopDownVAE as TopDownVAE
 from jaxvae.models.latent import Draws as Draws
 from jaxvae.models.latent import LatentModel as LatentModel
 from jaxvae.models.latent import Terms as Terms
+from jaxvae.models.latent import log_total as log_total
 from jaxvae.models.networks import ACTIVATIONS as ACTIVATIONS
 from jaxvae.models.vae import VAE as VAE

@@ -1,5 +1,7 @@
 """Models by name: what a configuration says, as modules."""
 
+import math
+
 import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
@@ -42,6 +44,7 @@ def make_model(
     classes: int = 0,
     dtype: DTypeLike = jnp.float32,
     mean: np.ndarray | None = None,
+    offset: bool = False,
 ) -> LatentModel:
     """A model of an encoder and its mirror image.
 
@@ -66,6 +69,7 @@ def make_model(
         dtype: what encoder and decoder compute in; the head, KL and densities are float32.
         mean: the data's mean (H, W, C), which the decoder starts at where the likelihood can (Burda et al. 2016, code;
             on MNIST, 2 nats after 10 epochs); a convolutional one starts at its mean over the image.
+        offset: whether the mean of counts is in proportion to their total, which is known.
 
     Raises:
         ValueError: for an unknown name, sizes below 1, an ``init_std`` out of the parameterization's range, or what
@@ -93,11 +97,13 @@ def make_model(
     require(classes >= 0, "classes", classes, "at least 0")
     parameterization = as_parameterization(parameterization)
     parameterization.raw_from_std(init_std)  # refuses one out of range
+    require(likelihood.sized or not offset, "offset", offset, "False for a likelihood without a size")
+    total = 1.0 if mean is None or not offset else max(float(np.sum(mean)), 1.0)
     shape = (*image_shape[:2], likelihood.output_channels(image_shape[2]))
     if mean is None:
         start = likelihood.output_bias(image_shape[2])
     else:
-        start = likelihood.outputs_at(mean if architecture == "mlp" else np.mean(mean, axis=(0, 1)))
+        start = likelihood.outputs_at((mean if architecture == "mlp" else np.mean(mean, axis=(0, 1))) / total)
     bias = tuple(np.ravel(start).tolist())
     shared = {"activation": activation, "classes": classes, "dtype": dtype}
     if architecture == "mlp":
@@ -107,6 +113,7 @@ def make_model(
         encoder = ConvEncoder(hidden, blocks=blocks, **shared)
         decoder = ConvDecoder(shape, bias, hidden, blocks=blocks, **shared)
     ends = {"likelihood": likelihood, "classes": classes, "encoder": encoder, "decoder": decoder}
+    ends |= {"channels": image_shape[2], "log_size": math.log(total) if offset else None}
 
     def head(count: int, std: float) -> GaussianHead:
         return GaussianHead(count, parameterization, std, raw_min, preconditioned)

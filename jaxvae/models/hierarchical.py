@@ -71,7 +71,7 @@ class BottomUpVAE(_Hierarchy):
 
     def _posteriors(self, x: Array, label: Array | None, pick: Callable[[int, Gaussian], Array]) -> list[Gaussian]:
         """The q of each layer, given the latents that are picked from those below it."""
-        found = [self.heads[0](self.encoder(x, label))]
+        found = [self.heads[0](self.features(x, label))]
         for layer, (network, head) in enumerate(zip(self.up, self.heads[1:], strict=True)):
             found.append(head(network(pick(layer, found[-1]))))
         pick(len(self.up), found[-1])
@@ -132,7 +132,7 @@ class TopDownVAE(_Hierarchy):
         self, x: Array, label: Array | None, samples: int, pick: Callable[[int, Gaussian], Array]
     ) -> tuple[list[Gaussian], Array | None]:
         """The q(u) of each layer, from below, given the latents picked from those above it; what the lowest sees."""
-        features = [self.encoder(x, label)]
+        features = [self.features(x, label)]
         for network in self.up:
             features.append(network(features[-1]))
         features = [jnp.broadcast_to(h, (samples, *h.shape)) for h in features]

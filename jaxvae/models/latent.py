@@ -4,7 +4,8 @@ Latents are one array (..., L), the layers of a hierarchy side by side; noise ha
 """
 
 import abc
-from typing import NamedTuple
+import dataclasses
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -49,16 +50,26 @@ class LatentModel(nn.Module):
         likelihood: p(x|z) of the outputs that latents decode to.
         classes: of the labels; 0 where they aren't used.
         decoder: what it sees of latents (..., F), and labels or None, to the likelihood's outputs.
+        channels: C of the images.
+        log_size: where the mean of counts grows with their total, the log of what that mostly is; else None.
     """
 
     likelihood: Likelihood
     classes: int
     decoder: nn.Module
+    channels: int = dataclasses.field(default=1, kw_only=True)
+    log_size: float | None = dataclasses.field(default=None, kw_only=True)
 
     def setup(self) -> None:
-        start = self.likelihood.raw_init
+        start = self.likelihood.raw_start(self.channels)
         if start is not None:
-            self.likelihood_raw = self.param("likelihood_raw", nn.initializers.constant(start), (), jnp.float32)
+            self.likelihood_raw = self.param(
+                "likelihood_raw", lambda key: jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), start)
+            )
+
+    def features(self, x: Array, label: Array | None = None) -> Array:
+        """What the encoder makes of images (B, H, W, C), as the likelihood has it see them."""
+        return self.encoder(self.likelihood.encoder_input(x), label)
 
     @property
     @abc.abstractmethod
@@ -119,15 +130,16 @@ class LatentModel(nn.Module):
         if label is not None:
             label = jnp.broadcast_to(label, latents.shape[:-1])
         outputs = self.decode(latents, label) if decoder_input is None else self.decoder(decoder_input, label)
-        log_prob = self.likelihood.log_prob(outputs, x, self._raw() if raw is None else raw)
+        size = None if self.log_size is None else log_total(x)
+        log_prob = self.likelihood.log_prob(outputs, x, self._raw() if raw is None else raw, size)
         return jnp.sum(log_prob.reshape(*log_prob.shape[:-3], -1), axis=-1)
 
     def mean(self, latents: Array, label: Array | None = None) -> Array:
-        """E[x|z] in [0, 1] for latents (..., L): (..., H, W, C)."""
-        return self.likelihood.mean(self.decode(latents, label), self._raw())
+        """E[x|z] for latents (..., L): (..., H, W, C)."""
+        return self.likelihood.mean(self.decode(latents, label), self._raw(), self.log_size)
 
-    def _raw(self) -> Array | None:
-        return None if self.likelihood.raw_init is None else self.likelihood_raw
+    def _raw(self) -> Any:
+        return None if self.likelihood.raw_start(self.channels) is None else self.likelihood_raw
 
     def terms(self, x: Array, noise: Array, label: Array | None = None, raw: Array | None = None) -> Terms:
         """The terms of the ELBO, by the samples of q(z|x) that standard normal noise (K, B, L) makes.
@@ -143,3 +155,8 @@ class LatentModel(nn.Module):
     ) -> Terms:
         """``terms`` by so many samples per image, drawn by a key."""
         return self.terms(x, jax.random.normal(key, (samples, x.shape[0], self.latents)), label, raw)
+
+
+def log_total(x: Array) -> Array:
+    """The log of the sum of counts (..., H, W, C), (..., 1, 1, 1); 0 for none."""
+    return jnp.log(jnp.maximum(jnp.sum(x, axis=(-3, -2, -1), keepdims=True), 1))

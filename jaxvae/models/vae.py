@@ -31,11 +31,11 @@ class VAE(LatentModel):
         return self.head.latents
 
     def encode(self, x: Array, label: Array | None = None) -> Gaussian:
-        """The head's Gaussian for images (B, H, W, C) in [0, 1], of shape (B, L)."""
-        return self.head(self.encoder(x, label))
+        """The head's Gaussian for images (B, H, W, C), of shape (B, L)."""
+        return self.head(self.features(x, label))
 
     def draw(self, x: Array, noise: Array, label: Array | None = None) -> Draws:
-        features = self.encoder(x, label)
+        features = self.features(x, label)
         q = self.head(features)
         z = reparameterize(q, noise)
         log_q = log_prob(q, z)
@@ -46,7 +46,7 @@ class VAE(LatentModel):
         return Draws(z, log_q, jnp.mean(log_q - standard_log_prob(z), axis=0), q, z)
 
     def log_posterior(self, x: Array, latents: Array, label: Array | None = None) -> Array:
-        features = self.encoder(x, label)
+        features = self.features(x, label)
         q = self.head(features)
         if self.flow is None:
             return log_prob(q, latents)

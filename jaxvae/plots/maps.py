@@ -21,6 +21,7 @@ from jaxvae.plots.style import (
     ON_COLOUR,
     SHADE,
     hide_frame,
+    literal,
     new_figure,
     quiet,
 )
@@ -116,7 +117,7 @@ def skipped_map(
             panel.remove()
         for panel, (title, skipped) in zip(panels, settings.items(), strict=False):
             panel.set_title(
-                textwrap.fill(title.replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}"), 32),
+                literal(textwrap.fill(title.replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}"), 32)),
                 loc="left",
                 fontsize=NARROW_TEXT,
                 fontweight="bold",

@@ -1,8 +1,10 @@
 """Pictures of images: samples, reconstructions and traversals as mosaics.
 
-Images are floats in [0, 1] whose last axes are (H, W, C): grey for C = 1, RGB for 3, RGBA on white for 4; of any
-other C the mean over channels is shown. What is outside [0, 1] is clipped, and what is not finite is vermilion.
-Every pixel of an image becomes a whole number of the figure's pixels, so that nothing is resampled.
+Images are floats whose last axes are (H, W, C): grey for C = 1, colours for 3; of any other C, the channels stand side
+by side, in grey; a single pixel's are a row. Where all numbers are in [0, 1], 0 is black and 1 is white; else the least
+is black and the largest white. What is not finite is vermilion. Every pixel of an image becomes a whole number of the
+figure's pixels, so that nothing is resampled, but for images that are larger than a figure. A title goes on to say what
+isn't as usual.
 """
 
 import math
@@ -16,16 +18,21 @@ from matplotlib.textpath import TextPath
 from numpy.typing import ArrayLike
 
 from jaxvae.arguments import require
-from jaxvae.plots.style import COLOURS, DPI, GREY, SMALL, TITLE, quiet, with_kl
+from jaxvae.plots.style import COLOURS, DPI, GREY, SMALL, TITLE, literal, quiet, with_kl
+from jaxvae.texts import minus, short_exponent
 
 # In pixels.
 _SIDE = 1000  # what a mosaic is enlarged to
 _SMALLEST, _LARGEST = 16, 320  # sides of an image
-_GAP, _BREAK = 2, 8  # between images, and on top of that between blocks of rows
+_GAP, _BREAK = 2, 8  # between images, and on top of that between blocks of rows or images of several channels
 _MARGIN = 20
 _NARROWEST = 500
 _SEPARATOR = 176  # a grey that shows beside black and beside white
-_ELONGATION = 8  # a strip, however thin, is drawn at most this many times as long as wide
+_ELONGATION = 8  # a strip, however thin, is drawn at most this many times as long as wide,
+_STRIP = 32  # unless it is this wide
+_PANELS = 12  # channels shown of images that are neither grey nor colours
+_DIVIDER = 1  # between channels
+_ROUNDING = 1e-3  # beyond 0 and 1
 
 
 def image_grid(images: ArrayLike, columns: int | None = None, title: str = "Samples") -> Figure:
@@ -39,9 +46,9 @@ def image_grid(images: ArrayLike, columns: int | None = None, title: str = "Samp
     Raises:
         ValueError: for another shape or dtype, or fewer than one column.
     """
-    cells = _cells("images", images, "(N, H, W, C)")
-    step = _columns(columns, len(cells), cells.shape[1] / cells.shape[2])
-    return _draw([cells[start : start + step] for start in range(0, len(cells), step)], title)
+    (cells,), said = _cells("(N, H, W, C)", images=images)
+    step = _columns(columns, len(cells), _aspect(cells))
+    return _draw([cells[start : start + step] for start in range(0, len(cells), step)], title + said)
 
 
 def reconstructions(
@@ -57,14 +64,11 @@ def reconstructions(
     Raises:
         ValueError: for another shape or dtype.
     """
-    pair = [_cells(name, x, "(N, H, W, C)") for name, x in (("originals", originals), ("means", means))]
-    require(
-        np.shape(originals) == np.shape(means), "means.shape", np.shape(means), f"{np.shape(originals)}, as originals'"
-    )
-    count, height, width, _ = pair[0].shape
-    step = _columns(None, count, 2 * height / width)
+    pair, said = _cells("(N, H, W, C)", originals=originals, means=means)
+    count = len(pair[0])
+    step = _columns(None, count, 2 * _aspect(pair[0]))
     rows = [x[start : start + step] for start in range(0, count, step) for x in pair]
-    return _draw(rows, title, row_labels=["original", "reconstruction"] * (len(rows) // 2), block=2)
+    return _draw(rows, title + said, row_labels=["original", "reconstruction"] * (len(rows) // 2), block=2)
 
 
 def traversals(
@@ -86,7 +90,7 @@ def traversals(
     Raises:
         ValueError: for another shape or dtype.
     """
-    cells = _cells("images", images, "(L, S, H, W, C)")
+    (cells,), said = _cells("(L, S, H, W, C)", images=images)
     indices = np.arange(len(cells)) if latents is None else latents
     vectors = []
     for name, x, size in (("values", values, cells.shape[1]), ("kl", kl, len(cells)), ("latents", indices, len(cells))):
@@ -95,28 +99,82 @@ def traversals(
     values, kl, indices = vectors
     labels = [with_kl(f"z{i}", nats) for i, nats in zip(indices.tolist(), kl.tolist(), strict=True)]
     # Adding 0 turns -0 into 0.
-    return _draw(list(cells), title, labels, [f"{value + 0.0:.2g}" for value in values.tolist()])
+    return _draw(list(cells), title + said, labels, [f"{value + 0.0:.2g}" for value in values.tolist()])
 
 
-def _cells(field: str, images: ArrayLike, axes: str) -> np.ndarray:
-    """Checked images as bytes in RGB, (..., H, W, 3); strips repeated across until they can be seen."""
-    x = np.asarray(images)
-    require(x.ndim == axes.count(",") + 1 and x.size > 0, f"{field}.shape", x.shape, f"{axes} without a zero")
-    require(x.dtype.kind not in "iuc", f"{field}.dtype", str(x.dtype), "floating, with values in [0, 1]")
-    x = x.astype(np.float32)
+def _cells(axes: str, **images: ArrayLike) -> tuple[list[np.ndarray], str]:
+    """Checked images as bytes in RGB, (..., P, H, W, 3) with P panels side by side, and what a title has to say."""
+    arrays: list[np.ndarray] = []
+    for field, given in images.items():
+        x = np.asarray(given)
+        require(x.ndim == axes.count(",") + 1 and x.size > 0, f"{field}.shape", x.shape, f"{axes} without a zero")
+        require(x.dtype.kind not in "iuc", f"{field}.dtype", str(x.dtype), "floating, not whole numbers")
+        first = arrays[0].shape if arrays else x.shape
+        require(x.shape == first, f"{field}.shape", x.shape, f"{first}, as {next(iter(images))}'")
+        arrays.append(x.astype(np.float32).astype(np.float64))  # whose extremes can be told apart by a subtraction
+    if arrays[0].shape[-3:-1] == (1, 1):  # a row of features
+        arrays = [np.moveaxis(x, -1, -2) for x in arrays]
+    height, width, channels = arrays[0].shape[-3:]
+    said = []
+    if channels not in (1, 3):
+        shown = f"its first {_PANELS} of {channels}" if channels > _PANELS else f"its {channels}"
+        said.append(f"each image as {shown} channels, side by side")
+        arrays = [np.moveaxis(x[..., :_PANELS], -1, -3)[..., None] for x in arrays]
+    else:
+        arrays = [x[..., None, :, :, :] for x in arrays]
+    size = math.ceil(max(height, width) / _SIDE)
+    if size > 1:
+        said.append(f"each pixel the mean of {min(size, height)} × {min(size, width)}")
+        arrays = [_binned(x, size) for x in arrays]
+    low, high = _range(np.concatenate([x[np.isfinite(x)] for x in arrays]))
+    if (low, high) != (0, 1):
+        said.append(f"black is {_shown(low)}, white {_shown(high)}")
+    return [_bytes(x, low, high) for x in arrays], "".join(f"; {words}" for words in said)
+
+
+def _range(numbers: np.ndarray) -> tuple[float, float]:
+    """What is black and what is white: 0 and 1 where all numbers are there, but for rounding; else their extremes."""
+    low, high = (float(numbers.min()), float(numbers.max())) if numbers.size else (0.0, 1.0)
+    if low >= -_ROUNDING and high <= 1 + _ROUNDING:
+        return 0.0, 1.0
+    return (low, high) if low < high else (low - 0.5, high + 0.5)
+
+
+def _shown(x: float) -> str:
+    return minus(short_exponent(f"{x:.3g}"))
+
+
+def _binned(x: np.ndarray, size: int) -> np.ndarray:
+    """The means over squares of pixels, those at the far edges over what is there of them."""
+    for axis in (-3, -2):
+        starts = range(0, x.shape[axis], size)
+        with np.errstate(invalid="ignore"):  # ∞ - ∞, which is vermilion as well
+            means = [x.take(range(start, min(start + size, x.shape[axis])), axis).mean(axis) for start in starts]
+        x = np.stack(means, axis)
+    return x
+
+
+def _bytes(x: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Colours, with vermilion for what isn't finite; strips repeated across until they can be seen."""
     finite = np.isfinite(x).all(-1, keepdims=True)
-    if x.shape[-1] not in (1, 3, 4):
-        x = x.mean(-1, keepdims=True, where=finite)
-    x = np.clip(np.where(finite, x, 0), 0, 1)
-    if x.shape[-1] == 4:
-        x = x[..., :3] * x[..., 3:] + (1 - x[..., 3:])
-    x = np.round(255 * np.where(finite, x, to_rgb(COLOURS[1]))).astype(np.uint8)
-    height, width = x.shape[-3:-1]
-    return _enlarged(x, math.ceil(width / _ELONGATION / height), math.ceil(height / _ELONGATION / width))
+    x = np.clip((np.where(finite, x, low) - low) / (high - low), 0, 1)
+    colours = np.round(255 * np.where(finite, x, to_rgb(COLOURS[1]))).astype(np.uint8)
+    height, width = colours.shape[-3:-1]
+    down, across = (
+        min(math.ceil(long / _ELONGATION / short), math.ceil(_STRIP / short))
+        for long, short in ((width, height), (height, width))
+    )
+    return _enlarged(colours, down, across)
 
 
 def _enlarged(images: np.ndarray, down: int, across: int) -> np.ndarray:
     return images.repeat(down, axis=-3).repeat(across, axis=-2)
+
+
+def _aspect(cells: np.ndarray) -> float:
+    """How many times as high as wide a cell is."""
+    panels, height, width = cells.shape[-4:-1]
+    return height / (panels * width)
 
 
 def _columns(columns: int | None, count: int, aspect: float) -> int:
@@ -136,7 +194,7 @@ def _draw(
     block: int = 1,
 ) -> Figure:
     """A mosaic with labels left of rows and above columns; ``block`` rows at a time stand together."""
-    canvas, tops, lefts, pitch = _mosaic(rows, block)
+    canvas, tops, lefts, (down, across) = _mosaic(rows, block)
     left = _MARGIN + (_widest(row_labels) + 16 if row_labels else 0)
     width = _even(max(left + canvas.shape[1] + _MARGIN, _NARROWEST))
     # A letter is about 0.55 of the font's size wide.
@@ -145,18 +203,18 @@ def _draw(
     height = _even(top + canvas.shape[0] + _MARGIN)
     with quiet(SMALL):
         figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
-        figure.text(_MARGIN / width, 1 - _MARGIN / height, "\n".join(lines), fontsize=TITLE, va="top")
+        figure.text(_MARGIN / width, 1 - _MARGIN / height, literal("\n".join(lines)), fontsize=TITLE, va="top")
         panel = figure.add_axes(
             (left / width, 1 - (top + canvas.shape[0]) / height, canvas.shape[1] / width, canvas.shape[0] / height)
         )
         panel.imshow(canvas, interpolation="nearest", aspect="auto")
         panel.spines[:].set_visible(False)
         panel.tick_params(length=0, pad=6, top=True, bottom=False, labeltop=True, labelbottom=False)
-        panel.set_yticks([y + (pitch[0] - _GAP - 1) / 2 for y in tops] if row_labels else [], row_labels)
+        panel.set_yticks([y + (down - 1) / 2 for y in tops] if row_labels else [], row_labels)
         # Only as many headers as there is room for.
-        every = math.ceil((_widest(column_labels) + 6) / pitch[1]) if column_labels else 1
+        every = math.ceil((_widest(column_labels) + 6) / (across + _GAP)) if column_labels else 1
         shown = lefts[::every] if column_labels else []
-        panel.set_xticks([x + (pitch[1] - _GAP - 1) / 2 for x in shown], column_labels[::every])
+        panel.set_xticks([x + (across - 1) / 2 for x in shown], column_labels[::every])
         if column_labels:
             panel.annotate(
                 "z =",
@@ -172,19 +230,23 @@ def _draw(
 
 
 def _mosaic(rows: Sequence[np.ndarray], block: int) -> tuple[np.ndarray, list[int], list[int], tuple[int, int]]:
-    """The enlarged images between separators, the first pixel of each row and column, and the pitch of both."""
+    """The enlarged images between separators, the first pixel of each row and column, and an image's two sides."""
     columns = max(map(len, rows))
-    height, width = rows[0].shape[1:3]
-    fit = min(_SIDE // max(len(rows) * height, columns * width), _LARGEST // max(height, width))
+    panels, height, width = rows[0].shape[1:4]
+    whole = panels * width
+    fit = min(_SIDE // max(len(rows) * height, columns * whole), _LARGEST // max(height, width))
     scale = max(fit, math.ceil(_SMALLEST / min(height, width)), 1)
-    down, across = height * scale + _GAP, width * scale + _GAP
-    tops = [_GAP + r * down + r // block * (_BREAK if block > 1 else 0) for r in range(len(rows))]
-    lefts = [_GAP + c * across for c in range(columns)]
-    canvas = np.full((tops[-1] + down, lefts[-1] + across, 3), 255, np.uint8)
+    step = width * scale + _DIVIDER
+    down, across = height * scale, panels * step - _DIVIDER
+    apart = _BREAK if panels > 1 else 0
+    tops = [_GAP + r * (down + _GAP) + r // block * (_BREAK if block > 1 else 0) for r in range(len(rows))]
+    lefts = [_GAP + c * (across + _GAP + apart) for c in range(columns)]
+    canvas = np.full((tops[-1] + down + _GAP, lefts[-1] + across + _GAP, 3), 255, np.uint8)
     for y, row in zip(tops, rows, strict=True):
         for x, image in zip(lefts, row, strict=False):
-            canvas[y - _GAP : y + down, x - _GAP : x + across] = _SEPARATOR
-            canvas[y : y + down - _GAP, x : x + across - _GAP] = _enlarged(image, scale, scale)
+            canvas[y - _GAP : y + down + _GAP, x - _GAP : x + across + _GAP] = _SEPARATOR
+            for left, panel in zip(range(x, x + across, step), image, strict=True):
+                canvas[y : y + down, left : left + step - _DIVIDER] = _enlarged(panel, scale, scale)
     return canvas, tops, lefts, (down, across)
 
 

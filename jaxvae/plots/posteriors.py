@@ -27,6 +27,7 @@ from jaxvae.plots.style import (
     quiet,
     with_kl,
 )
+from jaxvae.texts import counted
 
 _CLASSES = (*COLOURS, "#882255", "#999933", "#8C8C8C")
 _ELLIPSES = 200
@@ -81,7 +82,7 @@ def latent_map(
         panel.set_xlabel(f"mean of z{latents[0]}\nrings hold {shares} of the prior N(0, 1){lost}")
         panel.set_ylabel(f"mean of z{latents[1]}")
         ellipses = "" if std is None else ", ellipses of 1 σ"
-        panel.set_title(f"Posterior means of {len(points):,} examples{ellipses}", loc="left", fontsize=TITLE)
+        panel.set_title(f"Posterior means of {counted(len(points), 'example')}{ellipses}", loc="left", fontsize=TITLE)
     return figure
 
 

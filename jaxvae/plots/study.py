@@ -27,6 +27,7 @@ from jaxvae.plots.style import (
     SHADE,
     draw_grid,
     lighter,
+    literal,
     new_figure,
     quiet,
     say,
@@ -241,10 +242,12 @@ def _draw_lines(
             panel.fill_between(line.x, y - line.error, y + line.error, color=colour, alpha=0.18, linewidth=0)
         seen = finite & (line.y >= low) & (line.y <= high)
         lost = "" if seen.any() else " (off the scale)" if finite.any() else " (failed)"
-        keys.append(Line2D([], [], color=shade, linewidth=width, marker=marker, markersize=4, label=line.name + lost))
+        keys.append(
+            Line2D([], [], color=shade, linewidth=width, marker=marker, markersize=4, label=literal(line.name) + lost)
+        )
     panel.legend(
         handles=keys,
-        title=title,
+        title=literal(title),
         title_fontproperties={"weight": "bold", "size": NARROW_TEXT + 1.5},
         alignment="left",
         loc="lower left",

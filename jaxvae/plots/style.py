@@ -74,6 +74,15 @@ def say(panel: Axes, text: str) -> None:
     panel.text(0.5, 0.5, text, color=GREY, transform=panel.transAxes, ha="center", va="center")
 
 
+def literal(text: str) -> str:
+    r"""A text with names in it, of which Matplotlib is to read none as a formula.
+
+    >>> literal("of $a_{$")
+    'of \\$a_{\\$'
+    """
+    return text.replace("$", r"\$")
+
+
 def with_kl(latents: str, nats: float) -> str:
     """The label of latents with their KL.
 

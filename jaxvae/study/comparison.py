@@ -15,19 +15,30 @@ import numpy as np
 from jax.sharding import Mesh
 
 from jaxvae.arguments import require
-from jaxvae.data import report, require_apart
-from jaxvae.files import LOCK, only_writer, require_free, write_atomically
+from jaxvae.data import fingerprint, report, require_apart
+from jaxvae.files import LOCK, holding, only_writer, read_file, require_free, write_atomically
 from jaxvae.study.description import group_records
 from jaxvae.study.grid import Grid, groups
 from jaxvae.study.pace import Pace
-from jaxvae.study.planning import Estimate, cells_of, costs, dealt, estimates, experiments_of, lacking
-from jaxvae.study.results import RESULTS, cell, merge, plain, read_results, variant, write_results
+from jaxvae.study.planning import (
+    Estimate,
+    Source,
+    cells_of,
+    costs,
+    dealt,
+    estimates,
+    experiments_of,
+    lacking,
+    source_of,
+)
+from jaxvae.study.results import RESULTS, Record, cell, merge, plain, read_results, variant, write_results
 from jaxvae.study.shards import ALONE, Shard, read_tables
 from jaxvae.study.statistics import BASELINE
 from jaxvae.study.sweep import Sweep, cell_mesh
 from jaxvae.study.width import measured_width
 from jaxvae.training import TrainConfig, make_experiment
 from jaxvae.training.devices import one_device
+from jaxvae.training.directory import made_otherwise
 
 STUDY = "study.json"
 
@@ -69,9 +80,13 @@ def compare(
             or not the one noted, or a directory in use by something else; before anything is written.
     """
     known = read_tables(out)
-    cells = cells_of(grid, known)
+    cells, loaded = cells_of(grid, known)
     variants = list(dict.fromkeys(variant({"config": vars(config)}) for config in cells))
     require(baseline is None or baseline in variants, "baseline", baseline, f"one of {', '.join(variants)}")
+    digests = {
+        source: {name: fingerprint(split) for name, split in data.splits.items()} for source, data in loaded.items()
+    }
+    _require_as_then(cells, known, digests, out / RESULTS)
     waiting = lacking(dealt(cells, shard), known)
     for line in dict.fromkeys(
         line for kind in experiments_of(waiting) for line in (*report(kind.dataset), *kind.report)
@@ -85,17 +100,37 @@ def compare(
         _require_own(out)
         with only_writer(out):
             _prepare(out, asked, first)
-            return _compare(cells, out, shard, watch, stop)
+            return _compare(cells, digests, out, shard, watch, stop)
     if not (out / LOCK).exists():  # as it does where another shard is about to begin the study
         _require_own(out)
-    with only_writer(out, f"{LOCK}-{shard.number}-of-{shard.total}"):
-        with only_writer(out, wait=_PATIENCE):
+    with holding(out, f"{LOCK}-{shard.number}-of-{shard.total}"):
+        with holding(out, LOCK, _PATIENCE):
             _prepare(out, asked, first)
-        return _compare(cells, out, shard, watch, stop)
+        return _compare(cells, digests, out, shard, watch, stop)
+
+
+def _require_as_then(
+    cells: Sequence[TrainConfig], records: Sequence[Record], digests: Mapping[Source, Mapping[str, str]], where: Path
+) -> None:
+    """Raises where the cells that a table has were made of other data, or with other random numbers.
+
+    Warns where their last digits may be others for what they were made with.
+    """
+    known = {cell(record["config"]): record for record in records}
+    before: dict[str, Any] = {}
+    for config in cells:
+        if record := known.get(cell(plain(config))):
+            now, then = digests[source_of(config)], record.get("data", {})
+            changed = [name for name in then if then[name] != now.get(name)]
+            text = f"as they were when {where} was begun"
+            require(not changed, "data", f"images or labels of the {', '.join(changed)} split are others", text)
+            before |= record["versions"]
+    made_otherwise(before, where, warn=True)
 
 
 def _compare(
     cells: Sequence[TrainConfig],
+    digests: Mapping[Source, Mapping[str, str]],
     out: Path,
     shard: Shard,
     watch: Callable[[str, float, float | None], None],
@@ -114,7 +149,8 @@ def _compare(
         before = time.monotonic() - spent
         for segment, found in enumerate(sweep.train(), 1):
             if found is not None:
-                own += group_records(group, found, sweep.counts)
+                data = digests[source_of(group[0])]
+                own += [{**record, "data": data} for record in group_records(group, found, sweep.counts)]
                 write_results(out / shard.table, own)
             elif stop():
                 return False
@@ -129,7 +165,7 @@ def _joined(cells: Sequence[TrainConfig], out: Path, shard: Shard) -> bool:
     names = [cell(plain(config)) for group in groups(cells) for config in group]
     if not found.keys() >= {*names}:
         return False
-    with nullcontext() if shard == ALONE else only_writer(out, wait=_PATIENCE):
+    with nullcontext() if shard == ALONE else holding(out, LOCK, _PATIENCE):
         if len(read_results(out / RESULTS)) < len(found):
             write_results(out / RESULTS, [found.pop(name) for name in names] + [*found.values()])
     return True
@@ -138,7 +174,7 @@ def _joined(cells: Sequence[TrainConfig], out: Path, shard: Shard) -> bool:
 def _compiled_ahead(waiting: Sequence[Sequence[TrainConfig]], out: Path, shard: Shard, pace: Pace) -> Iterator[Sweep]:
     """The groups' programs, each compiled while others run."""
     mesh, alone = cell_mesh(), one_device()
-    with nullcontext() if shard == ALONE else only_writer(out, wait=_PATIENCE):
+    with nullcontext() if shard == ALONE else holding(out, LOCK, _PATIENCE):
         widths = [_width(out, group[0], alone, mesh, -(-len(group) // mesh.size)) for group in waiting]
 
     def compiled(group: Sequence[TrainConfig], width: int) -> Sweep:
@@ -162,7 +198,7 @@ def _compiled_ahead(waiting: Sequence[Sequence[TrainConfig]], out: Path, shard: 
 def estimate(grid: Grid, out: Path | None, shard: Shard = ALONE) -> list[Estimate]:
     """What it would cost to train what the table in a directory, if any, lacks of these cells; writes nothing."""
     known = read_tables(out) if out else []
-    return estimates(lacking(dealt(cells_of(grid, known), shard), known), cell_mesh())
+    return estimates(lacking(dealt(cells_of(grid, known)[0], shard), known), cell_mesh())
 
 
 def is_study(out: Path) -> bool:
@@ -214,12 +250,14 @@ def _prepare(out: Path, asked: Mapping[str, Any], first: str) -> None:
 
 def _read_study(out: Path) -> dict[str, Any]:
     try:
-        found = json.loads((out / STUDY).read_text())
+        found = json.loads(read_file(out / STUDY))
         grid, widths, baseline = found["grid"], found["widths"], found.get("baseline", BASELINE)
         lists = grid is None or all(isinstance(values, list) for values in grid.values())
         require(
             lists and isinstance(widths, dict), "grid and widths", (grid, widths), "objects, of lists and of numbers"
         )
+        for width in widths.values():
+            require(type(width) is int and width >= 1, "widths", width, "of whole numbers above 0")
         require(isinstance(baseline, str), "baseline", baseline, "a variant's name")
         return {"grid": grid, "widths": widths, "baseline": baseline}
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:

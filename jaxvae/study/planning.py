@@ -21,9 +21,17 @@ from jaxvae.training.defaults import resolved
 from jaxvae.training.devices import one_device
 from jaxvae.training.experiment import load_data
 
+Source = tuple[Any, ...]
+"""What of a configuration says which data are loaded."""
 
-def cells_of(grid: Grid, known: Sequence[Record]) -> list[TrainConfig]:
-    """All cells, with a value for what they leave to the data, each of which is loaded once.
+
+def source_of(config: TrainConfig) -> Source:
+    """Which data a configuration asks for."""
+    return config.dataset, config.data_dir, config.validation, config.reading
+
+
+def cells_of(grid: Grid, known: Sequence[Record]) -> tuple[list[TrainConfig], dict[Source, Dataset]]:
+    """All cells, with a value for what they leave to the data; and the data, each of which is loaded once.
 
     Where data have no validation images, to choose learning rates by, some training images are held out; but not of
     data that the table knows without.
@@ -31,20 +39,22 @@ def cells_of(grid: Grid, known: Sequence[Record]) -> list[TrainConfig]:
     Raises:
         ValueError: for a grid that isn't allowed, or data that are missing or don't fit.
     """
-    loaded: dict[tuple[Any, ...], tuple[Dataset, int | None]] = {}
+    loaded: dict[Source, Dataset] = {}
+    counts: dict[Source, int | None] = {}  # what is held out, of what is asked for
     whole = {record["config"]["dataset"] for record in known if record["config"]["validation"] is None}
     found = []
     for config in configurations(grid):
-        source = (config.dataset, config.data_dir, config.validation, config.reading)
-        if source not in loaded:
+        asked = source_of(config)
+        if asked not in counts:
             dataset, count = load_data(config), config.validation
             if dataset.validation is None and count is None and config.dataset not in whole:
                 count = min(len(dataset.test), len(dataset.train) // 10)
                 dataset = hold_out(dataset, count)
-            loaded[source] = dataset, count
-        dataset, count = loaded[source]
-        found.append(resolved(dataclasses.replace(config, validation=count), dataset))
-    return list(dict.fromkeys(found))
+            counts[asked] = count
+            loaded[source_of(dataclasses.replace(config, validation=count))] = dataset
+        config = dataclasses.replace(config, validation=counts[asked])
+        found.append(resolved(config, loaded[source_of(config)]))
+    return list(dict.fromkeys(found)), loaded
 
 
 def lacking(some: Sequence[Sequence[TrainConfig]], records: Sequence[Record]) -> list[list[TrainConfig]]:

@@ -1,20 +1,26 @@
 """Running a published table: a run per line and parameterization, and what they make of it."""
 
+import dataclasses
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from jaxvae.data import fingerprint
 from jaxvae.files import write_atomically
 from jaxvae.parameterizations import ALIASES, PARAMETERIZATIONS
 from jaxvae.study.presets import Preset
+from jaxvae.texts import known
 from jaxvae.trained import Run, evaluate
-from jaxvae.training import Experiment, TrainConfig, make_experiment, train
-from jaxvae.training.directory import RunDirectory, evaluation
+from jaxvae.training import Experiment, TrainConfig, config_from_mapping, make_experiment, train
+from jaxvae.training.directory import RunDirectory
 from jaxvae.training.run import Observer
 
 TABLE = "reproduction.md"
-_SCORE = evaluation("test")
+_SCORE = "reproduction"
+"""The report on a run's score: its own, since ``jaxvae evaluate`` scores other parameters, by other samples."""
+_NUMBERS = ("nll", "nll_standard_error", "elbo", "active_units", "samples")
 
 Watch = Callable[[str, Experiment, int], AbstractContextManager[Observer]]
 """Given a run's name, its experiment and the step it begins with, the context in which it is observed."""
@@ -56,6 +62,7 @@ def reproduce(
 ) -> Iterator[str]:
     """Trains and scores each run that isn't yet, in ``out/NAME``, and answers with a line for each.
 
+    A score that is there is taken where it is that of the same configuration, data and number of samples.
     Checkpoints are made at the end of each stage and in between; what was stopped or killed goes on from the last, also
     on another machine that has the directory. When told to stop, it answers no more.
 
@@ -65,9 +72,9 @@ def reproduce(
     """
     for job in todo:
         path = out / job.name
-        found = result(path)
+        experiment = make_experiment(job.config)
+        found = result(path, experiment)
         if found is None:
-            experiment = make_experiment(job.config)
             observed = _observed(watch, job.name, experiment)
             if not train(experiment, path, resume=True, watch=observed, stop=stop):
                 return
@@ -86,27 +93,42 @@ def _observed(watch: Watch, name: str, experiment: Experiment) -> Callable[[int]
 class Result(NamedTuple):
     """What a run came to: its score, and the epochs and minutes of its training."""
 
-    score: Mapping[str, Any]
+    score: Mapping[str, float]
     epochs: int
     minutes: float
 
 
-def result(path: Path) -> Result | None:
-    """That of the run in a directory; None where it isn't scored."""
+def result(path: Path, experiment: Experiment | None = None) -> Result | None:
+    """That of the run in a directory; None where it isn't scored, or is that of another experiment than this one.
+
+    Raises:
+        ValueError: for a score that isn't as written.
+    """
     directory = RunDirectory(path)
     score = directory.report(_SCORE)
     if score is None:
         return None
-    records = directory.records()
-    return Result(score, records[-1]["epoch"], sum(record["seconds"] for record in records) / 60)
+    try:
+        found, data = config_from_mapping(score["of"]["config"]), score["of"]["data"]
+        numbers = {name: math.nan if score[name] is None else float(score[name]) for name in _NUMBERS}
+        minutes = sum(float(r["seconds"]) for r in directory.records() if r["epoch"] <= found.epochs) / 60
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path / _SCORE}.json must be a score as written, got {error!r}") from None
+    if experiment is not None:
+        config, kept = experiment.config, directory.kept()
+        same = dataclasses.replace(found, data_dir=config.data_dir) == config and numbers["samples"] == config.samples
+        same = same and kept is not None and not kept.origin.changes_to(experiment.kept.origin)
+        if not same or data != fingerprint(experiment.scored["test"]):
+            return None
+    return Result(numbers, found.epochs, minutes)
 
 
 def _line(preset: Preset, job: Job, found: Result) -> str:
     published = preset.rows[job.row].published
     beside = "" if published is None else f", published {published:.2f}"
     return (
-        f"{job.name}: NLL {found.score['nll']:.2f} ± {found.score['nll_standard_error']:.2f} "
-        f"({found.score['samples']:,} samples){beside}"
+        f"{job.name}: NLL {found.score['nll']:.2f} ± {known(found.score['nll_standard_error'], 2)} "
+        f"({found.score['samples']:,.0f} samples){beside}"
     )
 
 
@@ -128,11 +150,11 @@ def published_table(preset: Preset, out: Path) -> str:
                 row,
                 f"`{name}`",
                 f"{epochs:,}",
-                f"{score['nll']:.2f} ± {score['nll_standard_error']:.2f}",
+                f"{score['nll']:.2f} ± {known(score['nll_standard_error'], 2)}",
                 "" if published is None else f"{published:.2f}",
                 f"{score['elbo']:.2f}",
-                str(score["active_units"]),
-                f"{score['samples']:,}",
+                f"{score['active_units']:.0f}",
+                f"{score['samples']:,.0f}",
                 f"{minutes:.1f}",
             )
             lines.append("| " + " | ".join(cells) + " |")

@@ -7,8 +7,10 @@ A record has ``nll``, ``elbo`` and others of the test images; and ``validation_n
 are validation images, but not in tables of older versions.
 """
 
+import hashlib
 import itertools
 import json
+import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from jaxvae.arguments import require
-from jaxvae.files import write_atomically
+from jaxvae.files import read_file, write_atomically
 from jaxvae.training import TrainConfig, config_from_mapping
 
 RESULTS = "results.jsonl"
@@ -41,6 +43,9 @@ _PARTS = {
     "versions": (),
 }
 _OTHERS = ("first_skipped", "cause", "gradient_snr", "std_histogram")
+
+_DIGEST = "digest"
+_FAR = 3.0  # standard errors over the images: two trainings of one cell, on two machines, are far closer
 
 _COMPARED = ("parameterization", "constraint", "learning_rate", "seed")
 
@@ -85,34 +90,65 @@ def read_results(path: Path) -> list[Record]:
     Raises:
         ValueError: for a line that isn't a record, or one of a configuration that isn't allowed.
     """
-    whole = path.read_text().split("\n")[:-1] if path.exists() else []
+    whole = read_file(path).split(b"\n")[:-1] if path.exists() else []
     records = []
     for number, line in enumerate(whole, 1):
         try:
             record = json.loads(line)
+            require(isinstance(record, dict), "record", record, "an object")
+            _require_digest(record)
             config = plain(config_from_mapping(record["config"]))
             _require_whole(record)
             records.append({**record, "config": config})
         except (ValueError, TypeError, KeyError, RecursionError) as error:
-            raise ValueError(
-                f"{path}, line {number}, must be a record of a study, got {line[:40]!r} ({error})"
-            ) from error
+            text = line[:40].decode(errors="backslashreplace")
+            raise ValueError(f"{path}, line {number}, must be a record of a study, got {text!r} ({error})") from error
     return merge([records])
+
+
+def _digest(record: Record) -> str:
+    """Of all of a record, by which a flipped bit is told from another number."""
+    return hashlib.blake2b(json.dumps(record).encode(), digest_size=8).hexdigest()
+
+
+def _require_digest(record: dict[str, Any]) -> None:
+    """Takes the digest off a record, which those of older versions haven't, and raises where it isn't the record's."""
+    if (written := record.pop(_DIGEST, None)) is not None:
+        require(written == (now := _digest(record)), _DIGEST, written, f"{now}, that of the line: a value is another")
 
 
 def _require_whole(record: Record) -> None:
     for name in (*_NUMBERS, *_PARTS, *_OTHERS):
         require(name in record, "record", sorted(record), f"one with {name}")
     for name in (*_NUMBERS, *(name for name in _VALIDATION if name in record)):
-        require(isinstance(record[name], int | float | None), name, record[name], "a number or null")
+        require(_are_numbers([record[name]]), name, record[name], "a number or null")
     for name, parts in _PARTS.items():
         found = record[name]
         require(isinstance(found, dict) and {*parts} <= {*found}, name, found, f"an object with {', '.join(parts)}")
+        for part in parts:
+            several = found[part] if name in ("curve", "gradient_norm") else [found[part]]
+            require(_are_numbers(several), f"{name}.{part}", found[part], "a number or null, or a list of them")
+    for name in ("gradient_snr", "std_histogram"):
+        require(_are_numbers(record[name]), name, record[name], "a list of numbers or null")
+    curve, norms = record["curve"], record["gradient_norm"]
+    require(len(curve["step"]) == len(curve["elbo"]), "curve", curve, "of as many steps as numbers")
+    require(len(norms["head"]) == len(norms["network"]) == 3, "gradient_norm", norms, "of three numbers each")
+    require(
+        len(record["std_histogram"]) == len(STD_EDGES) - 1, "std_histogram", "others", f"{len(STD_EDGES) - 1} counts"
+    )
+    require(_are_numbers([record["first_skipped"]]), "first_skipped", record["first_skipped"], "a number or null")
+    require(isinstance(record["cause"], str | None), "cause", record["cause"], "a text or null")
+
+
+def _are_numbers(values: Any) -> bool:
+    return isinstance(values, list) and all(type(x) in (int, float, type(None)) for x in values)
 
 
 def write_results(path: Path, records: Iterable[Record]) -> None:
     """The whole table, or the file as it was; numbers that aren't finite become null."""
-    write_atomically(path, "".join(json.dumps(_strict(record), allow_nan=False) + "\n" for record in records))
+    strict = [_strict(record) for record in records]
+    lines = (json.dumps({**record, _DIGEST: _digest(record)}, allow_nan=False) + "\n" for record in strict)
+    write_atomically(path, "".join(lines))
 
 
 def _strict(x: Any) -> Any:
@@ -125,11 +161,32 @@ def _strict(x: Any) -> Any:
 
 
 def merge(tables: Iterable[Iterable[Record]]) -> list[Record]:
-    """All tables in one; of a cell in several, the first record."""
+    """All tables in one; of a cell in several, the first record, with a warning where they aren't the same.
+
+    Raises:
+        ValueError: where they are of other data, or further apart than another order of sums explains.
+    """
     found: dict[str, Record] = {}
+    differing = 0
     for record in itertools.chain(*tables):
-        found.setdefault(cell(record["config"]), record)
+        first = found.setdefault(cell(record["config"]), record)
+        _require_alike(first, record)
+        differing += first["nll"] != record["nll"]
+    if differing:
+        text = "%d cells are in several tables with other last digits; the first of each is taken"
+        logging.getLogger("jaxvae").warning(text, differing)
     return list(found.values())
+
+
+def _require_alike(first: Record, other: Record) -> None:
+    """Raises where two records of one cell can't be of one training."""
+    where = f"{variant(first)}, learning rate {first['config']['learning_rate']:g}, seed {first['config']['seed']}"
+    data = first.get("data"), other.get("data")
+    require(None in data or data[0] == data[1], "data", f"others for {where}", "the same in all tables")
+    a, b = first["nll"], other["nll"]
+    error = _FAR * max(first["nll_standard_error"] or 0.0, other["nll_standard_error"] or 0.0)
+    near = a == b or (None not in (a, b) and abs(a - b) <= error)
+    require(near, "NLL", f"{a} and {b} for {where}", "about the same in all tables")
 
 
 def plain(config: TrainConfig) -> dict[str, Any]:

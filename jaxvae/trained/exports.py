@@ -14,6 +14,7 @@ from jaxvae.arguments import require
 from jaxvae.data import Dataset
 from jaxvae.files import require_free, write_atomically
 from jaxvae.interop import load_safetensors, safetensors_metadata, save_safetensors
+from jaxvae.texts import known
 from jaxvae.trained.model import TrainedModel
 from jaxvae.trained.runs import Run
 from jaxvae.training import TrainConfig, read_config
@@ -91,7 +92,7 @@ def command_of(config: TrainConfig) -> str:
     words = ["jaxvae", "train"]
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
-        if value != field.default and field.name != "data_dir":
+        if value != field.default and field.name not in ("data_dir", "streaming"):
             value = Path(value).name if field.name == "dataset" else value
             values = value if isinstance(value, tuple) else (str(value).lower() if isinstance(value, bool) else value,)
             words += ["--" + field.name.replace("_", "-"), *map(str, values)]
@@ -138,7 +139,7 @@ def _scores(run: Run) -> str:
         found: Mapping[str, Any] = run.directory.report(evaluation(split)) or {}
         if found and found["step"] == run.model.step:
             numbers = [found["elbo"], found["nll"], found["nll_standard_error"]]
-            elbo, nll, error = ("-" if x is None else f"{x:.3f}" for x in numbers)
+            elbo, nll, error = (known(x, 3) for x in numbers)
             rows.append(f"| {split} | {found['images']:,} | {elbo} | {nll} ± {error} | {found['samples']:,} |")
     head = ["| split | images | ELBO | NLL, nats per image | importance samples |", "|---|---:|---:|---:|---:|"]
     return "\n".join([*head, *rows]) + "\n" if rows else ""

@@ -23,7 +23,7 @@ from jaxvae.arguments import require, require_real
 from jaxvae.data import DataContract
 from jaxvae.gaussian import Gaussian
 from jaxvae.likelihoods import Likelihood
-from jaxvae.models import LatentModel
+from jaxvae.models import LatentModel, log_total
 from jaxvae.progress import StepProgress
 from jaxvae.training import TrainConfig
 from jaxvae.training.scoring import (
@@ -44,7 +44,7 @@ from jaxvae.training.scoring import (
 
 
 @functools.partial(
-    jax.tree_util.register_dataclass, data_fields=("outputs", "raw"), meta_fields=("likelihood", "contract")
+    jax.tree_util.register_dataclass, data_fields=("outputs", "raw"), meta_fields=("likelihood", "contract", "log_size")
 )
 @dataclasses.dataclass(frozen=True)
 class Decoded:
@@ -52,28 +52,33 @@ class Decoded:
 
     Attributes:
         outputs: the decoder's, (..., H, W, C k).
-        raw: the likelihood's scalar, or None.
+        raw: what the likelihood has of its own, or None.
         likelihood: what the outputs mean.
         contract: how x may be given.
+        log_size: of counts whose mean grows with their total, the log of the total that ``mean`` and ``sample`` have.
     """
 
     outputs: Array
     raw: Array | None
     likelihood: Likelihood
     contract: DataContract
+    log_size: float | None = None
 
     @property
     def mean(self) -> Array:
-        """E[x|z], (..., H, W, C): in [0, 1], but for real data."""
-        return self.likelihood.mean(self.outputs, self.raw)
+        """E[x|z], (..., H, W, C): in [0, 1], but for real data and counts."""
+        return self.likelihood.mean(self.outputs, self.raw, self.log_size)
 
     def sample(self, key: Array) -> Array:
         """A draw of x for each z, (..., H, W, C)."""
-        return self.likelihood.sample(key, self.outputs, self.raw)
+        return self.likelihood.sample(key, self.outputs, self.raw, self.log_size)
 
     def log_prob(self, x: ArrayLike) -> Array:
         """log p(x|z) in nats of each number of x, (..., H, W, C); x as the training data came."""
-        return self.likelihood.log_prob(self.outputs, _seen(self.contract, x), self.raw)
+        seen = _seen(self.contract, x)
+        return self.likelihood.log_prob(
+            self.outputs, seen, self.raw, None if self.log_size is None else log_total(seen)
+        )
 
 
 class ImageScores(NamedTuple):
@@ -162,11 +167,11 @@ class TrainedModel:
         labels = self.contract.labels(labels, shape[:-1])
         z = jnp.asarray(latents, jnp.float32)
         outputs = _decode(self.module, self.params, z, None if labels is None else jnp.asarray(labels))
-        return Decoded(outputs, self._raw, self.module.likelihood, self.contract)
+        return Decoded(outputs, self._raw, self.module.likelihood, self.contract, self.module.log_size)
 
     @property
-    def _raw(self) -> Array | None:
-        learned = self.module.likelihood.raw_init is not None
+    def _raw(self) -> Any:
+        learned = self.module.likelihood.raw_start(self.module.channels) is not None
         return self.params["params"]["likelihood_raw"] if learned else self.fitted
 
     def reconstruct(self, images: ArrayLike, labels: Any = None) -> Array:

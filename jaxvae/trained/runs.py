@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import json
 import logging
 import math
 from collections.abc import Mapping
@@ -17,10 +18,11 @@ from jaxvae.data import Dataset, Split, binarize, fingerprint, hold_out, load_ag
 from jaxvae.likelihoods import Bernoulli
 from jaxvae.trained.model import TrainedModel
 from jaxvae.training import Experiment, TrainConfig, make_experiment
+from jaxvae.training.checkpoint import Checkpoints
 from jaxvae.training.devices import data_mesh, one_device, put, replicated
-from jaxvae.training.directory import RunDirectory, require_known_split
+from jaxvae.training.directory import RunDirectory, require_known_split, versions
 from jaxvae.training.experiment import as_scored, model_for
-from jaxvae.training.run import existing, open_checkpoints
+from jaxvae.training.run import existing, read_checkpoints
 from jaxvae.training.scoring import Posterior, Task, log_evidence, posterior, score_keys
 
 
@@ -46,9 +48,12 @@ class Run:
         self.directory = directory = RunDirectory(Path(path))
         config, kept = directory.config(), directory.kept()
         self._config, self._dataset, self._split_is_known = config, dataset, True
-        with open_checkpoints(directory) as checkpoints:
+
+        def read(checkpoints: Checkpoints) -> tuple[int, Any, float | None]:
             step = existing(checkpoints.best if best else checkpoints.last, directory.path)
-            params, fitted = checkpoints.restore_model(step)
+            return step, *checkpoints.restore_model(step)
+
+        step, params, fitted = read_checkpoints(directory, read)
         if kept is None:
             experiment = _made_again(directory.path, config, dataset)
             kept = experiment.kept
@@ -73,7 +78,13 @@ class Run:
 
     @functools.cached_property
     def dataset(self) -> Dataset:
-        """What was trained on, as it is loaded; raises as ``scored``."""
+        """What was trained on, as it is loaded; a warning where it was said where that is, and images are others.
+
+        Raises:
+            ValueError: where the images of a scored split aren't those of then, or the run doesn't know which these
+                were.
+            FileNotFoundError: where the data aren't there.
+        """
         require_known_split(self._split_is_known, self.path)
         config, given = self._config, self._dataset
         if isinstance(given, Dataset):
@@ -82,20 +93,18 @@ class Run:
             loaded = load_again(self._origin, config.validation, given, config.reading)
         shape, wanted = loaded.image_shape, self.model.contract.image_shape
         require(shape == wanted, "dataset", f"images of {shape}", f"of images {wanted}, as in training")
+        pixels = binarize(loaded, config.binarization, seed=0)
+        for name, split in pixels.splits.items():
+            if name != "train" and (change := self._origin.change(name, len(split), fingerprint(split))):
+                allowed = "those of the training, or others by --dataset, which says where they are"
+                require(given is not None, "data", change, allowed)
+                logging.getLogger("jaxvae").warning("the data aren't those of the training: %s", change)
         return loaded
 
     @functools.cached_property
     def scored(self) -> Mapping[str, Split]:
-        """The validation split, if there is one, and the test split, as they are scored; a warning where they changed.
-
-        Raises:
-            ValueError: where images of then are missing, or the run doesn't know which they were.
-            FileNotFoundError: where the data aren't there.
-        """
+        """The validation split, if there is one, and the test split, as they are scored; raises as ``dataset``."""
         dataset = binarize(self.dataset, self._config.binarization, seed=0)
-        for name, split in dataset.splits.items():
-            if name != "train" and (change := self._origin.change(name, len(split), fingerprint(split))):
-                logging.getLogger("jaxvae").warning("the data aren't those of the training: %s", change)
         splits = as_scored(dataset, self._config.binarization, 1)
         return {name: split for name, split in splits.items() if name != "train"}
 
@@ -131,6 +140,9 @@ def _made_again(path: Path, config: TrainConfig, dataset: str | Path | Dataset |
 def evaluate(run: Run, samples: int, split: str = "test") -> dict[str, Any]:
     """Scores a run: ELBO and its terms, active units, KL per latent, importance-sampled NLL; nats per image.
 
+    With them goes what they are a result of: split, number of images and samples, the step of the parameters, and, as
+    ``of``, the configuration, a fingerprint of the images and labels scored, and the versions.
+
     Args:
         run: the run.
         samples: K of the importance sampling, at least 1.
@@ -148,6 +160,11 @@ def evaluate(run: Run, samples: int, split: str = "test") -> dict[str, Any]:
         "step": model.step,
         **terms.summary(),
         "samples": samples,
+        "of": {
+            "config": json.loads(model.config.to_json()),
+            "data": fingerprint(task.split),
+            "versions": versions(),
+        },
     }
     result |= log_evidence(task, keys[1], samples).summary()
     likelihood, contract = model.module.likelihood, model.contract

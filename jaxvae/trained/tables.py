@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from jaxvae.arguments import require
-from jaxvae.files import require_free, write_atomically
+from jaxvae.files import require_file, require_free, write_atomically
 
 
 def require_suffix(out: Path, *allowed: str) -> None:
@@ -85,6 +85,7 @@ def read_latents(path: Path) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]
         FileNotFoundError: where there is none.
     """
     require(path.suffix in (".npy", ".npz"), "latents", str(path), "a .npy or .npz file")
+    require_file(path)
     fields: dict[str, np.ndarray] = {}
     try:
         if path.suffix == ".npy":

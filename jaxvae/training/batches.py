@@ -1,7 +1,8 @@
 """Where batches come from: the device's own memory, or the disk by way of the host."""
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 import jax
@@ -11,7 +12,10 @@ from jax import Array
 from jax.sharding import NamedSharding
 from jax.typing import ArrayLike
 
+from jaxvae.arguments import require
 from jaxvae.data import stream
+from jaxvae.data.iterables import Given, as_stored, full_batches
+from jaxvae.data.observation import unit_scaled
 from jaxvae.training.devices import put, replicated, shared_out
 from jaxvae.training.experiment import Experiment
 from jaxvae.training.step import Step, Sums, TrainState, make_train_loop, summing_step
@@ -107,8 +111,8 @@ def _take(x: Array, rows: Array) -> Array:
     return flat.at[rows].get(mode="promise_in_bounds").reshape(len(rows), *x.shape[1:])
 
 
-class StreamingFeed:
-    """Batches read by grain, each process its share, one step at a time."""
+class _HostFeed:
+    """Batches from the host, one step at a time."""
 
     def __init__(self, experiment: Experiment, step: Step) -> None:
         self._experiment = experiment
@@ -117,20 +121,10 @@ class StreamingFeed:
         self._batches: Iterator[dict[str, np.ndarray]] = iter(())
 
     def _read(self, start: int) -> Iterator[dict[str, np.ndarray]]:
-        config = self._experiment.config
-        return stream(
-            self._experiment.dataset.train,
-            self._experiment.batch_size,
-            config.seed,
-            start,
-            jax.process_index(),
-            jax.process_count(),
-        )
+        """The batches from this step on, of each process its share."""
+        raise NotImplementedError
 
-    def batch(self, step: int) -> Any:
-        return self._put(next(self._read(step)), step)
-
-    def _put(self, arrays: dict[str, np.ndarray], step: int) -> dict[str, Array]:
+    def _put(self, arrays: Mapping[str, np.ndarray], step: int) -> dict[str, Array]:
         mesh, names = self._experiment.mesh, _names(self._experiment)
         batch = put(shared_out(mesh), {name: arrays[name] for name in names})
         return {**batch, "beta": put(replicated(mesh), np.float32(self._experiment.beta(step)))}
@@ -146,3 +140,61 @@ class StreamingFeed:
                 break
         self._next = int(state.step)
         return state, sums
+
+
+class StreamingFeed(_HostFeed):
+    """Batches read by grain, each process its share, one step at a time."""
+
+    def _read(self, start: int) -> Iterator[dict[str, np.ndarray]]:
+        return stream(
+            self._experiment.dataset.train,
+            self._experiment.batch_size,
+            self._experiment.config.seed,
+            start,
+            jax.process_index(),
+            jax.process_count(),
+        )
+
+    def batch(self, step: int) -> Any:
+        return self._put(next(self._read(step)), step)
+
+
+class IterableFeed(_HostFeed):
+    """Batches of any iterable, in its order, by ``full_batches``; of several processes, each has its own share.
+
+    Args:
+        experiment: what is trained.
+        step: from ``train_step``.
+        batches: as for ``jaxvae.data.from_batches``, of images as the experiment's dataset has them, or in [0, 1].
+
+    Raises:
+        ValueError: where pixels are to be drawn once, which takes images that are kept.
+    """
+
+    def __init__(self, experiment: Experiment, step: Step, batches: Iterable[Any]) -> None:
+        super().__init__(experiment, step)
+        method = experiment.config.binarization
+        require(method != "fixed", "binarization", method, "another one for batches, whose pixels aren't drawn once")
+        self._given = batches
+        self._latest: deque[tuple[int, dict[str, np.ndarray]]] = deque(maxlen=experiment.config.max_skipped + 1)
+
+    def _read(self, start: int) -> Iterator[dict[str, np.ndarray]]:
+        experiment = self._experiment
+        size = experiment.batch_size // jax.process_count()
+        for step, found in enumerate(full_batches(self._given, size, experiment.steps)):
+            if step >= start:
+                batch = self._seen(found, f"batch of step {step}")
+                self._latest.append((step, batch))
+                yield batch
+
+    def _seen(self, found: Given, field: str) -> dict[str, np.ndarray]:
+        contract = self._experiment.contract
+        images = unit_scaled(as_stored(found.images, contract, field), contract.reading.value_range)
+        if contract.binarization == "threshold":
+            images = (images >= 0.5 * ((contract.levels or 2) - 1)).astype(np.uint8)
+        labels = contract.labels(found.labels, (len(images),))
+        return {"image": images} if labels is None else {"image": images, "label": labels}
+
+    def batch(self, step: int) -> Any:
+        """One of the latest, as an iterable can't be asked for any."""
+        return self._put(dict(self._latest)[step], step)

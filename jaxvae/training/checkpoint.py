@@ -20,8 +20,8 @@ from jax.sharding import SingleDeviceSharding
 from orbax.checkpoint import checkpoint_managers
 
 from jaxvae.arguments import require
-from jaxvae.files import write_atomically
-from jaxvae.training.config import CHANGEABLE
+from jaxvae.files import synchronize, write_atomically
+from jaxvae.training.config import CHANGEABLE, TrainConfig
 from jaxvae.training.step import TrainState
 
 FORMAT = 2
@@ -74,6 +74,10 @@ class Checkpoints:
     ) -> None:
         self._manager.close()  # waits for the save under way
 
+    def wait(self) -> None:
+        """Until all is on the disk."""
+        self._manager.wait_until_finished()
+
     @property
     def last(self) -> int | None:
         """The step of the latest checkpoint."""
@@ -95,7 +99,7 @@ class Checkpoints:
         """
         if step == self.last:
             return
-        self._manager.wait_until_finished()
+        self.wait()
         self._saving = step
         own = jax.tree.map(jnp.copy, _stored(state))  # the state itself is about to be donated
         about = {"format": FORMAT, "config": self._config, "fitted": fitted}
@@ -139,7 +143,7 @@ class Checkpoints:
         """What is said of the state saved at this step; raises for another configuration's."""
         items = ocp.args.Composite(format=ocp.args.JsonRestore())
         about: dict[str, Any] = self._manager.restore(step, args=items)["format"]
-        for name, value in about["config"].items():
+        for name, value in {**_defaults(self._config), **about["config"]}.items():
             found = self._config.get(name)
             require(
                 found == value or name in CHANGEABLE, name, found, f"{value!r}, as in {self._directory / str(step)}"
@@ -150,7 +154,7 @@ class Checkpoints:
         """Looks at all checkpoints, before anyone else does."""
         if jax.process_index() == 0 and self._directory.exists():
             for path in self._directory.iterdir():
-                if path.name.isdigit() and (reason := _damage(path)):
+                if path.name.isdigit() and (reason := _damage(path)) and path.exists():  # not rotated away meanwhile
                     message = f"checkpoint must be as it was written, got {str(path)!r}: {reason}"
                     if not writable:
                         raise ValueError(f"{message}; with --resume, the run goes on from the one before")
@@ -164,6 +168,8 @@ class Checkpoints:
             final = epath.Path(self._directory / str(self._saving))
             # Where orbax writes on file systems that can rename, until all is there.
             path = Path(ocp.path.atomicity.AtomicRenameTemporaryPath.from_final(final).get())
+            for written in path.glob("*/**/*"):
+                synchronize(written)
             write_atomically(path / _DIGESTS, json.dumps(_digests(path), indent=1) + "\n")
 
 
@@ -206,15 +212,23 @@ def _damage(checkpoint: Path) -> str | None:
     if wanted == found:
         return None
     wanted = wanted if isinstance(wanted, dict) else {}
-    differing = {name for name in {*wanted, *found} if wanted.get(name) != found.get(name)}
+    differing = {name for name in wanted if wanted[name] != found.get(name)}  # what was put beside them is no damage
+    if wanted and not differing:
+        return None
     return f"{min(differing) if wanted else _DIGESTS} is damaged"
+
+
+def _defaults(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Of those fields that a checkpoint of an older version may lack."""
+    known = json.loads(TrainConfig().to_json())
+    return {name: known[name] for name in config if name in known}
 
 
 def _json(path: Path) -> Any:
     """What a file says, or None where it can't be read."""
     try:
         return json.loads(path.read_bytes())
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, ValueError, RecursionError):
         return None
 
 

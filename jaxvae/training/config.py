@@ -5,7 +5,6 @@ import difflib
 import functools
 import json
 import math
-import sys
 import types
 import typing
 from collections.abc import Mapping
@@ -13,9 +12,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+
 from jaxvae import data
 from jaxvae.arguments import require
-from jaxvae.likelihoods import LIKELIHOODS
+from jaxvae.files import read_file
+from jaxvae.likelihoods import COMPOSITIONS, COUNTS, LIKELIHOODS
 from jaxvae.models import ACTIVATIONS, ARCHITECTURES, INFERENCES
 from jaxvae.objectives import SCHEDULES
 from jaxvae.parameterizations import parameterization
@@ -53,6 +55,7 @@ UNCONSTRAINED = ("direct_std", "direct_variance")
 
 
 _MOST = 2**31 - 1  # of int32, in which JAX counts
+_LEAST, _LARGEST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 _COUNTS = {
     **dict.fromkeys(("validation", "warmup_steps"), (0, _MOST)),
     **dict.fromkeys(("blocks", "flow_steps"), (0, 1000)),
@@ -83,6 +86,7 @@ class TrainConfig:
     layout: str = _option("auto", "the order of an array's axes, where its shape doesn't say", *data.LAYOUTS)
     levels: int | None = _option(None, "how many grey levels integers have (default: as they look)")
     value_range: tuple[float, ...] = _option((), "the numbers that are black and white, as -1 1 (default: none)")
+    counts: bool = _option(False, "take whole numbers for counts (a likelihood of counts says so, too)")
     size: tuple[int, ...] = _option((), "height and width to resize and crop images to (default: as they are)")
     grey: bool = _option(False, "make colour images grey")
     background: str = _option("white", "the colour behind transparent pixels")
@@ -111,8 +115,12 @@ class TrainConfig:
     likelihood: str = _option(
         AUTO, "p(x|z) (auto: bernoulli for grey or binary images, else gaussian_learned)", AUTO, *LIKELIHOODS
     )
+    offset: bool = _option(False, "let the mean of counts grow with their total, which is given (library size)")
     likelihood_parameterization: str = _option("log_variance", "how the likelihood's σ arises, where it has one")
-    likelihood_std: float = _option(0.1, "the likelihood's σ, or its start where it is learned")
+    likelihood_std: float | None = _option(
+        None,
+        "the likelihood's σ, or where a learned one starts (default: at the data's for a Gaussian, else at 0.1)",
+    )
     architecture: str = _option("mlp", "encoder and decoder", *ARCHITECTURES)
     hidden: tuple[int, ...] = _option(
         (200, 200), "widths (mlp; none for a linear model) or channels (conv), from the image inwards"
@@ -178,17 +186,22 @@ class TrainConfig:
         require(0 <= self.beta < math.inf, "beta", self.beta, "a number of at least 0")
         require(0 <= self.free_bits < math.inf, "free_bits", self.free_bits, "a number of at least 0")
         require(self.free_bits == 0 or self.objective == "elbo", "free_bits", self.free_bits, "0 but for elbo")
-        require(0 < self.likelihood_std < math.inf, "likelihood_std", self.likelihood_std, "above 0")
+        std = self.likelihood_std
+        require(std is None or 0 < std < math.inf, "likelihood_std", std, "above 0")
         require(
-            self.ema_decay is None or 0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "at least 0 and below 1"
+            self.ema_decay is None or 0 <= float(np.float32(self.ema_decay)) < 1,
+            "ema_decay",
+            self.ema_decay,
+            "at least 0 and below 1, in float32, too",
         )
         require(0 <= self.seed < 2**32, "seed", self.seed, "from 0 to 2³² - 1")
         assert self.reading  # refuses what isn't allowed
 
     @property
     def reading(self) -> data.Reading:
-        """How files and arrays become images."""
-        return data.Reading(**{field.name: getattr(self, field.name) for field in dataclasses.fields(data.Reading)})
+        """How files and arrays become images; a likelihood of counts says that these are counts."""
+        given = {field.name: getattr(self, field.name) for field in dataclasses.fields(data.Reading)}
+        return data.Reading(**{**given, "counts": self.counts or self.likelihood in (*COUNTS, *COMPOSITIONS)})
 
     @property
     def epochs_between_evaluations(self) -> int:
@@ -231,7 +244,7 @@ def read_config(path: Path) -> TrainConfig:
         ValueError: for a file that can't be read, isn't a JSON object, or holds what isn't allowed.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_once_each)
+        values = json.loads(read_file(path), object_pairs_hook=_once_each)
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"config must be a readable JSON file, got {str(path)!r} ({error})") from error
     require(isinstance(values, dict), "config", str(path), "a JSON object of TrainConfig's fields")
@@ -258,7 +271,11 @@ def _of_type(hint: Any, name: str, value: Any) -> Any:
         require(isinstance(value, list | tuple), name, value, f"a list of {noun}")
         return tuple(_of_type(item, name, part) for part in value)
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
-        require(abs(value) <= sys.float_info.max, name, value, "a finite number")
+        size = abs(value)
+        fits = value == 0 or _LEAST <= size <= _LARGEST
+        require(
+            fits, name, value, f"a finite number, 0 or of {_LEAST:.3g} to {_LARGEST:.3g} in size, as float32 has them"
+        )
         return float(value)
     require(type(value) is hint, name, value, f"of type {hint.__name__}")
     return value

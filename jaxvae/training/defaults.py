@@ -2,9 +2,11 @@
 
 import dataclasses
 
+import numpy as np
+
 from jaxvae.arguments import require
 from jaxvae.data import Dataset, is_real
-from jaxvae.likelihoods import LIKELIHOODS
+from jaxvae.likelihoods import COMPOSITIONS, COUNTS, LIKELIHOODS, START_STD
 from jaxvae.texts import counted
 from jaxvae.training.config import AUTO, TrainConfig
 from jaxvae.training.devices import memory
@@ -12,16 +14,19 @@ from jaxvae.training.devices import memory
 _BATCH = 100
 _DENSITIES = tuple(name for name in LIKELIHOODS if name.startswith("gaussian"))
 """The likelihoods of real numbers."""
+_LEARNED = ("gaussian_learned", "gaussian_pixel")
+_SOME = 10_000  # training images that a standard deviation is taken of
 _HARDLY_LABELS = 2**30  # bytes of weights for labels
 
 
 def resolved(config: TrainConfig, dataset: Dataset, devices: int = 1) -> TrainConfig:
     """The configuration with a value for what it leaves to the data.
 
-    The likelihood is ``bernoulli`` for one channel of at most 256 levels, and ``gaussian_learned`` for all else, the
-    σ-VAE of Rybkin et al. (2021, arXiv:2006.13202). Pixels are binarized dynamically where there is one channel of 3 to
-    256 levels under ``bernoulli``, and not otherwise. A batch has 100 images, or, if there are fewer, all. Batches are
-    read from disk where the images exceed half of a device's memory.
+    The likelihood is ``bernoulli`` for one channel of at most 256 levels, ``negative_binomial`` for counts, and
+    ``gaussian_learned`` for all else, the σ-VAE of Rybkin et al. (2021, arXiv:2006.13202). Pixels are binarized
+    dynamically where there is one channel of 3 to 256 levels under ``bernoulli``, and not otherwise. A batch has 100
+    images, or, if there are fewer, all. A Gaussian's σ that is learned starts at the data's. Batches are read from disk
+    where the images exceed half of a device's memory.
 
     Args:
         config: what was asked for.
@@ -36,17 +41,25 @@ def resolved(config: TrainConfig, dataset: Dataset, devices: int = 1) -> TrainCo
     name, binarization, size = config.likelihood, config.binarization, config.batch_size
     if name == AUTO:
         require(not (real and _is_picture(dataset)), "dataset", *_ranged(dataset))
-        name = "bernoulli" if grey or binarization not in (AUTO, "none") else "gaussian_learned"
+        binary = grey or binarization not in (AUTO, "none")
+        name = "negative_binomial" if dataset.reading.counts else "bernoulli" if binary else "gaussian_learned"
     if binarization == AUTO:
         binarization = "dynamic" if grey and dataset.levels != 2 and name == "bernoulli" else "none"
     if size is None:
         size = min(_BATCH, len(dataset.train))
         size -= size % devices if size >= devices else 0
-    streaming = config.streaming
+    std, streaming = config.likelihood_std, config.streaming
+    if std is None:
+        std = _std(dataset) if name in _LEARNED else START_STD
     if streaming is None:
         streaming = dataset.train.images.nbytes > memory() // 2
     found = dataclasses.replace(
-        config, likelihood=name, binarization=binarization, batch_size=size, streaming=streaming
+        config,
+        likelihood=name,
+        likelihood_std=std,
+        binarization=binarization,
+        batch_size=size,
+        streaming=streaming,
     )
     _require_fit(found, dataset, real)
     return found
@@ -56,6 +69,12 @@ def _require_fit(config: TrainConfig, dataset: Dataset, real: bool) -> None:
     name, drawn, size = config.likelihood, config.binarization, config.batch_size
     allowed = "none for a likelihood of real numbers, which 0s and 1s have no density under"
     require(drawn == "none" or name not in _DENSITIES, "binarization", drawn, f"{allowed} (--likelihood {name})")
+    counts = name in (*COUNTS, *COMPOSITIONS)
+    if dataset.reading.counts:
+        require(counts, "likelihood", name, f"one of {', '.join((*COUNTS, *COMPOSITIONS))} for counts")
+        require(drawn == "none", "binarization", drawn, "none for counts")
+    require(not counts or dataset.reading.counts, "likelihood", name, "another one for what isn't read as counts")
+    require(counts or not config.offset, "offset", config.offset, f"False for a likelihood of no counts, {name}")
     if real:
         allowed = f"one of {', '.join(_DENSITIES)} for numbers outside of [0, 1]"
         require(name in _DENSITIES, "likelihood", name, f"{allowed}, unless --value-range says which are 0 and 1")
@@ -83,6 +102,13 @@ def cautions(config: TrainConfig, dataset: Dataset) -> list[str]:
             "--likelihood bernoulli is their distribution."
         )
     return found
+
+
+def _std(dataset: Dataset) -> float:
+    """The standard deviation of training images as a model sees them, to two digits."""
+    images = dataset.train.head(_SOME).images
+    low, high = dataset.reading.value_range or (0, 1 if dataset.levels is None else dataset.levels - 1)
+    return float(f"{max(float(np.std(images, dtype=np.float64)) / (high - low), 1e-3):.2g}")
 
 
 def _is_picture(dataset: Dataset) -> bool:

@@ -7,7 +7,7 @@ import json
 import logging
 import math
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -15,14 +15,15 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
 
 from jaxvae._version import __version__
 from jaxvae.arguments import require
 from jaxvae.data import DataContract, Origin, contract_from_mapping, origin_from_mapping, require_apart
-from jaxvae.files import naming, only_writer, require_free, write_atomically
+from jaxvae.files import naming, only_writer, read_file, require_free, write_atomically
 from jaxvae.interop import load_safetensors, save_safetensors
+from jaxvae.training.agreement import failing_together
 from jaxvae.training.config import CHANGEABLE, TrainConfig, read_config
+from jaxvae.training.devices import cores
 
 CONFIG, VERSIONS, METRICS = "config.json", "versions.json", "metrics.jsonl"
 CONTRACT, ORIGIN, MEAN = "contract.json", "data.json", "mean.npy"
@@ -30,6 +31,10 @@ START, CHANGES = "start.safetensors", "changes.json"
 CHECKPOINTS = "checkpoints"
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+_DRAWN = ("jax_enable_x64", "jax_default_prng_impl", "jax_threefry_partitionable")
+"""Settings of JAX by which a run's random numbers and dtypes are others, so that it can't go on."""
+_ROUNDED = ("jax_default_matmul_precision",)
+"""Those by which last digits are others."""
 
 
 class RunDirectory:
@@ -58,7 +63,12 @@ class RunDirectory:
     @property
     def has_checkpoint(self) -> bool:
         """Whether the run has been saved at least once."""
-        return any(entry.name.isdigit() for entry in self.checkpoints.glob("*"))
+        return bool(self.steps)
+
+    @property
+    def steps(self) -> set[int]:
+        """Of its checkpoints."""
+        return {int(entry.name) for entry in self.checkpoints.glob("*") if entry.name.isdecimal()}
 
     def config(self) -> TrainConfig:
         """The configuration of the run; raises ValueError where there is no run."""
@@ -75,9 +85,9 @@ class RunDirectory:
             return None
         try:
             contract = read_contract(self.path / CONTRACT)
-            origin = origin_from_mapping(json.loads((self.path / ORIGIN).read_text(encoding="utf-8")))
-            return Kept(contract, origin, np.load(self.path / MEAN, allow_pickle=False))
-        except (OSError, ValueError, TypeError, AttributeError) as error:
+            origin = origin_from_mapping(json.loads(read_file(self.path / ORIGIN)))
+            return Kept(contract, origin, np.load(io.BytesIO(read_file(self.path / MEAN)), allow_pickle=False))
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"{self.path} must have {CONTRACT}, {ORIGIN} and {MEAN} as written, got {error}") from None
 
     def records(self) -> list[dict[str, Any]]:
@@ -87,8 +97,12 @@ class RunDirectory:
     def report(self, name: str) -> Any:
         """What was found of the run under this name, or None."""
         path = self.path / f"{name}.json"
-        found: Any = json.loads(path.read_text()) if path.exists() else None
-        return found
+        if not path.exists():
+            return None
+        try:
+            return json.loads(read_file(path))
+        except (OSError, ValueError, RecursionError) as error:
+            raise ValueError(f"{path} must be JSON as written, got {error}") from None
 
     def write_report(self, name: str, found: Mapping[str, Any]) -> None:
         """Keeps what was found of the run, as JSON."""
@@ -98,7 +112,7 @@ class RunDirectory:
     @contextmanager
     def begun(
         self, config: TrainConfig, kept: "Kept", resume: bool, start: Mapping[str, np.ndarray] = MappingProxyType({})
-    ) -> Iterator[None]:
+    ) -> Iterator[Callable[[], None]]:
         """Keeps other writers out of the directory, which is made with this configuration, or has it already.
 
         Of several processes, the first does it for all.
@@ -109,30 +123,42 @@ class RunDirectory:
             resume: whether there may be a run already; what may change of its configuration is then as given here.
             start: the parameters that it begins with, where these aren't drawn.
 
+        Yields:
+            What raises FileNotFoundError where the directory has been deleted or moved meanwhile.
+
         Raises:
-            ValueError: for a directory in use, or one with another configuration or other data; before anything is
-                written.
+            ValueError: for a directory in use, or one with another configuration, other data or other settings of JAX;
+                before anything is written.
         """
         with ExitStack() as stack:
-            if jax.process_index() == 0:
-                self._require_own(config, kept, resume)
-                stack.enter_context(only_writer(self.path))
-                if self._require_own(config, kept, resume):  # again, now that nobody else writes
-                    write_atomically(self.path / VERSIONS, json.dumps(versions(), indent=1) + "\n")
-                    write_atomically(self.path / ORIGIN, kept.origin.to_json())
-                    write_atomically(self.path / MEAN, _npy(kept.mean))
-                    write_atomically(self.path / CONTRACT, kept.contract.to_json())
-                    if start:
-                        save_safetensors(dict(start), self.path / START)
-                    write_atomically(self._config, config.to_json())
-                elif changes := self._changed(config):
-                    known = self.report(CHANGES.removesuffix(".json")) or []
-                    epoch = max((record["epoch"] for record in self.records()), default=0)
-                    text = json.dumps([*known, {"after_epoch": epoch, **changes}], indent=1)
-                    write_atomically(self.path / CHANGES, text + "\n")
-                    write_atomically(self._config, config.to_json())
-            multihost_utils.sync_global_devices("the directory is there")
-            yield
+            claim = None
+            with failing_together():
+                if jax.process_index() == 0:
+                    self._require_own(config, kept, resume)
+                    claim = stack.enter_context(only_writer(self.path))
+                    self._write_begun(config, kept, resume, start)
+            yield (lambda: None) if claim is None else claim.require_held
+
+    def _write_begun(self, config: TrainConfig, kept: "Kept", resume: bool, start: Mapping[str, np.ndarray]) -> None:
+        """What is there before the first step; now that nobody else writes."""
+        if self._require_own(config, kept, resume):
+            self._write_versions()
+            write_atomically(self.path / ORIGIN, kept.origin.to_json())
+            write_atomically(self.path / MEAN, _npy(kept.mean))
+            write_atomically(self.path / CONTRACT, kept.contract.to_json())
+            if start:
+                save_safetensors(dict(start), self.path / START)
+            write_atomically(self._config, config.to_json())
+        elif changes := self._changed(config) | self._made_otherwise(warn=True):
+            known = self.report(CHANGES.removesuffix(".json")) or []
+            epoch = max((record["epoch"] for record in self.records()), default=0)
+            text = json.dumps([*known, {"after_epoch": epoch, **changes}], indent=1)
+            write_atomically(self.path / CHANGES, text + "\n")
+            self._write_versions()
+            write_atomically(self._config, config.to_json())
+
+    def _write_versions(self) -> None:
+        write_atomically(self.path / VERSIONS, json.dumps(versions(), indent=1) + "\n")
 
     def start(self) -> dict[str, np.ndarray]:
         """The parameters that the run began with, where these weren't drawn, by path."""
@@ -146,10 +172,15 @@ class RunDirectory:
         _require_changeable(found, now, self._config, done)
         return {name: [found[name], value] for name, value in now.items() if found[name] != value}
 
+    def _made_otherwise(self, *, warn: bool = False) -> dict[str, Any]:
+        """What ``versions`` says now and said otherwise then, with both; raises where the run can't go on so."""
+        return made_otherwise(self.report(VERSIONS.removesuffix(".json")) or {}, self.path / VERSIONS, warn=warn)
+
     def _require_own(self, config: TrainConfig, kept: "Kept", resume: bool) -> bool:
         """Whether a run begins in this directory, rather than goes on there; raises where neither is allowed."""
         if resume and self.holds_run:
             self._changed(config)
+            self._made_otherwise()
             before = self.kept()
             require_known_split(before is not None or not kept.origin.split_by_name, self.path)
             changes = [] if before is None else before.origin.changes_to(kept.origin)
@@ -170,8 +201,8 @@ def require_known_split(known: bool, path: Path) -> None:
 def read_contract(path: Path) -> DataContract:
     """The contract in a JSON file; raises ValueError where there is none."""
     try:
-        return contract_from_mapping(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+        return contract_from_mapping(json.loads(read_file(path)))
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path} must be a contract as written, got {error}") from None
 
 
@@ -219,13 +250,43 @@ def evaluation(split: str) -> str:
 def versions() -> dict[str, str]:
     """What a run's numbers may depend on besides its configuration."""
     device = jax.devices()[0]
+    on_cores = {"cores": str(cores())} if device.platform == "cpu" else {}  # sums are taken in as many parts
     return {
         "jaxvae": __version__,
         **{package: importlib.metadata.version(package) for package in _PACKAGES},
         "python": platform.python_version(),
         "device": f"{jax.device_count()} x {device.device_kind} ({device.platform})",
         "processes": str(jax.process_count()),
+        **on_cores,
+        **{name: str(getattr(jax.config, name)) for name in (*_DRAWN, *_ROUNDED)},
     }
+
+
+def made_otherwise(found: Any, where: Path, *, warn: bool = False) -> dict[str, Any]:
+    """What ``versions`` says now and what it said then, by name, where these differ.
+
+    Args:
+        found: what it said then.
+        where: that is kept.
+        warn: whether to warn that last digits may differ.
+
+    Raises:
+        ValueError: where random numbers or dtypes are others, so that nothing can go on so.
+    """
+    require(isinstance(found, dict), str(where), found, "an object of texts")
+    changes = {name: [found[name], now] for name, now in versions().items() if found.get(name, now) != now}
+    for name, (then, now) in changes.items():
+        require(name not in _DRAWN, name, now, f"{then!r}, as in {where}: other random numbers make other results")
+    if changes and warn:
+        texts = ", ".join(f"{name} is {now}, not {then}" for name, (then, now) in changes.items())
+        logging.getLogger("jaxvae").warning("last digits may be others than if all had been made at once: %s", texts)
+    return changes
+
+
+def required_versions() -> dict[str, str]:
+    """What all processes that train as one must have the same."""
+    apart = ("device", "processes", "cores")
+    return {name: text for name, text in versions().items() if name not in apart}
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
@@ -234,13 +295,13 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     Raises:
         ValueError: for a line that isn't a record.
     """
-    whole = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+    whole = read_file(path).split(b"\n")[:-1] if path.exists() else []
     records = []
     for number, line in enumerate(whole, 1):
         try:
             record = json.loads(line)
             records.append({**record, "epoch": int(record["epoch"])})
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise ValueError(f"{path}, line {number}, must be an epoch's record, got {line[:40]!r}") from error
     return records
 

@@ -29,14 +29,14 @@ from jaxvae.data import (
     observe,
     origin_of,
 )
-from jaxvae.likelihoods import OptimalGaussian, likelihood
+from jaxvae.likelihoods import COMPOSITIONS, START_STD, OptimalGaussian, likelihood
 from jaxvae.models import LatentModel, Terms, make_model
 from jaxvae.objectives import beta_schedule, dual_ascent, elbo, free_bits, lagrangian, lower_bound_violation
 from jaxvae.parameterizations import parameterization
 from jaxvae.training.bounds import BOUNDS, log_weights
 from jaxvae.training.config import TrainConfig
 from jaxvae.training.defaults import cautions, resolved
-from jaxvae.training.devices import data_mesh
+from jaxvae.training.devices import copies, data_mesh, memory
 from jaxvae.training.directory import Kept
 from jaxvae.training.latents import make_encoder_std
 from jaxvae.training.optimizers import Adam, learning_rate_schedule, make_optimizer
@@ -244,7 +244,7 @@ def make_experiment(
     steps = config.epochs * (len(dataset.train) // config.batch_size)
     require(steps < 2**31, "epochs", config.epochs, f"few enough for fewer than 2³¹ steps, not {steps:,}")
     learning_rate = _learning_rate(config, config.learning_rate, steps)
-    return Experiment(
+    experiment = Experiment(
         config,
         data_mesh(config.batch_size) if mesh is None else mesh,
         dataset,
@@ -255,6 +255,29 @@ def make_experiment(
         learning_rate,
         beta_schedule(config.beta_schedule, config.beta, steps, config.beta_cycles, config.beta_ramp),
         make_encoder_std(config).multiplied,
+    )
+    _require_room(experiment)
+    return experiment
+
+
+def _require_room(experiment: Experiment) -> None:
+    """Raises ValueError where the state, a gradient, and what images of a batch become, exceed a device's memory."""
+    config, largest = experiment.config, memory()
+    shapes = jax.eval_shape(experiment.begin, 0)
+    needed = copies(experiment.mesh) * (_bytes(shapes) + _bytes(shapes.params))
+    widths = (*config.hidden, config.latents, *config.upper_latents) if config.architecture == "mlp" else ()
+    needed += 4 * config.train_samples * experiment.batch_size * sum(widths)
+    if not config.streaming:
+        needed += experiment.dataset.train.images.nbytes
+    allowed = f"of a model for the {largest / 2**30:,.1f} GiB of memory, and not one of {needed / 2**30:,.1f} GiB"
+    require(needed <= largest, "hidden, latents", (config.hidden, config.latents), allowed)
+
+
+def _bytes(shapes: chex.ArrayTree) -> int:
+    """Of arrays of these shapes; of a key, 16."""
+    return sum(
+        x.size * (16 if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x.dtype.itemsize)
+        for x in jax.tree.leaves(shapes)
     )
 
 
@@ -283,7 +306,7 @@ def model_for(config: TrainConfig, contract: DataContract, mean: np.ndarray | No
             config.likelihood,
             contract.seen_levels,
             parameterization(config.likelihood_parameterization),
-            config.likelihood_std,
+            START_STD if config.likelihood_std is None else config.likelihood_std,
         ),
         config.latents,
         encoder_std.parameterization,
@@ -301,6 +324,7 @@ def model_for(config: TrainConfig, contract: DataContract, mean: np.ndarray | No
         classes=contract.classes if contract.conditional else 0,
         dtype=jnp.dtype(config.dtype),
         mean=mean,
+        offset=config.offset or config.likelihood in COMPOSITIONS,
     )
 
 

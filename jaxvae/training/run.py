@@ -1,11 +1,12 @@
 """A whole run: from a configuration to a directory with checkpoints, metrics and a score; or on from where it was."""
 
+import dataclasses
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -15,13 +16,19 @@ from jax.experimental import multihost_utils
 
 from jaxvae.arguments import require
 from jaxvae.training import nonfinite
-from jaxvae.training.batches import Feed, ResidentFeed, StreamingFeed
+from jaxvae.training.agreement import require_agreement
+from jaxvae.training.batches import Feed, IterableFeed, ResidentFeed, StreamingFeed
 from jaxvae.training.checkpoint import Checkpoints
 from jaxvae.training.devices import replicated
-from jaxvae.training.directory import MetricsLog, RunDirectory
+from jaxvae.training.directory import MetricsLog, RunDirectory, required_versions
 from jaxvae.training.experiment import Experiment, make_experiment
 from jaxvae.training.scoring import posterior, score_keys
 from jaxvae.training.step import Sums, TrainState, train_step, zero_sums
+
+_Read = TypeVar("_Read")
+
+_PATIENCE = 60.0  # seconds in which checkpoints are read again that a run has moved on from
+_PAUSE = 0.3  # between two readings
 
 _SEGMENT = 64  # steps between looks at the clock and at a wish to stop
 
@@ -64,6 +71,7 @@ def train(
     experiment: Experiment,
     out: Path,
     *,
+    batches: Iterable[Any] | None = None,
     resume: bool = False,
     tensorboard: bool = False,
     watch: Callable[[int], AbstractContextManager[Observer]] = lambda step: nullcontext(_Silence()),
@@ -72,11 +80,16 @@ def train(
     """Trains, and writes everything into a directory; to be called by every process where there are several.
 
     The result follows from the configuration alone: a run that was stopped or killed and resumed ends with the same
-    parameters as one that wasn't, bit for bit on a CPU.
+    parameters as one that wasn't, bit for bit on a CPU. With ``batches`` this holds as far as these are the same: a run
+    that is resumed goes through as many as it was trained on before, without looking at them, and on from there.
 
     Args:
         experiment: what to train, from ``make_experiment``.
         out: a directory that is new or empty; or, to resume, that of a run with the same configuration.
+        batches: what to train on in place of the experiment's training images, which then tell the kind of data and
+            the steps of an epoch: any iterable as for ``jaxvae.data.from_batches``, each batch of the configuration's
+            size, or of several processes its share. Where it ends, it is gone through again, whatever the epoch; a
+            smaller batch at its end is left out. An iterator has to last.
         resume: whether to go on from the last checkpoint, if there is one.
         tensorboard: whether to write TensorBoard's event files, too.
         watch: given the step to begin with, the context in which training is observed.
@@ -86,37 +99,62 @@ def train(
         Whether training is complete; False when it was stopped.
 
     Raises:
-        ValueError: for a directory in use, or that of a run with another configuration.
+        ValueError: for a directory in use, or that of a run with another configuration; for batches that aren't as the
+            experiment's images, or end too early.
         NonFiniteError: where ``config.max_skipped`` updates in a row weren't finite.
     """
     config, stop, directory = experiment.config, _agreed(stop), RunDirectory(out)
+    _require_agreement(experiment)
     with (
-        directory.begun(config, experiment.kept, resume, experiment.start),
+        directory.begun(config, experiment.kept, resume, experiment.start) as require_held,
         _checkpoints(experiment, directory) as checkpoints,
     ):
         progress = _begin(experiment, checkpoints)
         begun = int(progress.state.step)
         epoch = begun // experiment.steps_per_epoch
         with _log(directory, epoch, tensorboard) as log, watch(begun) as observer:
-            feed = (StreamingFeed if config.streaming else ResidentFeed)(experiment, _step(experiment))
+            feed = _feed(experiment, batches)
             while epoch < config.epochs:
                 epoch += 1
                 progress, record = _train_epoch(experiment, feed, progress, epoch, observer, stop)
+                require_held()
                 if record is None:
                     _save(experiment, checkpoints, progress, None)
-                    return False
+                    epoch -= 1
+                    break
+                stopped = epoch < config.epochs and stop()
                 due = config.evaluated_after(epoch)
                 fitted = experiment.fitted(progress.state.evaluated) if due else None
                 if due:
                     record |= _validation(experiment, progress.state, fitted)
                 log.append(record)  # before the checkpoint, so that no epoch that was saved lacks its record
                 observer.epoch(record)
-                stopped = epoch < config.epochs and stop()
                 if due or stopped:
                     _save(experiment, checkpoints, progress, fitted, record.get("validation_elbo"))
                 if stopped:
-                    return False
-    return True
+                    break
+        checkpoints.wait()
+        require_held()
+    if epoch == config.epochs and int(progress.state.skipped) == int(progress.state.step):
+        raise NonFiniteError(f"none of the {int(progress.state.step):,} updates was finite: nothing was learned")
+    return epoch == config.epochs
+
+
+def _require_agreement(experiment: Experiment) -> None:
+    """Raises, in each of several processes, where they are to train something else."""
+    if jax.process_count() > 1:
+        config = dataclasses.asdict(experiment.config)
+        del config["data_dir"]  # which may be elsewhere on each host
+        digests = {f"data ({name})": digest for name, digest in experiment.kept.origin.digests.items()}
+        fields = {name: str(value) for name, value in config.items()}
+        require_agreement({**fields, **digests, **required_versions()})
+
+
+def _feed(experiment: Experiment, batches: Iterable[Any] | None) -> Feed:
+    step = _step(experiment)
+    if batches is not None:
+        return IterableFeed(experiment, step, batches)
+    return (StreamingFeed if experiment.config.streaming else ResidentFeed)(experiment, step)
 
 
 def _agreed(stop: Callable[[], bool]) -> Callable[[], bool]:
@@ -138,10 +176,27 @@ def _checkpoints(experiment: Experiment, directory: RunDirectory) -> Checkpoints
     return Checkpoints(directory.checkpoints, config, scored=scored)
 
 
-def open_checkpoints(directory: RunDirectory) -> Checkpoints:
-    """Those of a run, to read only."""
-    scored = any(directory.checkpoints.glob("*/metrics"))
-    return Checkpoints(directory.checkpoints, json.loads(directory.config().to_json()), scored=scored, writable=False)
+def read_checkpoints(directory: RunDirectory, read: Callable[[Checkpoints], _Read]) -> _Read:
+    """What is read of a run's checkpoints, of which none is written; again, where the run goes on meanwhile.
+
+    Raises:
+        ValueError: for a damaged checkpoint.
+    """
+    config, error, until = json.loads(directory.config().to_json()), "", time.monotonic() + _PATIENCE
+    while True:
+        found = directory.steps
+        scored = any(directory.checkpoints.glob("*/metrics"))
+        try:
+            with Checkpoints(directory.checkpoints, config, scored=scored, writable=False) as checkpoints:
+                return read(checkpoints)
+        except RuntimeError:  # of JAX, or a bug
+            raise
+        except Exception as raised:
+            # A checkpoint is deleted file by file: what is damaged is so again, and no other has come.
+            time.sleep(_PAUSE if found else 0)
+            again, error = str(raised) == error, str(raised)
+            if (again and directory.steps == found) or not found or time.monotonic() > until:
+                raise
 
 
 def _begin(experiment: Experiment, checkpoints: Checkpoints) -> EpochState:
@@ -219,8 +274,8 @@ def load_state(out: Path) -> TrainState:
     directory = RunDirectory(out)
     kept = directory.kept()
     experiment = make_experiment(directory.config(), origin=None if kept is None else kept.origin)
-    with open_checkpoints(directory) as checkpoints:
-        return checkpoints.restore(existing(checkpoints.last, out), _abstract(experiment)).state
+    like = _abstract(experiment)
+    return read_checkpoints(directory, lambda found: found.restore(existing(found.last, out), like)).state
 
 
 def existing(step: int | None, out: Path) -> int:

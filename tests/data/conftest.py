@@ -1,13 +1,19 @@
 """Made-up raw files in the forms that the classic datasets are published in."""
 
+import functools
 import gzip
+import hashlib
+import http.server
 import io
 import tarfile
+import threading
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from jaxvae.data import builders, prepare
 
 Content = dict[str, tuple[np.ndarray, list[int] | None]]
 
@@ -111,6 +117,82 @@ def write_binarized_mnist(folder, rng):
     return content
 
 
+def write_svhn_cropped(folder, rng):
+    """Splits of their own for which there is no word elsewhere, and 10 for the digit 0."""
+    from scipy.io import savemat
+
+    content = {}
+    for split, count in (("train", 6), ("test", 3), ("extra", 2)):
+        images, labels = rng.integers(0, 256, (count, 32, 32, 3), np.uint8), rng.integers(0, 10, count)
+        marks = np.where(labels == 0, 10, labels).astype(np.uint8)[:, None]
+        savemat(folder / f"{split}_32x32.mat", {"X": np.moveaxis(images, 0, -1), "y": marks})
+        content[split] = images, labels.tolist()
+    return content
+
+
+def write_celeb_a(folder, rng):
+    """JPEGs in a zip, and what is told of each in lines of its own."""
+    from PIL import Image
+
+    content, lines = {}, {name: [] for name in ("eval_partition", "attr_celeba", "landmarks_align_celeba", "identity")}
+    number = 0
+    with zipfile.ZipFile(folder / "img_align_celeba.zip", "w") as archive:
+        for part, (split, count) in enumerate((("train", 3), ("validation", 2), ("test", 2))):
+            images = []
+            for _ in range(count):
+                number += 1
+                name, file = f"{number:06}.jpg", io.BytesIO()
+                Image.fromarray(rng.integers(0, 256, (218, 178, 3), np.uint8)).save(file, "jpeg")
+                archive.writestr(f"img_align_celeba/{name}", file.getvalue())
+                images.append(np.asarray(Image.open(file)))
+                lines["eval_partition"].append(f"{name} {part}")
+                lines["attr_celeba"].append(f"{name}{'  1 -1' * 20}")
+                lines["landmarks_align_celeba"].append(f"{name}{'  60' * 10}")
+                lines["identity"].append(f"{name} 7")
+            content[split] = np.stack(images), None
+    heads = {
+        "attr_celeba": f"{number}\n{ATTRIBUTES}\n",
+        "landmarks_align_celeba": f"{number}\n{' '.join(f'{p}_{x}' for p in LANDMARKS.split() for x in 'xy')}\n",
+    }
+    for name, rows in lines.items():
+        file = "identity_CelebA.txt" if name == "identity" else f"list_{name}.txt"
+        (folder / file).write_text(heads.get(name, "") + "\n".join(rows) + "\n")
+    return content
+
+
+ATTRIBUTES = (
+    "5_o_Clock_Shadow Arched_Eyebrows Attractive Bags_Under_Eyes Bald Bangs Big_Lips Big_Nose Black_Hair Blond_Hair "
+    "Blurry Brown_Hair Bushy_Eyebrows Chubby Double_Chin Eyeglasses Goatee Gray_Hair Heavy_Makeup High_Cheekbones Male "
+    "Mouth_Slightly_Open Mustache Narrow_Eyes No_Beard Oval_Face Pale_Skin Pointy_Nose Receding_Hairline Rosy_Cheeks "
+    "Sideburns Smiling Straight_Hair Wavy_Hair Wearing_Earrings Wearing_Hat Wearing_Lipstick Wearing_Necklace "
+    "Wearing_Necktie Young"
+)
+LANDMARKS = "lefteye righteye nose leftmouth rightmouth"
+
+
+def write_telugu(folder, rng):
+    """A configuration that isn't the default one, and whose files are named as the others' are."""
+    content = {}
+    for split, stem, count in (("train", "training", 5), ("test", "testing", 3)):
+        images, labels = rng.integers(0, 256, (count, 32, 32, 3), np.uint8), rng.integers(0, 10, count)
+        np.savez(folder / f"{stem}-images.npz", images=images, labels=labels)
+        content[split] = images, labels.tolist()
+    return content
+
+
+def write_malaria(folder, rng):
+    """PNGs in folders by class, in an archive that has to be extracted; in one split."""
+    from PIL import Image
+
+    images, labels = rng.integers(0, 256, (20, 7, 5, 3), np.uint8), [0, 1] * 10
+    with zipfile.ZipFile(folder / "cell_images.zip", "w") as archive:
+        for i, (image, label) in enumerate(zip(images, labels, strict=True)):
+            file = io.BytesIO()
+            Image.fromarray(image).save(file, "png")
+            archive.writestr(f"cell_images/{('Parasitized', 'Uninfected')[label]}/{i}.png", file.getvalue())
+    return {"train": (images, labels)}
+
+
 WRITERS = {
     "mnist": write_mnist,
     "fashion_mnist": write_mnist,
@@ -120,6 +202,10 @@ WRITERS = {
     "cifar100": write_cifar100,
     "omniglot": write_omniglot,
     "binarized_mnist": write_binarized_mnist,
+    "svhn_cropped": write_svhn_cropped,
+    "celeb_a": write_celeb_a,
+    "cmaterdb/telugu": write_telugu,
+    "malaria": write_malaria,
 }
 
 
@@ -132,3 +218,79 @@ def write_raw():
         return WRITERS[name](folder, np.random.default_rng(0))
 
     return write
+
+
+@pytest.fixture
+def tfds():
+    import tensorflow_datasets
+
+    tensorflow_datasets.disable_progress_bar()
+    yield tensorflow_datasets
+    tensorflow_datasets.enable_progress_bar()
+
+
+@pytest.fixture
+def prepare_made_up(tfds, monkeypatch, write_raw, tmp_path):
+    """Prepares made-up raw files as a dataset, their checksums registered in place of the real ones."""
+    real = builders._builder
+
+    def run(name, source=tmp_path / "raw", host=None):
+        content = write_raw(name, tmp_path / "raw")
+
+        def builder(name, data_dir):
+            made = real(name, data_dir)
+            infos = {}
+            for url, info in made.url_infos.items():
+                data = (tmp_path / "raw" / info.filename).read_bytes()
+                if "/" in name and name.partition("/")[2] not in url:  # of another configuration
+                    data = bytes(1)
+                url = f"{host}/{info.filename}" if host else url
+                infos[url] = type(info)(len(data), hashlib.sha256(data).hexdigest(), info.filename)
+            monkeypatch.setattr(type(made), "url_infos", infos)
+            if name == "omniglot":  # fewer than its 50 alphabets and 1,623 characters
+                for feature in ("alphabet", "label"):
+                    made.info.features[feature]._num_classes = None
+            return made
+
+        monkeypatch.setattr(builders, "_builder", builder)
+        return content, prepare(name, source, tmp_path / "data")
+
+    return run
+
+
+@pytest.fixture
+def host(monkeypatch, tmp_path):
+    """Serves the raw files to this machine."""
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    (tmp_path / "raw").mkdir()
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Handler, directory=tmp_path / "raw")
+    ) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def check():
+    """That the dataset is the content but for the order, labels with their images."""
+
+    def compare(data, content):
+        assert set(content) >= set(data.splits) >= {"train", "test"}
+        for name, split in data.splits.items():
+            images, labels = content[name]
+            assert split.images.shape == images.shape
+            found = split.labels.tolist() if split.labels is not None else [None] * len(split)
+            expected = {
+                image.tobytes(): label for image, label in zip(images, labels or [None] * len(images), strict=True)
+            }
+            assert {image.tobytes(): label for image, label in zip(split.images, found, strict=True)} == expected
+
+    return compare

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxvae.data import from_arrays, load
-from jaxvae.data.arrays import load_arrays
+from jaxvae.data.arrays import load_arrays, read_fields
 from jaxvae.data.options import Reading
 
 RNG = np.random.default_rng(0)
@@ -144,7 +144,7 @@ def test_splits_are_judged_together(save):
 )
 def test_whole_numbers_that_may_be_counts_are_asked_about(save, images, levels):
     path = save(images)
-    with pytest.raises(ValueError, match=r"say how many there are .*; if they are counts or measurements"):
+    with pytest.raises(ValueError, match=r"say how many there are .*; if counts, say so \(--counts\)"):
         load_arrays(path)
     if images.max() < levels:
         data = load_arrays(path, Reading(levels=levels))
@@ -406,3 +406,21 @@ def test_a_pickle_is_never_opened(tmp_path):
     for name in ("x.npy", "x.npz"):
         with pytest.raises(ValueError, match="got Python objects"):
             load_arrays(tmp_path / name)
+
+
+def test_counts_are_kept_as_they_are(save):
+    images = np.arange(20 * 16).reshape(20, 16) ** 2
+    data = load_arrays(save(images), Reading(counts=True))
+    assert (data.levels, data.image_shape) == (None, (1, 1, 16))
+    np.testing.assert_array_equal(data.train.images[:, 0, 0], images[data.train.names])
+    for wrong in (images + 0.5, -images, images * 1000):
+        with pytest.raises(ValueError, match=r"counts must be whole numbers in 0..16777216, got"):
+            load_arrays(save(wrong), Reading(counts=True))
+
+
+@pytest.mark.parametrize("names", [("images", "more"), ("one", "two")])
+def test_what_is_not_understood_is_not_unpacked(tmp_path, names, monkeypatch):
+    np.savez_compressed(tmp_path / "x.npz", **dict.fromkeys(names, np.zeros((20, 3, 3), np.uint8)))
+    monkeypatch.setattr(np.lib.npyio.NpzFile, "__getitem__", None)
+    with pytest.raises(ValueError, match=r"x.npz: fields must be images .*, got \['"):
+        read_fields(tmp_path / "x.npz")

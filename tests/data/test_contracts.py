@@ -146,3 +146,14 @@ def test_sixteen_bits_are_levels_or_fractions():
     images = X.astype(np.uint16) * 257
     for given in (images, images.astype(np.float32), X / 255):
         np.testing.assert_allclose(seen(contract, given), X / np.float32(255), rtol=1e-6)
+
+
+def test_counts_are_whole_numbers():
+    contract = DataContract((1, 1, 12), None, reading=Reading(counts=True))
+    rows = X.reshape(6, 12)
+    for given in (rows, rows.astype(np.int64), rows.astype(np.float64)):
+        np.testing.assert_array_equal(seen(contract, given)[:, 0, 0], rows)
+    assert contract.description == "images of 1x1x12, counts"
+    for wrong, found in ((rows + 0.25, "0.25|.*.25"), (-1.0 - rows, "-")):
+        with pytest.raises(ValueError, match=f"images must be as in training, .* got ({found}).*, which is no count"):
+            seen(contract, wrong)

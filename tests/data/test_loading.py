@@ -6,7 +6,9 @@ import sys
 import numpy as np
 import pytest
 
-from jaxvae.data import describe, load, names, prepare
+from jaxvae.data import Entry, Reading, describe, load, names, prepare
+from jaxvae.data.catalog import SOURCES
+from jaxvae.data.loading import BUNDLED
 
 
 def test_digits_need_nothing():
@@ -72,6 +74,39 @@ def test_names_tell_what_is_prepared(tmp_path, monkeypatch):
     assert entries["linear-gaussian"].prepared
     assert not entries["mnist"].prepared
     assert all(entry.note for entry in entries.values())
+
+
+def test_names_tell_what_else_is_prepared_and_what_else_there_is(tmp_path):
+    for folder in ("lfw/0.1.1", "cmaterdb/telugu/1.0.0", "mine/2.0.0"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "dataset_info.json").touch()
+    known = len(BUNDLED) + len(SOURCES)
+    assert names(tmp_path)[known:] == [
+        Entry("cmaterdb/telugu", "prepared here", True),
+        Entry("lfw", "images of 250x250x3", True),
+        Entry("mine", "prepared here", True),
+    ]
+    everything = {entry.name: entry for entry in names(tmp_path, everything=True)}
+    assert everything["lfw"].prepared
+    assert everything["svhn_cropped"] == Entry("svhn_cropped", "images of 32x32x3", False)
+    note = "images of sizes that differ, in 3 channels; its files are downloaded by hand"
+    assert everything["imagenet2012"] == Entry("imagenet2012", note, False)
+    assert everything["dmlab"].note == "images of 360x480x3; its builder needs TensorFlow"
+    assert "imdb_reviews" not in everything
+    assert len(everything) > 100
+
+
+def test_a_name_that_is_near_one_of_tensorflow_datasets_is_asked_about():
+    with pytest.raises(ValueError, match=r"got 'svhn_croped'; did you mean svhn_cropped\? known are digits, "):
+        load("svhn_croped")
+
+
+def test_what_says_how_files_are_read_is_not_for_prepared_ones(tmp_path):
+    (tmp_path / "mine" / "1.0.0").mkdir(parents=True)
+    (tmp_path / "mine" / "1.0.0" / "dataset_info.json").touch()
+    for name in ("mine", str(tmp_path / "mine"), "svhn_cropped", "digits"):
+        with pytest.raises(ValueError, match="must be one of your own for flags"):
+            load(name, tmp_path, reading=Reading(levels=4))
 
 
 def test_a_stock_dataset_beyond_the_catalog_is_read_where_it_is_prepared(tmp_path):

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from one_device import environment
 
-from jaxvae import commands, training
+from jaxvae import training
 from jaxvae.cli import main
+from jaxvae.process import STOPPED
 
 EPOCHS = 30
 FLAGS = ("--latents", "2", "--hidden", "8", "--epochs", str(EPOCHS), "--batch-size", "80", "--evaluate-every", "1")
@@ -51,7 +52,7 @@ def test_two_processes_train_as_one_and_go_on_after_a_signal_and_a_kill(tmp_path
     wait_for_a_checkpoint(first)
     second.send_signal(signal.SIGTERM)  # to one of them only
     ends = [process.communicate(timeout=240) for process in (first, second)]
-    assert [process.returncode for process in (first, second)] == [commands.STOPPED] * 2, ends
+    assert [process.returncode for process in (first, second)] == [STOPPED] * 2, ends
     saved = max(steps())
 
     first, second = start("--resume")

@@ -43,7 +43,7 @@ def folder(files: dict[str, bytes]) -> Iterator[Path]:
         for place, error in {
             "jaxvae.training.run.Checkpoints": Left(),
             "jaxvae.study.comparison._compiled_ahead": Left(),
-            "jaxvae.data.prepared._builder": FileNotFoundError("no connection"),
+            "jaxvae.data.builders._builder": FileNotFoundError("no connection"),
             "jax.distributed.initialize": ValueError("coordinator_address should be defined."),
             "jaxvae.process.use_compilation_cache": None,
         }.items():

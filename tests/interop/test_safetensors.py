@@ -119,3 +119,13 @@ def test_without_the_package(tmp_path, monkeypatch):
     for call in (lambda: jv.save_safetensors(PARAMS, tmp_path / "x"), lambda: jv.load_safetensors(tmp_path / "x")):
         with pytest.raises(ImportError, match="this needs safetensors"):
             call()
+
+
+def test_what_numpy_cannot_hold_and_folders_are_refused(tmp_path):
+    header = b'{"x":{"dtype":"F8_E4M3","shape":[1],"data_offsets":[0,1]}}'
+    (tmp_path / "x.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + b"0")
+    with pytest.raises(ValueError, match=r"x.safetensors must be a safetensors file, got"):
+        adapter.load_safetensors(tmp_path / "x.safetensors")
+    for read in (adapter.load_safetensors, adapter.safetensors_metadata):
+        with pytest.raises(ValueError, match=r"must be a safetensors file, got a folder"):
+            read(tmp_path)

@@ -109,34 +109,115 @@ def test_long_titles_wrap() -> None:
 
 
 def test_nothing_gets_too_small_to_see() -> None:
-    for shape in ((900, 8, 8, 1), (300, 1, 64, 1)):
+    for shape in ((900, 8, 8, 1), (300, 1, 64, 1), (100, 1, 64, 1)):
         for row in blocks(plots.image_grid(noise(*shape))):
             for block in row:
                 assert min(block.shape[:2]) >= 16
 
 
-def test_channels() -> None:
-    images = noise(2, 8, 8, 4)
-    on_white = images[..., :3] * images[..., 3:] + 1 - images[..., 3:]
-    found = [block for row in blocks(plots.image_grid(images, columns=1)) for block in row]
-    for block, expected in zip(found, on_white, strict=True):
-        np.testing.assert_array_equal(shrunk(block, 8, 8), as_bytes(expected))
-    two, five = images[..., :2], noise(2, 8, 8, 5)
-    for x in (two, five):
-        assert_holds(plots.image_grid(x, columns=1), [image[None].mean(-1, keepdims=True) for image in x])
+def title(figure: Figure) -> str:
+    return figure.texts[0].get_text().replace("\n", " ")
+
+
+@pytest.mark.parametrize("channels", [2, 4, 5])
+def test_channels_that_are_no_colours_stand_side_by_side(channels: int) -> None:
+    images = noise(4, 8, 6, channels)
+    figure = plots.image_grid(images, columns=2, title="Samples")
+    panels = np.moveaxis(images, -1, 1)[..., None]
+    assert_holds(figure, [panels[:2].reshape(-1, 8, 6, 1), panels[2:].reshape(-1, 8, 6, 1)])
+    assert title(figure) == f"Samples; each image as its {channels} channels, side by side"
+    assert_legible(figure)
+
+
+def test_of_many_channels_the_first_are_drawn_and_it_says_so() -> None:
+    images = noise(1, 8, 8, 200)
+    figure = plots.image_grid(images)
+    assert_holds(figure, [np.moveaxis(images[0, ..., :12], -1, 0)[..., None]])
+    assert title(figure) == "Samples; each image as its first 12 of 200 channels, side by side"
+
+
+def test_reconstructions_and_traversals_take_any_channels() -> None:
+    originals, means = noise(2, 2, 8, 8, 2)
+    rows = [np.moveaxis(x, -1, 1).reshape(-1, 8, 8, 1) for x in (originals, means)]
+    assert_holds(plots.reconstructions(originals, means), rows)
+    images = noise(3, 2, 8, 8, 2)
+    figure = plots.traversals(images, [-1, 1], np.ones(3))
+    assert_holds(figure, list(np.moveaxis(images, -1, 2).reshape(3, -1, 8, 8, 1)))
+    assert_legible(figure)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_values_out_of_0_to_1_are_drawn_on_their_own_range_and_it_says_so(channels: int) -> None:
+    images = noise(3, 8, 8, channels)
+    images.flat[:2] = 0, 1
+    figure = plots.image_grid(6 * images - 2, columns=3)
+    assert_holds(figure, [images])
+    assert title(figure) == "Samples; black is −2, white 4"
+    originals, means = images[:1], images[1:2]
+    figure = plots.reconstructions(1e-4 * originals, 1e-4 * means - 1e-2)  # one range for both
+    assert title(figure).endswith(f"; black is {means.min() * 1e-4 - 1e-2:.3g}, white 0.0001".replace("-", "−"))
+    ((shown,), _) = blocks(figure)
+    assert shown.min() > 240
+
+
+def test_all_the_same_beyond_1_is_grey() -> None:
+    figure = plots.image_grid(np.full((1, 8, 8, 1), 5, np.float32))
+    assert_holds(figure, [np.full((1, 8, 8, 1), 0.5)])
+    assert title(figure) == "Samples; black is 4.5, white 5.5"
+
+
+def test_rounding_beyond_0_and_1_is_no_range() -> None:
+    images = noise(1, 8, 8, 1)
+    images.flat[:2] = -1e-6, 1 + 1e-6
+    figure = plots.image_grid(images)
+    assert title(figure) == "Samples"
+    assert_holds(figure, [np.clip(images, 0, 1)])
+
+
+def test_rows_of_numbers_are_strips_that_can_be_read() -> None:
+    rows = noise(12, 1, 784, 1)
+    figure = plots.reconstructions(rows, rows)
+    assert_holds(figure, [x[None] for x in rows for _ in range(2)])
+    assert {block.shape[0] for row in blocks(figure) for block in row} == {32}
+    assert_legible(figure)
+
+
+def test_the_features_of_one_pixel_are_a_row() -> None:
+    for features in (2, 3, 40):
+        rows = noise(2, 1, 1, features)
+        figure = plots.image_grid(rows, columns=1)
+        assert_holds(figure, list(rows.reshape(2, 1, 1, features, 1)))
+        assert title(figure) == "Samples"
 
 
 @to_the_pixel
-def test_values_out_of_range_are_clipped_and_lost_ones_vermilion() -> None:
+def test_images_larger_than_a_figure_are_averaged_and_it_says_so() -> None:
+    rows = noise(2, 1, 2500, 1)
+    figure = plots.image_grid(rows)
+    means = [np.mean(x) for row in rows for x in np.split(row.ravel(), range(3, 2500, 3))]
+    assert_holds(figure, list(np.reshape(means, (2, 1, 1, 834, 1))))
+    assert title(figure) == "Samples; each pixel the mean of 1 × 3"
+    assert max(figure.get_size_inches()) < 12
+    figure = plots.image_grid(noise(1, 1001, 700, 3))
+    assert title(figure) == "Samples; each pixel the mean of 2 × 2"
+
+
+@to_the_pixel
+def test_lost_values_are_vermilion_on_any_range() -> None:
     image = np.full((1, 8, 8, 3), 0.5, np.float32)
-    image[0, 0, 0] = (-1, 0.5, -np.finfo(np.float32).max)
+    image[0, 0, 0] = -np.finfo(np.float32).max
+    image[0, 0, 1] = np.finfo(np.float32).max
     image[0, 1, 1] = (0.5, np.nan, 0.5)
     image[0, 2, 2, 2] = np.inf
     ((block,),) = blocks(plots.image_grid(image))
     shown = shrunk(block, 8, 8)
-    assert tuple(shown[0, 0]) == (0, 128, 0)
+    assert tuple(shown[0, 0]) == (0, 0, 0)
+    assert tuple(shown[0, 1]) == WHITE
     assert tuple(shown[1, 1]) == tuple(shown[2, 2]) == VERMILION
     assert (shown == VERMILION).all(-1).sum() == 2
+    lost = np.full((1, 8, 8, 1), np.nan, np.float32)
+    ((block,),) = blocks(plots.image_grid(lost))
+    assert (block == VERMILION).all()
 
 
 @to_the_pixel
@@ -144,7 +225,7 @@ def test_low_precision_is_taken_and_integers_are_refused() -> None:
     images = noise(3, 8, 8, 1).astype(ml_dtypes.bfloat16)
     assert_holds(plots.image_grid(images, columns=3), [images.astype(np.float32)])
     assert_holds(plots.image_grid(np.zeros((1, 8, 8, 1), bool)), [np.zeros((1, 8, 8, 1))])
-    with pytest.raises(ValueError, match=r"images.dtype must be floating, with values in \[0, 1\], got 'uint8'"):
+    with pytest.raises(ValueError, match=r"images\.dtype must be floating, not whole numbers, got 'uint8'"):
         plots.image_grid(np.zeros((1, 8, 8, 1), np.uint8))
 
 

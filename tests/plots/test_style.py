@@ -1,3 +1,5 @@
+import io
+
 import matplotlib
 import pytest
 from matplotlib.colors import to_rgb
@@ -63,3 +65,10 @@ def test_an_empty_panel_says_so_in_its_middle() -> None:
 
 def test_a_report_s_figures_are_sharp_at_twice_720_pixels() -> None:
     assert style.NARROW * style.NARROW_DPI == 2 * 720
+
+
+def test_names_are_no_formulas() -> None:
+    figure = Figure()
+    text = figure.text(0, 0, style.literal(r"ds/$a_{$.npy of \$x"))
+    figure.savefig(io.BytesIO(), format="svg")
+    assert text.get_text() == r"ds/\$a_{\$.npy of \\$x"

@@ -9,6 +9,7 @@ import pytest
 
 from jaxvae import study
 from jaxvae.study.comparison import STUDY
+from jaxvae.study.results import write_results
 
 GRID = {
     "parameterization": ("log_variance", "softplus_std"),
@@ -53,6 +54,25 @@ def test_a_finished_study_trains_nothing(whole, monkeypatch):
         monkeypatch.setattr(f"jaxvae.study.comparison.{name}", None)
     assert study.compare(GRID, whole)
     assert (whole / study.RESULTS).read_bytes() == before
+
+
+def test_cells_of_other_data_or_random_numbers_are_not_gone_on_with(whole, tmp_path, caplog):
+    for field, other, words in (
+        (
+            "data",
+            {"test": "0"},
+            "data must be as they were when .*results.jsonl was begun, got 'images or labels of the",
+        ),
+        ("versions", {"jax_enable_x64": "maybe"}, "jax_enable_x64 must be 'maybe', as in .*: other random numbers"),
+    ):
+        records = [{**r, field: {**r[field], **other}} for r in study.read_results(whole / study.RESULTS)]
+        write_results(tmp_path / study.RESULTS, records)
+        with pytest.raises(ValueError, match=words):
+            study.compare(GRID, tmp_path)
+    write_results(tmp_path / study.RESULTS, [{**r, "versions": {"jaxlib": "0.0"}} for r in records])
+    (tmp_path / STUDY).write_text((whole / STUDY).read_text())
+    assert study.compare(GRID, tmp_path)
+    assert ", not 0.0" in caplog.text
 
 
 def test_a_study_that_was_stopped_goes_on(whole, tmp_path):
@@ -148,6 +168,7 @@ def test_a_directory_in_use_is_refused(tmp_path):
         '{"widths": {}, "grid": 3}',
         '{"widths": [], "grid": {}}',
         '{"widths": {}, "grid": {"a": 5}}',
+        '{"widths": {"a": "3"}, "grid": {}}',
         "[" * 100000,
     ],
 )

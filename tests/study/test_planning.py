@@ -23,6 +23,10 @@ GRID = {
 }
 
 
+def cells_of(*args):
+    return planning.cells_of(*args)[0]
+
+
 @pytest.fixture
 def unvalidated(monkeypatch):
     """The digits, if they had no validation images."""
@@ -31,25 +35,25 @@ def unvalidated(monkeypatch):
 
 
 def test_cells_have_what_follows_from_the_data():
-    cells = planning.cells_of(GRID, [])
+    cells = cells_of(GRID, [])
     assert {(c.likelihood, c.binarization, c.validation) for c in cells} == {("bernoulli", "dynamic", None)}
     assert len(cells) == 4
 
 
 def test_validation_images_are_held_out_where_there_are_none(unvalidated):
-    assert {c.validation for c in planning.cells_of(GRID, [])} == {129}  # a tenth of 1,297
-    assert {c.validation for c in planning.cells_of({**GRID, "validation": (50,)}, [])} == {50}
+    assert {c.validation for c in cells_of(GRID, [])} == {129}  # a tenth of 1,297
+    assert {c.validation for c in cells_of({**GRID, "validation": (50,)}, [])} == {50}
 
 
 def test_a_table_that_was_begun_without_validation_images_goes_on_without(unvalidated):
     known = [{"config": {"dataset": "digits", "validation": None}}]
-    assert {c.validation for c in planning.cells_of(GRID, known)} == {None}
+    assert {c.validation for c in cells_of(GRID, known)} == {None}
     known = [{"config": {"dataset": "mnist", "validation": None}}]
-    assert {c.validation for c in planning.cells_of(GRID, known)} == {129}
+    assert {c.validation for c in cells_of(GRID, known)} == {129}
 
 
 def test_what_is_known_is_not_lacking():
-    cells = planning.cells_of(GRID, [])
+    cells = cells_of(GRID, [])
     known = [{"config": plain(config)} for config in cells[:3]]
     assert planning.lacking(groups(cells), known) == [cells[3:]]
     assert planning.lacking(groups(cells), [{"config": plain(config)} for config in cells]) == []
@@ -57,7 +61,7 @@ def test_what_is_known_is_not_lacking():
 
 
 def test_groups_are_dealt_whatever_is_known():
-    cells = planning.cells_of({**GRID, "seed": (0, 1), "latents": (2, 3)}, [])
+    cells = cells_of({**GRID, "seed": (0, 1), "latents": (2, 3)}, [])
     dealt = [planning.dealt(cells, Shard(i, 3)) for i in (1, 2, 3)]
     assert sorted(str(group) for share in dealt for group in share) == sorted(map(str, groups(cells)))
     assert planning.dealt(cells, ALONE) == groups(cells)
@@ -82,13 +86,13 @@ def test_a_cell_s_steps_have_its_scoring_with_them():
 def test_an_estimate_counts_cells_groups_and_parameters(monkeypatch):
     monkeypatch.setattr(planning, "step_cost", lambda *_: 0.5)
     grid = {**GRID, "seed": (0, 1, 2, 3, 4), "epochs": (2,)}
-    (found,) = planning.estimates(groups(planning.cells_of(grid, [])), cell_mesh())
+    (found,) = planning.estimates(groups(cells_of(grid, [])), cell_mesh())
     assert (found.name, found.groups, found.cells) == ("digits, mlp 8, 2 latents, float32", 2, 20)
     experiment = make_experiment(TrainConfig(hidden=(8,), latents=2), one_device())
     shapes = jax.eval_shape(lambda: experiment.begin(0)).params
     assert found.parameters == sum(int(np.prod(x.shape)) for x in jax.tree.leaves(shapes))
     # Ten cells on eight devices, two at a time: one round for each group.
-    config = dataclasses.replace(planning.cells_of(grid, [])[0])
+    config = dataclasses.replace(cells_of(grid, [])[0])
     assert found.seconds == pytest.approx(2 * 0.5 * planning._steps(make_experiment(config, one_device())))
     assert found.compilation > 0
     assert found.memory > 1297 * 64  # the images, at least

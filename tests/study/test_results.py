@@ -45,13 +45,19 @@ def test_a_record_of_an_older_version_has_defaults_for_newer_fields(tmp_path):
     ("line", "what"),
     [
         ("nonsense", "Expecting value"),
-        ("[1]", "list indices"),
+        ("[1]", "record must be an object"),
         ('{"nll": 1}', "config"),
         ('{"config": {"sede": 1}}', "nearest: seed"),
         ('{"config": {"latents": 0}}', "latents must be at least 1"),
         ('{"config": {"latents": 3}}', "one with elbo"),
         (json.dumps({**record(), "nll": "many"}), "nll must be a number or null"),
         (json.dumps({**record(), "curve": [1]}), "curve must be an object with step, elbo"),
+        (json.dumps({**record(), "curve": {"step": [1, 2], "elbo": [0.5]}}), "curve must be of as many steps"),
+        (json.dumps({**record(), "kl": True}), "kl must be a number or null"),
+        (json.dumps({**record(), "cause": 3}), "cause must be a text or null"),
+        (json.dumps({**record(), "std_histogram": [1, "2"]}), "std_histogram must be a list of numbers"),
+        (json.dumps({**record(), "gradient_norm": {"head": [1], "network": 2}}), "gradient_norm.network must be"),
+        ("[" * 100_000, "recursion"),
     ],
 )
 def test_a_line_that_is_no_record_is_refused(tmp_path, line, what):
@@ -62,9 +68,45 @@ def test_a_line_that_is_no_record_is_refused(tmp_path, line, what):
         read_results(tmp_path / "table")
 
 
-def test_merging_keeps_the_first_of_each_cell():
-    merged = merge([[record(1.0), record(2.0, seed=1)], [record(3.0, seed=1), record(4.0, seed=2)]])
-    assert [(r["config"]["seed"], r["nll"]) for r in merged] == [(0, 1.0), (1, 2.0), (2, 4.0)]
+def test_a_flipped_bit_is_no_other_value(tmp_path):
+    path = tmp_path / "table"
+    write_results(path, [record()])
+    content = path.read_bytes()
+    accepted = 0
+    for place in range(0, len(content) - 1, 7):
+        for bit in (0, 4):
+            path.write_bytes(content[:place] + bytes([content[place] ^ 1 << bit]) + content[place + 1 :])
+            try:
+                found = read_results(path)
+            except ValueError as error:
+                assert str(path) in str(error)  # noqa: PT017
+            else:  # a space, the name of the digest, or a line that is cut in two
+                accepted += 1
+                assert [r["nll"] for r in found] in ([1.0], [])
+    assert accepted < 20
+
+
+def test_a_line_that_is_not_utf8_is_refused_with_its_files_name(tmp_path):
+    (tmp_path / "table").write_bytes(b"\xff\xfe{}\n")
+    with pytest.raises(ValueError, match=r"table, line 1, must be a record of a study, got "):
+        read_results(tmp_path / "table")
+
+
+def test_merging_keeps_the_first_of_each_cell(caplog):
+    near = 1.0 + record()["nll_standard_error"]
+    merged = merge([[record(1.0), record(1.0, seed=1)], [record(near, seed=1), record(4.0, seed=2)]])
+    assert [(r["config"]["seed"], r["nll"]) for r in merged] == [(0, 1.0), (1, 1.0), (2, 4.0)]
+    assert "1 cells are in several tables with other last digits" in caplog.text
+
+
+def test_tables_that_contradict_each_other_are_not_merged():
+    with pytest.raises(ValueError, match=r"NLL must be about the same in all tables, got '1\.0 and 100\.0 for log"):
+        merge([[record(1.0)], [record(100.0)]])
+    with pytest.raises(ValueError, match="NLL must be about the same in all tables"):
+        merge([[record(1.0)], [record(None)]])
+    data = [{**record(), "data": {"test": digest}} for digest in "ab"]
+    with pytest.raises(ValueError, match="data must be the same in all tables"):
+        merge([[one] for one in data])
 
 
 def test_variant_and_setting():

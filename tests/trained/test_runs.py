@@ -168,7 +168,13 @@ def test_data_that_are_others_are_told_of_or_refused(tmp_path, caplog):
     train_on(path, tmp_path / "run")
     names = {name: split.names for name, split in tiny_again(tmp_path / "run").dataset.splits.items()}
     draw(path / names["test"][0])
-    evaluate(Run(tmp_path / "run"), 2)
+    for use in (lambda run: evaluate(run, 2), lambda run: run.dataset):
+        with pytest.raises(
+            ValueError,
+            match=r"data must be those of the training, or others by --dataset.*, got 'images or labels of the",
+        ):
+            use(Run(tmp_path / "run"))
+    evaluate(Run(tmp_path / "run", dataset=path), 2)
     assert [r.getMessage() for r in caplog.records] == [
         "the data aren't those of the training: images or labels of the test split are others"
     ]

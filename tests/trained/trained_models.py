@@ -10,6 +10,7 @@ from jaxvae.training import config_from_mapping
 from jaxvae.training.experiment import model_for
 
 SHAPE = (4, 3, 1)
+UNLESS = {"likelihood": "bernoulli", "binarization": "dynamic"}
 KINDS = {
     "flat": {},
     "flow": {"flow_steps": 2},
@@ -19,19 +20,21 @@ KINDS = {
     "optimal": {"likelihood": "gaussian_optimal", "binarization": "none"},
     "learned": {"likelihood": "gaussian_learned", "binarization": "none"},
     "levels": {"likelihood": "discretized_logistic", "binarization": "none"},
+    "counts": {"likelihood": "zero_inflated_negative_binomial", "binarization": "none", "offset": True},
 }
 
 
 def make(contract: DataContract | None = None, fitted: float | None = None, **fields) -> TrainedModel:
-    config = config_from_mapping({"latents": 3, "hidden": (8,), "upper_hidden": (8,), **fields})
+    config = config_from_mapping({"latents": 3, "hidden": (8,), "upper_hidden": (8,), **UNLESS, **fields})
     contract = contract or DataContract(
         SHAPE,
-        17,
+        None if config.reading.counts else 17,
         binarization=config.binarization,
         likelihood=config.likelihood,
         classes=3,
         class_names=("ape", "bee", "cow"),
         conditional=config.conditional,
+        reading=config.reading,
     )
     module = model_for(config, contract)
     x, label = jax.numpy.zeros((1, *contract.image_shape)), jax.numpy.zeros(1, int) if config.conditional else None

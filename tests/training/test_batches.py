@@ -1,5 +1,6 @@
 import dataclasses
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -9,9 +10,9 @@ import optax
 import pytest
 import quick
 
-from jaxvae.data import Split
+from jaxvae.data import Reading, Split, stream
 from jaxvae.training import TrainConfig, init_state, make_experiment, train_step
-from jaxvae.training.batches import ResidentFeed, StreamingFeed
+from jaxvae.training.batches import IterableFeed, ResidentFeed, StreamingFeed
 from jaxvae.training.devices import replicated
 from jaxvae.training.step import zero_sums
 
@@ -123,3 +124,85 @@ def test_training_ends_after_too_many_skipped_updates(kind, experiment):
     step = train_step(lambda *arguments: (jnp.nan * loss(*arguments)[0], {}), optax.adam(0.01))
     state, _ = kind(limited, step).advance(*progress(experiment, step), 4)
     assert (int(state.step), int(state.skipped_in_row)) == (2, 2)
+
+
+def given(experiment):
+    """A loader of the batches that ``StreamingFeed`` has: two epochs, gone through again and again, with a rest."""
+    train = experiment.dataset.train
+    batches = list(itertools.islice(stream(train, SIZE, experiment.config.seed), 8))
+    return [(batch["image"], batch["label"]) for batch in batches] + [(train.images[:3], train.labels[:3])]
+
+
+def test_given_batches_train_as_the_same_ones_that_are_streamed(experiment):
+    experiment = experiment._replace(mesh=linear.mesh(1))
+    ends = []
+    for feed in (StreamingFeed(experiment, STEP), IterableFeed(experiment, STEP, given(experiment))):
+        carry = progress(experiment, STEP)
+        for stop in (3, 4, 8):
+            carry = feed.advance(*carry, stop)
+        ends.append(jax.tree.leaves(jax.device_get((carry[0]._replace(key=None), carry[1]))))
+    for a, b in zip(*ends, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_given_batches_go_on_where_a_run_is_resumed_and_begin_again_where_they_end(experiment):
+    loader = given(experiment)
+    used, fresh = (IterableFeed(experiment, STEP, loader) for _ in range(2))
+    carry = used.advance(*progress(experiment, STEP), 2)
+    carry = fresh.advance(*carry, 11)  # the ninth is the first again
+    assert int(carry[0].step) == 11
+    for step in (2, 7, 8, 10):
+        np.testing.assert_array_equal(fresh.batch(step)["image"], loader[step % 8][0])
+        assert float(fresh.batch(step)["beta"]) == pytest.approx(float(experiment.beta(step)))
+    assert int(carry[1].metrics["trained_on"]) == sum((loader[t % 8][0].astype(int) * WEIGHTS).sum() for t in range(11))
+
+
+def test_given_batches_are_seen_as_the_data_are(experiment):
+    def images(changes, **config):
+        changed = with_config(experiment, **config)
+        contract = dataclasses.replace(experiment.contract, **changes)
+        feed = IterableFeed(changed._replace(contract=contract), STEP, [(x, labels)])
+        next(feed._read(0))
+        return np.asarray(feed.batch(0)["image"])
+
+    x, labels = given(experiment)[0]
+    np.testing.assert_array_equal(images({}), x)
+    threshold = images({"binarization": "threshold"}, binarization="threshold")
+    np.testing.assert_array_equal(threshold, x > 8)
+    assert threshold.dtype == np.uint8
+    x = x.astype(np.float32)
+    ranged = images({"levels": None, "reading": Reading(value_range=(-16, 16))})
+    np.testing.assert_array_equal(ranged, (x + 16) / 32)
+    with pytest.raises(ValueError, match=r"^binarization must be another one for batches, .*, got 'fixed'$"):
+        images({}, binarization="fixed")
+
+
+@pytest.mark.parametrize(
+    ("batches", "message"),
+    [
+        (
+            lambda loader: iter(loader[:3]),
+            "^batches must be enough for 12 steps, or an iterable that .*, got 'an iterator that ended after 3'$",
+        ),
+        (
+            lambda loader: [(x[:8], y[:8]) for x, y in loader],
+            "^batch 0: number of images must be 16, the batch size; only .*, got 8$",
+        ),
+        (lambda loader: [(x[:, :4], y) for x, y in loader], r"^batch of step 0: images must be as in training, "),
+        (lambda loader: [x for x, _ in loader], "^labels must be given, 0 to 9: the model is conditional, got None$"),
+    ],
+)
+def test_given_batches_that_do_not_fit_are_refused_in_one_line(experiment, batches, message):
+    feed = IterableFeed(experiment, STEP, batches(given(experiment)))
+    with pytest.raises(ValueError, match=message) as error:
+        feed.advance(*progress(experiment, STEP), 12)
+    assert "\n" not in str(error.value)
+
+
+def test_given_batches_end_after_too_many_skipped_updates_and_the_first_is_known(experiment):
+    limited = with_config(experiment, max_skipped=2)
+    step = train_step(lambda *arguments: (jnp.nan * loss(*arguments)[0], {}), optax.adam(0.01))
+    feed = IterableFeed(limited, step, iter(given(experiment)))
+    state, _ = feed.advance(*progress(experiment, step), 4)
+    assert (int(state.step), int(state.skipped_in_row)) == (2, 2)
+    np.testing.assert_array_equal(feed.batch(0)["image"], given(experiment)[0][0])

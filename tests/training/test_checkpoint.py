@@ -10,6 +10,7 @@ import optax
 import pytest
 
 from jaxvae.training.checkpoint import Checkpoints
+from jaxvae.training.config import TrainConfig
 from jaxvae.training.step import init_state
 
 
@@ -133,6 +134,25 @@ def test_every_damaged_file_is_found_out(tmp_path):
             path.write_bytes(content)
     with Checkpoints(tmp_path / "c", {}, scored=True, writable=False) as checkpoints:
         assert checkpoints.last == 1
+
+
+def test_what_is_put_beside_a_checkpoints_files_is_no_damage(tmp_path):
+    with Checkpoints(tmp_path / "c", {}, scored=False) as checkpoints:
+        checkpoints.save(1, state(1.0))
+    (tmp_path / "c" / "1" / "state" / ".DS_Store").touch()
+    with Checkpoints(tmp_path / "c", {}, scored=False) as checkpoints:
+        assert checkpoints.last == 1
+
+
+def test_a_checkpoint_that_does_not_say_what_it_is_of_is_refused(tmp_path):
+    config = json.loads(TrainConfig(latents=3).to_json())
+    with Checkpoints(tmp_path / "c", {}, scored=False) as checkpoints:
+        checkpoints.save(1, state(1.0))
+    with (
+        Checkpoints(tmp_path / "c", config, scored=False, writable=False) as checkpoints,
+        pytest.raises(ValueError, match=r"latents must be 16, as in .*1, got 3"),
+    ):
+        checkpoints.restore(1, like())
 
 
 def test_a_damaged_checkpoint_is_put_aside(tmp_path, caplog):

@@ -43,7 +43,7 @@ def test_lost_epochs_are_said_to_be(tmp_path, caplog):
         assert f"{path} lacks 2 of the first 4 epochs" in caplog.text
 
 
-@pytest.mark.parametrize("line", ["", "{", "[]", '{"step": 3}', '{"epoch": "many"}', "\ud800"])
+@pytest.mark.parametrize("line", ["", "{", "[]", '{"step": 3}', '{"epoch": "many"}', "\ud800", "[" * 100_000])
 def test_what_is_no_record_is_refused(tmp_path, line):
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(json.dumps(record(1)).encode() + b"\n" + line.encode(errors="surrogatepass") + b"\n")

@@ -12,9 +12,9 @@ from jaxvae import training
 from jaxvae.files import entries
 from jaxvae.trained import Run
 from jaxvae.training import TrainConfig, config_from_mapping, make_experiment
-from jaxvae.training.devices import data_mesh, one_device
+from jaxvae.training.devices import cores, data_mesh, one_device
 from jaxvae.training.directory import RunDirectory
-from jaxvae.training.run import load_state
+from jaxvae.training.run import load_state, read_checkpoints
 from jaxvae.training.start import transferred
 
 OWN = {"config.json", "versions.json", "contract.json", "data.json", "mean.npy"}
@@ -69,7 +69,7 @@ def alone(tmp_path_factory):
 
 def test_a_run_leaves_its_files(alone):
     assert entries(alone) == OWN | {"metrics.jsonl", "checkpoints"}
-    assert training.read_config(alone / "config.json") == config_from_mapping(TINY)
+    assert training.read_config(alone / "config.json") == tiny().config
     records = training.read_metrics(alone / "metrics.jsonl")
     assert [r["epoch"] for r in records] == [1, 2, 3, 4]
     assert [r["step"] for r in records] == [16, 32, 48, 64]
@@ -98,6 +98,25 @@ def test_stopped_and_resumed_as_if_never_stopped(alone, tmp_path, step, monkeypa
     assert timeless(out) == timeless(alone)
 
 
+def test_given_batches_are_trained_on_and_resumed(tmp_path, monkeypatch):
+    monkeypatch.setattr("jaxvae.training.run._SEGMENT", 5)
+    x = tiny().dataset.train.images
+    loader = [x[start : start + 80] for start in range(0, 800, 80)] + [x[:7]]
+    for out, stops in (("alone", ()), ("stopped", (18,))):
+        for step in stops:
+            watcher = Watcher(step)
+            watch = {"watch": lambda begun, watcher=watcher: nullcontext(watcher), "stop": watcher.stop}
+            assert not training.train(tiny(), tmp_path / out, batches=loader, **watch)
+        assert training.train(
+            tiny(), tmp_path / out, batches=iter(loader[:-1] * 7) if stops else loader, resume=bool(stops)
+        )
+    assert final(tmp_path / "stopped") == final(tmp_path / "alone")
+    records = timeless(tmp_path / "alone")
+    assert timeless(tmp_path / "stopped") == records
+    assert [r["step"] for r in records] == [16, 32, 48, 64]  # epochs are the data's, whatever the loader's
+    assert records[-1]["elbo"] > records[0]["elbo"]
+
+
 def test_resuming_what_is_not_there_begins_it(alone, tmp_path):
     assert training.train(tiny(), tmp_path / "run", resume=True)
     assert final(tmp_path / "run") == final(alone)
@@ -122,6 +141,51 @@ def test_a_finished_run_goes_on_for_more_epochs(alone, tmp_path):
     assert int(load_state(tmp_path / "run").step) == 96
     with pytest.raises(ValueError, match="epochs must be at least the 6 that are done, got 5"):
         training.train(tiny(epochs=5, learning_rate=1e-4), tmp_path / "run", resume=True)
+
+
+def test_what_random_numbers_depend_on_may_not_change_and_what_rounding_does_is_said(alone, tmp_path, caplog):
+    shutil.copytree(alone, tmp_path / "run")
+    path = tmp_path / "run" / "versions.json"
+    was = json.loads(path.read_text())
+    assert was["cores"] == str(cores())
+    for name, value in (("jax_threefry_partitionable", "False"), ("jax_default_prng_impl", "rbg")):
+        path.write_text(json.dumps(was | {name: value}))
+        with pytest.raises(ValueError, match=rf"{name} must be '{value}', as in .*: other random numbers"):
+            training.train(tiny(), tmp_path / "run", resume=True)
+    path.write_text(json.dumps(was | {"jaxlib": "0.0", "cores": "999"}))
+    assert training.train(tiny(), tmp_path / "run", resume=True)
+    assert f"jaxlib is {was['jaxlib']}, not 0.0, cores is {was['cores']}, not 999" in caplog.text
+    assert json.loads(path.read_text()) == was
+    (change,) = json.loads((tmp_path / "run" / "changes.json").read_text())
+    assert change["cores"] == ["999", was["cores"]]
+
+
+def test_a_directory_deleted_meanwhile_is_said_to_be(tmp_path):
+    class Deleter(Watcher):
+        def epoch(self, record):
+            super().epoch(record)
+            shutil.rmtree(tmp_path / "run")
+
+    with pytest.raises(OSError, match="run"):
+        training.train(tiny(evaluate_every=4), tmp_path / "run", watch=lambda step: nullcontext(Deleter()))
+
+
+def test_a_checkpoint_that_rotates_away_is_read_again(alone, tmp_path, monkeypatch):
+    shutil.copytree(alone, tmp_path / "run")
+    checkpoints, tries = tmp_path / "run" / "checkpoints", []
+    last = max(int(path.name) for path in checkpoints.iterdir())
+
+    def read(found):
+        tries.append(found.last)
+        if len(tries) == 1:  # the run saves once more, and the last but one goes
+            (checkpoints / str(last)).rename(checkpoints / str(last + 1))
+        return found.restore_model(found.last if len(tries) > 1 else last)
+
+    read_checkpoints(RunDirectory(tmp_path / "run"), read)
+    assert tries == [last, last + 1]
+    (checkpoints / str(last + 1) / "digests.json").unlink()
+    with pytest.raises(ValueError, match=r"digests\.json is damaged"):
+        read_checkpoints(RunDirectory(tmp_path / "run"), read)
 
 
 def test_a_run_begins_with_given_weights_also_after_a_kill(alone, tmp_path):

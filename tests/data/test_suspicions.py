@@ -3,7 +3,7 @@
 import numpy as np
 
 from jaxvae.data import from_arrays, load
-from jaxvae.data.findings import oddities
+from jaxvae.data.suspicions import oddities
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (300, 4, 4), np.uint8)
 

@@ -1,0 +1,162 @@
+"""Arrays that were made of many files, kept in the user's cache, so that they are made once.
+
+A folder for each list of files, by their names and sizes and by how they are read, holds ``CONTENT.npy`` and
+``CONTENT.json`` for each digest of what was in them; and for each state of the files, as their times tell it, a file
+that names the content, so that they need not be read to know it.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import time
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxvae.files import write_atomically
+
+_UNUSED = 90 * 24 * 3600.0  # seconds after which an array goes
+_CHUNK = 2**26  # bytes checked at a time
+
+
+class Made(NamedTuple):
+    """An array of files.
+
+    Attributes:
+        array: it.
+        about: what else there is to know, as JSON has it.
+        content: ``digest_of`` what is in the files.
+    """
+
+    array: np.ndarray
+    about: dict[str, Any]
+    content: str
+
+
+def digest(part: bytes) -> bytes:
+    """A digest of what is in one file."""
+    return hashlib.blake2b(part, digest_size=16).digest()
+
+
+def digest_of(digests: Iterable[bytes]) -> str:
+    """A digest of the digests of several, in their order."""
+    return hashlib.blake2b(b"".join(digests), digest_size=16).hexdigest()
+
+
+def keep_made(
+    root: Path,
+    names: Sequence[str],
+    how: str,
+    contents: Callable[[], Iterable[bytes]],
+    make: Callable[[], Made],
+) -> Made:
+    """What ``make`` makes of files, mapped into memory; made only where it isn't kept yet for these contents.
+
+    A cache that can't be read or written is none, and an array that was damaged there is made anew.
+
+    Args:
+        root: the folder.
+        names: of the files in it.
+        how: they are read: arrays that differ by this are kept apart.
+        contents: reads what is in the files, in their order.
+        make: makes the array.
+    """
+    sizes, times = _states(root, names)
+    listed = "\0".join(names).encode(errors="surrogateescape")
+    folder = _root() / digest_of(map(digest, (how.encode(), listed, sizes)))
+    state = folder / f"{digest_of(map(digest, (os.fsencode(root.absolute()), times)))}.txt"
+    content = _text(state)
+    found = _found(folder, content)
+    if found is None and any(folder.glob("*.npy")):
+        found = _found(folder, digest_of(map(digest, contents())))
+    if found is None:
+        found = make()
+        try:
+            _keep(folder, found)
+        except OSError:  # of a full disk, or a folder to read only
+            return found
+        found = _found(folder, found.content) or found
+    with contextlib.suppress(OSError):
+        if found.content != content:
+            write_atomically(state, found.content)
+        for used in (state, folder / f"{found.content}.json", folder / f"{found.content}.npy"):
+            os.utime(used)
+    return found
+
+
+def _root() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxvae" / "images"
+
+
+def _states(root: Path, names: Sequence[str]) -> tuple[bytes, bytes]:
+    """The files' sizes, and the times of their last changes: of the content, and of anything at all."""
+    sizes: list[int] = []
+    times: list[int] = []
+    for name in names:
+        try:
+            found = os.stat(f"{root}/{name}")
+        except OSError:
+            sizes.append(-1)
+            times += (-1, -1)
+        else:
+            sizes.append(found.st_size)
+            times += (found.st_mtime_ns, found.st_ctime_ns)
+    return np.array(sizes, np.int64).tobytes(), np.array(times, np.int64).tobytes()
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text()
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _found(folder: Path, content: str) -> Made | None:
+    """The array of a content, where it is there whole."""
+    try:
+        about = json.loads((folder / f"{content}.json").read_bytes())
+        array = np.lib.format.open_memmap(folder / f"{content}.npy", mode="r")
+        whole = about.pop("checksum") == _checksum(array)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, SyntaxError):
+        return None  # not there, cut short, or no such thing
+    return Made(array, about, content) if whole else None
+
+
+def _checksum(array: np.ndarray) -> int:
+    """CRC-32 of shape, dtype and numbers, some at a time."""
+    found = zlib.crc32(f"{array.shape} {array.dtype}".encode())
+    rows = max(1, _CHUNK // max(1, array[:1].nbytes))
+    for start in range(0, len(array), rows):
+        found = zlib.crc32(np.ascontiguousarray(array[start : start + rows]).data, found)
+    return found
+
+
+def _keep(folder: Path, made: Made) -> None:
+    """Writes an array that is there whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / f".{made.content}.{os.getpid()}"
+    try:
+        with partial.open("wb") as stream:
+            np.save(stream, made.array, allow_pickle=False)
+            os.fsync(stream.fileno())
+        partial.replace(folder / f"{made.content}.npy")
+    finally:
+        partial.unlink(missing_ok=True)
+    about = {**made.about, "checksum": _checksum(made.array)}
+    write_atomically(folder / f"{made.content}.json", json.dumps(about))
+    _clear(folder.parent)
+
+
+def _clear(root: Path) -> None:
+    """Removes what nobody has used for long, and the folders that nothing is left in."""
+    for file in root.glob("*/*"):
+        with contextlib.suppress(OSError):  # another process may do the same
+            if time.time() - file.stat().st_mtime > _UNUSED:
+                file.unlink()
+    for folder in root.iterdir():
+        with contextlib.suppress(OSError):
+            folder.rmdir()

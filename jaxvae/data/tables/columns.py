@@ -1,0 +1,174 @@
+"""The columns of a table: their kinds, guessed by rules or said, and the numbers that stand for their entries.
+
+A kind that isn't said is the first of these that fits the entries that are there:
+
+| entries | kind |
+|---|---|
+| dates | left out |
+| words, more than half as many different ones as there are | left out: they name rows |
+| words of at most two kinds, or true and false | binary |
+| other words | categorical |
+| ten or more whole numbers, all different, and consecutive or in a column called id, index or row | left out |
+| 0 and 1, 1 and 2, or -1 and 1 | binary |
+| all of 1, 2, …, K, for K from 3 to 10, and no other | ordinal: a rating has no 0, a count does |
+| whole numbers, 0 or more, whose lowest is at most half of the highest | count |
+| numbers above 0 | positive |
+| other numbers | real |
+
+A matrix has one kind throughout, by the rules for numbers: binary, count, positive or real. Where a table has more than
+50 columns of numbers, all of which are whole and not below 0, they are all counts, those of 0 and 1 among them.
+"""
+
+import dataclasses
+import json
+import math
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from jaxvae.arguments import require
+
+LIKELIHOODS: Mapping[str, str] = MappingProxyType(
+    {
+        "real": "gaussian_learned",
+        "positive": "log_normal or gamma",
+        "count": "negative_binomial",
+        "binary": "bernoulli",
+        "categorical": "categorical",
+        "ordinal": "ordinal",
+    }
+)
+"""The kinds of columns, and the likelihoods that suit them."""
+
+SKIP = "skip"
+"""What is said in place of a kind, of a column to leave out."""
+
+REST = "*"
+"""What is said in place of a name, of all columns that aren't named."""
+
+Kind = str | tuple[str, ...]
+"""What may be said of a column: its kind, ``SKIP``, or the levels of an ordinal one, lowest first."""
+
+Place = Callable[[int], str]
+"""How an entry's row, which counts from 0, is told to a reader."""
+
+_MOST_RATINGS = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """What is known of a column.
+
+    Attributes:
+        name: of the column.
+        kind: one of ``LIKELIHOODS``.
+        levels: what the numbers 0, 1, … of a categorical, ordinal or binary column stand for; () where a binary one's
+            are 0 and 1 themselves.
+        low: the lowest number; NaN where all are missing.
+        high: the highest.
+        missing: how many entries are.
+        zeros: how many entries are 0.
+
+    Raises:
+        ValueError: for an unknown kind.
+    """
+
+    name: str
+    kind: str
+    levels: tuple[str, ...] = ()
+    low: float = math.nan
+    high: float = math.nan
+    missing: int = 0
+    zeros: int = 0
+
+    def __post_init__(self) -> None:
+        require(self.kind in LIKELIHOODS, f"column {self.name!r}: kind", self.kind, f"one of {', '.join(LIKELIHOODS)}")
+
+    @property
+    def constant(self) -> bool:
+        """Whether all entries that are there are the same."""
+        return self.low == self.high
+
+
+def guess_kind(low: float, high: float, whole: bool, levels: np.ndarray | None = None) -> str:
+    """The kind of numbers in this range, by the rules of this module; without ``levels`` by those for a matrix.
+
+    Args:
+        low: the lowest number.
+        high: the highest.
+        whole: whether all are whole.
+        levels: the different numbers, rising.
+
+    >>> guess_kind(0, 40, whole=True), guess_kind(0.1, 40, whole=False)
+    ('count', 'positive')
+    """
+    if whole and low >= 0 and high <= 1:
+        return "binary"
+    if whole and levels is not None:
+        if levels.tolist() in ([1, 2], [-1, 1]):
+            return "binary"
+        if low == 1 and len(levels) == high and 3 <= high <= _MOST_RATINGS:
+            return "ordinal"
+    far = low > high / 2 and low < high
+    if whole and low >= 0 and not far:
+        return "count"
+    return "positive" if low > 0 else "real"
+
+
+def number_text(x: float) -> str:
+    """A number's text as a level, or as a row's name: whole ones without a point."""
+    return str(int(x)) if math.isfinite(x) and x == int(x) else repr(x)
+
+
+def as_texts(entries: np.ndarray) -> np.ndarray:
+    """Entries as strings, (N,), whole numbers without a point."""
+    return np.array([number_text(x) if isinstance(x, float) else str(x) for x in entries.tolist()])
+
+
+def is_number(word: str) -> bool:
+    """Whether Python reads this text as a number."""
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+def read_kinds(path: str | Path) -> dict[str, Kind]:
+    """What is said of columns in a TOML or JSON file: ``age = "count"``, ``size = ["small", "large"]``.
+
+    Raises:
+        ValueError: for a file that isn't one, or another value.
+        FileNotFoundError: where there is no such file.
+    """
+    path = Path(path)
+    require(path.suffix in (".toml", ".json"), "kinds", str(path), "a .toml or .json file")
+    try:
+        text = path.read_text(encoding="utf-8")
+        said = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
+    except ValueError as error:  # of either parser, and of what isn't UTF-8
+        raise ValueError(f"{path} must be a {path.suffix} file, got what can't be read ({error})") from None
+    require(isinstance(said, dict), str(path), said, 'of lines name = "kind"')
+    return checked_kinds(said, str(path))
+
+
+def checked_kinds(said: Mapping[str, Any], field: str = "kinds") -> dict[str, Kind]:
+    """What is said of columns, with lists as tuples.
+
+    Raises:
+        ValueError: for a kind that is unknown, or levels that aren't different strings.
+    """
+    known = (*LIKELIHOODS, SKIP)
+    for name, kind in said.items():
+        if isinstance(kind, list | tuple):
+            fits = len(kind) >= 2 and all(isinstance(x, str) for x in kind) and len({*kind}) == len(kind)
+            require(fits, f"{field}: {name}", kind, "the levels of an ordinal column: different strings, lowest first")
+        else:
+            nested = " (a name with a dot is put in quotes)" if isinstance(kind, Mapping) else ""
+            allowed = f"one of {', '.join(known)}, or a list of levels{nested}"
+            require(isinstance(kind, str) and kind in known, f"{field}: {name}", kind, allowed)
+    return {name: tuple(kind) if isinstance(kind, list | tuple) else kind for name, kind in said.items()}

@@ -1,0 +1,145 @@
+"""What files of tables hold, whatever library reads them: named columns or a matrix, and what is known of the rows.
+
+Rows are told to a reader from 1, without the header, as "file, row 3".
+"""
+
+import bisect
+import contextlib
+import dataclasses
+import itertools
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxvae.arguments import require
+from jaxvae.data.tables.columns import Kind, checked_kinds
+
+
+@dataclasses.dataclass(frozen=True)
+class TableReading:
+    """How a file becomes a table: what must be said where it may mean two things.
+
+    Attributes:
+        label: the column, or other array, of the rows' classes.
+        names: that of the rows' names.
+        split: that which says of each row whether it is for training, validation or test.
+        group: that of groups, such as patients, whose rows are to be in one split.
+        stratified: whether each split gets the same share of each class.
+        kinds: of columns, by name: a kind, ``"skip"``, or the levels of an ordinal column, lowest first; ``"*"`` stands
+            for all columns that aren't named.
+        array: of several arrays in an HDF5 file or a Zarr store, the one to read; of an .h5ad file a layer, or "raw".
+        missing: texts that stand for missing entries, beside the usual empty ones, NA and NaN.
+        delimiter: what separates the entries of a line; a comma, or of a .tsv file a tab, if not given.
+        decimal: what separates decimals.
+        thousands: what separates thousands; nothing if not given.
+        header: whether the first line has names. None where this is to be seen from it.
+
+    Raises:
+        ValueError: for values that aren't allowed, or that don't go together.
+    """
+
+    label: str | None = None
+    names: str | None = None
+    split: str | None = None
+    group: str | None = None
+    stratified: bool = False
+    kinds: Mapping[str, Kind] = dataclasses.field(default_factory=dict, hash=False)
+    array: str | None = None
+    missing: tuple[str, ...] = ()
+    delimiter: str | None = None
+    decimal: str = "."
+    thousands: str | None = None
+    header: bool | None = None
+
+    def __post_init__(self) -> None:
+        given = [role for role in (self.label, self.names, self.split, self.group) if role is not None]
+        require(len(set(given)) == len(given), "label, names, split and group", given, "different columns")
+        ways = [name for name in ("split", "group", "stratified") if getattr(self, name)]
+        require(len(ways) < 2, "split, group and stratified", ways, "given one at most: each says how rows are split")
+        require(not self.stratified or self.label is not None, "label", self.label, "given, to split class by class")
+        require(self.decimal in (".", ","), "decimal", self.decimal, "'.' or ','")
+        require(not isinstance(self.missing, str), "missing", self.missing, "a tuple of texts")
+        for name in ("delimiter", "thousands"):
+            mark = getattr(self, name)
+            require(mark is None or len(mark) == 1, name, mark, "one character")
+        require(self.thousands != self.decimal, "thousands", self.thousands, "another than decimal")
+        object.__setattr__(self, "kinds", checked_kinds(self.kinds))
+
+
+AS_IT_IS = TableReading()
+"""Where nothing need be said."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TableContents:
+    """What is read.
+
+    Attributes:
+        source: the path, or what else to call it.
+        parts: the files it is made of, with their numbers of rows.
+        columns: by name, (N,): float64, NaN where missing; bool; object, of strings and None; or dates. Empty where
+            there is a matrix.
+        matrix: (N, D), dense or sparse by rows; None where there are columns.
+        variables: the names of the matrix's columns.
+        about: what else is known of the rows, by name, as ``columns``.
+        names: of the rows, (N,) strings.
+        splits: of the rows, (N,).
+        kinds: of columns, where the file says them.
+        notes: what is to be said of it.
+    """
+
+    source: str
+    parts: tuple[tuple[str, int], ...]
+    columns: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    matrix: Any = None
+    variables: tuple[str, ...] = ()
+    about: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    names: np.ndarray | None = None
+    splits: np.ndarray | None = None
+    kinds: Mapping[str, Kind] = dataclasses.field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return sum(count for _, count in self.parts)
+
+    def place(self, row: int) -> str:
+        """How a row is told to a reader: its file, and its number there, from 1."""
+        ends = list(itertools.accumulate(count for _, count in self.parts))
+        part = bisect.bisect_right(ends, row)
+        return f"{self.parts[part][0]}, row {row - (ends[part - 1] if part else 0) + 1:,}"
+
+    def marks(self, role: str, name: str) -> np.ndarray:
+        """What is known of the rows by this name, (N,) strings or None, or numbers.
+
+        Raises:
+            ValueError: where nothing is.
+        """
+        known = {**self.columns, **self.about}
+        shown = [*known][:20]
+        require(
+            name in known, f"{self.source}: {role}", name, f"one of {', '.join(shown) or 'none, as there are none'}"
+        )
+        return known[name]
+
+
+@contextlib.contextmanager
+def legible(path: Path, kind: str) -> Iterator[None]:
+    """Whatever a library says of a file that it can't read becomes one line, which names the file.
+
+    Raises:
+        ValueError: for a file that isn't of this kind, is cut short or encrypted.
+        OSError: where the system, not the file, is the reason.
+    """
+    try:
+        yield
+    except (ImportError, MemoryError):
+        raise
+    except Exception as error:  # every format's reader has its own for a file that is broken
+        if isinstance(error, FileNotFoundError) and not path.exists():
+            raise FileNotFoundError(f"{path}: no such file") from None
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        text = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"{path} must be {kind}, got what can't be read ({text})") from None

@@ -1,0 +1,105 @@
+"""A table from a path, or from what is in memory: which file, folder or object is read by what."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxvae.arguments import require
+from jaxvae.data.tables.contents import AS_IT_IS, TableContents, TableReading
+from jaxvae.data.tables.frames import FRAMES, frame_contents, read_frames, split_files
+from jaxvae.data.tables.huggingface import is_saved_dataset, read_saved_columns
+from jaxvae.data.tables.matrices import MATRICES, is_sparse, matrix_contents, read_matrix
+from jaxvae.data.tables.tabular import DataTable, build_table
+
+
+def is_table(path: Path) -> bool:
+    """Whether this is a file or folder that ``load_table`` reads, by its name, or those of the files in it."""
+    if path.suffix.lower() == ".npz":
+        return is_sparse(path)
+    return _named_so(path) or (path.is_dir() and (is_saved_dataset(path) or bool(split_files(path))))
+
+
+def _named_so(path: Path) -> bool:
+    return path.name.lower().endswith((*FRAMES, *MATRICES))
+
+
+def load_table(path: str | Path, reading: TableReading = AS_IT_IS) -> DataTable:
+    """The table in a file or folder, read by the library that its format is usually read by.
+
+    Args:
+        path: a .csv or .tsv file, perhaps with .gz, a .parquet file, or a folder of such, one for each split; a
+            dataset of Hugging Face saved to disk; an .h5ad file; an array in an HDF5 file (.h5, .hdf5) or a Zarr store
+            (.zarr); or a .npz file of ``scipy.sparse.save_npz``.
+        reading: what must be said of it.
+
+    Raises:
+        ValueError: for a file that is broken or of another format, and for entries that don't fit, in one line that
+            names file, row and column.
+        FileNotFoundError: where there is no such file.
+        ImportError: without the extra that reads it.
+    """
+    path = Path(path).expanduser()
+    known = ", ".join((*FRAMES, *MATRICES))
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file")
+    require(
+        _named_so(path) or is_table(path),
+        "table",
+        str(path),
+        f"one of {known}, a folder of such for each split, or a saved dataset",
+    )
+    return build_table(_read(path, reading), reading)
+
+
+def _read(path: Path, reading: TableReading) -> TableContents:
+    if path.name.lower().endswith(MATRICES):
+        return read_matrix(path, reading)
+    return read_saved_columns(path) if is_saved_dataset(path) else read_frames(path, reading)
+
+
+def as_table(data: Any, reading: TableReading = AS_IT_IS, name: str = "table") -> DataTable:
+    """The table of what is in memory.
+
+    Args:
+        data: a pandas DataFrame; columns (N,) by name; or a matrix (N, D), NumPy's, JAX's or scipy's sparse. A map
+            stays one; what is masked is missing.
+        reading: what must be said of it.
+        name: what to call it in messages.
+
+    Raises:
+        ValueError: for entries that don't fit.
+
+    >>> as_table({"age": [31, 45, 45], "weight": [70.5, float("nan"), 81.0]}).columns[1].missing
+    1
+    """
+    return build_table(_contents(data, name), reading)
+
+
+def _contents(data: Any, name: str) -> TableContents:
+    if hasattr(data, "columns") and hasattr(data, "iloc"):
+        return frame_contents(name, data, name)
+    if isinstance(data, np.ma.MaskedArray):
+        data = np.ma.filled(data.astype(np.float64), np.nan)
+    if not isinstance(data, Mapping):
+        return matrix_contents(
+            name, data if isinstance(data, np.memmap) or hasattr(data, "tocsr") else np.asarray(data)
+        )
+    columns = {str(column): _entries(np.asarray(x), f"{name}: column {column!r}") for column, x in data.items()}
+    counts = {len(x) for x in columns.values()}
+    require(len(counts) == 1, f"{name}: lengths of columns", sorted(counts), "the same")
+    return TableContents(name, ((name, counts.pop()),), columns)
+
+
+def _entries(x: np.ndarray, field: str) -> np.ndarray:
+    require(x.ndim == 1, f"{field}: shape", x.shape, "(N,)")
+    if x.dtype.kind in "iuf":
+        return x.astype(np.float64)
+    if x.dtype.kind == "U":
+        return x.astype(object)
+    odd = [entry for entry in x.tolist() if not (entry is None or isinstance(entry, str))] if x.dtype == object else []
+    require(
+        x.dtype.kind in "bmMO" and not odd, field, odd[:1] or str(x.dtype), "of numbers, strings and None, or dates"
+    )
+    return x

@@ -1,0 +1,124 @@
+"""Tables that packages ship, which need no network: what they are, under which licence, and how they are read."""
+
+import dataclasses
+import warnings
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxvae.arguments import require
+from jaxvae.data.tables.contents import TableReading
+from jaxvae.data.tables.frames import frame_contents
+from jaxvae.data.tables.matrices import matrix_contents
+from jaxvae.data.tables.tabular import DataTable, build_table
+from jaxvae.extras import load_extra
+
+
+class Known(NamedTuple):
+    """A table known by name.
+
+    Attributes:
+        note: what it is, in a few words.
+        licence: of the data.
+        make: reads it; raises ImportError without the extra.
+    """
+
+    note: str
+    licence: str
+    make: Callable[[str], DataTable]
+
+
+def load_known(name: str) -> DataTable:
+    """A table by its name in ``KNOWN``; its last notes say what it is, and its licence.
+
+    Raises:
+        ValueError: for an unknown name.
+        ImportError: without the extra ``datasets``.
+    """
+    require(name in KNOWN, "table", name, f"one of {', '.join(KNOWN)}")
+    known = KNOWN[name]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of packages about themselves, and of files they leave open
+        table = known.make(name)
+    return dataclasses.replace(table, notes=(*table.notes, f"It is {known.note}.", f"Licence: {known.licence}."))
+
+
+def _randhie(name: str) -> DataTable:
+    module = load_extra(name, "statsmodels.datasets.randhie", "datasets")
+    kinds = dict.fromkeys(("idp", "hlthg", "hlthf", "hlthp"), "binary")
+    kinds |= dict.fromkeys(("lncoins", "lpi", "fmde", "physlm", "disea"), "real") | {"mdvis": "count"}
+    return build_table(frame_contents(name, module.load_pandas().data, name), TableReading(kinds=kinds))
+
+
+def _reuters(name: str) -> DataTable:
+    library = load_extra(name, "lda.datasets", "datasets")
+    sparse = load_extra(name, "scipy.sparse", "train")
+    counts, titles = library.load_reuters(), np.array(library.load_reuters_titles())
+    found = matrix_contents(name, sparse.csr_array(counts), tuple(library.load_reuters_vocab()), names=titles)
+    return build_table(found, TableReading(kinds={"*": "count"}))
+
+
+def _of_scikit_learn(function: str) -> Callable[[str], DataTable]:
+    def make(name: str) -> DataTable:
+        library = load_extra(name, "sklearn.datasets", "datasets")
+        found = getattr(library, function)()
+        labels = np.array(found.target_names)[found.target].astype(object)
+        contents = matrix_contents(name, found.data, tuple(map(str, found.feature_names)), about={"class": labels})
+        return build_table(contents, TableReading(label="class", stratified=True, kinds={"*": "real"}))
+
+    return make
+
+
+def _japanese_vowels(name: str) -> DataTable:
+    """Sequences as rows: entry "c3 t7" is coefficient 3 at time 7, and missing beyond the sequence's end."""
+    library = load_extra(name, "sktime.datasets", "datasets")
+    series: list[Any] = []
+    speakers: list[Any] = []
+    splits: list[str] = []
+    for split in ("train", "test"):
+        x, y = library.load_japanese_vowels(split=split, return_X_y=True, return_type="nested_univ")
+        series += [np.stack([np.asarray(channel) for channel in row]) for row in x.to_numpy()]
+        speakers += y.tolist()
+        splits += [split] * len(y)
+    length, channels = max(one.shape[1] for one in series), series[0].shape[0]
+    values = np.full((len(series), length, channels), np.nan)
+    for row, one in zip(values, series, strict=True):
+        row[: one.shape[1]] = one.T
+    names = tuple(f"c{c + 1} t{t + 1}" for t in range(length) for c in range(channels))
+    about = {"speaker": np.array(speakers, object), "split": np.array(splits, object)}
+    contents = matrix_contents(name, values.reshape(len(series), -1), names, about=about)
+    return build_table(contents, TableReading(label="speaker", split="split", kinds={"*": "real"}))
+
+
+KNOWN: Mapping[str, Known] = MappingProxyType(
+    {
+        "randhie": Known(
+            "20,190 person-years of the RAND health insurance experiment: visits to a doctor, and nine covariates",
+            "public domain",
+            _randhie,
+        ),
+        "reuters": Known(
+            "counts of 4,258 words in 395 news of Reuters",
+            "MPL 2.0, as the package lda that ships it",
+            _reuters,
+        ),
+        "breast_cancer": Known(
+            "30 measurements of 569 biopsies, malignant or benign (Wisconsin)",
+            "CC BY 4.0, UCI; shipped by scikit-learn, BSD-3-Clause",
+            _of_scikit_learn("load_breast_cancer"),
+        ),
+        "wine": Known(
+            "13 measurements of 178 wines of three cultivars",
+            "CC BY 4.0, UCI; shipped by scikit-learn, BSD-3-Clause",
+            _of_scikit_learn("load_wine"),
+        ),
+        "japanese_vowels": Known(
+            "640 utterances of nine speakers: 12 coefficients at 7 to 29 times",
+            "CC BY 4.0, UCI; shipped by sktime, BSD-3-Clause",
+            _japanese_vowels,
+        ),
+    }
+)
+"""By name."""

@@ -1,0 +1,107 @@
+"""Counts that share a total: how many of N fell to each of C channels.
+
+Given their total, independent Poissons are a multinomial, and negative binomials of one μ / θ a Dirichlet-multinomial.
+So a joint log-mass is the sum over the channels of log P(x_c) less log P(N), with the means that make N the expected
+total; each channel's term has an equal share of the latter.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxvae import special
+from jaxvae.likelihoods.counts import CountLikelihood
+from jaxvae.likelihoods.masses import log_negative_binomial, log_poisson
+from jaxvae.likelihoods.roles import EXP, Role, start_of
+from jaxvae.transforms import Transform
+
+
+def _total(x: Array) -> tuple[Array, Array]:
+    """N of each example, and log N, with 1 in the place of an N of 0."""
+    total = jnp.sum(x, axis=-1, keepdims=True)
+    return total, jnp.log(jnp.maximum(total, 1))
+
+
+def _terms(own: Array, total: Array, log_mass_of_total: Array) -> Array:
+    terms = own - log_mass_of_total / own.shape[-1]
+    return jnp.where(total == 0, jnp.where(jnp.isnan(own), own, 0), terms)
+
+
+def _divided(key: Array, log_size: Array, log_share: Array) -> Array:
+    """A multinomial draw, of the size rounded to a whole number."""
+    total = jnp.round(special.exp(jnp.max(log_size, axis=-1)))
+    return jax.random.multinomial(key, total, special.exp(log_share), dtype=log_share.dtype)
+
+
+class CompositionLikelihood(CountLikelihood):
+    """What these share: ``log_prob`` takes the total from x, and ``mean`` and ``sample`` from ``log_size``."""
+
+    joint = True
+
+    def _log_mean(self, numbers: Array, log_size: Array) -> Array:
+        return self._log_share(numbers) + log_size
+
+    def _outputs_of(self, log_mean: Array) -> Array:
+        return log_mean - jax.nn.logsumexp(log_mean, axis=-1, keepdims=True)
+
+    def _log_share(self, numbers: Array) -> Array:
+        """Each channel's expected part of the total, as a log."""
+        return jax.nn.log_softmax(numbers[..., 0])
+
+
+@dataclasses.dataclass(frozen=True)
+class Multinomial(CompositionLikelihood):
+    """Outputs are logits, of which the softmax over the channels is each one's probability.
+
+    >>> Multinomial().log_prob(jnp.zeros((1, 2)), jnp.ones((1, 2))).sum().round(4).tolist()
+    -0.6931
+    """
+
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        return (Role("share", "example", 0.0),)
+
+    def _log_mass(self, numbers: Array, log_size: Array, x: Array) -> Array:
+        total, log_total = _total(x)
+        return _terms(log_poisson(log_total + self._log_share(numbers), x), total, log_poisson(log_total, total))
+
+    def _draw(self, key: Array, numbers: Array, log_size: Array) -> Array:
+        return _divided(key, log_size, self._log_share(numbers))
+
+
+@dataclasses.dataclass(frozen=True)
+class DirichletMultinomial(CompositionLikelihood):
+    """Outputs are logits of the mean shares, which vary about these by a Dirichlet distribution that the model learns.
+
+    Its parameters α are the mean shares times the concentration A, which is 1 for each channel at the start. As A grows
+    it tends to the multinomial.
+
+    Attributes:
+        concentration: from the raw that the model learns to A / C.
+    """
+
+    concentration: Transform = EXP
+
+    def __post_init__(self) -> None:
+        start_of(self.concentration)
+
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        return Role("share", "example", 0.0), Role("concentration", "all", start_of(self.concentration))
+
+    def _log_concentration(self, numbers: Array) -> Array:
+        """log A, (..., 1)."""
+        return self.concentration.log_forward(numbers[..., :1, 1]) + jnp.log(float(numbers.shape[-2]))
+
+    def _log_mass(self, numbers: Array, log_size: Array, x: Array) -> Array:
+        (total, log_total), log_share = _total(x), self._log_share(numbers)
+        log_a = self._log_concentration(numbers)
+        own = log_negative_binomial(log_total + log_share, log_a + log_share, x)
+        return _terms(own, total, log_negative_binomial(log_total, log_a, total))
+
+    def _draw(self, key: Array, numbers: Array, log_size: Array) -> Array:
+        shares, counts = jax.random.split(key)
+        log_alpha = self._log_concentration(numbers) + self._log_share(numbers)
+        return _divided(counts, log_size, jax.nn.log_softmax(jax.random.loggamma(shares, special.exp(log_alpha))))

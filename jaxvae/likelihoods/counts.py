@@ -1,0 +1,194 @@
+"""Counts: Poisson and negative binomial, either perhaps with more zeros than it would have."""
+
+import abc
+import dataclasses
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+from jaxvae import special
+from jaxvae.arguments import require
+from jaxvae.likelihoods.draws import draw_negative_binomial, draw_poisson
+from jaxvae.likelihoods.masses import log_negative_binomial, log_poisson, log_zero_inflated
+from jaxvae.likelihoods.roles import EXP, Role, RoleLikelihood, require_scope, start_of
+from jaxvae.transforms import Transform
+
+START_INFLATION = 0.1
+"""The probability of an additional zero at the start."""
+
+
+class CountLikelihood(RoleLikelihood):
+    """What kinds of counts share, of which the neutral outputs mean 1.
+
+    The first of the roles is the mean's. A kind gives ``_log_mass``, ``_log_mean`` and ``_draw`` of numbers (..., R),
+    and of log-sizes.
+    """
+
+    discrete = True
+    sized = True
+
+    def encoder_input(self, x: Array) -> Array:
+        """log(1 + x), as counts are of any order of magnitude."""
+        return jnp.log1p(x)
+
+    def _log_prob(self, parts: Array, x: Array, raw: Any) -> Array:
+        return self._log_mass(parts[..., :-1], parts[..., -1], x)
+
+    def _mean(self, parts: Array, raw: Any) -> Array:
+        return special.exp(self._log_mean(parts[..., :-1], parts[..., -1]))
+
+    def _sample(self, key: Array, parts: Array, raw: Any) -> Array:
+        return self._draw(key, parts[..., :-1], parts[..., -1])
+
+    @abc.abstractmethod
+    def _log_mass(self, numbers: Array, log_size: Array, x: Array) -> Array:
+        """log P(x)."""
+
+    @abc.abstractmethod
+    def _log_mean(self, numbers: Array, log_size: Array) -> Array:
+        """log E[x]."""
+
+    @abc.abstractmethod
+    def _draw(self, key: Array, numbers: Array, log_size: Array) -> Array:
+        """A draw of x."""
+
+    @abc.abstractmethod
+    def _outputs_of(self, log_mean: Array) -> Array:
+        """The first output for each log E[x], where the others are neutral."""
+
+    def outputs_at(self, mean: ArrayLike) -> np.ndarray:
+        """The outputs of the mean, which is kept above a thousandth."""
+        outputs = np.array(super().outputs_at(mean))
+        log_mean = jnp.log(jnp.maximum(jnp.asarray(mean, jnp.float32), 1e-3))
+        outputs.reshape(*np.shape(mean), -1)[..., 0] = self._outputs_of(log_mean)
+        return outputs
+
+
+@dataclasses.dataclass(frozen=True)
+class Poisson(CountLikelihood):
+    """Outputs are raws of the mean.
+
+    Attributes:
+        transform: from a raw to the mean, before the size.
+
+    >>> Poisson().log_prob(jnp.zeros((1, 3)), jnp.asarray([[0.0, 1.0, 2.0]])).round(4).tolist()
+    [[-1.0, -1.0, -1.6931]]
+    """
+
+    transform: Transform = EXP
+
+    def __post_init__(self) -> None:
+        start_of(self.transform)
+
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        return (Role("mean", "example", start_of(self.transform)),)
+
+    def _log_mass(self, numbers: Array, log_size: Array, x: Array) -> Array:
+        return log_poisson(self._log_mean(numbers, log_size), x)
+
+    def _log_mean(self, numbers: Array, log_size: Array) -> Array:
+        return self.transform.log_forward(numbers[..., 0]) + log_size
+
+    def _draw(self, key: Array, numbers: Array, log_size: Array) -> Array:
+        return draw_poisson(key, self._log_mean(numbers, log_size))
+
+    def _outputs_of(self, log_mean: Array) -> Array:
+        return self.transform.log_inverse(log_mean)
+
+
+@dataclasses.dataclass(frozen=True)
+class NegativeBinomial(CountLikelihood):
+    """Outputs are raws of the mean μ, or logits log(μ / θ); and raws of θ where that is an output.
+
+    The variance is μ + μ² / θ. θ is the inverse dispersion, also called the total count, and is 1 at the start.
+
+    Attributes:
+        transform: from a raw to the mean, before the size; None where outputs are logits.
+        dispersion: from a raw to θ.
+        scope: whether θ differs by "example" (an output), by "feature" (learned), or is one for "all" (learned).
+
+    >>> kind = NegativeBinomial(scope="all")
+    >>> kind.log_prob(jnp.zeros((1, 2)), jnp.asarray([[0.0, 1.0]]), {"dispersion": 0.0}).round(4).tolist()
+    [[-0.6931, -1.3863]]
+    """
+
+    transform: Transform | None = EXP
+    dispersion: Transform = EXP
+    scope: str = "feature"
+
+    def __post_init__(self) -> None:
+        require_scope("NegativeBinomial.scope", self.scope)
+        for transform in (self.transform, self.dispersion):
+            if transform is not None:
+                start_of(transform)
+
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        mean = 0.0 if self.transform is None else start_of(self.transform)
+        return Role("mean", "example", mean), Role("dispersion", self.scope, start_of(self.dispersion))
+
+    def _logs(self, numbers: Array, log_size: Array) -> tuple[Array, Array]:
+        """log μ and log θ."""
+        log_theta = self.dispersion.log_forward(numbers[..., 1])
+        first = numbers[..., 0]
+        log_mean = first + log_theta if self.transform is None else self.transform.log_forward(first)
+        return log_mean + log_size, log_theta
+
+    def _log_mass(self, numbers: Array, log_size: Array, x: Array) -> Array:
+        return log_negative_binomial(*self._logs(numbers, log_size), x)
+
+    def _log_mean(self, numbers: Array, log_size: Array) -> Array:
+        return self._logs(numbers, log_size)[0]
+
+    def _draw(self, key: Array, numbers: Array, log_size: Array) -> Array:
+        return draw_negative_binomial(key, *self._logs(numbers, log_size))
+
+    def _outputs_of(self, log_mean: Array) -> Array:
+        return log_mean if self.transform is None else self.transform.log_inverse(log_mean)
+
+
+@dataclasses.dataclass(frozen=True)
+class ZeroInflated(CountLikelihood):
+    """A count that is 0 with probability π, and else as another kind has it.
+
+    Outputs are the other kind's, and for every channel the logit of π where that is an output.
+
+    Attributes:
+        kind: of the counts, such as ``Poisson()`` or ``NegativeBinomial()``.
+        scope: whether π differs by "example" (an output), by "feature" (learned), or is one for "all" (learned).
+    """
+
+    kind: CountLikelihood
+    scope: str = "example"
+
+    def __post_init__(self) -> None:
+        require_scope("ZeroInflated.scope", self.scope)
+        inflatable = isinstance(self.kind, CountLikelihood) and not self.kind.joint
+        require(
+            inflatable and not isinstance(self.kind, ZeroInflated), "ZeroInflated.kind", self.kind, "a kind of counts"
+        )
+
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        logit = math.log(START_INFLATION / (1 - START_INFLATION))
+        return *self.kind.roles, Role("inflation", self.scope, logit)
+
+    def _log_mass(self, numbers: Array, log_size: Array, x: Array) -> Array:
+        return log_zero_inflated(numbers[..., -1], self.kind._log_mass(numbers[..., :-1], log_size, x), x)
+
+    def _log_mean(self, numbers: Array, log_size: Array) -> Array:
+        return self.kind._log_mean(numbers[..., :-1], log_size) + special.log_sigmoid(-numbers[..., -1])
+
+    def _draw(self, key: Array, numbers: Array, log_size: Array) -> Array:
+        which, count = jax.random.split(key)
+        zero = jax.random.bernoulli(which, special.sigmoid(numbers[..., -1]))
+        return jnp.where(zero, 0, self.kind._draw(count, numbers[..., :-1], log_size))
+
+    def _outputs_of(self, log_mean: Array) -> Array:
+        return self.kind._outputs_of(log_mean - math.log1p(-START_INFLATION))

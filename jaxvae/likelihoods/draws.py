@@ -1,0 +1,85 @@
+"""Draws of counts, as whole numbers in the dtype of their mean: no integer overflows, whatever the mean.
+
+``jax.random.poisson`` counts in int32, and decides by logs of factorials in float32, of which at a mean of 1e6 hardly
+a digit is left to their difference.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from jaxvae import special
+from jaxvae.likelihoods.masses import log_poisson
+
+FEW = 10.0
+"""Below this mean the arrivals are counted one by one; Hörmann's method is for means of at least 10."""
+
+
+def draw_poisson(key: Array, log_mean: Array) -> Array:
+    """A Poisson draw for each element, exact up to the spacing of its dtype; NaN for a mean of NaN or infinity."""
+    mean = jnp.exp(log_mean)
+    known = jnp.isfinite(mean)
+    few, many = jax.random.split(key)
+    small = known & (mean < FEW)
+    counted = _arrivals(few, jnp.where(small, mean, 0))
+    large = known & ~small
+    drawn = _rejection(many, jnp.where(large, log_mean, math.log(FEW)), large)
+    return jnp.where(small, counted, jnp.where(large, drawn, jnp.nan))
+
+
+def _arrivals(key: Array, mean: Array) -> Array:
+    """How many of the arrivals, whose gaps are exponentially distributed, come before the time ``mean``."""
+
+    def more(state: tuple[Array, Array, Array]) -> Array:
+        return jnp.any(state[1] < mean)
+
+    def wait(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        key, time, count = state
+        key, now = jax.random.split(key)
+        time = time + jax.random.exponential(now, mean.shape, mean.dtype)
+        return key, time, jnp.where(time < mean, count + 1, count)
+
+    first, key = jax.random.split(key)
+    time = jax.random.exponential(first, mean.shape, mean.dtype)
+    _, _, count = jax.lax.while_loop(more, wait, (key, time, jnp.where(time < mean, 1, 0).astype(mean.dtype)))
+    return count
+
+
+def _rejection(key: Array, log_mean: Array, wanted: Array) -> Array:
+    """By transformed rejection (Hörmann 1993, "The transformed rejection method for generating Poisson variables")."""
+    mean = jnp.exp(log_mean)
+    b = 0.931 + 2.53 * jnp.sqrt(mean)
+    a = -0.059 + 0.02483 * b
+    log_inverse_alpha = jnp.log(1.1239 + 1.1328 / (b - 3.4))
+    limit = 0.9277 - 3.6224 / (b - 2)
+
+    def more(state: tuple[Array, Array, Array]) -> Array:
+        return jnp.any(~state[1])
+
+    def attempt(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        key, done, found = state
+        key, first, second = jax.random.split(key, 3)
+        u = jax.random.uniform(first, mean.shape, mean.dtype) - 0.5
+        v = jax.random.uniform(second, mean.shape, mean.dtype, float(np.finfo(mean.dtype).tiny))
+        edge = 0.5 - jnp.abs(u)
+        k = jnp.floor((2 * a / edge + b) * u + mean + 0.43)
+        fits = jnp.log(v) + log_inverse_alpha - jnp.log(a / jnp.square(edge) + b) <= log_poisson(log_mean, k)
+        sure = (edge >= 0.07) & (v <= limit)
+        accepted = sure | (fits & (k >= 0) & ((edge >= 0.013) | (v <= edge)))
+        return key, done | accepted, jnp.where(done, found, k)
+
+    _, _, found = jax.lax.while_loop(more, attempt, (key, ~wanted, jnp.zeros_like(mean)))
+    return found
+
+
+def draw_negative_binomial(key: Array, log_mean: Array, log_theta: Array) -> Array:
+    """A draw for each element: Poisson, of a mean with a Gamma(θ, μ / θ) distribution."""
+    spread, count = jax.random.split(key)
+    log_gamma = jax.random.loggamma(spread, special.exp(log_theta))
+    # Beyond 1/eps² a θ is as good as infinite, and its gamma variate has lost the digits of its own spread.
+    eps = float(np.finfo(log_mean.dtype).eps)
+    noise = jnp.where(log_theta < -2 * math.log(eps), log_gamma - log_theta, 0)
+    return draw_poisson(count, log_mean + noise)

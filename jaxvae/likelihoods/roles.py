@@ -1,0 +1,105 @@
+"""Distributions of which each number is an output of the decoder, or learned by the model.
+
+Each number, such as log θ, is of one ``scope``: an output, which differs between examples, or learned by the model, one
+for every feature or one for all. A learned one is in ``raw``, a dict, by its name.
+"""
+
+import abc
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+from jaxvae.arguments import require, require_broadcast, require_real
+from jaxvae.likelihoods.family import ChannelLikelihood
+from jaxvae.transforms import Exp, Transform
+
+EXP = Exp()
+
+SCOPES = ("example", "feature", "all")
+"""A number for every feature of every example; for every feature; one for all."""
+
+
+class Role(NamedTuple):
+    """A number that a distribution needs: its name in ``raw``, its scope, and where it starts."""
+
+    name: str
+    scope: str
+    start: float
+
+
+def start_of(transform: Transform, log_value: float = 0.0) -> float:
+    """The raw of this log, as a Python number, also where a trace asks for it.
+
+    Raises:
+        ValueError: where it is out of the transform's range.
+    """
+    with jax.ensure_compile_time_eval():
+        raw = float(transform.log_inverse(jnp.float32(log_value)))
+    require(math.isfinite(raw), "transform", transform, f"one that reaches {math.exp(log_value):g}")
+    return raw
+
+
+def require_scope(field: str, scope: object) -> None:
+    """Raises ValueError where this is none of ``SCOPES``."""
+    require(scope in SCOPES, field, scope, "one of " + ", ".join(SCOPES))
+
+
+class RoleLikelihood(ChannelLikelihood):
+    """What kinds share whose numbers have roles: they name these, and are given all of them as parts, in that order.
+
+    A ``sized`` kind is given the log-size after them.
+    """
+
+    @property
+    @abc.abstractmethod
+    def roles(self) -> tuple[Role, ...]:
+        """The numbers that pick a channel's distribution."""
+
+    @property
+    def neutral(self) -> Sequence[float]:
+        return tuple(role.start for role in self.roles if role.scope == "example")
+
+    def raw_start(self, channels: int) -> dict[str, np.ndarray] | None:
+        learned = {role.name: np.full(_shape(role, channels), role.start, np.float32) for role in self._learned}
+        return learned or None
+
+    @property
+    def _learned(self) -> list[Role]:
+        return [role for role in self.roles if role.scope != "example"]
+
+    def _joined(self, parts: Array, raw: Mapping[str, ArrayLike] | None, log_size: ArrayLike | None) -> Array:
+        """The numbers, (..., C, R), and the log-size of a sized kind."""
+        names = sorted(role.name for role in self._learned)
+        given = sorted(raw) if isinstance(raw, Mapping) else raw
+        require(given == (names or None), "raw", given, f"a dict of {' and '.join(names)}" if names else "None")
+        channels, shape = parts.shape[-2], parts.shape[:-1]
+        found = {role.name: parts[..., i] for i, role in enumerate(r for r in self.roles if r.scope == "example")}
+        for role in self._learned:
+            value = (raw or {})[role.name]
+            require_real(raw=value)
+            require(np.shape(value) == _shape(role, channels), f"{role.name}.shape", np.shape(value), _axes(role))
+            found[role.name] = jnp.asarray(value)
+        numbers = [found[role.name] for role in self.roles]
+        if self.sized:
+            size = jnp.asarray(0.0 if log_size is None else log_size)
+            require_broadcast(log_size=size.shape, outputs=shape)
+            shape = jnp.broadcast_shapes(shape, size.shape)
+            require(shape[-1] == channels, "log_size.shape", size.shape, "(..., 1)")
+            numbers.append(size)
+        else:
+            parts = super()._joined(parts, raw, log_size)
+        return jnp.stack([jnp.broadcast_to(x.astype(parts.dtype), shape) for x in numbers], axis=-1)
+
+
+def _shape(role: Role, channels: int) -> tuple[int, ...]:
+    return (channels,) if role.scope == "feature" else ()
+
+
+def _axes(role: Role) -> str:
+    return "(C,), a number for each channel" if role.scope == "feature" else "()"

@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+from scipy import sparse
+
+from jaxvae.data.tables import TableReading, as_table, describe_table
+
+NAN = np.nan
+
+
+def test_a_mixed_table_is_described():
+    columns = {
+        "visits": [0.0, 3, 1, 0, 1, 7, 0, 1, 2, 5],
+        "weight": [70.5, NAN, 81, 90, 66, 81, NAN, 71.5, 60, 61],
+        "still": [2.5] * 10,
+        "sex": ["m", "f"] * 5,
+        "site": list("abcabcabca"),
+        "day": ["2020-01-01"] * 10,
+        "y": list("uuuvvuvvww"),
+    }
+    reading = TableReading(label="y", kinds={"site": ["c", "a", "b"]})
+    assert describe_table(as_table(columns, reading)) == [
+        "10 rows × 5 columns, dense float32.",
+        "Kinds: 1 count (visits), 2 positive (weight, still), 1 binary (sex), 1 ordinal (site).",
+        "Zeros: 6 % of the entries. Missing: 4 % of the entries, most in weight (20 %).",
+        "Constant: 1 column (still): a density with a learned σ has no bound there.",
+        "3 classes: u (4), v (4), w (2).",
+        "Not split: 80, 10 and 10 % of the rows become train, validation and test.",
+        "Likelihoods that suit, column by column: negative_binomial (count), log_normal or gamma (positive), "
+        "bernoulli (binary), ordinal (ordinal).",
+        "Column 'day' is left out: it holds dates.",
+    ]
+
+
+@pytest.mark.parametrize("form", [np.array, sparse.csr_array])
+def test_counts_are_described(form):
+    x = np.zeros((20, 12))
+    x[0, 0], x[1, 1], x[2, 1], x[3, 2] = 3, 1, 1, 2
+    lines = describe_table(as_table(form(x)))
+    assert lines[0] == (
+        "20 rows × 12 columns, " + ("dense float32." if form is np.array else "sparse float32, 1.67 % stored.")
+    )
+    assert lines[1:] == [
+        "Kinds: 12 count (0, 1, 2, 3, 4, 5, 6, 7, …).",
+        "Zeros: 98.3 % of the entries. Missing: none.",
+        "Constant: 9 columns (3, 4, 5, 6, 7, 8, 9, 10, …).",
+        "16 rows are a copy of another one.",
+        "Not split: 80, 10 and 10 % of the rows become train, validation and test.",
+        "Likelihood that suits: negative_binomial.",
+    ]
+
+
+def test_splits_and_maps_are_told(tmp_path):
+    x = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.float32, (3, 1))
+    x[:, 0] = 0.5, 1, 2
+    assert describe_table(as_table(x))[0] == "3 rows × 1 column, mapped float32."
+    columns = {"x": [0.5, 1, -2], "part": ["train", "test", "train"]}
+    assert "Splits: train 2, test 1 rows." in describe_table(as_table(columns, TableReading(split="part")))
