@@ -256,12 +256,25 @@ def _add_compare_options(command: argparse.ArgumentParser) -> None:
         "Every field takes one or more values, and all combinations are trained, several at a time on each device; on "
         "CPUs, each core is made a device, before JAX starts. --hidden, --upper-hidden, --upper-latents, --size and "
         "--value-range have one value, of several numbers; and --precondition fisher has the plain runs beside it. "
-        "Cells that a table holds already aren't trained again."
+        "Cells that a table holds already aren't trained again. Where defaults aren't those of jaxvae train, it is so "
+        "that 180 runs take minutes (--latents, --hidden, --epochs, --batch-size), or that every σ is in the range of "
+        "each parameterization (--init-std: that of a sigmoid ends at 1)."
     )
     command.set_defaults(fields={})
     text = "where table, report and figures go (default: a new one in runs); what is there already isn't trained again"
     command.add_argument("--out", metavar="DIR", type=Path, help=text)
-    command.add_argument("--quick", action="store_true", help="a small study of under a minute")
+    command.add_argument("--quick", action="store_true", help="a small study of about a minute")
+    text = "what the others are compared with, noted before anything is trained (default: log_variance, or the first)"
+    command.add_argument("--baseline", metavar="VARIANT", help=text)
+    text = "say how many seeds would tell apart so many nats"
+    _flag(command, "--resolve", 0.1, text)
+    command.add_argument("--dry-run", action="store_true", help="train nothing, say how much there is to do")
+    text = (
+        "train share I of N in --out, which all shares have in common (default: as the SLURM array or the indexed "
+        "Kubernetes job says whose task this is)"
+    )
+    command.add_argument("--shard", metavar="I/N", help=text)
+    command.add_argument("--report-only", action="store_true", help="train nothing, write the report of what is there")
     command.add_argument("--merge", metavar="DIR", type=Path, nargs="+", help="train nothing, join these studies")
     _add_fields(command, _flags()["study"], nargs="+")
 

@@ -8,21 +8,25 @@ import argparse
 import dataclasses
 import io
 import math
+import shutil
 import sys
-from collections.abc import Iterable, Mapping
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
+from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from jaxvae import process
 from jaxvae.extras import require_train_extra
-from jaxvae.texts import printable
+from jaxvae.texts import counted, printable
 
 if TYPE_CHECKING:
     import numpy as np
 
     from jaxvae.data import Split, Unsplit
+    from jaxvae.study import Estimate, Shard
     from jaxvae.trained import Exported, Run, TrainedModel
     from jaxvae.training import Experiment, TrainConfig
 
@@ -158,39 +162,107 @@ def compare(args: argparse.Namespace) -> int:
     from jaxvae.files import claimed
     from jaxvae.progress import StudyProgress
 
+    require(0 < args.resolve < math.inf, "--resolve", args.resolve, "above 0")
+    for name in ("baseline", "shard") if args.merge or args.report_only else ():
+        value = getattr(args, name)
+        require(value is None, f"--{name}", value, "left out where nothing is trained")
     with process.signals() as stopped:
-        grid = None
+        out, grid = args.out, None
         if args.merge:
-            require(args.out is not None, "--out", None, "given with --merge: where the merged table goes")
+            require(out is not None, "--out", None, "given with --merge: where the merged table goes")
             others = [*(f"--{name.replace('_', '-')}" for name in args.fields), *["--quick"] * args.quick]
             require(not others, "--merge", others, "given without what says what to train")
-            out = args.out
             study.merge_studies(args.merge, out)
+        elif args.report_only:
+            begun = out is not None and study.is_study(out)
+            require(begun, "--out", out and str(out), "a study's directory, with --report-only")
+            grid = study.read_grid(out)
         else:
-            resumed = args.out is not None and study.is_study(args.out) and not (args.fields or args.quick)
+            shard = _shard(args)
+            resumed = out is not None and study.is_study(out) and not (args.fields or args.quick)
             asked = study.extended(study.QUICK if args.quick else study.DEFAULT, args.fields)
-            grid = study.read_grid(args.out) if resumed else asked
+            grid = study.read_grid(out) if resumed else asked
+            if args.dry_run:
+                require(grid is not None, "--dry-run", str(out), "for a study that isn't put together of others")
+                assert grid is not None
+                _print_estimates(study.estimate(grid, out, shard))
+                return 0
             name = f"compare-{Path(str(asked.get('dataset', ('digits',))[0])).stem}"
-            with nullcontext(args.out) if args.out else claimed(Path("runs") / name) as out:
+            with nullcontext(out) if out else claimed(Path("runs") / name) as out:
                 if grid is not None:
                     with StudyProgress() as progress:
 
-                        def watch(name: str, share: float) -> None:
+                        def watch(name: str, share: float, left: float | None) -> None:
                             if share == 0:
                                 _say(out)
-                            progress.update(name, share)
+                            progress.update(name, share, left)
 
-                        complete = study.compare(grid, out, watch=watch, stop=stopped, say=_say)
-                    if not complete:
+                        complete = study.compare(
+                            grid,
+                            out,
+                            baseline=args.baseline,
+                            shard=shard,
+                            watch=watch,
+                            stop=stopped,
+                            say=_say,
+                        )
+                    if stopped():
                         _say(f"stopped and saved; to go on: jaxvae compare --out {out}")
                         return process.STOPPED
+                    if not complete:
+                        _say(f"shard {shard} is done; the last shard to be writes the report, or --report-only does")
+                        return 0
     if grid is None:
         command = "jaxvae compare --merge DIR ... --out DIR, of the studies that were joined"
     else:
         command = study.command(grid)
-    answers, paths = study.write_report(study.read_results(out / study.RESULTS), out, command)
-    _say(*(" ".join(answer) for answer in answers), *paths)
+    answers, paths = study.write_report(
+        study.read_tables(out), out, command, baseline=study.read_baseline(out), resolve=args.resolve
+    )
+    for answer in answers:
+        _print_wrapped(*filter(None, [answer.setting]), *answer.lines, "", " ".join(answer.details), "")
+    _say(*paths)
     return 0
+
+
+def _shard(args: argparse.Namespace) -> "Shard":
+    """The share of a study that was asked for, or that the job this process is of gives it."""
+    from jaxvae import study
+    from jaxvae.arguments import require
+
+    if args.shard is not None:
+        shard = study.shard_of(args.shard)
+    elif args.out is not None and (found := study.shard_of_job()):
+        shard, name = found
+        if shard != study.ALONE:
+            _say(f"shard {shard}, as {name} says; --shard 1/1 trains all")
+    else:
+        return study.ALONE
+    require(args.out is not None or shard == study.ALONE, "--out", None, "given with --shard: the shards' directory")
+    return shard
+
+
+def _print_estimates(found: Sequence["Estimate"]) -> None:
+    """A line per kind of data and model, and the sum."""
+    for x in found:
+        _say(
+            f"{x.name}: {counted(x.groups, 'group')}, {counted(x.cells, 'cell')}, {x.parameters:,} parameters, "
+            f"about {x.memory / 2**20:,.0f} MiB on each device"
+        )
+    seconds, compilation = sum(x.seconds for x in found), sum(x.compilation for x in found)
+    training, programs = (timedelta(seconds=round(x)) for x in (seconds, compilation))
+    cells = counted(sum(x.cells for x in found), "cell")
+    _say(f"{cells}: about {training} of training, beside which programs are compiled for up to {programs}")
+
+
+def _print_wrapped(*paragraphs: str) -> None:
+    """On a terminal, broken at words; elsewhere a line each."""
+    for text in paragraphs:
+        wide = text
+        if sys.stdout.isatty():
+            columns = shutil.get_terminal_size().columns
+            wide = textwrap.fill(text, max(20, columns), break_long_words=False, break_on_hyphens=False)
+        _say(wide)
 
 
 def reproduce(args: argparse.Namespace) -> int:

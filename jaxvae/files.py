@@ -124,6 +124,38 @@ def only_writer(directory: Path) -> Iterator[Claim]:
 
 
 @contextlib.contextmanager
+def holding(directory: Path, lock: str, wait: float = 0) -> Iterator[None]:
+    """Holds one of the locks of a directory that several processes write, which is made if need be.
+
+    Args:
+        directory: the directory.
+        lock: the file's name: ``LOCK``, which keeps out those that write all of it, or one that begins so.
+        wait: seconds until another holder must be done.
+
+    Raises:
+        ValueError: where another process holds it, or this one can't.
+    """
+    import filelock
+
+    held = filelock.FileLock(directory / lock)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        held.acquire(timeout=wait)
+    except filelock.Timeout:
+        raise ValueError(
+            f"out must be a directory whose {lock} no other process holds, got {str(directory)!r}"
+        ) from None
+    except OSError as error:
+        raise ValueError(
+            f"out must be a directory to write to, got {str(directory)!r} ({error.strerror or error})"
+        ) from error
+    try:
+        yield
+    finally:
+        held.release()
+
+
+@contextlib.contextmanager
 def _locked(directory: Path) -> Iterator[None]:
     """The directory itself, where the system can: its lock file may be deleted.
 
@@ -178,9 +210,9 @@ def require_free(directory: Path, own: Collection[str], allowed: str) -> None:
 
 
 def entries(directory: Path) -> set[str]:
-    """The names of what is in a directory that may be missing, but for its lock and what killed writes left."""
+    """The names of what is in a directory that may be missing, but for its locks and what killed writes left."""
     names = {path.name for path in directory.iterdir()} if directory.exists() else set()
-    return {name for name in names if name != LOCK and not _is_partial(name)}
+    return {name for name in names if not name.startswith(LOCK) and not _is_partial(name)}
 
 
 def _is_partial(name: str) -> bool:

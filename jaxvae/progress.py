@@ -53,12 +53,16 @@ class _Display:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def _show(self, name: str, done: float) -> str:
-        """Draws how much is done, and returns the time left, "" where it isn't known yet."""
-        now, left = monotonic(), ""
+    def _show(self, name: str, done: float, seconds: float | None = None) -> str:
+        """Draws how much is done, and returns the time left, "" where it isn't known yet.
+
+        The seconds that are left are by the pace so far, where they aren't given.
+        """
+        now = monotonic()
         time, first = self._first = self._first or (now, done)
-        if self._total is not None and done > first:
-            left = f"{timedelta(seconds=round((now - time) / (done - first) * (self._total - done)))} left"
+        if seconds is None and self._total is not None and done > first:
+            seconds = (now - time) / (done - first) * (self._total - done)
+        left = "" if seconds is None else f"{timedelta(seconds=round(seconds))} left"
         self._bar.update(self._task, description=name, completed=done, left=left)
         return left
 
@@ -160,10 +164,10 @@ class StudyProgress(_Display):
         super().__init__("compiling", 1.0, console=console)
         self._variant = ""
 
-    def update(self, name: str, share: float) -> None:
-        """Shows that ``share`` of all is done, and that ``name`` is under way."""
+    def update(self, name: str, share: float, seconds: float | None = None) -> None:
+        """Shows that ``share`` of all is done, ``name`` is under way, and, where it is known, how long it will take."""
         line = f"{share:4.0%}  {name}"
-        left = self._show(line, share)
+        left = self._show(line, share, seconds)
         if name != self._variant and not self._live:
             self._print(", ".join(filter(None, (line, left))))
         self._variant = name

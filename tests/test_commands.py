@@ -445,6 +445,16 @@ def test_compare_trains_and_reports_and_goes_on(tmp_path, capsys):
     assert main(["compare", "--out", str(path)]) == 0  # drawn anew, nothing trained
     assert (path / "report.html").exists()
     assert (path / study.RESULTS).read_bytes() == before
+    (path / "report.html").unlink()
+    assert main(["compare", "--out", str(path), "--report-only", "--resolve", "2.5"]) == 0
+    assert (path / "report.html").exists()
+    assert (path / study.RESULTS).read_bytes() == before
+    capsys.readouterr()
+    assert main(["compare", "--out", str(path), "--dry-run"]) == 0  # nothing is left to do
+    assert (
+        capsys.readouterr().out == "0 cells: about 0:00:00 of training, beside which programs are compiled for up "
+        "to 0:00:00\n"
+    )
     command = re.search(r"jaxvae compare --parameterization.*", (path / "report.md").read_text())
     assert "--learning-rate 0.001 0.01" in command[0]
 
@@ -466,6 +476,12 @@ def test_compare_trains_and_reports_and_goes_on(tmp_path, capsys):
             ["--merge", "nowhere", "--out", "x"],
             "merge must be a study's directory, with a results.jsonl, got 'nowhere'",
         ),
+        (["--resolve", "0"], "--resolve must be above 0, got 0.0"),
+        (["--shard", "1/2"], "--out must be given with --shard: the shards' directory, got None"),
+        (["--shard", "3/2", "--out", "x"], "shard must be I/N, from 1/N to N/N, got '3/2'"),
+        (["--report-only"], "--out must be a study's directory, with --report-only, got None"),
+        (["--report-only", "--out", "x", "--shard", "1/2"], "--shard must be left out where nothing is trained"),
+        (["--baseline", "log_varience"], "baseline must be one of log_variance, log_std, softplus_std, "),
         (
             ["--merge", "a", "--out", "x", "--quick"],
             "--merge must be given without what says what to train, got ['--quick']",
@@ -513,6 +529,28 @@ def test_a_dataset_may_want_other_defaults():
     args = cli._parser("train").parse_args(["train", "--dataset", "linear-gaussian", "--epochs", "7"])
     config = commands._configuration(args)
     assert (config.hidden, config.likelihood, config.epochs) == ((), "gaussian_learned", 7)
+
+
+def test_answers_are_broken_at_words_on_a_terminal_alone(monkeypatch, capsys):
+    text = "No difference is seen between the three usable variants, each at its best learning rate."
+    monkeypatch.setenv("COLUMNS", "40")
+    commands._print_wrapped(text, "")
+    assert capsys.readouterr().out == f"{text}\n\n"
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    commands._print_wrapped(text)
+    lines = capsys.readouterr().out.splitlines()
+    assert " ".join(lines) == text
+    assert max(map(len, lines)) <= 40
+
+
+def test_a_task_of_a_job_trains_its_share(monkeypatch, capsys):
+    monkeypatch.setenv("JOB_COMPLETION_INDEX", "2")
+    monkeypatch.setenv("JOB_COMPLETIONS", "4")
+    args = argparse.Namespace(shard=None, out=Path("x"))
+    assert commands._shard(args) == study.Shard(3, 4)
+    assert capsys.readouterr().out == "shard 3/4, as JOB_COMPLETION_INDEX says; --shard 1/1 trains all\n"
+    assert commands._shard(argparse.Namespace(shard="1/1", out=Path("x"))) == study.ALONE
+    assert commands._shard(argparse.Namespace(shard=None, out=None)) == study.ALONE  # it would share with nobody
 
 
 def test_data_list_counts_what_else_there_is_or_lists_it(tmp_path, capsys):

@@ -205,11 +205,13 @@ def test_a_study_has_a_line_per_variant(clock: Clock) -> None:
         for name, share in (("log_std", 0.0), ("log_std", 0.1), ("direct_std + projection", 0.2), ("exp", 0.5)):
             progress.update(name, share)
             clock.now += 30
+        progress.update("square", 0.75, 7.4)
     # A fifth in 60 seconds, four to go; a half in 90.
     assert written(console).splitlines() == [
         "  0%  log_std",
         " 20%  direct_std + projection, 0:04:00 left",
         " 50%  exp, 0:01:30 left",
+        " 75%  square, 0:00:07 left",
     ]
 
 

@@ -27,3 +27,4 @@ from jaxvae.plots.study import elbo_by_step as elbo_by_step
 from jaxvae.plots.study import gradient_ranges as gradient_ranges
 from jaxvae.plots.study import nll_by_learning_rate as nll_by_learning_rate
 from jaxvae.plots.study import std_comparison as std_comparison
+from jaxvae.plots.vector import svg as svg

@@ -15,10 +15,10 @@ from jaxvae.arguments import require
 from jaxvae.plots.study import embolden
 from jaxvae.plots.style import (
     COLOURS,
-    GREY,
     HALFWAY,
     NARROW,
     NARROW_TEXT,
+    ON_COLOUR,
     SHADE,
     hide_frame,
     literal,
@@ -92,7 +92,7 @@ def _draw_field(panel: Axes, r: int, c: int, field: Field | None, colours: Color
     panel.add_patch(Rectangle((c - 0.48, r - 0.46), 0.96, 0.92, facecolor=colour, edgecolor="#CCCCCC", hatch=hatch))
     weight = "bold" if field.sure else "normal"
     box = {"facecolor": "white", "edgecolor": "none", "pad": 1.5} if field.failed else None
-    panel.text(c, r, field.text, ha="center", va="center", weight=weight, linespacing=1.15, bbox=box)
+    panel.text(c, r, field.text, color=ON_COLOUR, ha="center", va="center", weight=weight, linespacing=1.15, bbox=box)
 
 
 def skipped_map(
@@ -146,7 +146,8 @@ def _draw_shares(panel: Axes, skipped: Skipped) -> None:
         edge = {"edgecolor": "black", "linewidth": 1.4, "zorder": 2} if skipped.failed[r, c] else {"edgecolor": "none"}
         panel.add_patch(Rectangle((c - 0.46, r - 0.43), 0.92, 0.86, facecolor=colours(depth), **edge))
         text = f"{percent(share)} {skipped.letters[r][c]}".strip()
-        panel.text(c, r, text, ha="center", va="center", color="white" if depth > 0.7 else "black" if share else GREY)
+        colour = "white" if depth > 0.7 else ON_COLOUR if share else "#6B6B6B"
+        panel.text(c, r, text, ha="center", va="center", color=colour)
 
 
 def _frame(panel: Axes, rows: Sequence[str], columns: Sequence[str]) -> None:

@@ -24,6 +24,7 @@ from jaxvae.plots.style import (
     NARROW,
     NARROW_TEXT,
     REFERENCE,
+    SHADE,
     draw_grid,
     lighter,
     literal,
@@ -265,7 +266,7 @@ def _draw_strip(panel: Axes, coloured: Sequence[tuple[str, Line]], limits: tuple
     panel.set_yticks([tick for tick in MaxNLocator(nbins=5).tick_values(low, high) if low <= tick <= high])
     top = high + 0.11 * (high - low)
     panel.set_ylim(low, top)
-    panel.axhspan(high, top, facecolor="#F0F0F0", zorder=3)
+    panel.axhspan(high, top, facecolor=SHADE, zorder=3)
     marks: dict[float, list[tuple[str, str]]] = {}
     for colour, line in coloured:
         for x, y in zip(line.x.tolist(), line.y.tolist(), strict=True):

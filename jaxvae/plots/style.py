@@ -16,6 +16,8 @@ GRID = "#E5E5E5"
 BLACK = "#000000"
 SHADE = "#F4F4F4"
 """Of what isn't there, or doesn't count."""
+ON_COLOUR = "#1B1B1B"
+"""Of letters on a coloured ground, which stays as it is where the page is dark."""
 HALFWAY = "#F3B184"
 """Between white and ``COLOURS[1]``, in maps of shares."""
 REFERENCE: dict[str, Any] = {"linewidth": 0.8, "linestyle": (0, (4, 3))}

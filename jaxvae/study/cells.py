@@ -7,6 +7,7 @@ that it is told how many there were. Arrays are JAX's in a program, and NumPy's 
 """
 
 import functools
+import itertools
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -45,10 +46,14 @@ class Cell(NamedTuple):
 
 
 class Data(NamedTuple):
-    """What all cells see: the training arrays, and all batches of the test images, (⌈N/B⌉, B, ...)."""
+    """What all cells see: the training arrays, and the batches that are scored, (M, B, ...), the test images' first.
+
+    ``counts`` says of each split which of the images are its own, (M, B); there may be no validation images.
+    """
 
     train: Mapping[str, Any]
-    test: Batch
+    scored: Batch
+    counts: Mapping[str, Any]
 
 
 class Steps(NamedTuple):
@@ -78,25 +83,31 @@ class Segment(NamedTuple):
 class Scores(NamedTuple):
     """What is measured of a trained cell; means over the test images, in nats.
 
-    Shapes: N test images, L latents. ``log_evidence`` and its Monte Carlo ``error`` are (⌈N/B⌉, B), padding included;
-    ``std_histogram`` (len(STD_EDGES) - 1,), ``saturation`` (3,): floor, ceiling, dead.
+    ``log_evidence`` and its Monte Carlo ``error`` are of all that is scored, (M, B), padding included;
+    ``validation_elbo`` is NaN without validation images; ``std_histogram`` (len(STD_EDGES) - 1,), ``saturation`` (3,):
+    floor, ceiling, dead.
     """
 
     log_likelihood: Any
     kl: Any
     log_evidence: Any
     error: Any
+    validation_elbo: Any
     active_units: Any
     std_histogram: Any
     saturation: Any
 
 
 def make_data(experiment: Experiment) -> Data:
-    """The arrays of an experiment's training and test images."""
-    train, test, labelled = experiment.dataset.train, experiment.scored["test"], experiment.model.classes > 0
-    batches = in_batches(test, labelled, min(BATCH, len(test)))
+    """The arrays of an experiment's training images, and of those that are scored."""
+    train, labelled = experiment.dataset.train, experiment.model.classes > 0
     arrays = {"image": train.images, **({"label": train.labels} if labelled else {})}
-    return Data(arrays, jax.tree.map(lambda *parts: np.stack(parts), *batches))
+    size = min(BATCH, len(experiment.scored["test"]))
+    names = [name for name in ("test", "validation") if name in experiment.scored]
+    batches = {name: list(in_batches(experiment.scored[name], labelled, size)) for name in names}
+    stacked = jax.tree.map(lambda *parts: np.stack(parts), *itertools.chain.from_iterable(batches.values()))
+    owners = np.repeat(names, [len(some) for some in batches.values()])
+    return Data(arrays, stacked, {name: stacked.counts & (owners == name)[:, None] for name in names})
 
 
 def segment_epochs(config: TrainConfig) -> int:
@@ -138,10 +149,12 @@ def advance(
         found = batch_posterior(experiment.model, experiment.levels, state.evaluated, batch, key)
         return found.log_likelihood - jnp.sum(found.kl, axis=-1)
 
-    elbos = jax.lax.map(elbo, data.test)
+    size = data.scored.rows.shape[-1]
+    test = jax.tree.map(lambda x: x[: -(-len(experiment.scored["test"]) // size)], data.scored)
+    elbos = jax.lax.map(elbo, test)
     made = (steps.cause == 0)[:, None]
     mean, std = jnp.mean(gradients, axis=0, where=made), jnp.std(gradients, axis=0, ddof=1, where=made)
-    return state, Segment(steps, mean_over(elbos, data.test.counts), mean, std)
+    return state, Segment(steps, mean_over(elbos, test.counts), mean, std)
 
 
 def score(experiment: Experiment, data: Data, state: TrainState) -> Scores:
@@ -156,14 +169,16 @@ def score(experiment: Experiment, data: Data, state: TrainState) -> Scores:
         ends = saturation(model.apply(params, seen(batch.images, levels), batch.labels, method="at_means").posterior)
         return found, evidence, jnp.stack(ends)  # stacked: (3, B, L)
 
-    found, (log_evidence, error), ends = jax.lax.map(one, data.test)
-    counts = data.test.counts[..., None]
+    found, (log_evidence, error), ends = jax.lax.map(one, data.scored)
+    test, validation = data.counts["test"], data.counts.get("validation", np.zeros(data.scored.counts.shape, bool))
+    counts, kl = test[..., None], jnp.sum(found.kl, axis=-1)
     variance = jnp.var(found.mean, axis=(0, 1), where=counts)
     return Scores(
-        mean_over(found.log_likelihood, data.test.counts),
-        mean_over(jnp.sum(found.kl, axis=-1), data.test.counts),
+        mean_over(found.log_likelihood, test),
+        mean_over(kl, test),
         log_evidence,
         error,
+        mean_over(found.log_likelihood - kl, validation),
         jnp.sum(is_active(variance)),
         _histogram(jnp.log10(found.std), counts),
         jnp.sum(ends & counts[:, None], axis=(0, 2, 3)) / (jnp.sum(counts) * found.mean.shape[-1]),

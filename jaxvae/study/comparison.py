@@ -1,32 +1,48 @@
 """A whole study: the cells that its table lacks are trained, group by group, and added to it."""
 
-import dataclasses
+import itertools
 import json
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from jax.sharding import Mesh
 
 from jaxvae.arguments import require
-from jaxvae.data import Dataset, fingerprint, report, require_apart
-from jaxvae.files import only_writer, read_file, require_free, write_atomically
+from jaxvae.data import fingerprint, report, require_apart
+from jaxvae.files import LOCK, holding, only_writer, read_file, require_free, write_atomically
 from jaxvae.study.description import group_records
-from jaxvae.study.grid import Grid, configurations, groups
+from jaxvae.study.grid import Grid, groups
+from jaxvae.study.pace import Pace
+from jaxvae.study.planning import (
+    Estimate,
+    Source,
+    cells_of,
+    costs,
+    dealt,
+    estimates,
+    experiments_of,
+    lacking,
+    source_of,
+)
 from jaxvae.study.results import RESULTS, Record, cell, merge, plain, read_results, variant, write_results
+from jaxvae.study.shards import ALONE, Shard, read_tables
+from jaxvae.study.statistics import BASELINE
 from jaxvae.study.sweep import Sweep, cell_mesh
 from jaxvae.study.width import measured_width
-from jaxvae.training import Experiment, TrainConfig, make_experiment
-from jaxvae.training.defaults import resolved
+from jaxvae.training import TrainConfig, make_experiment
 from jaxvae.training.devices import one_device
 from jaxvae.training.directory import made_otherwise
-from jaxvae.training.experiment import load_data
 
 STUDY = "study.json"
 
+_PATIENCE = 600.0  # seconds, in which another shard measures a width
 _COMPILERS = 2  # threads: half of the work is Python's, of which only one runs at a time
 
 
@@ -34,7 +50,9 @@ def compare(
     grid: Grid,
     out: Path,
     *,
-    watch: Callable[[str, float], None] = lambda name, share: None,
+    baseline: str | None = None,
+    shard: Shard = ALONE,
+    watch: Callable[[str, float, float | None], None] = lambda name, share, left: None,
     stop: Callable[[], bool] = lambda: False,
     say: Callable[[str], None] = lambda line: None,
 ) -> bool:
@@ -46,54 +64,53 @@ def compare(
     Args:
         grid: the study's fields and their values.
         out: a directory that is new or empty, or a study's.
-        watch: called now and then, with what is being trained, and the share that is done of all that was lacking.
+        baseline: the variant that others will be compared with, which is noted before anything is trained; where it
+            isn't given, and none is noted, it is ``statistics.BASELINE`` or else the first variant.
+        shard: which of the groups are trained here; other processes may train others in the same directory.
+        watch: called now and then, with what is being trained, the share that is done of all that was lacking, and the
+            seconds that are left, None where that isn't known yet.
         stop: asked now and then; once it answers True, the study ends.
         say: called with what the data were taken for, and what is made of them, a line at a time.
 
     Returns:
-        Whether the table is complete; False when the study was stopped.
+        Whether the table is complete; False when the study was stopped, or other shards have more to do.
 
     Raises:
-        ValueError: for a grid that isn't allowed, data that are missing or don't fit, or a directory in use by
-            something else; before anything is written.
+        ValueError: for a grid that isn't allowed, data that are missing or don't fit, a baseline that isn't in the grid
+            or not the one noted, or a directory in use by something else; before anything is written.
     """
-    loaded: dict[_Source, Dataset] = {}
-    cells, records = _cells(grid, loaded), read_results(out / RESULTS)
+    known = read_tables(out)
+    cells, loaded = cells_of(grid, known)
+    variants = list(dict.fromkeys(variant({"config": vars(config)}) for config in cells))
+    require(baseline is None or baseline in variants, "baseline", baseline, f"one of {', '.join(variants)}")
     digests = {
         source: {name: fingerprint(split) for name, split in data.splits.items()} for source, data in loaded.items()
     }
-    _require_as_then(cells, records, digests, out / RESULTS)
-    kinds = _experiments(_waiting(cells, records))
-    for line in dict.fromkeys(line for kind in kinds for line in (*report(kind.dataset), *kind.report)):
+    _require_as_then(cells, known, digests, out / RESULTS)
+    waiting = lacking(dealt(cells, shard), known)
+    for line in dict.fromkeys(
+        line for kind in experiments_of(waiting) for line in (*report(kind.dataset), *kind.report)
+    ):
         say(line)
     for name in dict.fromkeys(config.dataset for config in cells):
         require_apart(out, name)
-    _require_own(out)
-    with only_writer(out):
-        return _compare(grid, cells, digests, out, watch, stop)
-
-
-_Source = tuple[Any, ...]
-"""What of a configuration says which data are loaded."""
-
-
-def _source(config: TrainConfig) -> _Source:
-    return config.dataset, config.data_dir, config.validation, config.reading
-
-
-def _cells(grid: Grid, loaded: dict[_Source, Dataset]) -> list[TrainConfig]:
-    """All cells, with a value for what they leave to the data, each of which is put into ``loaded`` once."""
-    found = []
-    for config in configurations(grid):
-        source = _source(config)
-        if source not in loaded:
-            loaded[source] = load_data(config)
-        found.append(resolved(config, loaded[source]))
-    return list(dict.fromkeys(found))
+    asked = {"grid": dict(grid), "baseline": baseline}
+    first = BASELINE if BASELINE in variants else variants[0]
+    if shard == ALONE:
+        _require_own(out)
+        with only_writer(out):
+            _prepare(out, asked, first)
+            return _compare(cells, digests, out, shard, watch, stop)
+    if not (out / LOCK).exists():  # as it does where another shard is about to begin the study
+        _require_own(out)
+    with holding(out, f"{LOCK}-{shard.number}-of-{shard.total}"):
+        with holding(out, LOCK, _PATIENCE):
+            _prepare(out, asked, first)
+        return _compare(cells, digests, out, shard, watch, stop)
 
 
 def _require_as_then(
-    cells: Sequence[TrainConfig], records: Sequence[Record], digests: Mapping[_Source, Mapping[str, str]], where: Path
+    cells: Sequence[TrainConfig], records: Sequence[Record], digests: Mapping[Source, Mapping[str, str]], where: Path
 ) -> None:
     """Raises where the cells that a table has were made of other data, or with other random numbers.
 
@@ -103,7 +120,7 @@ def _require_as_then(
     before: dict[str, Any] = {}
     for config in cells:
         if record := known.get(cell(plain(config))):
-            now, then = digests[_source(config)], record.get("data", {})
+            now, then = digests[source_of(config)], record.get("data", {})
             changed = [name for name in then if then[name] != now.get(name)]
             text = f"as they were when {where} was begun"
             require(not changed, "data", f"images or labels of the {', '.join(changed)} split are others", text)
@@ -111,62 +128,61 @@ def _require_as_then(
     made_otherwise(before, where, warn=True)
 
 
-def _waiting(cells: Sequence[TrainConfig], records: Sequence[Record]) -> list[list[TrainConfig]]:
-    """The groups of cells that a table lacks."""
-    known = {cell(record["config"]) for record in records}
-    return groups(config for config in cells if cell(plain(config)) not in known)
-
-
 def _compare(
-    grid: Grid,
     cells: Sequence[TrainConfig],
-    digests: Mapping[_Source, Mapping[str, str]],
+    digests: Mapping[Source, Mapping[str, str]],
     out: Path,
-    watch: Callable[[str, float], None],
+    shard: Shard,
+    watch: Callable[[str, float, float | None], None],
     stop: Callable[[], bool],
 ) -> bool:
-    _prepare(out, grid)
-    records = read_results(out / RESULTS)
-    waiting = _waiting(cells, records)
-    costs = [len(group) * group[0].epochs for group in waiting]
-    done = 0
-    for group, cost, sweep in zip(waiting, costs, _compiled_ahead(waiting, out), strict=True):
+    own = read_results(out / shard.table)
+    waiting = lacking(dealt(cells, shard), read_tables(out))
+    shares = np.cumsum([0.0, *costs(waiting)])
+    shares /= shares[-1] or 1
+    pace, spent = Pace(len(waiting), _COMPILERS), 0.0
+    for group, (start, end), sweep in zip(
+        waiting, itertools.pairwise(shares.tolist()), _compiled_ahead(waiting, out, shard, pace), strict=True
+    ):
         name = variant({"config": plain(group[0])})
-        watch(name, done / sum(costs))
+        watch(name, start, pace.left(start, spent))
+        before = time.monotonic() - spent
         for segment, found in enumerate(sweep.train(), 1):
             if found is not None:
-                data = digests[_source(group[0])]
-                records += [{**record, "data": data} for record in group_records(group, found, sweep.counts)]
-                write_results(out / RESULTS, records)
+                data = digests[source_of(group[0])]
+                own += [{**record, "data": data} for record in group_records(group, found, sweep.counts)]
+                write_results(out / shard.table, own)
             elif stop():
                 return False
-            watch(name, (done + cost * min(1, segment / sweep.segments)) / sum(costs))
-        done += cost
+            share, spent = start + (end - start) * min(1, segment / sweep.segments), time.monotonic() - before
+            watch(name, share, pace.left(share, spent))
+    return _joined(cells, out, shard)
+
+
+def _joined(cells: Sequence[TrainConfig], out: Path, shard: Shard) -> bool:
+    """Whether all cells are trained; the shard that finds them so puts all tables into one, in the cells' order."""
+    found = {cell(record["config"]): record for record in read_tables(out)}
+    names = [cell(plain(config)) for group in groups(cells) for config in group]
+    if not found.keys() >= {*names}:
+        return False
+    with nullcontext() if shard == ALONE else holding(out, LOCK, _PATIENCE):
+        if len(read_results(out / RESULTS)) < len(found):
+            write_results(out / RESULTS, [found.pop(name) for name in names] + [*found.values()])
     return True
 
 
-def _experiments(waiting: Sequence[Sequence[TrainConfig]]) -> list[Experiment]:
-    """One of each kind of data and model, so that what doesn't fit is refused."""
-    same: dict[str, Any] = {
-        "parameterization": "log_variance",
-        "constraint": "none",
-        "init_std": 1.0,
-        "learning_rate": 1.0,
-        "seed": 0,
-    }
-    kinds = dict.fromkeys(dataclasses.replace(group[0], **same) for group in waiting)
-    return [make_experiment(config, one_device()) for config in kinds]
-
-
-def _compiled_ahead(waiting: Sequence[Sequence[TrainConfig]], out: Path) -> Iterator[Sweep]:
+def _compiled_ahead(waiting: Sequence[Sequence[TrainConfig]], out: Path, shard: Shard, pace: Pace) -> Iterator[Sweep]:
     """The groups' programs, each compiled while others run."""
     mesh, alone = cell_mesh(), one_device()
-    widths = [_width(out, group[0], alone, mesh, -(-len(group) // mesh.size)) for group in waiting]
+    with nullcontext() if shard == ALONE else holding(out, LOCK, _PATIENCE):
+        widths = [_width(out, group[0], alone, mesh, -(-len(group) // mesh.size)) for group in waiting]
 
     def compiled(group: Sequence[TrainConfig], width: int) -> Sweep:
         rates, seeds = zip(*((config.learning_rate, config.seed) for config in group), strict=True)
+        began = time.monotonic()
         sweep = Sweep(make_experiment(group[0], alone), mesh, width, rates, seeds)
         sweep.compile()
+        pace.compiled(time.monotonic() - began)
         return sweep
 
     with ThreadPoolExecutor(_COMPILERS) as pool:
@@ -177,6 +193,12 @@ def _compiled_ahead(waiting: Sequence[Sequence[TrainConfig]], out: Path) -> Iter
                 yield ahead.popleft().result()
         while ahead:
             yield ahead.popleft().result()
+
+
+def estimate(grid: Grid, out: Path | None, shard: Shard = ALONE) -> list[Estimate]:
+    """What it would cost to train what the table in a directory, if any, lacks of these cells; writes nothing."""
+    known = read_tables(out) if out else []
+    return estimates(lacking(dealt(cells_of(grid, known)[0], shard), known), cell_mesh())
 
 
 def is_study(out: Path) -> bool:
@@ -190,6 +212,11 @@ def read_grid(out: Path) -> Grid | None:
     return grid and {name: tuple(tuple(x) if isinstance(x, list) else x for x in grid[name]) for name in grid}
 
 
+def read_baseline(out: Path) -> str:
+    """The variant that those of the study in a directory are compared with."""
+    return str(_read_study(out)["baseline"])
+
+
 def merge_studies(sources: Sequence[Path], out: Path) -> None:
     """Puts the tables of several studies into one, in a directory that is new or empty, or a study's.
 
@@ -197,12 +224,13 @@ def merge_studies(sources: Sequence[Path], out: Path) -> None:
         ValueError: for a source without a table, tables that don't fit, or a directory in use by something else.
     """
     for source in sources:
-        require((source / RESULTS).exists(), "merge", str(source), f"a study's directory, with a {RESULTS}")
-    tables = [read_results(source / RESULTS) for source in sources]
+        require(bool(read_tables(source)), "merge", str(source), f"a study's directory, with a {RESULTS}")
+    tables = [read_tables(source) for source in sources]
+    baselines = {read_baseline(source) for source in sources if is_study(source)}
     _require_own(out)
     with only_writer(out):
-        _prepare(out, None)
-        write_results(out / RESULTS, merge([read_results(out / RESULTS), *tables]))
+        _prepare(out, {"grid": None, "baseline": None}, baselines.pop() if len(baselines) == 1 else BASELINE)
+        write_results(out / RESULTS, merge([read_tables(out), *tables]))
 
 
 def _require_own(out: Path) -> None:
@@ -211,24 +239,27 @@ def _require_own(out: Path) -> None:
         require_free(out, (), "a new or empty directory, or that of a study")
 
 
-def _prepare(out: Path, grid: Grid | None) -> None:
-    """Begins a study in a directory, or notes there what is asked for now."""
+def _prepare(out: Path, asked: Mapping[str, Any], first: str) -> None:
+    """Begins a study in a directory, or notes there what is asked for now; but its baseline stays."""
     _require_own(out)
-    study = _read_study(out) if is_study(out) else {"widths": {}}
-    _write_study(out, {**study, "grid": grid and dict(grid)})
+    study = _read_study(out) if is_study(out) else {"widths": {}, "baseline": asked["baseline"] or first}
+    noted = study["baseline"]
+    require(asked["baseline"] in (None, noted), "baseline", asked["baseline"], f"{noted}, noted when the study began")
+    _write_study(out, {**study, "grid": asked["grid"]})
 
 
 def _read_study(out: Path) -> dict[str, Any]:
     try:
         found = json.loads(read_file(out / STUDY))
-        grid, widths = found["grid"], found["widths"]
+        grid, widths, baseline = found["grid"], found["widths"], found.get("baseline", BASELINE)
         lists = grid is None or all(isinstance(values, list) for values in grid.values())
         require(
             lists and isinstance(widths, dict), "grid and widths", (grid, widths), "objects, of lists and of numbers"
         )
         for width in widths.values():
             require(type(width) is int and width >= 1, "widths", width, "of whole numbers above 0")
-        return {"grid": grid, "widths": widths}
+        require(isinstance(baseline, str), "baseline", baseline, "a variant's name")
+        return {"grid": grid, "widths": widths, "baseline": baseline}
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(f"{out / STUDY} must be a study's, got {error!r}") from error
 

@@ -1,7 +1,7 @@
 """From what a group of cells leaves to their records in the table."""
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -17,13 +17,13 @@ from jaxvae.training.scoring import LogEvidence
 _DIGITS = 7  # of what float32 holds
 
 
-def group_records(group: Sequence[TrainConfig], found: Trained, counts: np.ndarray) -> list[Record]:
+def group_records(group: Sequence[TrainConfig], found: Trained, counts: Mapping[str, np.ndarray]) -> list[Record]:
     """The records of a group's cells.
 
     Args:
         group: their configurations.
         found: from ``Sweep.train``.
-        counts: which of the scored images, padded to whole batches, count.
+        counts: of each split, which of the scored images are its own; ``validation`` may be missing.
     """
     shared = {"seconds": round(found.seconds / len(group), 4), "versions": versions()}
     return [
@@ -32,12 +32,14 @@ def group_records(group: Sequence[TrainConfig], found: Trained, counts: np.ndarr
     ]
 
 
-def _describe(config: TrainConfig, found: tuple[Segment, Scores], counts: np.ndarray) -> Record:
+def _describe(config: TrainConfig, found: tuple[Segment, Scores], counts: Mapping[str, np.ndarray]) -> Record:
     segments, scores = found
     steps = segments.steps
     skipped = np.flatnonzero(steps.cause)
     total = len(steps.cause)
-    evidence = LogEvidence(scores.log_evidence[counts], scores.error[counts]).summary()
+    evidence = {
+        name: LogEvidence(scores.log_evidence[own], scores.error[own]).summary() for name, own in counts.items()
+    }
     every = total // len(segments.elbo)
     with np.errstate(divide="ignore", invalid="ignore"):  # a gradient may be 0
         snr = np.abs(segments.gradient_mean[-1]) / segments.gradient_std[-1]
@@ -45,8 +47,10 @@ def _describe(config: TrainConfig, found: tuple[Segment, Scores], counts: np.nda
         "elbo": scores.log_likelihood - scores.kl,
         "log_likelihood": scores.log_likelihood,
         "kl": scores.kl,
-        **evidence,
+        **evidence["test"],
     }
+    if "validation" in evidence:
+        numbers |= {"validation_elbo": scores.validation_elbo, "validation_nll": evidence["validation"]["nll"]}
     return {
         "config": plain(config),
         "steps": total,

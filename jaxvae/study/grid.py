@@ -21,7 +21,6 @@ DEFAULT: Grid = MappingProxyType(
         "parameterization": (
             "log_variance",
             "log_std",
-            "log_precision",
             "softplus_std",
             "softplus_variance",
             "squareplus_std",
@@ -41,7 +40,7 @@ DEFAULT: Grid = MappingProxyType(
         "seed": (0, 1, 2),
     }
 )
-"""The study that is made where nothing else is asked for."""
+"""The study that is made where nothing else is asked for; without ``log_precision``, which ``log_variance`` mirrors."""
 
 QUICK: Grid = MappingProxyType(
     {

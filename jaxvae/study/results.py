@@ -2,6 +2,9 @@
 
 A *cell* is one training run, named by its configuration. Its *variant* is what the study compares: parameterization and
 constraint. Its *setting* is what else differs between the cells of a table, besides learning rate and seed.
+
+A record has ``nll``, ``elbo`` and others of the test images; and ``validation_nll`` and ``validation_elbo`` where there
+are validation images, but not in tables of older versions.
 """
 
 import hashlib
@@ -31,6 +34,8 @@ _NUMBERS = (
     *("elbo", "log_likelihood", "kl", "nll", "nll_standard_error", "nll_monte_carlo_error"),
     *("active_units", "steps", "skipped", "seconds"),
 )
+_VALIDATION = ("validation_nll", "validation_elbo")
+"""Where the validation images were scored, too."""
 _PARTS = {
     "curve": ("step", "elbo"),
     "gradient_norm": ("head", "network"),
@@ -115,7 +120,7 @@ def _require_digest(record: dict[str, Any]) -> None:
 def _require_whole(record: Record) -> None:
     for name in (*_NUMBERS, *_PARTS, *_OTHERS):
         require(name in record, "record", sorted(record), f"one with {name}")
-    for name in _NUMBERS:
+    for name in (*_NUMBERS, *(name for name in _VALIDATION if name in record)):
         require(_are_numbers([record[name]]), name, record[name], "a number or null")
     for name, parts in _PARTS.items():
         found = record[name]

@@ -3,6 +3,9 @@
 A *point* holds the seeds of one variant at one learning rate in one setting. NLL is in nats per image, and inf where a
 run failed; differences are a variant's NLL minus the baseline's, so that positive is worse. Seeds share data order and
 noise between variants, so that differences are taken seed by seed.
+
+A learning rate is chosen by the NLL of the validation images, and what is reported of it is that of the test images. In
+a setting where any record has no validation scores, it is chosen by the test images.
 """
 
 import dataclasses
@@ -12,14 +15,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.special import stdtrit
 
-from jaxvae.arguments import require
-from jaxvae.parameterizations import find
+from jaxvae.study.intervals import LEVEL, Difference, SeedScores, mean_with_interval, student, tuned_error
 from jaxvae.study.results import Record, settings, variant
+from jaxvae.study.variants import is_mirror, is_one_to_one, may_vanish
 
-LEVEL = 0.95
-"""The intervals' coverage."""
+BASELINE = "log_variance"
+"""What variants are compared with, where nothing else is asked for."""
 
 NEAR = 1.0
 """Nats above the setting's best mean NLL within which a learning rate still works."""
@@ -36,6 +38,8 @@ class Point:
     setting: Setting
     learning_rate: float
     records: tuple[Record, ...]
+    validated: bool = False
+    """Whether the learning rate is chosen by the validation images, as in all points of the setting."""
 
     @property
     def seeds(self) -> np.ndarray:
@@ -46,6 +50,13 @@ class Point:
     def nll(self) -> np.ndarray:
         """(S,), inf where the run failed."""
         return _finite_or(math.inf, (record["nll"] for record in self.records))
+
+    @property
+    def chosen_by(self) -> np.ndarray:
+        """(S,), the NLL that the learning rate is chosen by, inf where the run failed."""
+        if not self.validated:
+            return self.nll
+        return _finite_or(math.inf, (record["validation_nll"] for record in self.records))
 
     @property
     def elbo(self) -> np.ndarray:
@@ -60,7 +71,7 @@ class Point:
     @property
     def failures(self) -> int:
         """The number of seeds that failed."""
-        return int(np.isinf(self.nll).sum())
+        return int(np.isinf(self.nll + self.chosen_by).sum())
 
     @property
     def mean(self) -> float:
@@ -73,20 +84,6 @@ class Point:
         if len(self.records) < 2 or self.failures:
             return math.nan
         return float(self.nll.std(ddof=1)) / math.sqrt(len(self.records))
-
-
-class Difference(NamedTuple):
-    """A mean of paired differences in nats, its interval (NaN below two seeds), and the number of seeds."""
-
-    mean: float
-    low: float
-    high: float
-    seeds: int
-
-    @property
-    def sign(self) -> int:
-        """-1 or 1 where the whole interval lies on that side of 0; else 0, as where there is no interval."""
-        return int(self.low > 0) - int(self.high < 0)
 
 
 class Width(NamedTuple):
@@ -102,11 +99,13 @@ class Comparison(NamedTuple):
 
     Attributes:
         points: one per learning rate, ascending.
-        best: the point of lowest mean NLL; None where none is without a failure.
-        difference: of best from the baseline's best, with the interval at ``LEVEL``; None without either, and for the
-            baseline itself.
+        best: the point that is lowest in what the learning rate is chosen by; None where none is without a failure.
+        difference: of best from the baseline's best, with the interval at ``LEVEL``; None without either, for the
+            baseline itself, and for a mirror.
         adjusted: the same with an interval that allows for the number of variants compared (Bonferroni).
         width: the learning rates within ``NEAR`` of the setting's best mean NLL.
+        advised: whether nothing speaks against it from the start: its σ can't reach 0.
+        mirrors: the variant that it equals by symmetry, of which it is no further evidence; "" for none.
     """
 
     variant: str
@@ -116,14 +115,42 @@ class Comparison(NamedTuple):
     difference: Difference | None
     adjusted: Difference | None
     width: Width
+    advised: bool = True
+    mirrors: str = ""
+
+    @property
+    def usable(self) -> bool:
+        """Whether one may take it: it is advised, and works at some learning rate."""
+        return self.advised and self.best is not None
 
 
 class Outcome(NamedTuple):
-    """One setting: who is the baseline, and every variant, in the table's order."""
+    """One setting.
+
+    Attributes:
+        setting: what it is.
+        baseline: the variant that the others are compared with.
+        comparisons: every variant, in the table's order.
+        level: of the adjusted intervals.
+        deviation: the standard deviation over seeds of a usable variant's paired difference, pooled over them, with
+            what the choice of the learning rate adds; NaN where there is none.
+    """
 
     setting: Setting
     baseline: str
     comparisons: tuple[Comparison, ...]
+    level: float
+    deviation: float
+
+    @property
+    def validated(self) -> bool:
+        """Whether learning rates are chosen by the validation images."""
+        return all(point.validated for comparison in self.comparisons for point in comparison.points)
+
+    @property
+    def learning_rates(self) -> list[float]:
+        """All that were tried, ascending."""
+        return sorted({point.learning_rate for comparison in self.comparisons for point in comparison.points})
 
 
 class Spread(NamedTuple):
@@ -149,57 +176,57 @@ def points(records: Sequence[Record]) -> list[Point]:
         found.setdefault(key, {}).setdefault(record["config"]["seed"], record)
     order = [list(dict.fromkeys(key[axis] for key in found)) for axis in (0, 1)]
     keys = sorted(found, key=lambda key: (order[0].index(key[0]), order[1].index(key[1]), key[2]))
-    return [Point(key[1], key[0], key[2], tuple(found[key][seed] for seed in sorted(found[key]))) for key in keys]
+    by_test = {key[0] for key, some in found.items() if any("validation_nll" not in x for x in some.values())}
+    return [
+        Point(name, setting, rate, tuple(found[setting, name, rate][seed] for seed in seeds), setting not in by_test)
+        for setting, name, rate in keys
+        for seeds in [sorted(found[setting, name, rate])]
+    ]
 
 
 def best(candidates: Sequence[Point]) -> Point | None:
-    """The point of lowest mean NLL; None where every one has a failure."""
-    lowest = min(candidates, key=lambda point: point.mean, default=None)
-    return lowest if lowest and not lowest.failures else None
-
-
-def bootstrap_interval(x: np.ndarray, level: float, resamples: int = 10_000, seed: int = 0) -> tuple[float, float]:
-    """The percentile bootstrap interval of the mean of x, shape (S,) (Efron & Tibshirani 1993, §13.3)."""
-    means = np.random.default_rng(seed).choice(x, (resamples, len(x))).mean(1)
-    low, high = np.quantile(means, ((1 - level) / 2, (1 + level) / 2))
-    return float(low), float(high)
-
-
-def student_interval(x: np.ndarray, level: float) -> tuple[float, float]:
-    """Student's interval of the mean of x, shape (S,): mean ± t s/√S with S - 1 degrees of freedom."""
-    half = float(stdtrit(len(x) - 1, (1 + level) / 2) * x.std(ddof=1)) / math.sqrt(len(x))
-    return float(x.mean()) - half, float(x.mean()) + half
-
-
-def mean_with_interval(x: np.ndarray, level: float = LEVEL, resamples: int = 10_000, seed: int = 0) -> Difference:
-    """The mean of x, shape (S,), with the smallest interval that holds both the bootstrap's and Student's.
-
-    Of few numbers the bootstrap's is too narrow (Hesterberg 2015, The American Statistician 69): that of three cannot
-    leave their range, which covers the centre of a symmetric distribution in 75 % of cases. Student's covers it for
-    small samples that are near normal, the bootstrap for large ones that aren't; hence the wider on either side.
-    """
-    require(0 < level < 1, "level", level, "between 0 and 1")
-    mean = float(x.mean()) if len(x) and np.isfinite(x).all() else math.nan
-    if len(x) < 2 or math.isnan(mean):
-        return Difference(mean, math.nan, math.nan, len(x))
-    low, high = zip(bootstrap_interval(x, level, resamples, seed), student_interval(x, level), strict=True)
-    return Difference(mean, min(low), max(high), len(x))
+    """The point that is lowest in the mean of what it is chosen by; None where every one has a failure."""
+    working = [point for point in candidates if not point.failures]
+    return min(working, key=lambda point: float(point.chosen_by.mean()), default=None)
 
 
 def _on_shared_seeds(some: Sequence[Point]) -> np.ndarray:
     """NLL (points, seeds) of the seeds that every point has."""
-    tables = [dict(zip(point.seeds.tolist(), point.nll.tolist(), strict=True)) for point in some]
-    seeds = sorted(set.intersection(*map(set, tables)))
-    return np.array([[table[seed] for seed in seeds] for table in tables])
+    return _of_seeds(some, sorted(set.intersection(*({*point.seeds.tolist()} for point in some)))).reported
 
 
-def paired_difference(
-    point: Point, baseline: Point, *, level: float = LEVEL, resamples: int = 10_000, seed: int = 0
-) -> Difference:
-    """NLL minus the baseline's on the seeds that both have, in nats; NaN where one of them failed."""
-    nll, reference = _on_shared_seeds((point, baseline))
-    with np.errstate(invalid="ignore"):  # inf - inf
-        return mean_with_interval(nll - reference, level, resamples, seed)
+def _of_seeds(some: Sequence[Point], seeds: Sequence[int]) -> SeedScores:
+    """The NLL of points that have all of these seeds."""
+    rows = [[point.seeds.tolist().index(seed) for seed in seeds] for point in some]
+    return SeedScores(
+        np.array([point.chosen_by[row] for point, row in zip(some, rows, strict=True)]),
+        np.array([point.nll[row] for point, row in zip(some, rows, strict=True)]),
+    )
+
+
+def tuned_difference(ours: Sequence[Point], theirs: Sequence[Point]) -> tuple[float, float, int]:
+    """How much higher the NLL of a variant is than another's, each at its best learning rate.
+
+    Args:
+        ours: the variant's points in one setting.
+        theirs: the other's.
+
+    Returns:
+        The mean of the paired differences in nats, on the seeds that both bests have; its standard error, with what the
+        choice of the learning rates adds (``intervals.tuned_error``); and the number of seeds. NaN where a variant has
+        no best, or too few seeds.
+    """
+    tops = best(ours), best(theirs)
+    if tops[0] is None or tops[1] is None:
+        return math.nan, math.nan, 0
+    seeds = sorted({*tops[0].seeds.tolist()} & {*tops[1].seeds.tolist()})
+    if not seeds:
+        return math.nan, math.nan, 0
+    # A learning rate that lacks some of these seeds can't be chosen in a resample of them.
+    sides = [[p for p in some if not p.failures and {*seeds} <= {*p.seeds.tolist()}] for some in (ours, theirs)]
+    scores = [_of_seeds(side, seeds) for side in sides]
+    nll, reference = (_of_seeds([top], seeds).reported for top in tops if top)
+    return float((nll - reference).mean()), tuned_error(*scores), len(seeds)
 
 
 def robustness_width(some: Sequence[Point], reference: float, tolerance: float = NEAR) -> Width:
@@ -245,12 +272,11 @@ def steps_to(record: Record, elbo: float) -> int | None:
     return round(steps[i - 1] + share * (steps[i] - steps[i - 1]))
 
 
-def analyze(records: Sequence[Record], baseline: str = "log_variance") -> list[Outcome]:
+def analyze(records: Sequence[Record], baseline: str = BASELINE) -> list[Outcome]:
     """Every variant against the baseline, each at its own best learning rate; one outcome per setting.
 
     A setting without the baseline takes its first variant in its stead: to take the best one would make the others look
-    worse than they are. The best learning rates are chosen on the seeds that are then compared; the small optimism that
-    comes of this is shared by all variants, and larger for those whose results vary more.
+    worse than they are.
     """
     table: dict[Setting, dict[str, list[Point]]] = {}
     for point in points(records):
@@ -262,28 +288,40 @@ def _outcome(setting: Setting, by_variant: Mapping[str, Sequence[Point]], baseli
     baseline = baseline if baseline in by_variant else next(iter(by_variant))
     tops = {name: best(some) for name, some in by_variant.items()}
     reference = min((top.mean for top in tops.values() if top), default=math.inf)
-    adjusted = 1 - (1 - LEVEL) / max(1, len(tops) - 1)
+    mirrors = _mirrors(list(by_variant), baseline)
+    judged = [name for name in by_variant if name != baseline and not mirrors[name]]
+    level = 1 - (1 - LEVEL) / max(1, len(judged))
+    found = {name: tuned_difference(by_variant[name], by_variant[baseline]) for name in judged}
 
-    def against_baseline(name: str, level: float) -> Difference | None:
-        top, base = tops[name], tops[baseline]
-        return paired_difference(top, base, level=level) if top and base and name != baseline else None
+    def compared(name: str, level: float) -> Difference | None:
+        return student(*found[name], level) if name in found and tops[name] and tops[baseline] else None
 
-    return Outcome(
-        setting,
-        baseline,
-        tuple(
-            Comparison(
-                name,
-                setting,
-                tuple(some),
-                tops[name],
-                against_baseline(name, LEVEL),
-                against_baseline(name, adjusted),
-                robustness_width(some, reference),
-            )
-            for name, some in by_variant.items()
-        ),
+    comparisons = tuple(
+        Comparison(
+            name,
+            setting,
+            tuple(some),
+            tops[name],
+            compared(name, LEVEL),
+            compared(name, level),
+            robustness_width(some, reference),
+            not may_vanish(some[0].records[0]["config"]["parameterization"]),
+            mirrors[name],
+        )
+        for name, some in by_variant.items()
     )
+    errors = [found[c.variant][1:] for c in comparisons if c.usable and c.variant in found]
+    variances = [error**2 * seeds for error, seeds in errors if not math.isnan(error)]
+    deviation = math.sqrt(float(np.mean(variances))) if variances else math.nan
+    return Outcome(setting, baseline, comparisons, level, deviation)
+
+
+def _mirrors(names: Sequence[str], baseline: str) -> dict[str, str]:
+    """Of each variant the one that it mirrors: the baseline, or one before it."""
+    found: dict[str, str] = {}
+    for name in (baseline, *(name for name in names if name != baseline)):
+        found[name] = next((other for other in found if is_mirror(name, other)), "")
+    return found
 
 
 def spreads(plain: Sequence[Point], fisher: Sequence[Point]) -> list[Spread]:
@@ -302,7 +340,7 @@ def spreads(plain: Sequence[Point], fisher: Sequence[Point]) -> list[Spread]:
             {
                 point.variant: point
                 for point in side
-                if point.learning_rate == rate and not point.failures and _one_to_one(point.variant)
+                if point.learning_rate == rate and not point.failures and is_one_to_one(point.variant)
             }
             for side in (plain, fisher)
         ]
@@ -316,8 +354,3 @@ def spreads(plain: Sequence[Point], fisher: Sequence[Point]) -> list[Spread]:
         change = mean_with_interval(table[1] - table[0], level)
         found.append(Spread(rate, tuple(names), float(table[0].mean()), float(table[1].mean()), change))
     return found
-
-
-def _one_to_one(name: str) -> bool:
-    p = find(name)
-    return p is not None and p.transform.range == (0, math.inf, False)

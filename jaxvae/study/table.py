@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxvae.study.intervals import LEVEL
 from jaxvae.study.results import Record
-from jaxvae.study.statistics import LEVEL, NEAR, Comparison, Outcome, Point, Width, steps_to
+from jaxvae.study.statistics import NEAR, Comparison, Outcome, Point, Width, steps_to
 from jaxvae.texts import assignments, interval, minus, percent, percentage, signed, with_error
 
 BEHIND = 2.0

@@ -37,12 +37,12 @@ def measured_width(experiment: Experiment, mesh: Mesh, most: int) -> int:
     steps = experiment.config.epochs * experiment.steps_per_epoch
     if most <= 2 or most * steps < _FEW:
         return min(2, most)
-    if mesh.devices.flat[0].platform == "cpu" and most * steps * _flops(experiment) < _SHORT * _SLOW:
+    if mesh.devices.flat[0].platform == "cpu" and most * steps * step_flops(experiment) < _SHORT * _SLOW:
         return 2
     state = jax.jit(experiment.begin)(jnp.uint32(0))
     best, fastest = most, math.inf
     for width in (min(2 * _FACTOR**n, most) for n in itertools.count()):
-        seconds = _seconds_per_step(experiment, mesh, state, width) / width
+        seconds = step_cost(experiment, mesh, state, width) / width
         if seconds > _GAIN * fastest:
             break
         best, fastest = width, seconds
@@ -51,7 +51,7 @@ def measured_width(experiment: Experiment, mesh: Mesh, most: int) -> int:
     return best
 
 
-def _flops(experiment: Experiment) -> float:
+def step_flops(experiment: Experiment) -> float:
     """Of one cell's step, as XLA counts them before it compiles."""
     data, size = make_data(experiment).train, experiment.batch_size
     batch = {name: jax.ShapeDtypeStruct((size, *x.shape[1:]), x.dtype) for name, x in data.items()}
@@ -62,8 +62,8 @@ def _flops(experiment: Experiment) -> float:
     return float(cost["flops"])
 
 
-def _seconds_per_step(experiment: Experiment, mesh: Mesh, state: TrainState, width: int) -> float:
-    """The shortest of a few calls: whatever else the machine does only adds."""
+def step_cost(experiment: Experiment, mesh: Mesh, state: TrainState, width: int) -> float:
+    """Seconds for a step of ``width`` cells on each device: the shortest of a few calls, as all else only adds."""
     images = make_data(experiment).train
     data = jax.tree.map(jnp.asarray, {**images, "order": np.arange(len(images["image"]))})
     step = train_step(experiment.loss, experiment.tx)

@@ -10,8 +10,12 @@ RATES = (1e-3, 1e-2, 1e-1)
 T_2 = 0.95 / math.sqrt(2 * 0.975 * 0.025)  # t of 2 degrees of freedom at p: (2p - 1) / √(2p(1 - p)), here at 0.975
 
 
-def record(name="log_variance", rate=1e-2, seed=0, nll=24.0, *, skipped=0.0, cause=None, curve=None, **config):
+def record(
+    name="log_variance", rate=1e-2, seed=0, nll=24.0, *, skipped=0.0, cause=None, curve=None, chosen_by=(), **config
+):
+    """``chosen_by`` is the validation images' NLL, where there is one."""
     return {
+        **({} if chosen_by == () else {"validation_nll": chosen_by}),
         "config": {"parameterization": name, "constraint": "none", "learning_rate": rate, "seed": seed, **config},
         "nll": nll,
         "elbo": None if nll is None else -nll - 1,

@@ -18,14 +18,13 @@ def experiment():
     return make_experiment(config, mesh)
 
 
-def test_test_images_are_padded_to_whole_batches(experiment):
+def test_what_is_scored_is_padded_to_whole_batches(experiment):
     data = make_data(experiment)
-    counts = data.test.counts
-    assert counts.shape == (2, 200)
-    assert counts.sum() == 300
-    test = experiment.scored["test"]
-    np.testing.assert_array_equal(data.test.images[counts], test.images)
-    np.testing.assert_array_equal(data.test.labels[counts], test.labels)
+    assert data.scored.counts.shape == (3, 200)
+    assert {name: int(own.sum()) for name, own in data.counts.items()} == {"test": 300, "validation": 200}
+    for name, own in data.counts.items():
+        np.testing.assert_array_equal(data.scored.images[own], experiment.scored[name].images)
+        np.testing.assert_array_equal(data.scored.labels[own], experiment.scored[name].labels)
     np.testing.assert_array_equal(data.train["label"], experiment.dataset.train.labels)
 
 

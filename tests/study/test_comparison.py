@@ -32,7 +32,7 @@ def numbers(out):
 def whole(tmp_path_factory):
     out = tmp_path_factory.mktemp("study") / "whole"
     seen = []
-    assert study.compare(GRID, out, watch=lambda name, share: seen.append((name, share)))
+    assert study.compare(GRID, out, watch=lambda name, share, left: seen.append((name, share)))
     assert [share for _, share in seen] == sorted(share for _, share in seen)
     assert seen[0] == ("log_variance", 0)
     assert seen[-1] == ("softplus_std", 1)
@@ -78,7 +78,7 @@ def test_cells_of_other_data_or_random_numbers_are_not_gone_on_with(whole, tmp_p
 def test_a_study_that_was_stopped_goes_on(whole, tmp_path):
     groups = []
     assert not study.compare(
-        GRID, tmp_path, watch=lambda name, share: groups.append(name), stop=lambda: "softplus_std" in groups
+        GRID, tmp_path, watch=lambda name, share, left: groups.append(name), stop=lambda: "softplus_std" in groups
     )
     done = study.read_results(tmp_path / study.RESULTS)
     assert [r["config"]["parameterization"] for r in done] == 4 * ["log_variance"]
@@ -92,10 +92,49 @@ def test_more_cells_are_added_to_a_table(whole, tmp_path):
     (tmp_path / study.RESULTS).write_text("".join((whole / study.RESULTS).read_text().splitlines(True)[:4]))
     trained = []
     more = {**GRID, "parameterization": ("log_variance",), "seed": (0, 1, 2)}
-    assert study.compare(more, tmp_path, watch=lambda name, share: trained.append(name))
+    assert study.compare(more, tmp_path, watch=lambda name, share, left: trained.append(name))
     records = numbers(tmp_path)
     assert records[:4] == numbers(whole)[:4]
     assert [(r["config"]["learning_rate"], r["config"]["seed"]) for r in records[4:]] == [(1e-3, 2), (1e-2, 2)]
+
+
+def test_shards_end_with_the_same_table(whole, tmp_path):
+    (tmp_path / STUDY).write_text((whole / STUDY).read_text())
+    trained = []
+    for number in (1, 2):
+        shard = study.Shard(number, 2)
+        complete = study.compare(GRID, tmp_path, shard=shard, watch=lambda name, share, left: trained.append(name))
+        assert complete == (number == 2)
+        assert (tmp_path / study.RESULTS).exists() == complete
+        assert len(study.read_results(tmp_path / shard.table)) == 4
+    assert list(dict.fromkeys(trained)) == ["log_variance", "softplus_std"]
+    assert numbers(tmp_path) == numbers(whole)
+
+
+def test_the_number_of_shards_may_change(whole, tmp_path):
+    for name in (STUDY, study.RESULTS):
+        (tmp_path / name).write_bytes((whole / name).read_bytes())
+    lines = (tmp_path / study.RESULTS).read_text().splitlines(True)
+    (tmp_path / study.RESULTS).unlink()
+    (tmp_path / study.Shard(3, 5).table).write_text("".join(lines[4:]))
+    (tmp_path / study.Shard(1, 2).table).write_text("".join(lines[:4]))
+    assert study.compare(GRID, tmp_path, shard=study.Shard(1, 3), watch=lambda *_: pytest.fail("a cell twice"))
+    assert numbers(tmp_path) == numbers(whole)
+
+
+def test_the_baseline_is_noted_and_stays(whole, tmp_path):
+    assert study.read_baseline(whole) == "log_variance"
+    (tmp_path / study.RESULTS).write_bytes((whole / study.RESULTS).read_bytes())
+    study_json = json.loads((whole / STUDY).read_text())
+    (tmp_path / STUDY).write_text(json.dumps({"grid": study_json["grid"], "widths": {}}))  # as older versions did
+    assert study.read_baseline(tmp_path) == "log_variance"
+    with pytest.raises(
+        ValueError, match="baseline must be log_variance, noted when the study began, got 'softplus_std'"
+    ):
+        study.compare(GRID, tmp_path, baseline="softplus_std")
+    with pytest.raises(ValueError, match="baseline must be one of log_variance, softplus_std, got 'log_std'"):
+        study.compare(GRID, tmp_path / "new", baseline="log_std")
+    assert not (tmp_path / "new").exists()
 
 
 def test_studies_are_merged(whole, tmp_path):
@@ -165,3 +204,29 @@ def test_a_study_that_was_killed_ends_with_the_same_table(whole, tmp_path):
     assert numbers(out) == numbers(whole)
     assert {path.name for path in out.iterdir() if path.name[0] != "."} == {STUDY, study.RESULTS}
     assert json.loads((out / STUDY).read_text())["widths"] == json.loads((whole / STUDY).read_text())["widths"]
+
+
+@pytest.mark.slow
+def test_four_shards_of_which_two_are_killed_end_with_the_same_table(whole, tmp_path):
+    out = tmp_path / "study"
+    out.mkdir()
+    (out / STUDY).write_text((whole / STUDY).read_text())
+    grid = {**GRID, "latents": (2, 3)}
+    code = "from pathlib import Path; from jaxvae import study; import sys; "
+    code += f"print(study.compare({grid!r}, Path({str(out)!r}), shard=study.shard_of(sys.argv[1])))"
+
+    def start(shard):
+        return subprocess.Popen([sys.executable, "-c", code, shard], stdout=subprocess.PIPE, text=True)
+
+    processes = {shard: start(shard) for shard in ("1/4", "2/4", "3/4", "4/4")}
+    time.sleep(random.Random(1).uniform(5, 10))
+    for shard in ("2/4", "3/4"):
+        processes[shard].kill()
+        processes[shard].wait()
+        processes[shard] = start(shard)
+    said = [process.communicate()[0].strip() for process in processes.values()]
+    assert all(process.returncode == 0 for process in processes.values())
+    assert "True" in said
+    records = numbers(out)
+    assert len(records) == len({json.dumps(r["config"]) for r in records}) == 16
+    assert [r for r in records if r["config"]["latents"] == 2] == numbers(whole)

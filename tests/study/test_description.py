@@ -16,21 +16,25 @@ def test_records_hold_what_was_found():
     cause = np.array([[0, 0, 0, 0], [0, 2, 0, 4]])
     mean, std = np.array([[[9.0, 9.0], [-0.5, 0.0]]] * 2), np.array([[[1.0, 1.0], [0.25, 0.0]]] * 2)
     segments = Segment(Steps(head, head / 2, cause), np.array([[-30.0, -20.0], [-30.0, np.nan]]), mean, std)
-    counts = np.array([[True, True, True, False]])
-    evidence = np.array([[[-10.0, -12.0, -14.0, 99.0]], [[-10.0, np.nan, -14.0, 99.0]]])
+    test = np.array([[True, True, True, False], [False] * 4])
+    validation = np.array([[False] * 4, [True, True, False, False]])
+    evidence = np.array([[[-10.0, -12.0, -14.0, 99.0], [-20.0, -21.0, 99.0, 99.0]]] * 2)
+    evidence[1, 0, 1] = np.nan
     scores = Scores(
         np.array([-15.0, np.nan]),
         np.array([3.0, 1.0]),
         evidence,
-        np.full((2, 1, 4), 0.3),
+        np.full((2, 2, 4), 0.3),
+        np.array([-19.0, np.nan]),
         np.array([2, 0]),
         np.array([[1, 2, 3]] * 2),
         np.array([[0.0, 0.25, 1.0]] * 2),
     )
-    first, second = group_records(group, Trained(segments, scores, 5.0), counts)
+    first, second = group_records(group, Trained(segments, scores, 5.0), {"test": test, "validation": validation})
     assert [r["config"]["seed"] for r in (first, second)] == [0, 1]
     assert (first["elbo"], first["log_likelihood"], first["kl"]) == (-18, -15, 3)
     assert first["nll"] == 12
+    assert (first["validation_nll"], first["validation_elbo"]) == (20.5, -19)
     assert math.isclose(first["nll_standard_error"], 2 / math.sqrt(3), rel_tol=1e-6)
     assert math.isclose(first["nll_monte_carlo_error"], 0.3 / math.sqrt(3), rel_tol=1e-6)
     assert first["steps"] == 4
@@ -48,3 +52,5 @@ def test_records_hold_what_was_found():
     assert math.isnan(second["nll"])
     assert second["gradient_norm"]["head"][0] == 3
     assert second["gradient_norm"]["head"][2] == math.inf
+    (alone, _) = group_records(group, Trained(segments, scores, 5.0), {"test": test})
+    assert alone.keys() == {name for name in first if not name.startswith("validation")}

@@ -11,9 +11,9 @@ def variants(cells):
 
 def test_the_default_study():
     cells = configurations(DEFAULT)
-    assert len(cells) == 13 * 5 * 3
+    assert len(cells) == 12 * 5 * 3
     assert variants(cells)[-3:] == ["direct_std", "direct_std + projection", "direct_std + lagrange"]
-    assert [len(group) for group in groups(cells)] == 13 * [15]
+    assert [len(group) for group in groups(cells)] == 12 * [15]
     assert {cell.init_std for cell in cells} == {0.5}
     assert len(configurations(QUICK)) == 5 * 2 * 2
 

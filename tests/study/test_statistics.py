@@ -1,4 +1,3 @@
-import itertools
 import math
 
 import numpy as np
@@ -46,65 +45,84 @@ def test_best_is_lowest_among_those_without_failure():
     assert st.best([]) is None
 
 
-def test_student_interval_by_hand():
-    half = T_2 * math.sqrt(42 / 18 / 3)
-    assert st.student_interval(np.array([1.0, 2, 4]), 0.95) == pytest.approx((7 / 3 - half, 7 / 3 + half))
-
-
-@pytest.mark.parametrize("level", [0.5, 0.8, 0.95])
-def test_bootstrap_is_the_enumeration_of_all_resamples(level):
-    # The levels lie 10 standard errors of 10,000 draws from the steps of the exact distribution.
-    x = np.array([0.0, 1, 5])
-    means = [np.mean(draw) for draw in itertools.product(x, repeat=3)]
-    exact = np.quantile(means, ((1 - level) / 2, (1 + level) / 2), method="inverted_cdf")
-    assert st.bootstrap_interval(x, level) == pytest.approx(tuple(exact))
-
-
-def test_interval_holds_the_bootstrap_and_student():
-    x = np.exp(
-        2 * np.random.default_rng(0).standard_normal(40)
-    )  # skewed: the bootstrap ends later above, Student below
-    bootstrap, student = st.bootstrap_interval(x, 0.95), st.student_interval(x, 0.95)
-    assert student[0] < bootstrap[0] < student[1] < bootstrap[1]
-    assert st.mean_with_interval(x) == (x.mean(), student[0], bootstrap[1], 40)
-
-
-@pytest.mark.parametrize("seeds", [3, 10])
-def test_interval_covers(seeds):
-    samples = np.random.default_rng(seeds).standard_normal((1000, seeds))
-    found = [st.mean_with_interval(x, 0.9, resamples=300) for x in samples]
-    covered = np.mean([low <= 0 <= high for _, low, high, _ in found])
-    error = math.sqrt(0.9 * 0.1 / 1000)
-    # Student's is exact here; of three, the bootstrap's can add nothing, and of ten little.
-    assert 0.9 - 3 * error < covered < 0.9 + 3 * error + (seeds > 3) * 0.02
-
-
-@pytest.mark.parametrize("level", [0, 1, 95])
-def test_level_is_a_share(level):
-    with pytest.raises(ValueError, match="level must be between 0 and 1"):
-        st.mean_with_interval(np.ones(3), level)
-
-
-def test_paired_difference_takes_the_seeds_that_both_have():
-    a = st.points([record(seed=seed, nll=x) for seed, x in [(0, 100.0), (2, 21.0), (5, 32.0), (7, 44.0)]])[0]
-    b = st.points([record(seed=seed, nll=x) for seed, x in [(2, 20.0), (5, 30.0), (7, 40.0), (9, 0.0)]])[0]
-    half = T_2 * math.sqrt(42 / 18 / 3)
-    assert st.paired_difference(a, b) == pytest.approx((7 / 3, 7 / 3 - half, 7 / 3 + half, 3))
+def test_differences_are_of_the_seeds_that_both_have():
+    a = st.points([record(seed=seed, nll=x) for seed, x in [(0, 100.0), (2, 21.0), (5, 32.0), (7, 44.0)]])
+    b = st.points([record(seed=seed, nll=x) for seed, x in [(2, 20.0), (5, 30.0), (7, 40.0), (9, 0.0)]])
+    assert st.tuned_difference(a, b) == pytest.approx((7 / 3, math.sqrt(42 / 18 / 3), 3))
 
 
 @pytest.mark.parametrize(
-    ("a", "b", "mean", "seeds"),
-    [((1.0,), (3.0, 4.0), -2.0, 1), ((None, 1.0), (None, 2.0), math.nan, 2), ((None, 1.0), (1.0, 2.0), math.nan, 2)],
+    ("a", "b", "expected"),
+    [
+        ((1.0,), (3.0, 4.0), (-2.0, math.nan, 1)),
+        ((None, 1.0), (None, 2.0), (math.nan, math.nan, 0)),
+        ((None, 1.0), (1.0, 2.0), (math.nan, math.nan, 0)),
+    ],
 )
-def test_no_interval_from_one_seed_or_with_a_failure(a, b, mean, seeds):
-    difference = st.paired_difference(point(*a), point(*b))
-    assert difference == pytest.approx((mean, math.nan, math.nan, seeds), nan_ok=True)
-    assert difference.sign == 0
+def test_no_error_from_one_seed_or_with_a_failure(a, b, expected):
+    assert st.tuned_difference([point(*a)], [point(*b)]) == pytest.approx(expected, nan_ok=True)
 
 
-def test_no_interval_without_a_common_seed():
-    other = st.points([record(seed=9)])[0]
-    assert st.paired_difference(point(1.0, 2.0), other) == pytest.approx((math.nan,) * 3 + (0,), nan_ok=True)
+def test_no_difference_without_a_common_seed():
+    other = st.points([record(seed=9)])
+    assert st.tuned_difference([point(1.0, 2.0)], other) == pytest.approx((math.nan, math.nan, 0), nan_ok=True)
+
+
+def test_a_rate_that_lacks_a_seed_is_not_chosen_anew():
+    ours = [point(1.0, 2.0, 4.0), *st.points(runs("log_variance", (1.1, 2.1), 0.1))]
+    assert st.best(ours).learning_rate == 0.1  # its mean is over fewer seeds
+    ours = [point(1.0, 2.0, 4.0), *st.points(runs("log_variance", (9.0, 9.0), 0.1))]
+    error = math.sqrt(42 / 18 / 3)
+    assert st.tuned_difference(ours, [point(0.0, 0.0, 0.0)]) == pytest.approx((7 / 3, error, 3))
+
+
+def test_the_rate_is_chosen_by_the_validation_images_and_reported_on_the_test_images():
+    table = [
+        *runs("log_std", (22.0, 23.0, 25.0), 0.1, chosen_by=20.0),
+        *runs("log_std", (20.0, 20.0, 20.0), 0.01, chosen_by=21.0),
+        *runs("log_variance", (21.0, 21.0, 21.0), 0.01, chosen_by=20.5),
+        *runs("abs_std", (19.0, 19.0, 19.0), 0.01, chosen_by=None),
+    ]
+    (outcome,) = st.analyze(table)
+    assert outcome.validated
+    log_std, _, abs_std = outcome.comparisons
+    assert (log_std.best.learning_rate, log_std.difference.mean) == (0.1, pytest.approx(7 / 3))
+    assert abs_std.best is None
+    old = [{name: x for name, x in r.items() if name != "validation_nll"} for r in table[:1]] + table[1:]
+    (outcome,) = st.analyze(old)
+    assert not outcome.validated
+    assert outcome.comparisons[0].best.learning_rate == 0.01
+
+
+def test_doubt_about_the_rate_widens_the_interval():
+    rates = {0.01: (20.0, 20.2, 20.4), 0.1: (20.4, 20.0, 20.0)}
+    base = runs("log_variance", (20.0, 20.0, 20.0))
+
+    def half(chosen):
+        table = [*base, *(r for rate in chosen for r in runs("log_std", rates[rate], rate))]
+        difference = st.analyze(table)[0].comparisons[1].difference
+        return difference.high - difference.mean
+
+    assert half((0.1, 0.01)) != pytest.approx(half((0.1,)))
+
+
+def test_a_mirror_is_no_evidence_and_what_reaches_zero_not_usable():
+    table = [
+        *runs("log_precision", (20.0, 20.1, 20.2)),
+        *runs("log_variance", (20.0, 20.1, 20.2)),
+        *runs("softplus_std", (20.1, 20.1, 20.1)),
+        *runs("direct_std", (25.0, 24.0, 23.0)),
+        *runs("sigmoid_std", (None, 20.0, 20.0)),
+    ]
+    (outcome,) = st.analyze(table)
+    mirror, baseline, softplus, direct, failed = outcome.comparisons
+    assert (mirror.mirrors, mirror.difference, mirror.adjusted) == ("log_variance", None, None)
+    assert (baseline.mirrors, softplus.mirrors) == ("", "")
+    assert [c.usable for c in outcome.comparisons] == [True, True, True, False, False]
+    assert direct.difference.mean == pytest.approx(3.9)
+    assert failed.advised
+    assert outcome.level == pytest.approx(1 - 0.05 / 3)  # not of the mirror
+    assert outcome.deviation == pytest.approx(np.std([0.1, 0.0, -0.1], ddof=1))  # of softplus_std alone
 
 
 @pytest.mark.parametrize(

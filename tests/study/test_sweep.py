@@ -69,6 +69,9 @@ def test_a_cell_is_the_run_of_its_configuration(records, tmp_path):
     # Products in another order, each off by some ulp (6e-8), over 32 steps of training.
     for name in ("elbo", "log_likelihood", "kl", "nll", "nll_standard_error"):
         np.testing.assert_allclose(found[name], expected[name], rtol=1e-5, err_msg=name)
+    chosen_by = evaluate(run, config.samples, "validation")
+    for name in ("elbo", "nll"):
+        np.testing.assert_allclose(found[f"validation_{name}"], chosen_by[name], rtol=1e-5, err_msg=name)
     assert found["active_units"] == expected["active_units"]
     assert found["curve"]["step"] == [16, 32]
     np.testing.assert_allclose(found["curve"]["elbo"][-1], expected["elbo"], rtol=1e-5)

@@ -3,106 +3,197 @@
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from jaxvae.study.statistics import LEVEL, NEAR, Difference, Outcome, Width, spreads
+from jaxvae.study.intervals import LEVEL, MOST_SEEDS, POWER, Difference, seeds_to_resolve
+from jaxvae.study.statistics import NEAR, Comparison, Outcome, Width, spreads
 from jaxvae.texts import assignments, counted, minus, percentage, with_error
 
+RESOLVE = 0.1
+"""Nats of which it is said how many seeds would tell them apart, where nothing else is asked for."""
 
-def verdict(outcomes: Sequence[Outcome]) -> list[str]:
-    """The study in plain sentences, setting by setting; each begins with whether it matters which variant one takes.
 
-    A variant is called better or worse only where its adjusted interval leaves out 0.
+class Answer(NamedTuple):
+    """What is said of a setting ("" where there is one): the lines that stand on top, and sentences beneath them."""
+
+    setting: str
+    lines: Sequence[str]
+    details: Sequence[str]
+
+
+def verdict(outcomes: Sequence[Outcome], resolve: float = RESOLVE) -> list[Answer]:
+    """The study in plain sentences, setting by setting, and then on what compares settings.
+
+    The lines say whether it matters which variant one takes, which is the safest, and what to avoid. A variant is
+    called better or worse only where its adjusted interval leaves out 0.
+
+    Args:
+        outcomes: from ``analyze``.
+        resolve: nats of which it is said how many seeds would tell them apart.
     """
-    said = [sentence for outcome in outcomes for sentence in _sentences(outcome)]
+    found = [_answer(outcome, resolve) for outcome in outcomes]
     by_setting = {outcome.setting: outcome for outcome in outcomes}
     for setting, plain in by_setting.items():
         twin = tuple((name, "fisher" if name == "precondition" else value) for name, value in setting)
         if ("precondition", "none") in setting and twin in by_setting:
-            said += _eventually(plain, by_setting[twin])
-    return said or ["It cannot be said whether the choice matters: the table is empty."]
+            first, *rest = _eventually(plain, by_setting[twin])
+            found.append(Answer("", [first], rest))
+    return found or [Answer("", ["It cannot be said whether the choice matters: the table is empty."], [])]
 
 
-def _sentences(outcome: Outcome) -> list[str]:
-    where = assignments(outcome.setting)
-    first, *rest = [*_differences(outcome), *_failures(outcome), *_tolerance(outcome), *_caveats(outcome)]
-    return [f"With {where}: {first}" if where else first, *rest]
-
-
-def _differences(outcome: Outcome) -> list[str]:
-    """Does it matter, who is better, worse, the same, or not to be judged?"""
+def _answer(outcome: Outcome, resolve: float) -> Answer:
     base = next(c for c in outcome.comparisons if c.variant == outcome.baseline)
-    others = [c for c in outcome.comparisons if c is not base]
-    alive, lost = ([c.variant for c in others if bool(c.best) is works] for works in (True, False))
-    unknown = "It cannot be said whether the choice matters"
-    if base.best is None and not alive:
-        return [f"{unknown}: runs of every variant failed at every learning rate."]
     if base.best is None:
-        reason = f"runs of {base.variant}, the baseline, failed at every learning rate, unlike those of {_list(alive)}"
-        return [f"Yes, it matters: {reason}.", "Without the baseline there are no differences in NLL."]
-
-    judged = {c.variant: c.adjusted for c in others if c.adjusted and not math.isnan(c.adjusted.low)}
-    ranked = sorted(judged, key=lambda name: judged[name].mean)
-    better, same, worse = ([name for name in ranked if judged[name].sign == sign] for sign in (-1, 0, 1))
-    unjudged = [name for name in alive if name not in judged]
-    bound = max((abs(end) for name in same for end in judged[name][1:3]), default=0.0)
-    no_difference = f"no difference from {base.variant} seen, up to ±{_nats(bound)} nats"
-    if better or worse:
-        answer = f"Yes, it matters: {len(better + worse)} of {len(judged)} variants differ from {base.variant} in NLL"
-    elif lost:
-        answer = f"It matters for whether training works: runs of {_list(lost)} failed at every learning rate"
-    elif judged:
-        answer = f"Not as far as this study can tell, each at its best learning rate: {no_difference}"
-    elif others:
-        answer = f"{unknown}: no other variant has two seeds in common with {base.variant}"
+        lines = [_without_baseline(outcome), *_avoid(outcome)]
     else:
-        answer = f"{unknown}: {base.variant} is the only variant"
-    seeds = sorted({difference.seeds for difference in judged.values()})
-    terms = f"{percentage(LEVEL)}, adjusted for {counted(len(others), 'comparison')}, over {_range(seeds)} seeds"
-    reached = with_error(base.best.mean, base.best.standard_error)
+        lines = [_difference(outcome), *_safest(outcome), *_avoid(outcome)]
+    details = [*_numbers(outcome, base), *_choice(outcome), *_power(outcome, resolve), *_caveats(outcome)]
+    return Answer(assignments(outcome.setting), lines, [*details, *_failures(outcome)])
+
+
+def _judged(outcome: Outcome) -> dict[str, Comparison]:
+    """The usable variants that have an interval, by mean difference."""
+    found = [c for c in outcome.comparisons if c.usable and c.adjusted and not math.isnan(c.adjusted.low)]
+    return {c.variant: c for c in sorted(found, key=lambda c: c.adjusted.mean if c.adjusted else 0.0)}
+
+
+def _of_sign(outcome: Outcome, sign: int) -> dict[str, Difference]:
+    """The adjusted differences of the usable variants that are better (-1), worse (1), or neither."""
+    return {name: c.adjusted for name, c in _judged(outcome).items() if c.adjusted and c.adjusted.sign == sign}
+
+
+def _without_baseline(outcome: Outcome) -> str:
+    alive = [c.variant for c in outcome.comparisons if c.best]
+    if not alive:
+        return "It cannot be said whether the choice matters: runs of every variant failed at every learning rate."
+    return (
+        f"It matters: runs of {outcome.baseline}, the baseline, failed at every learning rate, unlike those of "
+        f"{_list(alive)}; without it there are no differences in NLL."
+    )
+
+
+def _difference(outcome: Outcome) -> str:
+    """Does it matter, and how much among the usable?"""
+    base, tuned = outcome.baseline, ", each at its best learning rate" * (len(outcome.learning_rates) > 1)
+    better, same, worse = (_of_sign(outcome, sign) for sign in (-1, 0, 1))
+    if not (better or same or worse):
+        several = len(outcome.comparisons) > 1
+        reason = f"no usable variant has two seeds in common with {base}" if several else f"{base} is the only variant"
+        return f"It cannot be said whether the choice matters: {reason}."
+    bound = _nats(max((abs(end) for x in same.values() for end in x[1:3]), default=0.0))
+    if not better and not worse:
+        usable = sum(c.usable and (c.variant in same or c.variant == base) for c in outcome.comparisons)
+        return (
+            f"No difference is seen between the {usable} usable variants{tuned}: none is more than {bound} nats "
+            f"from {base}, at {percentage(LEVEL)} confidence."
+        )
+    told = [f"{_amounts(some)} nats {word}" for some, word in ((better, "better"), (worse, "worse")) if some]
+    rest = f"; {_list(list(same))} within {bound} nats of it" if same else ""
+    return f"It matters{tuned}: {'; '.join(told)} than {base}{rest}."
+
+
+def _safest(outcome: Outcome) -> list[str]:
+    """Which variant works over the widest range of learning rates, as far as the digit that is told tells."""
+    safe = {c.variant: c.width for c in outcome.comparisons if c.usable and not c.mirrors}
+    told = {name: round(width.decades, 1) for name, width in safe.items()}
+    if len(told) < 2 or max(told.values()) == 0:  # one variant, or one learning rate
+        return _take(outcome)
+    names = [name for name in told if told[name] == max(told.values())]
+    width = next((safe[name] for name in names if safe[name].open_low or safe[name].open_high), safe[names[0]])
+    near = f"within {NEAR:g} nat of the best NLL over {_decades(width)} of learning rate"
+    if len(names) == len(told):
+        return [f"Any usable variant is as safe: each stays {near}."]
+    base = safe.get(outcome.baseline)
+    others = "" if base is None or outcome.baseline in names else f" ({outcome.baseline}: {_decades(base)})"
+    return [f"Safest: {_list(names)}, which stay{'s' * (len(names) == 1)} {near}{others}."]
+
+
+def _take(outcome: Outcome) -> list[str]:
+    better = list(_of_sign(outcome, -1))
+    if better:
+        return [f"Take {better[0]}: nothing here is better."]
+    return [f"Take {outcome.baseline}: nothing here is better."] if _judged(outcome) else []
+
+
+def _avoid(outcome: Outcome) -> list[str]:
+    """What failed, how often; and what is advised against."""
+    told = []
+    for c in outcome.comparisons:
+        runs, failed = sum(len(p.records) for p in c.points), [p for p in c.points if p.failures]
+        count = f"{sum(p.failures for p in failed)} of {counted(runs, 'run')} failed"
+        rates = f", at learning rate {_list([f'{p.learning_rate:g}' for p in failed])}" * (len(c.points) > 1)
+        if failed:
+            told.append(f"{c.variant} ({count}{rates})")
+        elif not c.advised:
+            told.append(f"{c.variant} (advised against)")
+    return [f"Avoid {_list(told)}." if told else "Nothing to avoid: no run failed."]
+
+
+def _numbers(outcome: Outcome, base: Comparison) -> list[str]:
+    """What is reached, by whom, and what the intervals are."""
+    if base.best is None:
+        return []
+    judged = _judged(outcome)
+    others = {c.variant: c for c in outcome.comparisons if c is not base and not c.mirrors}
+    against = {name: c.adjusted for name, c in others.items() if c.adjusted and not c.advised and c.adjusted.seeds > 1}
+    unjudged = [name for name, c in others.items() if c.best and not (c.adjusted and c.adjusted.seeds > 1)]
+    mirrors = [f"{c.variant} is {c.mirrors} with raw's sign turned" for c in outcome.comparisons if c.mirrors]
+    seeds = sorted({c.adjusted.seeds for c in judged.values() if c.adjusted})
+    several = len(outcome.learning_rates) > 1
+    at = f" at learning rate {base.best.learning_rate:g}" if several else ""
     told = [
-        (True, f"{answer}."),
-        (True, f"{base.variant} reaches {reached} nats at learning rate {base.best.learning_rate:g}."),
-        (better, f"Better than {base.variant}: {_with_intervals(better, judged)}."),
-        (worse, f"Worse than {base.variant}: {_with_intervals(worse, judged)}."),
-        (same and (better or worse or lost), f"Of {_list(same)}: {no_difference}."),
-        (lost and (better or worse), f"Runs of {_list(lost)} failed at every learning rate."),
-        (unjudged and (judged or lost), f"No claim on {_list(unjudged)}: below two seeds in common."),
-        (judged, f"Intervals: {terms}."),
+        (True, f"{base.variant} reaches {with_error(base.best.mean, base.best.standard_error)} nats{at}."),
+        (against, f"Of those advised against: {_with_intervals(against)} nats from it."),
+        (mirrors, f"{'; '.join(mirrors)}: the same model, and so no evidence."),
+        (unjudged, f"No claim on {_list(unjudged)}: below two seeds in common."),
+        (
+            judged,
+            f"Intervals: {percentage(LEVEL)}, adjusted for {counted(len(others), 'comparison')}, over "
+            f"{_range(seeds)} seeds{', with the noise of choosing the learning rates' if several else ''}.",
+        ),
     ]
     return [sentence for applies, sentence in told if applies]
 
 
+def _choice(outcome: Outcome) -> list[str]:
+    """By what images learning rates were chosen."""
+    if len(outcome.learning_rates) < 2:
+        return []
+    if outcome.validated:
+        return ["Learning rates are chosen on the validation images, and NLL is that of the test images."]
+    return [
+        "Learning rates are chosen on the test images, as not every run has scores of validation images: the NLLs are "
+        "a little too good, most so where they vary most."
+    ]
+
+
+def _power(outcome: Outcome, resolve: float) -> list[str]:
+    """How many seeds would tell so many nats apart."""
+    if math.isnan(outcome.deviation):
+        return []
+    seeds = seeds_to_resolve(resolve, outcome.deviation, outcome.level)
+    count = f"over {MOST_SEEDS:,}" if seeds is None else f"{seeds:,}"
+    return [f"To tell {resolve:g} nats apart takes {count} seeds, with a chance of {percentage(POWER)}."]
+
+
 def _failures(outcome: Outcome) -> list[str]:
     """Which variants met non-finite numbers, where, how often, and where these arose."""
-    told = []
+    told, several = [], len(outcome.learning_rates) > 1
     for comparison in outcome.comparisons:
         struck = [p for p in comparison.points if p.failures or p.skipped.any()]
         if struck:
             skipped = float(np.concatenate([p.skipped for p in struck]).mean())
             causes = Counter(record["cause"] for p in struck for record in p.records if record["cause"])
             first = f", first in {_list([name for name, _ in causes.most_common()])}" if causes else ""
+            rates = f" at {_list([f'{p.learning_rate:g}' for p in struck])}" if several else ""
             told.append(
-                f"{comparison.variant} at {_list([f'{p.learning_rate:g}' for p in struck])} "
+                f"{comparison.variant}{rates} "
                 f"({sum(p.failures for p in struck)} of {counted(sum(len(p.records) for p in struck), 'run')} failed, "
                 f"{percentage(skipped)} of steps skipped{first})"
             )
-    return [f"Not finite at learning rates: {'; '.join(told)}."] if told else []
-
-
-def _tolerance(outcome: Outcome) -> list[str]:
-    """Who tolerates the widest range of learning rates, as far as the digit that is told tells."""
-    widths = {c.variant: c.width for c in outcome.comparisons}
-    told = {name: round(width.decades, 1) for name, width in widths.items()}
-    widest = max(told.values())
-    if widest == 0 or len(widths) == 1:
-        return []
-    names = [name for name in widths if told[name] == widest]
-    range_ = next((widths[name] for name in names if widths[name].open_low or widths[name].open_high), widths[names[0]])
-    others = "" if outcome.baseline in names else f"; {outcome.baseline} {_decades(widths[outcome.baseline])}"
-    most = f"Within {NEAR:g} nat of the best NLL over the widest range of learning rates"
-    return [f"{most}: {_list(names)}, {_decades(range_)}{others}."]
+    return [f"Not finite{' at learning rates' if several else ''}: {'; '.join(told)}."] if told else []
 
 
 def _decades(width: Width) -> str:
@@ -111,11 +202,12 @@ def _decades(width: Width) -> str:
 
 def _caveats(outcome: Outcome) -> list[str]:
     """What stands between these numbers and a better study."""
-    grid = {p.learning_rate for c in outcome.comparisons for p in c.points}
+    grid = outcome.learning_rates
     seeds = {seed for c in outcome.comparisons for p in c.points for seed in p.seeds.tolist()}
     whole = len(outcome.comparisons) * len(grid) * len(seeds)
     missing = whole - sum(len(p.records) for c in outcome.comparisons for p in c.points)
-    at_end = [c.variant for c in outcome.comparisons if c.best and c.best.learning_rate in (min(grid), max(grid))]
+    ends = (grid[0], grid[-1]) if len(grid) > 1 else ()
+    at_end = [c.variant for c in outcome.comparisons if c.best and c.best.learning_rate in ends]
     told = [
         (missing, f"{missing} of {whole} runs are missing; differences are over the seeds that both have."),
         (at_end, f"Best at an end of the learning rates tried, perhaps better beyond: {_list(at_end)}."),
@@ -144,8 +236,17 @@ def _eventually(plain: Outcome, fisher: Outcome) -> list[str]:
     ]
 
 
-def _with_intervals(names: Sequence[str], differences: Mapping[str, Difference]) -> str:
-    return ", ".join(f"{name} {_signed(differences[name])}" for name in names) + " nats"
+def _with_intervals(differences: Mapping[str, Difference]) -> str:
+    return ", ".join(f"{name} {_signed(difference)}" for name, difference in differences.items())
+
+
+def _amounts(differences: Mapping[str, Difference]) -> str:
+    """How far each is from the baseline, on whichever side."""
+    told = []
+    for name, x in differences.items():
+        low, high = sorted((abs(x.low), abs(x.high)))
+        told.append(f"{name} {_nats(abs(x.mean))} [{_nats(low)}, {_nats(high)}]")
+    return _list(told)
 
 
 def _signed(difference: Difference) -> str:

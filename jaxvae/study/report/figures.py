@@ -58,7 +58,7 @@ class Drawing(NamedTuple):
 
 
 def drawings(outcomes: Sequence[Outcome]) -> Iterator[Drawing]:
-    """All figures, kind by kind; of the first few settings, where there are many."""
+    """All figures that have something to show, kind by kind; of the first few settings, where there are many."""
     shown = outcomes[:DRAWN]
     if not shown:
         return
@@ -71,9 +71,16 @@ def drawings(outcomes: Sequence[Outcome]) -> Iterator[Drawing]:
     }
     for kind, of_outcome in draw.items():
         for outcome in shown:
+            if kind == "learning_rates" and len(outcome.learning_rates) == 1:
+                continue
             yield Drawing(kind, assignments(outcome.setting), of_outcome(outcome))
-        if kind == "learning_rates":
+        if kind == "learning_rates" and any(_trouble(outcome) for outcome in shown):
             yield Drawing("skipped", "", _skipped(shown))
+
+
+def _trouble(outcome: Outcome) -> bool:
+    """Whether a step was skipped, or a run failed."""
+    return any(point.failures or point.skipped.any() for c in outcome.comparisons for point in c.points)
 
 
 def place(comparison: Comparison) -> tuple[str, str]:
@@ -110,6 +117,8 @@ def _field(comparison: Comparison, baseline: str) -> plots.Field:
         return plots.Field("failed", math.nan, failed=True)
     if comparison.variant == baseline:
         return plots.Field(f"{comparison.best.mean:.2f} nats\nbaseline", 0.0)
+    if comparison.mirrors:
+        return plots.Field(f"{comparison.best.mean:.2f} nats\nmirror", math.nan)
     if comparison.difference is None:
         return plots.Field(f"{comparison.best.mean:.2f} nats\n(no baseline)", math.nan)
     mean, low, high, _ = comparison.difference

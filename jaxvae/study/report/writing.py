@@ -1,17 +1,21 @@
 """The report of a study: what its records say, in words, figures and a table, as HTML and as Markdown."""
 
+import datetime
 import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from jaxvae import plots
+from jaxvae._version import __version__
 from jaxvae.files import write_atomically
 from jaxvae.plots.style import NARROW_DPI
-from jaxvae.study.report.answers import verdict
+from jaxvae.study.intervals import LEVEL
+from jaxvae.study.report.answers import RESOLVE, Answer, verdict
 from jaxvae.study.report.figures import DRAWN, drawings
 from jaxvae.study.report.pages import Page, Picture, Section, as_html, as_markdown
 from jaxvae.study.results import Record, plain
-from jaxvae.study.statistics import LEVEL, NEAR, Outcome, analyze
+from jaxvae.study.statistics import BASELINE, NEAR, Outcome, analyze
 from jaxvae.study.table import BEHIND, make_table, target_elbo
 from jaxvae.texts import assignments, counted, minus, percentage
 from jaxvae.training import TrainConfig
@@ -48,22 +52,26 @@ _SECTIONS = {
 
 
 class Written(NamedTuple):
-    """The answers that stand on top, paragraphs of sentences; and the files, the HTML first."""
+    """The answers that stand on top; and the files, the HTML first."""
 
-    answers: Sequence[Sequence[str]]
+    answers: Sequence[Answer]
     paths: Sequence[Path]
 
 
-def write_report(records: Sequence[Record], out: Path, command: str) -> Written:
+def write_report(
+    records: Sequence[Record], out: Path, command: str, *, baseline: str = BASELINE, resolve: float = RESOLVE
+) -> Written:
     """Writes ``report.html``, ``report.md`` and the figures into a directory, each whole or not at all.
 
     Args:
         records: a study's table, complete or not.
         out: made if it doesn't exist.
         command: what repeats the study, for the reader.
+        baseline: the variant that others are compared with.
+        resolve: nats of which it is said how many seeds would tell them apart.
     """
-    outcomes = analyze(records)
-    page = make_page(records, outcomes, command)
+    outcomes = analyze(records, baseline)
+    page = make_page(records, outcomes, command, resolve)
     out.mkdir(parents=True, exist_ok=True)
     pictures = [picture for section in page.sections for picture in section.pictures]
     files = {picture.file: picture.png for picture in pictures}
@@ -73,7 +81,7 @@ def write_report(records: Sequence[Record], out: Path, command: str) -> Written:
     return Written(page.answers, [out / name for name in reversed(files)])
 
 
-def make_page(records: Sequence[Record], outcomes: Sequence[Outcome], command: str) -> Page:
+def make_page(records: Sequence[Record], outcomes: Sequence[Outcome], command: str, resolve: float = RESOLVE) -> Page:
     """All that the report says."""
     pictures = _pictures(outcomes)
     several = len(outcomes) > DRAWN
@@ -85,7 +93,8 @@ def make_page(records: Sequence[Record], outcomes: Sequence[Outcome], command: s
     datasets = _joined(record["config"]["dataset"] for record in records)
     return Page(
         f"How to model σ: {counted(len(variants), 'variant')} on {datasets or 'no data'}",
-        _answers(outcomes),
+        f"{datetime.date.today().isoformat()}, jaxvae {__version__}, {counted(len(records), 'run')}",
+        verdict(outcomes, resolve),
         sections,
         Section("All numbers", _table_text(outcomes)),
         make_table(outcomes),
@@ -103,18 +112,9 @@ def _pictures(outcomes: Sequence[Outcome]) -> dict[str, list[Picture]]:
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=NARROW_DPI)
         text = f"{_SECTIONS[kind][0]}{f': {setting}' if setting else ''}"
-        some.append(Picture(f"{kind}{f'_{len(some) + 1}' * bool(some)}.png", text, setting, buffer.getvalue()))
+        name = f"{kind}{f'_{len(some) + 1}' * bool(some)}"
+        some.append(Picture(f"{name}.png", text, setting, buffer.getvalue(), plots.svg(figure, name, text)))
     return found
-
-
-def _answers(outcomes: Sequence[Outcome]) -> list[list[str]]:
-    """A paragraph per setting, and one per question beyond them."""
-    paragraphs = [verdict([outcome]) for outcome in outcomes]
-    for sentence in verdict(outcomes)[sum(map(len, paragraphs)) :]:
-        if not outcomes or "?" in sentence:
-            paragraphs.append([])
-        paragraphs[-1].append(sentence)
-    return paragraphs
 
 
 def _table_text(outcomes: Sequence[Outcome]) -> str:
@@ -166,9 +166,11 @@ def _notes(outcomes: Sequence[Outcome]) -> list[str]:
         "± is the standard error of the mean over seeds: how much the mean would differ with other seeds.",
         f"Differences are a variant's NLL minus the baseline's ({baselines}), taken seed by seed: runs of one seed "
         "share initial weights, order of images and noise. The brackets hold their mean's interval at "
-        f"{percentage(LEVEL)}, of this one comparison; the answer on top allows for the number of comparisons.",
-        "The best learning rate is chosen on the very seeds that are then compared, so that all NLLs are a little too "
-        "good, most so where they vary most.",
+        f"{percentage(LEVEL)}, of this one comparison; the answer on top allows for the number of comparisons. It is "
+        "Student's, with a standard error from a bootstrap in which each resample of the seeds chooses the learning "
+        "rates anew (Efron 2014).",
+        "A variant is usable if it works at some learning rate and isn't advised against, as are those whose σ can "
+        "reach 0 but for a constraint. The baseline is noted before anything is trained.",
         "A run failed where its NLL isn't finite; a learning rate at which any seed failed is never the best. The "
         "first number that wasn't finite arose in the network (loc or raw), in the gaussian (σ, sample or KL), in the "
         "likelihood, or only in the gradient.",

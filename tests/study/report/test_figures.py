@@ -41,7 +41,7 @@ def test_an_alias_in_a_table_is_drawn_as_what_it_stands_for():
 
 def test_every_registered_parameterization_is_in_the_map_and_in_one_panel():
     variants = [*PARAMETERIZATIONS, *HANDLED]
-    (outcome,) = analyze(study(variants, (0.01,), 1))
+    (outcome,) = analyze(study(variants, (0.01, 0.1), 1))
     drawn = {d.kind: d.figure for d in figures.drawings([outcome])}
     assert len(drawn["transforms"].axes[0].texts) == len(variants)
     panels = drawn["learning_rates"].axes
@@ -94,7 +94,7 @@ def test_skipped_steps_and_their_cause():
 
 def test_settings_have_a_figure_each_but_for_the_map_of_skipped_steps_and_not_too_many():
     fields = [{"latents": n} for n in range(2, 2 + figures.DRAWN + 1)]
-    found = list(figures.drawings(analyze(study(DEFAULT[:2], (0.01,), 1, fields=fields))))
+    found = list(figures.drawings(analyze(study(["log_variance", "direct_std"], (0.01, 0.1), 1, fields=fields))))
     names = [f"latents = {n}" for n in range(2, 2 + figures.DRAWN)]
     assert [(d.kind, d.setting) for d in found] == [
         (kind, name) for kind in KINDS for name in ([""] if kind == "skipped" else names)
@@ -104,8 +104,15 @@ def test_settings_have_a_figure_each_but_for_the_map_of_skipped_steps_and_not_to
 
 
 def test_a_parameterization_that_is_not_registered_has_a_place():
-    records = study(["log_variance", "log_std"], (0.01,), 1)
-    records[1]["config"]["parameterization"] = "mine"
+    records = study(["log_variance", "log_std"], (0.01, 0.1), 1)
+    for record in records[2:]:
+        record["config"]["parameterization"] = "mine"
     (outcome,) = analyze(records)
     assert figures.place(outcome.comparisons[1]) == ("mine", "other")
-    assert [d.kind for d in figures.drawings([outcome])] == KINDS
+    assert [d.kind for d in figures.drawings([outcome])] == [kind for kind in KINDS if kind != "skipped"]
+
+
+def test_no_figure_has_nothing_to_show():
+    (outcome,) = analyze(study(["log_variance", "log_std"], (0.01,), 1))
+    kinds = [d.kind for d in figures.drawings([outcome])]
+    assert kinds == [kind for kind in KINDS if kind not in ("learning_rates", "skipped")]

@@ -1,21 +1,25 @@
 """What a page holds is all there, as itself, in both forms."""
 
-import base64
 import html
 import re
 import xml.etree.ElementTree as ElementTree
 
+from jaxvae.study.report.answers import Answer
 from jaxvae.study.report.pages import Page, Picture, Section, as_html, as_markdown
 from jaxvae.study.table import Row, Table
 
 NASTY = """<script src="http://x">alert('1')</script> a|b & *c* [d](http://e) `f` _g_"""
 PNG = b"\x89PNG not really"
+SVG = '<svg aria-label="drawn"></svg>'
 PAGE = Page(
     f"title {NASTY}",
-    [["First.", "Second.", NASTY], ["Only."]],
+    "today",
+    [Answer("", ["First.", NASTY], ["Beneath."]), Answer(f"setting {NASTY}", ["Only."], [])],
     [
         Section(
-            f"section {NASTY}", f"how {NASTY}", [Picture("a.png", NASTY, "", PNG), Picture("b.png", "b", NASTY, PNG)]
+            f"section {NASTY}",
+            f"how {NASTY}",
+            [Picture("a.png", NASTY, "", PNG, SVG), Picture("b.png", "b", NASTY, PNG, SVG)],
         )
     ],
     Section("numbers", "below"),
@@ -28,22 +32,29 @@ PAGE = Page(
 
 def test_html_says_it_all_and_nothing_of_it_is_markup():
     text = as_html(PAGE)
-    assert "<script" not in text
-    assert "<a" not in text
-    # Well-formed, but for the declaration and the three void elements.
-    body = re.sub(r"<(meta|img)([^>]*)>", r"<\1\2/>", text.removeprefix("<!DOCTYPE html>\n"))
+    script = re.search(r"<script>(.*)</script>", text, re.DOTALL)
+    assert "alert" not in script[1]
+    # Well-formed, but for the declaration, the script and the void element.
+    body = re.sub(r"<(meta)([^>]*)>", r"<\1\2/>", text.replace(script[0], "").removeprefix("<!DOCTYPE html>\n"))
     root = ElementTree.fromstring(body)
-    assert root.findtext("./body/h1") == f"title {NASTY}"
+    assert root.findtext("./body/main/h1") == f"title {NASTY}"
     assert [row.findtext("th") for row in root.iter("tr")] == ["variant", "log_variance", NASTY]
-    assert [image.get("alt") for image in root.iter("img")] == [NASTY, "b"]
-    assert [image.get("src").split(",") for image in root.iter("img")] == [
-        ["data:image/png;base64", base64.b64encode(PNG).decode()]
-    ] * 2
+    assert [image.get("aria-label") for image in root.iter("svg")] == ["drawn", "drawn"]
     assert [caption.text for caption in root.iter("figcaption")] == [NASTY]
-    assert root.findtext("./body/pre/code") == PAGE.command
-    assert [root.findtext(f".//{tag}") for tag in ("dt", "dd", "li")] == ["varied", NASTY, f"note {NASTY}"]
-    answers = ["".join(p.itertext()) for p in root.iter("p") if p.get("class") == "answer"]
-    assert [answer.strip() for answer in answers] == [f"First. Second. {NASTY}", "Only."]
+    assert root.findtext("./body/main/pre/code") == PAGE.command
+    assert [root.findtext(f".//{tag}") for tag in ("dt", "dd")] == ["varied", NASTY]
+    assert [item.text for item in root.findall("./body/main/ul/li")] == [f"note {NASTY}"]
+    answers = [part for part in root.iter("div") if part.get("class") == "answer"]
+    assert [[item.text for item in answer.iter("li")] for answer in answers] == [["First.", NASTY], ["Only."]]
+    assert [answer.findtext("p") for answer in answers] == ["Beneath.", None]
+    assert [answer.findtext("h2") for answer in answers] == [None, f"setting {NASTY}"]
+
+
+def test_contents_lead_to_every_section():
+    text = as_html(PAGE)
+    links = re.findall(r'<a href="#([^"]*)">', text)
+    assert links == re.findall(r'<h2 id="([^"]*)">', text)
+    assert len(set(links)) == len(links) == 4
 
 
 def test_html_aligns_numbers_and_marks_the_baseline():
@@ -59,7 +70,7 @@ def unescaped(text: str) -> str:
 def test_markdown_says_it_all_and_nothing_of_it_is_markup():
     text = as_markdown(PAGE)
     assert text.startswith("# title ")
-    assert unescaped(text).count(NASTY) == 10
+    assert unescaped(text).count(NASTY) == 11
     prose = "\n".join(line for line in text.splitlines() if not line.startswith("    "))
     for mark in ("<script", "](http", "*c*", "`f`", "_g_", "|b"):
         assert not re.search(r"(?<!\\)" + re.escape(mark), prose)

@@ -1,6 +1,5 @@
 """A report stands alone, links resolve, a browser shows it, and there is one for any table."""
 
-import base64
 import html
 import json
 import re
@@ -34,7 +33,9 @@ class Reader(HTMLParser):
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
-        self.references += [value or "" for name, value in attributes if name in ("src", "href", "srcset", "data")]
+        self.references += [
+            value or "" for name, value in attributes if name in ("src", "href", "xlink:href", "srcset", "data")
+        ]
 
     def handle_data(self, data: str) -> None:
         self.text += data
@@ -44,17 +45,17 @@ class Reader(HTMLParser):
 def out(tmp_path_factory) -> Path:
     """The report of a study in two settings."""
     out = tmp_path_factory.mktemp("report")
-    write_report(study(DEFAULT[:7], RATES[1:4], 2, fields=FIELDS), out, COMMAND)
+    write_report(study(DEFAULT[:7], RATES[2:], 2, fields=FIELDS), out, COMMAND)
     return out
 
 
 def test_html_stands_alone_and_has_a_row_per_variant_and_setting(out):
     read = Reader((out / "report.html").read_text())
-    pictures = [base64.b64decode(data.removeprefix("data:image/png;base64,")) for data in read.references]
-    assert sorted(pictures) == sorted(path.read_bytes() for path in out.glob("*.png"))
-    assert len(pictures) == read.tags.count("img") == 5 * 2 + 1
-    assert not {"script", "link", "iframe", "object"} & set(read.tags)
-    assert "url(" not in read.text  # of the style sheet
+    assert len(list(out.glob("*.png"))) == read.tags.count("svg") == 5 * 2 + 1
+    assert all(reference.startswith("#") for reference in read.references)
+    assert not {"img", "link", "iframe", "object"} & set(read.tags)
+    assert (out / "report.html").stat().st_size < 1_000_000
+    assert "url(" not in read.text  # of style sheet and script
     assert "@import" not in read.text
     assert read.tags.count("tr") == 1 + 7 * 2
     assert COMMAND in read.text
@@ -73,9 +74,9 @@ def test_markdown_links_resolve_and_it_says_the_same(out):
 
 def test_the_answer_comes_first_setting_by_setting(out):
     text = (out / "report.md").read_text()
-    first, *others = text.split("\n\n")[1:3]
-    assert first.startswith("**With dtype = float32: ")
-    assert others[0].startswith("**With dtype = bfloat16: ")
+    blocks = text.split("\n\n")
+    assert [blocks[2], blocks[5]] == ["**dtype = float32**", "**dtype = bfloat16**"]
+    assert blocks[3].count("\n- **") == blocks[6].count("\n- **") == 2  # three lines
 
 
 def test_only_the_report_is_left_and_it_is_named(tmp_path):
@@ -101,9 +102,9 @@ def test_a_report_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatc
 def test_the_claim_that_all_are_the_same_has_its_own_paragraph():
     sides = [{"precondition": "none"}, {"precondition": "fisher"}]
     table = study(DEFAULT[:3], (0.01,), fields=sides)
-    answers = writing._answers(writing.analyze(table))
+    answers = writing.verdict(writing.analyze(table))
     assert len(answers) == 3
-    assert answers[2][0].startswith("All the same eventually?")
+    assert answers[2].lines[0].startswith("All the same eventually?")
 
 
 def test_facts_are_what_differs_from_the_defaults():
@@ -133,7 +134,7 @@ def test_any_table_has_a_report(records, tmp_path, monkeypatch):
     read = Reader(paths[0].read_text())
     variants = {r["config"]["parameterization"] for r in records}
     assert read.tags.count("tr") == (1 + len(variants) if records else 0)
-    assert read.tags.count("img") == len(paths) - 2
+    assert read.tags.count("svg") == len(paths) - 2
     assert not re.search(r"\b(nan|inf|None)\b", read.text)
 
 
@@ -156,9 +157,16 @@ def test_a_browser_shows_it_without_scrolling_the_page_sideways(out, tmp_path, w
     # In a frame of this width, as windows have a least one; the script tells what the browser made of the report.
     probe = """<script>addEventListener("load", () => {
       const page = document.querySelector("iframe").contentDocument, table = page.querySelector("table");
-      const drawn = image => image.naturalWidth > 1000 && image.getBoundingClientRect().height > 50;
+      const drawn = image => image.querySelector("path") && image.getBoundingClientRect().height > 50;
+      const nll = () => [...table.tBodies[0].rows].map(row => parseFloat(row.cells[3].textContent) || 1e9);
+      table.tHead.querySelectorAll("button")[3].click();
+      const sorted = nll().every((x, i, all) => i === 0 || all[i - 1] <= x);
+      const filter = page.querySelector("input");
+      filter.value = "log_std";
+      filter.dispatchEvent(new Event("input"));
       document.title = JSON.stringify({
-        drawn: [...page.images].filter(drawn).length, rows: table.rows.length,
+        drawn: [...page.querySelectorAll("svg")].filter(drawn).length, rows: table.rows.length, sorted,
+        filtered: [...table.tBodies[0].rows].filter(row => !row.hidden).length,
         right: getComputedStyle(table.rows[1].cells[4]).textAlign,
         overflow: page.documentElement.scrollWidth - page.documentElement.clientWidth})})</script>"""
     frame = f'<iframe width="{width}" height="800" srcdoc="{html.escape((out / "report.html").read_text())}"></iframe>'
@@ -168,4 +176,4 @@ def test_a_browser_shows_it_without_scrolling_the_page_sideways(out, tmp_path, w
     options += [f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=5000", "--dump-dom"]
     shown = subprocess.run([browser, *options, page.as_uri()], capture_output=True, text=True, timeout=120, check=True)
     found = json.loads(re.search("<title>(.*)</title>", shown.stdout)[1])
-    assert found == {"drawn": 11, "rows": 15, "right": "right", "overflow": 0}
+    assert found == {"drawn": 11, "rows": 15, "sorted": True, "filtered": 2, "right": "right", "overflow": 0}

@@ -1,0 +1,137 @@
+"""Intervals of differences between variants of which each was tuned, and how many seeds would do.
+
+Shapes: S seeds, R learning rates. All differences are in nats.
+"""
+
+import bisect
+import functools
+import itertools
+import math
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import nctdtr, stdtrit
+
+from jaxvae.arguments import require
+
+LEVEL = 0.95
+"""The intervals' coverage."""
+
+POWER = 0.8
+"""The chance at which a number of seeds is said to resolve a difference."""
+
+MOST_SEEDS = 10_000
+"""Beyond so many, how many is not said."""
+
+_ENUMERATED = 7  # seeds of which all resamples are taken, 1,716 of them; of more, as many as the next line says
+_DRAWN = 4000
+
+
+class Difference(NamedTuple):
+    """A mean of paired differences in nats, its interval (NaN below two seeds), and the number of seeds."""
+
+    mean: float
+    low: float
+    high: float
+    seeds: int
+
+    @property
+    def sign(self) -> int:
+        """-1 or 1 where the whole interval lies on that side of 0; else 0, as where there is no interval."""
+        return int(self.low > 0) - int(self.high < 0)
+
+
+class SeedScores(NamedTuple):
+    """A variant's NLL in nats by learning rate and seed, both (R, S) and finite: to choose by, and to report."""
+
+    chosen_by: np.ndarray
+    reported: np.ndarray
+
+    def tuned(self, weights: np.ndarray) -> np.ndarray:
+        """The reported mean at the learning rate that is chosen, for each weighting of the seeds: (N, S) to (N,)."""
+        choice = np.argmin(weights @ self.chosen_by.T, axis=1)
+        found: np.ndarray = np.take_along_axis(weights @ self.reported.T, choice[:, None], axis=1)[:, 0]
+        return found
+
+
+def mean_with_interval(x: np.ndarray, level: float = LEVEL) -> Difference:
+    """The mean of x, shape (S,), with Student's interval; NaN where x isn't finite."""
+    mean = float(x.mean()) if len(x) and np.isfinite(x).all() else math.nan
+    error = float(x.std(ddof=1)) / math.sqrt(len(x)) if len(x) > 1 and not math.isnan(mean) else math.nan
+    return student(mean, error, len(x), level)
+
+
+def student(mean: float, error: float, seeds: int, level: float = LEVEL) -> Difference:
+    """mean ± t·error, t being Student's of S - 1 degrees of freedom.
+
+    Args:
+        mean: in nats.
+        error: its standard error; NaN where there is none.
+        seeds: S.
+        level: the coverage.
+    """
+    require(0 < level < 1, "level", level, "between 0 and 1")
+    half = float(stdtrit(seeds - 1, (1 + level) / 2)) * error if seeds > 1 else math.nan
+    return Difference(mean, mean - half, mean + half, seeds)
+
+
+def tuned_error(ours: SeedScores, theirs: SeedScores) -> float:
+    """The standard error of the difference between two tuned variants, by a nested bootstrap; NaN for one seed.
+
+    Seeds are resampled, those of both variants together, and each resample chooses both learning rates anew, so that
+    the error has in it what the choice adds. The variance of the difference t* over resamples counts that twice, once
+    for the data and once for the resample, and so is too wide; what t* owes to each seed isn't: Σ_s cov(w_s, t*)², w_s
+    being the seed's weight in units of 1/S (Efron 2014, "Estimation and accuracy after model selection", Journal of the
+    American Statistical Association 109, theorem 1). It is multiplied by S / (S - 1), by which the bootstrap's variance
+    is too small: where no resample chooses otherwise, the error is the usual s/√S, and ``student`` of it is Student's
+    interval.
+    """
+    seeds = ours.reported.shape[1]
+    if seeds < 2:
+        return math.nan
+    weights, chances = _resamples(seeds)
+    x = ours.tuned(weights) - theirs.tuned(weights)
+    owed = (chances * (x - chances @ x)) @ (seeds * weights - 1)
+    return math.sqrt(np.sum(owed**2) * seeds / (seeds - 1))
+
+
+@functools.cache
+def _resamples(seeds: int) -> tuple[np.ndarray, np.ndarray]:
+    """The weights of the seeds in each resample, (N, S), and how likely each resample is, (N,)."""
+    if seeds > _ENUMERATED:
+        counts = np.random.default_rng(0).multinomial(seeds, np.full(seeds, 1 / seeds), _DRAWN)
+        return counts / seeds, np.full(_DRAWN, 1 / _DRAWN)
+    draws = itertools.combinations_with_replacement(range(seeds), seeds)
+    counts = np.array([np.bincount(draw, minlength=seeds) for draw in draws])
+    orders = [math.factorial(seeds) / math.prod(map(math.factorial, row)) for row in counts.tolist()]
+    return counts / seeds, np.array(orders) / seeds**seeds
+
+
+def chance_to_resolve(difference: float, deviation: float, seeds: int, level: float = LEVEL) -> float:
+    """The chance that Student's interval of so many seeds leaves out 0, where the true difference is this one.
+
+    Args:
+        difference: nats.
+        deviation: the standard deviation over seeds of the paired difference, in nats, above 0.
+        seeds: S, at least 2.
+        level: the interval's.
+    """
+    t = float(stdtrit(seeds - 1, (1 + level) / 2))
+    shift = difference / deviation * math.sqrt(seeds)
+    return float(1 - nctdtr(seeds - 1, shift, t) + nctdtr(seeds - 1, shift, -t))
+
+
+def seeds_to_resolve(difference: float, deviation: float, level: float = LEVEL) -> int | None:
+    """The fewest seeds that resolve a difference with a chance of ``POWER``; None where it takes over ``MOST_SEEDS``.
+
+    Args:
+        difference: nats, above 0.
+        deviation: as of ``chance_to_resolve``, or 0.
+        level: of the interval that must leave out 0.
+    """
+    require(0 < difference < math.inf, "difference", difference, "above 0")
+    if deviation == 0:
+        return 2
+    every = range(2, MOST_SEEDS + 1)  # the chance rises with the seeds
+    place = bisect.bisect_left(every, POWER, key=lambda n: chance_to_resolve(difference, deviation, n, level))
+    return every[place] if place < len(every) else None
