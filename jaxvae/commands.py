@@ -681,14 +681,20 @@ def _samples(model: "TrainedModel", count: int, seed: int, label: str | None = N
     from jaxvae import plots
 
     images = model.sample(jax.random.key(seed), count, label)
-    return plots.image_grid(images, title="Samples: E[x|z], z ~ p(z)")
+    return plots.image_grid(_drawn(model, images), title="Samples: E[x|z], z ~ p(z)")
+
+
+def _drawn(model: "TrainedModel", images: Any) -> Any:
+    """Means within the range that the data's own numbers have, where that is [0, 1]: a Gaussian's may lie outside."""
+    contract = model.contract
+    return images if contract.real or contract.counts else images.clip(0, 1)
 
 
 def _reconstructions(model: "TrainedModel", given: "Unsplit", count: int) -> Any:
     from jaxvae import plots
 
     images, labels = given.images[:count], None if given.labels is None else given.labels[:count]
-    return plots.reconstructions(model.seen(images), model.reconstruct(images, labels))
+    return plots.reconstructions(model.seen(images), _drawn(model, model.reconstruct(images, labels)))
 
 
 def _traversals(model: "TrainedModel", given: "Unsplit", row: int, count: int, steps: int, reach: float) -> Any:
@@ -705,7 +711,7 @@ def _traversals(model: "TrainedModel", given: "Unsplit", row: int, count: int, s
     latents = np.argsort(-kl, kind="stable")[:count]
     label = None if given.labels is None else given.labels[row]
     found = inspection.traversed(model, given.images[row], label, latents, steps, reach)
-    return plots.traversals(found.images, found.values, kl[latents], latents.tolist())
+    return plots.traversals(_drawn(model, found.images), found.values, kl[latents], latents.tolist())
 
 
 def _say(*lines: object) -> None:
