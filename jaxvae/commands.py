@@ -115,7 +115,7 @@ def train(args: argparse.Namespace) -> int:
     _prepare()
     import jax
 
-    from jaxvae import data, training
+    from jaxvae import training
     from jaxvae.files import claimed
     from jaxvae.progress import RunProgress
     from jaxvae.training.agreement import failing_together
@@ -133,7 +133,7 @@ def train(args: argparse.Namespace) -> int:
             watch: dict[str, Any] = {}
             if first:
                 begun = " holds no run yet: begun" if args.resume and not RunDirectory(out).holds_run else ""
-                _say(*data.report(experiment.dataset), *experiment.report, f"{out}{begun}")
+                _say(*experiment.report, f"{out}{begun}")
                 watch = {"watch": lambda step: RunProgress(config.epochs, experiment.steps_per_epoch, step)}
             complete = training.train(
                 experiment, out, resume=args.resume, tensorboard=args.tensorboard, stop=stopped, **watch
@@ -464,7 +464,7 @@ def data_inspect(args: argparse.Namespace) -> int:
     data.require_apart(out, args.name)
     experiment = training.make_experiment(config, one_device())
     odd = [f"warning: {text}" for text in data.oddities(experiment.dataset)]
-    _say(*data.report(experiment.dataset), *experiment.report, *odd)
+    _say(*experiment.report, *odd)
     images = experiment.dataset.train.images
     rows = [len(images) * i // _SHEET for i in range(_SHEET)] if len(images) > _SHEET else range(len(images))
     seen = experiment.contract.seen(jnp.asarray(images[list(rows)]))

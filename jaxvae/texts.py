@@ -103,13 +103,13 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def counted(count: int, noun: str) -> str:
-    """How many there are of something.
+def counted(count: int, noun: str, nouns: str = "") -> str:
+    """How many there are of something; its plural, where that isn't the noun with an s.
 
-    >>> counted(1, "run"), counted(3000, "run")
-    ('1 run', '3,000 runs')
+    >>> counted(1, "run"), counted(3000, "run"), counted(2, "class", "classes")
+    ('1 run', '3,000 runs', '2 classes')
     """
-    return f"{count:,} {noun}{'s' * (count != 1)}"
+    return f"{count:,} {noun if count == 1 else nouns or f'{noun}s'}"
 
 
 def assignments(fields: Iterable[tuple[str, Any]]) -> str:

@@ -149,7 +149,7 @@ def read_fields(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
     known = {name: field for name in given if (field := _field(name))}
     notes, unknown = [], [name for name in given if name not in known]
     if "images" not in known.values() and not any(field.endswith("_images") for field in known.values()):
-        rest = [name for name in unknown if given[name].ndim >= 2]
+        rest = [name for name in unknown if name.isidentifier() and given[name].ndim >= 2]
         if len(rest) == 1 or "arr_0" in rest:
             chosen = "arr_0" if "arr_0" in rest else rest[0]
             unknown.remove(chosen)

@@ -8,6 +8,7 @@ import numpy as np
 
 from jaxvae.arguments import require
 from jaxvae.data.options import MOST_LEVELS, PLAIN, Reading
+from jaxvae.texts import counted
 
 
 def require_grey_levels(levels: int | None, field: str = "levels") -> None:
@@ -171,7 +172,7 @@ def describe(dataset: Dataset) -> str:
     counts = ", ".join(f"{len(split):,} {name}" for name, split in dataset.splits.items())
     numbers = "counts" if dataset.reading.counts else "continuous"
     levels = numbers if dataset.levels is None else f"{dataset.levels:,} grey levels"
-    classes = f"{dataset.classes} classes" if dataset.classes else "no labels"
+    classes = counted(dataset.classes, "class", "classes") if dataset.classes else "no labels"
     return f"{dataset.name}: {counts} images of {'x'.join(map(str, dataset.image_shape))}, {levels}, {classes}"
 
 

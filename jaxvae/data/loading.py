@@ -116,11 +116,13 @@ def _load(name: str, data_dir: Path, reading: Reading, rows: int | None = None) 
         require(reading == PLAIN, "dataset", name, "one of your own for flags that say how it is read")
         return BUNDLED[name].make()
     path = _expanded(name, "dataset")
-    if name in KNOWN or (path.exists() and is_table(path)):
-        return load_counts(name if name in KNOWN else path, reading, known=name in KNOWN)
+    if name in KNOWN:
+        return load_counts(name, reading, known=True)
+    if name not in SOURCES and path.is_dir() and (directory := prepared.prepared_at(path)):
+        return prepared.read_prepared(name, directory, _sizing(name, reading))
+    if path.exists() and is_table(path):
+        return load_counts(path, reading)
     if name not in SOURCES and path.is_dir():
-        if directory := prepared.prepared_at(path):
-            return prepared.read_prepared(name, directory, _sizing(name, reading))
         arrayed = any(path.glob("*.npy"))
         return arrays.load_arrays(path, reading, rows) if arrayed else folders.load_folder(path, reading)
     if path.suffix in (".npy", ".npz"):

@@ -15,7 +15,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from jaxvae.arguments import require
-from jaxvae.data import fingerprint, report, require_apart
+from jaxvae.data import fingerprint, require_apart
 from jaxvae.files import LOCK, holding, only_writer, read_file, require_free, write_atomically
 from jaxvae.study.description import group_records
 from jaxvae.study.grid import Grid, groups
@@ -88,9 +88,7 @@ def compare(
     }
     _require_as_then(cells, known, digests, out / RESULTS)
     waiting = lacking(dealt(cells, shard), known)
-    for line in dict.fromkeys(
-        line for kind in experiments_of(waiting) for line in (*report(kind.dataset), *kind.report)
-    ):
+    for line in dict.fromkeys(line for kind in experiments_of(waiting) for line in kind.report):
         say(line)
     for name in dict.fromkeys(config.dataset for config in cells):
         require_apart(out, name)

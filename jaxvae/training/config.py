@@ -247,7 +247,7 @@ def read_config(path: Path) -> TrainConfig:
         ValueError: for a file that can't be read, isn't a JSON object, or holds what isn't allowed.
     """
     try:
-        values = json.loads(read_file(path), object_pairs_hook=_once_each)
+        values = json.loads(read_file(path).decode("utf-8-sig"), object_pairs_hook=_once_each)
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"config must be a readable JSON file, got {str(path)!r} ({error})") from error
     require(isinstance(values, dict), "config", str(path), "a JSON object of TrainConfig's fields")

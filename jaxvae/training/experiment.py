@@ -28,6 +28,7 @@ from jaxvae.data import (
     load_again,
     observe,
     origin_of,
+    report,
 )
 from jaxvae.likelihoods import COMPOSITIONS, START_STD, OptimalGaussian, likelihood
 from jaxvae.models import LatentModel, Terms, make_model
@@ -69,6 +70,7 @@ class Experiment(NamedTuple):
         beta: by step.
         bound: what Lagrange multipliers keep the encoder's raw outputs above, or None.
         start: parameters to begin with in place of drawn ones, by their path, from ``transferred``.
+        taken: what the data were taken for as they were loaded, a line each.
     """
 
     config: TrainConfig
@@ -82,6 +84,7 @@ class Experiment(NamedTuple):
     beta: optax.Schedule
     bound: float | None = None
     start: Mapping[str, np.ndarray] = MappingProxyType({})
+    taken: tuple[str, ...] = ()
 
     @property
     def kept(self) -> Kept:
@@ -91,7 +94,7 @@ class Experiment(NamedTuple):
 
     @property
     def report(self) -> list[str]:
-        """What is made of the data, a line each, to follow what these were taken for; warnings last."""
+        """What the data were taken for, and what is made of them, a line each; warnings last."""
         config, scaled = self.config, ""
         if config.value_range:
             scaled = f", scaled from [{config.value_range[0]:g}, {config.value_range[1]:g}] to [0, 1]"
@@ -101,6 +104,7 @@ class Experiment(NamedTuple):
         labels = ", given their labels" if config.conditional else ""
         streamed = ", read from disk" if config.streaming else ""
         return [
+            *self.taken,
             f"the model sees them {seen}{scaled}{labels}, in batches of {self.batch_size:,}{streamed}",
             f"p(x|z): {config.likelihood}; σ of q(z|x): {config.parameterization}",
             *(f"warning: {text}" for text in cautions(config, self.dataset)),
@@ -255,6 +259,7 @@ def make_experiment(
         learning_rate,
         beta_schedule(config.beta_schedule, config.beta, steps, config.beta_cycles, config.beta_ramp),
         make_encoder_std(config).multiplied,
+        taken=tuple(report(loaded)),
     )
     _require_room(experiment)
     return experiment

@@ -66,6 +66,10 @@ def picture(kind: str) -> bytes:
 
 GOOD, OBJECTS = npy(IMAGES), npy(np.array([Trap(), None], object))
 WHOLE = {
+    "another name.npz": archive([("größe.npy", GOOD)]),
+    "real.npy": npy(IMAGES - 300.0),
+    "whole labels.npz": archive([("images.npy", GOOD), ("labels.npy", npy(np.zeros(20)))]),
+    "train alone.npz": archive([("x_train.npy", GOOD)]),
     "images.npy": GOOD,
     "images.npz": archive([("images.npy", GOOD), ("labels.npy", npy(np.arange(20)))], zipfile.ZIP_DEFLATED),
     "half.npy": npy((IMAGES / 300).astype(np.float16)),
@@ -91,7 +95,6 @@ HOSTILE = {
     "absolute.npz": archive([("/tmp/images.npy", GOOD)]),
     "twice.npz": archive([("images.npy", GOOD), ("images.npy", GOOD)]),
     "two names.npz": archive([("x_train.npy", GOOD), ("train_images.npy", GOOD), ("x_test.npy", GOOD)]),
-    "unknown.npz": archive([("größe.npy", GOOD)]),
     "none.npz": archive([]),
     "folder.npz": archive([("images.npy/", b"")]),
     "encrypted.npz": patched(archive([("images.npy", GOOD)]), (8, 1)),
@@ -109,7 +112,6 @@ HOSTILE = {
     "text.npy": npy(IMAGES.astype("U3")),
     "time.npy": npy(IMAGES.astype("M8[s]")),
     "record.npy": npy(np.zeros((20, 4, 4), [("a", "f4")])),
-    "below.npy": npy(IMAGES - 300.0),
     "not finite.npy": npy(np.where(IMAGES > 9, np.nan, IMAGES)),
     "no rows.npy": npy(IMAGES[:0]),
     "no columns.npy": npy(IMAGES[:, :, :0]),
@@ -120,10 +122,8 @@ HOSTILE = {
     "few.npy": npy(IMAGES[:3]),
     "labels alone.npz": archive([("labels.npy", npy(np.arange(20)))]),
     "fewer labels.npz": archive([("images.npy", GOOD), ("labels.npy", npy(np.arange(19)))]),
-    "real labels.npz": archive([("images.npy", GOOD), ("labels.npy", npy(np.zeros(20)))]),
     "negative labels.npz": archive([("images.npy", GOOD), ("labels.npy", npy(np.full(20, -1)))]),
     "two shapes.npz": archive([("x_train.npy", GOOD), ("x_test.npy", npy(IMAGES[:, :3]))]),
-    "no test.npz": archive([("x_train.npy", GOOD)]),
 }
 
 
