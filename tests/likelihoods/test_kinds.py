@@ -28,6 +28,12 @@ def test_the_registry_holds_what_is_promised():
         "discretized_gaussian",
         "discretized_logistic",
         "discretized_logistic_mixture",
+        "poisson",
+        "negative_binomial",
+        "zero_inflated_poisson",
+        "zero_inflated_negative_binomial",
+        "multinomial",
+        "dirichlet_multinomial",
     }
 
 
@@ -49,7 +55,7 @@ def test_every_registered_parameterization_starts_in_range(name):
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: likelihood("poisson", 256), r"likelihood must be one of bernoulli, .*, got 'poisson'"),
+        (lambda: likelihood("normal", 256), r"likelihood must be one of bernoulli, .*, got 'normal'"),
         (lambda: likelihood("categorical", None), "levels must be .* at least 2, got None"),
         (lambda: likelihood("discretized_logistic", None), "levels must be .* at least 2, got None"),
         (lambda: likelihood("discretized_logistic_mixture", 1), "levels must be .* at least 2, got 1"),
