@@ -77,16 +77,13 @@ def test_the_batch_may_be_symbolic():
     """Of K samples for B images, both symbolic, in one exported program."""
     kinds = {name: likelihood(name, 4, jv.log_std) for name in LIKELIHOODS}
 
+    def all_of(kind, outputs, x):
+        raw = kind.raw_start(channels) if kind.sized else jnp.float32(-1)
+        x = jnp.round(3 * x) if kind.sized else x
+        return kind.log_prob(outputs, x, raw), kind.mean(outputs, raw), kind.sample(quick.key(0), outputs, raw)
+
     def everything(outputs, x):
-        raw = jnp.float32(-1)
-        return {
-            name: (
-                kind.log_prob(outputs[name], x, raw),
-                kind.mean(outputs[name], raw),
-                kind.sample(quick.key(0), outputs[name], raw),
-            )
-            for name, kind in kinds.items()
-        }
+        return {name: all_of(kind, outputs[name], x) for name, kind in kinds.items()}
 
     k, b = jax.export.symbolic_shape("k, b")
     channels, rng = 2, np.random.default_rng(0)

@@ -105,3 +105,8 @@ def test_evaluations_are_a_twentieth_of_the_epochs_apart_unless_told():
 def test_every_field_has_a_help():
     for field in dataclasses.fields(TrainConfig):
         assert len(field.metadata["help"]) > 3, field.name
+
+
+def test_a_byte_order_mark_is_no_harm(tmp_path):
+    (tmp_path / "config.json").write_bytes(b"\xef\xbb\xbf" + config_from_mapping({"latents": 3}).to_json().encode())
+    assert read_config(tmp_path / "config.json") == config_from_mapping({"latents": 3})
