@@ -17,7 +17,6 @@ from jaxvae.likelihoods.counts import NegativeBinomial as NegativeBinomial
 from jaxvae.likelihoods.counts import Poisson as Poisson
 from jaxvae.likelihoods.counts import ZeroInflated as ZeroInflated
 from jaxvae.likelihoods.discretized import DiscretizedGaussian as DiscretizedGaussian
-from jaxvae.likelihoods.family import START_STD as START_STD
 from jaxvae.likelihoods.family import ChannelLikelihood as ChannelLikelihood
 from jaxvae.likelihoods.family import Likelihood as Likelihood
 from jaxvae.likelihoods.kinds import COMPOSITIONS as COMPOSITIONS

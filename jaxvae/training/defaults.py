@@ -6,7 +6,7 @@ import numpy as np
 
 from jaxvae.arguments import require
 from jaxvae.data import Dataset, is_real
-from jaxvae.likelihoods import COMPOSITIONS, COUNTS, LIKELIHOODS, START_STD
+from jaxvae.likelihoods import COMPOSITIONS, COUNTS, LIKELIHOODS
 from jaxvae.texts import counted
 from jaxvae.training.config import AUTO, TrainConfig
 from jaxvae.training.devices import memory
@@ -15,6 +15,8 @@ _BATCH = 100
 _DENSITIES = tuple(name for name in LIKELIHOODS if name.startswith("gaussian"))
 """The likelihoods of real numbers."""
 _LEARNED = ("gaussian_learned", "gaussian_pixel")
+LIKELIHOOD_STD = 0.1
+"""Of a likelihood, where it doesn't follow the data."""
 _SOME = 10_000  # training images that a standard deviation is taken of
 _HARDLY_LABELS = 2**30  # bytes of weights for labels
 
@@ -50,7 +52,7 @@ def resolved(config: TrainConfig, dataset: Dataset, devices: int = 1) -> TrainCo
         size -= size % devices if size >= devices else 0
     std, streaming = config.likelihood_std, config.streaming
     if std is None:
-        std = _std(dataset) if name in _LEARNED else START_STD
+        std = _std(dataset) if name in _LEARNED else LIKELIHOOD_STD
     if streaming is None:
         streaming = dataset.train.images.nbytes > memory() // 2
     found = dataclasses.replace(

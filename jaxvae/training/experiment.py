@@ -30,13 +30,13 @@ from jaxvae.data import (
     origin_of,
     report,
 )
-from jaxvae.likelihoods import COMPOSITIONS, START_STD, OptimalGaussian, likelihood
+from jaxvae.likelihoods import COMPOSITIONS, OptimalGaussian, likelihood
 from jaxvae.models import LatentModel, Terms, make_model
 from jaxvae.objectives import beta_schedule, dual_ascent, elbo, free_bits, lagrangian, lower_bound_violation
 from jaxvae.parameterizations import parameterization
 from jaxvae.training.bounds import BOUNDS, log_weights
 from jaxvae.training.config import TrainConfig
-from jaxvae.training.defaults import cautions, resolved
+from jaxvae.training.defaults import LIKELIHOOD_STD, cautions, resolved
 from jaxvae.training.devices import copies, data_mesh, memory
 from jaxvae.training.directory import Kept
 from jaxvae.training.latents import make_encoder_std
@@ -311,7 +311,7 @@ def model_for(config: TrainConfig, contract: DataContract, mean: np.ndarray | No
             config.likelihood,
             contract.seen_levels,
             parameterization(config.likelihood_parameterization),
-            START_STD if config.likelihood_std is None else config.likelihood_std,
+            LIKELIHOOD_STD if config.likelihood_std is None else config.likelihood_std,
         ),
         config.latents,
         encoder_std.parameterization,

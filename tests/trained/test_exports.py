@@ -54,7 +54,8 @@ def test_a_run_is_exported_with_what_it_was_trained_on(tmp_path, monkeypatch, ca
     assert capsys.readouterr().out == "out\n"
     card = (tmp_path / "out" / "README.md").read_text()
     assert "1,297 train, 200 validation, 300 test images of 8x8x1, integers in 0..16" in card
-    assert "`jaxvae train --binarization dynamic --latents 3 --upper-hidden 8 --likelihood bernoulli --hidden 8" in card
+    command = "--latents 3 --upper-hidden 8 --likelihood bernoulli --likelihood-std 0.1 --hidden 8"
+    assert f"`jaxvae train --binarization dynamic {command}" in card
     assert "| test | 300 | -30.500 | 29.500 ± n/a | 9 |" in card
     images = make_experiment(run.model.config).dataset.test.images[:3]
     np.testing.assert_array_equal(jv.load("out").encode(images).mean, run.model.encode(images).mean)

@@ -133,3 +133,13 @@ def test_images_that_exceed_half_of_memory_are_streamed(monkeypatch):
         monkeypatch.setattr(defaults, "memory", lambda found=memory: found)
         assert resolved(TrainConfig(), DATA["grey"]).streaming is streaming
         assert resolved(TrainConfig(streaming=False), DATA["grey"]).streaming is False
+
+
+@pytest.mark.parametrize(
+    ("name", "likelihood", "std"),
+    [("colour", "gaussian_learned", 0.29), ("signed", "gaussian_pixel", 0.29), ("colour", "gaussian_fixed", 0.1)],
+)
+def test_a_learned_std_starts_at_the_data_s(name, likelihood, std):
+    # The uniform distribution's on [0, 1] is 0.289.
+    assert resolved(TrainConfig(likelihood=likelihood), DATA[name]).likelihood_std == std
+    assert resolved(TrainConfig(likelihood=likelihood, likelihood_std=0.2), DATA[name]).likelihood_std == 0.2
