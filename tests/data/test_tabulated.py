@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from jaxvae.data import Reading, load
+from jaxvae.data import Reading, load, load_again, origin_of
+from jaxvae.data.tables import TableReading, load_table
+from jaxvae.data.tabulated import counts_of
 
 COUNTS = np.random.default_rng(0).poisson(3, (60, 5))
 
@@ -38,3 +40,16 @@ def test_other_kinds_of_columns_are_named(tmp_path):
         load(str(tmp_path / "x.csv"))
     with pytest.raises(ValueError, match="one of images for flags other than --counts and --label"):
         load(str(tmp_path / "x.csv"), reading=Reading(grey=True))
+
+
+def test_rows_with_names_are_found_again(tmp_path):
+    pytest.importorskip("pandas")
+    rows = [",".join(map(str, (f"cell{i}", *row))) for i, row in enumerate(COUNTS)]
+    path = tmp_path / "x.csv"
+    path.write_text("\n".join(["cell,a,b,c,d,e", *rows]) + "\n")
+    data = counts_of(load_table(path, TableReading(names="cell")), str(path), Reading(counts=True))
+    assert data.test.names[0].startswith("cell")
+    origin = origin_of(data)
+    assert (origin.files, origin.rows, origin.dataset) == (None, 60, str(path))
+    path.write_text("\n".join(["a,b,c,d,e", *(row.partition(",")[2] for row in rows)]) + "\n")
+    assert not origin.changes_to(origin_of(load_again(origin, reading=Reading(counts=True))))
