@@ -51,6 +51,11 @@ def require_file(path: Path) -> None:
         require(stat.S_ISREG(mode) or stat.S_ISDIR(mode), "path", str(path), "a file or a folder")
 
 
+def user_cache() -> Path:
+    """The folder of what can be made again: ``$XDG_CACHE_HOME``, or ``~/.cache``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+
+
 def read_file(path: Path) -> bytes:
     """What is in a file; raises as ``require_file``, and OSError where it can't be read."""
     require_file(path)

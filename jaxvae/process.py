@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from jaxvae.files import user_cache
 from jaxvae.texts import printable
 
 STOPPED = 130
@@ -205,7 +206,7 @@ def compiled_programs() -> Path:
     except OSError:
         features = platform.processor()
     machine = hashlib.sha256(features.encode()).hexdigest()[:12]
-    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    root = user_cache()
     return root / "jaxvae" / f"jaxlib-{version.__version__}-{platform.machine()}-{machine}"
 
 

@@ -447,18 +447,17 @@ def apportion(
     labels: np.ndarray | None,
     levels: int | None,
     rows: Mapping[str, np.ndarray],
-    names: np.ndarray | None = None,
     class_names: tuple[str, ...] = (),
     reading: Reading = PLAIN,
     notes: tuple[str, ...] = (),
 ) -> Dataset:
-    """The dataset of images that came in one, by the rows of each split; their names are the rows, if not given."""
+    """The dataset of images that came in one, by the rows of each split, which are their names."""
     return assemble(
         path,
         {name: images[some] for name, some in rows.items()},
         {name: None if labels is None else labels[some] for name, some in rows.items()},
         levels,
-        {name: some if names is None else names[some] for name, some in rows.items()},
+        rows,
         class_names,
         apportioned=len(images),
         reading=reading,

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxvae.files import write_atomically
+from jaxvae.files import user_cache, write_atomically
 
 _UNUSED = 90 * 24 * 3600.0  # seconds after which an array goes
 _CHUNK = 2**26  # bytes checked at a time
@@ -89,7 +89,7 @@ def keep_made(
 
 
 def _root() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxvae" / "images"
+    return user_cache() / "jaxvae" / "images"
 
 
 def _states(root: Path, names: Sequence[str]) -> tuple[bytes, bytes]:
