@@ -117,11 +117,11 @@ def _load(name: str, data_dir: Path, reading: Reading, rows: int | None = None) 
         return BUNDLED[name].make()
     path = _expanded(name, "dataset")
     if name in KNOWN:
-        return load_counts(name, reading, known=True)
+        return load_counts(name, reading, rows, known=True)
     if name not in SOURCES and path.is_dir() and (directory := prepared.prepared_at(path)):
         return prepared.read_prepared(name, directory, _sizing(name, reading))
     if path.exists() and is_table(path):
-        return load_counts(path, reading)
+        return load_counts(path, reading, rows)
     if name not in SOURCES and path.is_dir():
         arrayed = any(path.glob("*.npy"))
         return arrays.load_arrays(path, reading, rows) if arrayed else folders.load_folder(path, reading)

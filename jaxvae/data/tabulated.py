@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,10 +12,11 @@ from jaxvae.data.dataset import Dataset, assemble
 from jaxvae.data.options import Reading
 from jaxvae.data.tables import DataTable, TableReading, load_known, load_table
 
+_OF_ROWS = ("values", "labels", "names", "splits")
 _SHOWN = 3  # columns that a message names
 
 
-def load_counts(source: str | Path, reading: Reading, *, known: bool = False) -> Dataset:
+def load_counts(source: str | Path, reading: Reading, rows: int | None = None, *, known: bool = False) -> Dataset:
     """The dataset of a table of counts, such as a .csv, .parquet or .h5ad file, or a sparse .npz file.
 
     Its splits are those that it has, or of rows as ``arrays.split_rows`` has them. A sparse table becomes dense.
@@ -22,10 +24,12 @@ def load_counts(source: str | Path, reading: Reading, *, known: bool = False) ->
     Args:
         source: the path, or the name of a known table.
         reading: of which ``label`` says the column of the classes, and ``counts`` that all other columns are counts.
+        rows: how many there were when they were split before; later ones are left out, so that the split is that one.
         known: whether this is a name of ``tables.KNOWN``.
 
     Raises:
-        ValueError: for a table of other kinds of columns, missing entries, or a train split without a test split.
+        ValueError: for a table of other kinds of columns, missing entries, fewer rows than before, or a train split
+            without a test split.
         FileNotFoundError: where there is no such file.
         ImportError: without the extra that reads it.
     """
@@ -35,6 +39,12 @@ def load_counts(source: str | Path, reading: Reading, *, known: bool = False) ->
         table = load_known(str(source))
     else:
         table = load_table(source, TableReading(label=reading.label, kinds={"*": "count"} if reading.counts else {}))
+    if rows is not None:
+        require(len(table) >= rows, f"{source}: number of rows", len(table), f"{rows} or more, as when they were split")
+        parts: dict[str, Any] = {
+            name: None if x is None else x[:rows] for name, x in vars(table).items() if name in _OF_ROWS
+        }
+        table = dataclasses.replace(table, **parts)
     return counts_of(table, str(source), dataclasses.replace(reading, counts=True))
 
 

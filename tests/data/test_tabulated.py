@@ -53,3 +53,9 @@ def test_rows_with_names_are_found_again(tmp_path):
     assert (origin.files, origin.rows, origin.dataset) == (None, 60, str(path))
     path.write_text("\n".join(["a,b,c,d,e", *(row.partition(",")[2] for row in rows)]) + "\n")
     assert not origin.changes_to(origin_of(load_again(origin, reading=Reading(counts=True))))
+    # Rows that are added change no split, and rows that are gone are missed.
+    path.write_text(path.read_text() + "1,2,3,4,5\n")
+    assert not origin.changes_to(origin_of(load_again(origin, reading=Reading(counts=True))))
+    path.write_text("\n".join(path.read_text().splitlines()[:50]) + "\n")
+    with pytest.raises(ValueError, match="number of rows must be 60 or more, as when they were split, got 49"):
+        load_again(origin, reading=Reading(counts=True))
