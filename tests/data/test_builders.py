@@ -237,6 +237,7 @@ print(json.dumps([str(directory), prepared - start, loaded - prepared, modules])
 
 
 @pytest.mark.skipif(MNIST is None, reason="JAXVAE_MNIST names no folder with MNIST's four files")
+@pytest.mark.slow
 def test_mnist_itself(check, tmp_path):
     command = [sys.executable, "-W", "error", "-c", CODE, MNIST, str(tmp_path)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
