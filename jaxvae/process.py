@@ -12,7 +12,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from jaxvae.files import user_cache
 from jaxvae.texts import printable
 
 STOPPED = 130
@@ -199,6 +198,8 @@ def compiled_programs() -> Path:
     import platform
 
     from jaxlib import version
+
+    from jaxvae.files import user_cache  # which loads JAX, as jaxlib nearly does
 
     try:
         cpu = Path("/proc/cpuinfo").read_text().split("\n\n")[0]
