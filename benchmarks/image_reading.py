@@ -1,6 +1,6 @@
 """What it costs to read a folder of many small images: the first time, and from the cache.
 
-python -m benchmarks.reading --images 60000
+python -m benchmarks.image_reading --images 60000
 
 Images of 28×28 grey pixels are drawn as PNGs into a temporary folder, in ten folders of classes; the cache is a
 temporary one, too. Times are of the CPU, of all threads.
@@ -64,7 +64,7 @@ def main() -> None:
     found = measured(images)
     print(f"{images:,} images: listed {found.listing:.2f} s, read {found.reading:.2f} s, cached {found.cached:.2f} s")
     kept = {"images": images, **found._asdict()}
-    write_atomically(harness.RESULTS / "reading.json", json.dumps(kept, indent=1) + "\n")
+    write_atomically(harness.RESULTS / "image_reading.json", json.dumps(kept, indent=1) + "\n")
 
 
 if __name__ == "__main__":
