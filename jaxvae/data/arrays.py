@@ -8,6 +8,7 @@ memory, not read, where nothing has to be converted.
 """
 
 import contextlib
+import hashlib
 import math
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -96,15 +97,11 @@ def from_arrays(images: Any, labels: Any = None, *, reading: Reading = PLAIN, na
 
 
 def _dataset(name: str, fields: dict[str, np.ndarray], reading: Reading, notes: list[str]) -> Dataset:
-    if "train_images" in fields and "test_images" not in fields:
-        before = "validation" if "validation_images" in fields else "train"
-        after = {"validation": "test_", "train": ""}[before]
-        fields = {field.replace(f"{before}_", after): x for field, x in fields.items()}
-        notes.append(
-            "There is no test split: the validation split is taken for it."
-            if before == "validation"
-            else "There is only a train split: it is split here."
-        )
+    if "train_images" in fields:
+        roles, more = settled({split: split for split in SPLITS if f"{split}_images" in fields})
+        role_of = {f"{given}_": f"{role}_" if role else "" for role, given in roles.items()}
+        fields = {role_of[field[: field.index("_") + 1]] + field.partition("_")[2]: x for field, x in fields.items()}
+        notes += more
     images = {
         field.removesuffix("images"): arranged(x, reading, f"{name}: {field}")
         for field, x in fields.items()
@@ -428,6 +425,46 @@ def _decoded(y: np.ndarray, field: str) -> np.ndarray:
         return np.array([x.decode() for x in y.tolist()]) if y.dtype.kind == "S" else y
     except UnicodeDecodeError as error:
         raise ValueError(f"{field} must be text in UTF-8, got {error.object!r}") from None
+
+
+def settled(given: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """Which split serves as which, and what is to be said of it.
+
+    Without a test split, the validation split is taken for it; a train split alone is to be split here.
+
+    Args:
+        given: what the splits that there are are called, by which of ``SPLITS`` they are; train among them.
+
+    Returns:
+        What they are called by what they serve as, "" for images that are to be split; and notes.
+
+    >>> settled({"train": "train", "validation": "val"})
+    ({'train': 'train', 'test': 'val'}, ['There is no test split: the validation split is taken for it.'])
+    """
+    if "test" in given:
+        return {split: given[split] for split in SPLITS if split in given}, []
+    if "validation" in given:
+        note = "There is no test split: the validation split is taken for it."
+        return {"train": given["train"], "test": given["validation"]}, [note]
+    return {"": given["train"]}, [f"There is only a {given['train']} split: it is split here."]
+
+
+def split_by_digest(names: Sequence[str]) -> dict[str, list[int]]:
+    """The places in a list of names that are each split's, test first, where a digest of the name alone says which.
+
+    To add others moves none, and splits are of 80, 10 and 10 % in the mean. Where one would have none, it gets the name
+    that is next to it. Those of all splits, in their order, are in that of their digests.
+
+    Args:
+        names: three or more.
+    """
+    digests = (hashlib.blake2b(name.encode(errors="surrogateescape"), digest_size=8).digest() for name in names)
+    place = np.array([int.from_bytes(digest) for digest in digests]) / 2**64
+    order = np.argsort(place, kind="stable").tolist()
+    test = min(max(1, int(np.sum(place < 0.1))), len(names) - 2)
+    validation = min(max(1, int(np.sum(place < 0.2)) - test), len(names) - test - 1)
+    parts = order[:test], order[test : test + validation], order[test + validation :]
+    return dict(zip(SPLITS[::-1], parts, strict=True))
 
 
 def split_rows(count: int, path: str) -> dict[str, np.ndarray]:

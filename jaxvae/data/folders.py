@@ -1,6 +1,5 @@
 """Your own data as image files in folders: subfolders are classes, or the splits."""
 
-import hashlib
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -9,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxvae.arguments import require
-from jaxvae.data.arrays import SPLIT_NAMES, SPLITS, interpreted
+from jaxvae.data.arrays import SPLIT_NAMES, SPLITS, interpreted, split_by_digest
 from jaxvae.data.collecting import read_files
 from jaxvae.data.dataset import Dataset, assemble
 from jaxvae.data.images import SUFFIXES
@@ -199,16 +198,6 @@ def _files_of(names: Sequence[str]) -> list[str]:
 
 
 def _split_by_name(names: Sequence[str], path: Path) -> dict[str, list[str]]:
-    """The files of each split: which one a file is in follows from a digest of its name alone.
-
-    So splits are of 80, 10 and 10 % in the mean. Where one would have none, it gets the file that is next to it. The
-    files of all splits, in this order, are in that of their digests.
-    """
+    """The files of each split, by ``arrays.split_by_digest``."""
     require(len(names) >= 10, f"{path}: number of images", len(names), "at least 10, to be split")
-    digests = (hashlib.blake2b(name.encode(errors="surrogateescape"), digest_size=8).digest() for name in names)
-    place = np.array([int.from_bytes(digest) for digest in digests]) / 2**64
-    order = np.argsort(place, kind="stable").tolist()
-    test = max(1, int(np.sum(place < 0.1)))
-    validation = max(1, int(np.sum(place < 0.2)) - test)
-    parts = order[:test], order[test : test + validation], order[test + validation :]
-    return {split: [names[i] for i in part] for split, part in zip(SPLITS[::-1], parts, strict=True)}
+    return {split: [names[i] for i in some] for split, some in split_by_digest(names).items()}

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxvae.arguments import require
-from jaxvae.data.arrays import SPLIT_NAMES, SPLITS
+from jaxvae.data.arrays import SPLIT_NAMES, SPLITS, settled
 from jaxvae.data.images import greyed, sized
 from jaxvae.data.options import PLAIN, Reading
 
@@ -147,16 +147,10 @@ def _taken(names: Sequence[str], field: str) -> tuple[dict[str, str], tuple[str,
     known: dict[str, str] = {}
     for name in sorted(names, key=lambda name: name not in SPLITS):  # of two of one meaning, the plain one
         known.setdefault(SPLIT_NAMES.get(name.lower(), name), name)
-    if len(names) == 1 or ("train" in known and not {"validation", "test"} & known.keys()):
-        taken = {"": names[0] if len(names) == 1 else known["train"]}
-        notes = [f"There is only a {taken['']} split: it is split here."]
-    else:
-        require("train" in known, f"{field}: splits", sorted(names), "only one, or train among them")
-        taken = {f"{split}_": known[split] for split in SPLITS if split in known}
-        notes = []
-        if "test" not in known:
-            taken["test_"] = taken.pop("validation_")
-            notes = ["There is no test split: the validation split is taken for it."]
+    alone = len(names) == 1
+    require(alone or "train" in known, f"{field}: splits", sorted(names), "only one, or train among them")
+    roles, notes = settled({"train": names[0]} if alone else known)
+    taken = {f"{role}_" if role else "": name for role, name in roles.items()}
     left = [name for name in names if name not in taken.values()]
     return taken, (*notes, *([f"Left out: the split{'s' * (len(left) > 1)} {', '.join(left)}."] if left else []))
 

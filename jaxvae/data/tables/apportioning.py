@@ -1,12 +1,11 @@
 """Which rows are for training, validation and test: by what a table says of them, by groups, or class by class."""
 
-import hashlib
 from collections.abc import Mapping
 
 import numpy as np
 
 from jaxvae.arguments import require
-from jaxvae.data.arrays import SPLIT_NAMES, SPLITS
+from jaxvae.data.arrays import SPLIT_NAMES, SPLITS, settled, split_by_digest
 from jaxvae.data.tables.columns import Place
 
 _FEWEST = 10
@@ -48,19 +47,17 @@ def settled_splits(splits: np.ndarray, field: str) -> tuple[np.ndarray | None, l
     """
     given = [name for name in SPLITS if np.any(splits == name)]
     require("train" in given, f"{field}: splits", given, "train, test and perhaps validation")
-    if given == ["train"]:
-        return None, ["There is only a train split: it is split here."]
-    if "test" not in given:
-        settled = np.where(splits == "validation", "test", splits)
-        return settled, ["There is no test split: the validation split is taken for it."]
-    return splits, []
+    roles, notes = settled({name: name for name in given})
+    if "" in roles:
+        return None, notes
+    role_of = {name: role for role, name in roles.items()}
+    return np.array([role_of[name] for name in splits.tolist()]), notes
 
 
 def grouped_splits(groups: np.ndarray, field: str) -> np.ndarray:
     """The split of each row, (N,) of ``SPLITS``, where all rows of a group are in one.
 
-    Which one follows from a digest of the group's name alone, so that to add groups moves none: 80, 10 and 10 % of the
-    groups in the mean. Where one would have none, it gets the group that is next to it.
+    Which one follows from the group's name alone, by ``arrays.split_by_digest``.
 
     Args:
         groups: (N,) strings.
@@ -74,13 +71,9 @@ def grouped_splits(groups: np.ndarray, field: str) -> np.ndarray:
     """
     names, rows = np.unique(groups, return_inverse=True)
     require(len(names) >= len(SPLITS), f"{field}: number of groups", len(names), "at least 3, to be split")
-    digests = (hashlib.blake2b(str(name).encode(errors="surrogateescape"), digest_size=8).digest() for name in names)
-    places = np.array([int.from_bytes(digest) for digest in digests]) / 2**64
-    order = np.argsort(places, kind="stable")
-    test = min(max(1, int(np.sum(places < 0.1))), len(names) - 2)
-    validation = min(max(1, int(np.sum(places < 0.2)) - test), len(names) - test - 1)
-    splits = np.full(len(names), "train", "<U10")
-    splits[order[:test]], splits[order[test : test + validation]] = "test", "validation"
+    splits = np.empty(len(names), "<U10")
+    for split, some in split_by_digest([str(name) for name in names]).items():
+        splits[some] = split
     return splits[rows]
 
 
