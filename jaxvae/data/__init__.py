@@ -8,7 +8,6 @@ from jaxvae.data.arrays import from_arrays as from_arrays
 from jaxvae.data.contracts import DataContract as DataContract
 from jaxvae.data.contracts import contract_from_mapping as contract_from_mapping
 from jaxvae.data.contracts import contract_of as contract_of
-from jaxvae.data.contracts import is_real as is_real
 from jaxvae.data.dataset import Dataset as Dataset
 from jaxvae.data.dataset import Split as Split
 from jaxvae.data.dataset import describe as describe

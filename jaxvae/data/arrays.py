@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxvae.arguments import require
-from jaxvae.data.dataset import Dataset, assemble, dtype_of
+from jaxvae.data.dataset import Dataset, assemble, chunks, dtype_of
 from jaxvae.data.options import PLAIN, Reading
 from jaxvae.files import require_file
 
@@ -320,7 +320,7 @@ class _Range(NamedTuple):
 def _range(images: Mapping[str, np.ndarray], path: str, dtype: np.dtype, reading: Reading) -> _Range:
     low, high, whole, bytes_ = math.inf, -math.inf, True, dtype.kind == "f"
     enough = dtype == np.uint8 and reading == PLAIN
-    for prefix, _, x in _chunks(images):
+    for prefix, x in ((prefix, part) for prefix, split in images.items() for part in chunks(split)):
         if dtype.kind == "f" and not np.isfinite(x).all():
             raise ValueError(f"{path}: {prefix}images must be finite, got {_not_finite(images[prefix])}")
         low, high = min(low, float(x.min())), max(high, float(x.max()))
@@ -347,22 +347,14 @@ def _grey_levels(found: _Range, dtype: np.dtype, shape: tuple[int, ...], path: s
     )
 
 
-def _chunks(images: Mapping[str, np.ndarray]) -> Iterator[tuple[str, int, np.ndarray]]:
-    """Key, first row and pixels of a few MB at a time, so that a memory map need not fit."""
-    for prefix, x in images.items():
-        rows = max(1, 2**22 // x[0].size)
-        for start in range(0, len(x), rows):
-            yield prefix, start, x[start : start + rows]
-
-
 def _not_finite(x: np.ndarray) -> str:
     """How many, and where the first."""
-    count, first = 0, None
-    for _, start, chunk in _chunks({"": x}):
+    count, start, first = 0, 0, None
+    for chunk in chunks(x):
         found = np.argwhere(~np.isfinite(chunk))
         if first is None and len(found):
             first = (start + int(found[0, 0]), *found[0, 1:].tolist())
-        count += len(found)
+        count, start = count + len(found), start + len(chunk)
     return f"{count} NaN or inf, first at {first} of (N, H, W, C)"
 
 

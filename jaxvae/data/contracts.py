@@ -2,8 +2,7 @@
 
 import dataclasses
 import json
-import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -12,12 +11,11 @@ import numpy as np
 from jax import Array
 
 from jaxvae.arguments import require
-from jaxvae.data.dataset import Dataset, dtype_of, require_grey_levels
+from jaxvae.data.dataset import Dataset, chunks, dtype_of, require_grey_levels
 from jaxvae.data.observation import METHODS, observe, unit_scaled
 from jaxvae.data.options import PLAIN, Reading
 
 _ON_LEVELS = ("categorical", "discretized")  # likelihoods that have no density between levels
-_CHUNK = 2**22  # numbers looked at a time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,14 +140,14 @@ class DataContract:
             if images.dtype.kind in "biu" and not self.real and not self.counts and not self.reading.value_range:
                 raise self._refusal(f"dtype {images.dtype}")
             fractions = self.reading.value_range[1:] > (1.0,) and images.size > 0
-            if fractions and all(chunk.min() >= 0 and chunk.max() <= 1 for chunk in _chunks(images)):
+            if fractions and all(chunk.min() >= 0 and chunk.max() <= 1 for chunk in chunks(images)):
                 raise self._refusal("0 to 1")
             return 1
         if images.dtype.kind == "b" or self.levels == 2:
             return 1
-        beyond = any(chunk.max(initial=0) > 1 for chunk in _chunks(images))
+        beyond = any(chunk.max(initial=0) > 1 for chunk in chunks(images))
         if images.dtype.kind in "iu":
-            if not beyond and any(chunk.any() for chunk in _chunks(images)):
+            if not beyond and any(chunk.any() for chunk in chunks(images)):
                 raise self._refusal(
                     "integers that are all 0 or 1; as booleans or floats they are the darkest and lightest"
                 )
@@ -288,7 +286,7 @@ def contract_of(dataset: Dataset, *, binarization: str, likelihood: str, conditi
     return DataContract(
         dataset.image_shape,
         dataset.levels,
-        is_real(dataset),
+        dataset.real,
         binarization,
         likelihood,
         dataset.classes,
@@ -298,29 +296,8 @@ def contract_of(dataset: Dataset, *, binarization: str, likelihood: str, conditi
     )
 
 
-def is_real(dataset: Dataset) -> bool:
-    """Whether images are floats outside of [0, 1] that no value range scales."""
-    return (
-        dataset.levels is None
-        and not dataset.reading.value_range
-        and not dataset.reading.counts
-        and any(
-            float(chunk.min()) < 0 or float(chunk.max()) > 1
-            for split in dataset.splits.values()
-            for chunk in _chunks(split.images)
-        )
-    )
-
-
 def _tupled(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: tuple(x) if isinstance(x, list) else x for name, x in values.items()}
-
-
-def _chunks(images: np.ndarray) -> Iterator[np.ndarray]:
-    """Some images at a time, so that a memory map need not fit."""
-    rows = max(1, _CHUNK // max(1, math.prod(images.shape[1:])))
-    for start in range(0, len(images), rows):
-        yield images[start : start + rows]
 
 
 def _first(images: np.ndarray, mask: np.ndarray) -> float:

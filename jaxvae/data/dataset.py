@@ -1,7 +1,9 @@
 """What a dataset is: splits of images and labels, and how many grey levels a pixel has."""
 
 import dataclasses
-from collections.abc import Mapping
+import functools
+import math
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
 import numpy as np
@@ -20,6 +22,16 @@ def require_grey_levels(levels: int | None, field: str = "levels") -> None:
 def dtype_of(levels: int | None) -> np.dtype:
     """What images of so many grey levels are stored as: uint8, uint16, or float32 for None."""
     return np.dtype(np.float32 if levels is None else np.uint8 if levels <= 256 else np.uint16)
+
+
+_CHUNK = 2**22  # numbers looked at a time
+
+
+def chunks(images: np.ndarray) -> Iterator[np.ndarray]:
+    """Some images (N, ...) at a time, so that a memory map need not fit."""
+    rows = max(1, _CHUNK // max(1, math.prod(images.shape[1:])))
+    for start in range(0, len(images), rows):
+        yield images[start : start + rows]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -87,6 +99,7 @@ class Dataset:
         apportioned: how many images there were, where they came in one and were split here; else 0.
         reading: how files became images; of its value range are float images, whose numbers are as stored.
         notes: what was made of files on the way, a sentence each.
+        of_files: whether images are called by their files, relative to a folder, and keep their splits by these.
 
     Raises:
         ValueError: where image shapes differ between splits, or dtype and levels contradict each other.
@@ -102,6 +115,7 @@ class Dataset:
     apportioned: int = 0
     reading: Reading = PLAIN
     notes: tuple[str, ...] = ()
+    of_files: bool = False
 
     def __post_init__(self) -> None:
         require_grey_levels(self.levels, "Dataset.levels")
@@ -116,6 +130,20 @@ class Dataset:
         """(H, W, C)."""
         height, width, channels = self.train.images.shape[1:]
         return height, width, channels
+
+    @functools.cached_property
+    def extremes(self) -> tuple[float, float]:
+        """The lowest and the highest number of all images, which are looked at some at a time."""
+        found = [(x.min(), x.max()) for split in self.splits.values() for x in chunks(split.images)]
+        return float(min(low for low, _ in found)), float(max(high for _, high in found))
+
+    @property
+    def real(self) -> bool:
+        """Whether images are floats outside of [0, 1] that no value range scales."""
+        if self.levels is not None or self.reading.value_range or self.reading.counts:
+            return False
+        low, high = self.extremes
+        return low < 0 or high > 1
 
     @property
     def splits(self) -> dict[str, Split]:
@@ -135,6 +163,7 @@ def assemble(
     apportioned: int = 0,
     reading: Reading = PLAIN,
     notes: tuple[str, ...] = (),
+    of_files: bool = False,
 ) -> Dataset:
     """The dataset of these arrays, by split; its classes are those with names, or those up to the largest label."""
     splits = {split: Split(x, labels.get(split), ids.get(split)) for split, x in images.items()}
@@ -142,7 +171,7 @@ def assemble(
     classes = max(found, len(class_names)) if found else 0
     names = class_names if len(class_names) == classes else ()
     train, validation, test = splits["train"], splits.get("validation"), splits["test"]
-    return Dataset(name, train, validation, test, levels, classes, names, apportioned, reading, notes)
+    return Dataset(name, train, validation, test, levels, classes, names, apportioned, reading, notes, of_files)
 
 
 def hold_out(dataset: Dataset, count: int) -> Dataset:
@@ -183,9 +212,8 @@ def report(dataset: Dataset) -> list[str]:
     >>> report(load("digits"))[1:]
     ['numbers: 0 to 16; splits: as given']
     """
-    low = min(float(split.images.min()) for split in dataset.splits.values())
-    high = max(float(split.images.max()) for split in dataset.splits.values())
-    by = "their names" if dataset.train.names.dtype.kind == "U" else "a fixed permutation"
+    low, high = dataset.extremes
+    by = "their names" if dataset.of_files else "a fixed permutation"
     splits = f"made here by {by}, about 80:10:10" if dataset.apportioned else "as given"
     lines = [describe(dataset), f"numbers: {low:g} to {high:g}; splits: {splits}"]
     if dataset.class_names:

@@ -77,6 +77,7 @@ def load_folder(path: Path, reading: Reading = PLAIN, files: Mapping[str, Sequen
         apportioned=len(pictures.images) if apportioned else 0,
         reading=reading,
         notes=(*notes, *pictures.notes),
+        of_files=True,
     )
 
 

@@ -100,13 +100,12 @@ def origin_of(dataset: Dataset, data_dir: str | None = None) -> Origin:
     """The origin of a dataset that has just been loaded, from ``data_dir`` where it is a prepared one."""
     splits, name = dataset.splits, dataset.name
     known = name in BUNDLED or name in SOURCES or not Path(name).exists()
-    named = dataset.train.names.dtype.kind == "U" and Path(name).is_dir() and not is_table(Path(name))
     return Origin(
         name if known else str(Path(name).absolute()),
         None if data_dir is None else str(Path(data_dir).expanduser().absolute()),
         {name: len(split) for name, split in splits.items()},
         {name: fingerprint(split) for name, split in splits.items()},
-        {name: tuple(split.names.tolist()) for name, split in splits.items()} if named else None,
+        {name: tuple(split.names.tolist()) for name, split in splits.items()} if dataset.of_files else None,
         dataset.apportioned or None,
     )
 

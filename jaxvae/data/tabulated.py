@@ -9,7 +9,7 @@ import numpy as np
 from jaxvae.arguments import require
 from jaxvae.data.arrays import MOST_COUNTED, SPLITS, as_labels
 from jaxvae.data.dataset import Dataset, assemble
-from jaxvae.data.options import Reading
+from jaxvae.data.options import PLAIN, Reading
 from jaxvae.data.tables import DataTable, TableReading, load_known, load_table
 
 _OF_ROWS = ("values", "labels", "names", "splits")
@@ -33,7 +33,7 @@ def load_counts(source: str | Path, reading: Reading, rows: int | None = None, *
         FileNotFoundError: where there is no such file.
         ImportError: without the extra that reads it.
     """
-    said = dataclasses.replace(Reading(), label=reading.label, counts=reading.counts)
+    said = dataclasses.replace(PLAIN, label=reading.label, counts=reading.counts)
     require(reading == said, "dataset", str(source), "one of images for flags other than --counts and --label")
     if known:
         table = load_known(str(source))

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from jaxvae.arguments import require
-from jaxvae.data import Dataset, is_real
+from jaxvae.data import Dataset
 from jaxvae.likelihoods import COMPOSITIONS, COUNTS, LIKELIHOODS
 from jaxvae.texts import counted
 from jaxvae.training.config import AUTO, TrainConfig
@@ -39,10 +39,9 @@ def resolved(config: TrainConfig, dataset: Dataset, devices: int = 1) -> TrainCo
         ValueError: where data and configuration contradict each other, in one line that says what resolves it.
     """
     grey = dataset.levels is not None and dataset.levels <= 256 and dataset.image_shape[-1] == 1
-    real = is_real(dataset)
     name, binarization, size = config.likelihood, config.binarization, config.batch_size
     if name == AUTO:
-        require(not (real and _is_picture(dataset)), "dataset", *_ranged(dataset))
+        require(not (dataset.real and _is_picture(dataset)), "dataset", *_ranged(dataset))
         binary = grey or binarization not in (AUTO, "none")
         name = "negative_binomial" if dataset.reading.counts else "bernoulli" if binary else "gaussian_learned"
     if binarization == AUTO:
@@ -63,11 +62,11 @@ def resolved(config: TrainConfig, dataset: Dataset, devices: int = 1) -> TrainCo
         batch_size=size,
         streaming=streaming,
     )
-    _require_fit(found, dataset, real)
+    _require_fit(found, dataset)
     return found
 
 
-def _require_fit(config: TrainConfig, dataset: Dataset, real: bool) -> None:
+def _require_fit(config: TrainConfig, dataset: Dataset) -> None:
     name, drawn, size = config.likelihood, config.binarization, config.batch_size
     allowed = "none for a likelihood of real numbers, which 0s and 1s have no density under"
     require(drawn == "none" or name not in _DENSITIES, "binarization", drawn, f"{allowed} (--likelihood {name})")
@@ -77,7 +76,7 @@ def _require_fit(config: TrainConfig, dataset: Dataset, real: bool) -> None:
         require(drawn == "none", "binarization", drawn, "none for counts")
     require(not counts or dataset.reading.counts, "likelihood", name, "another one for what isn't read as counts")
     require(counts or not config.offset, "offset", config.offset, f"False for a likelihood of no counts, {name}")
-    if real:
+    if dataset.real:
         allowed = f"one of {', '.join(_DENSITIES)} for numbers outside of [0, 1]"
         require(name in _DENSITIES, "likelihood", name, f"{allowed}, unless --value-range says which are 0 and 1")
         require(drawn == "none", "binarization", drawn, "none for numbers outside of [0, 1]")
@@ -119,8 +118,7 @@ def _is_picture(dataset: Dataset) -> bool:
 
 def _ranged(dataset: Dataset) -> tuple[str, str]:
     """What range images have, and how to say what it means."""
-    images = dataset.train.images
-    low, high = float(images.min()), float(images.max())
+    low, high = dataset.extremes
     likely = (-1, 1) if -1 <= low < 0 and high <= 1 else (0, 255) if low >= 0 and high <= 255 else ("LOW", "HIGH")
     return (
         f"images of {low:g} to {high:g}",

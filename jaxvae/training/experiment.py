@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -70,7 +70,7 @@ class Experiment(NamedTuple):
         beta: by step.
         bound: what Lagrange multipliers keep the encoder's raw outputs above, or None.
         start: parameters to begin with in place of drawn ones, by their path, from ``transferred``.
-        taken: what the data were taken for as they were loaded, a line each.
+        taken: what the data were taken for as they were loaded, a line each, when asked.
     """
 
     config: TrainConfig
@@ -84,7 +84,7 @@ class Experiment(NamedTuple):
     beta: optax.Schedule
     bound: float | None = None
     start: Mapping[str, np.ndarray] = MappingProxyType({})
-    taken: tuple[str, ...] = ()
+    taken: Callable[[], list[str]] = list
 
     @property
     def kept(self) -> Kept:
@@ -104,7 +104,7 @@ class Experiment(NamedTuple):
         labels = ", given their labels" if config.conditional else ""
         streamed = ", read from disk" if config.streaming else ""
         return [
-            *self.taken,
+            *self.taken(),
             f"the model sees them {seen}{scaled}{labels}, in batches of {self.batch_size:,}{streamed}",
             f"p(x|z): {config.likelihood}; σ of q(z|x): {config.parameterization}",
             *(f"warning: {text}" for text in cautions(config, self.dataset)),
@@ -259,7 +259,7 @@ def make_experiment(
         learning_rate,
         beta_schedule(config.beta_schedule, config.beta, steps, config.beta_cycles, config.beta_ramp),
         make_encoder_std(config).multiplied,
-        taken=tuple(report(loaded)),
+        taken=functools.partial(report, loaded),
     )
     _require_room(experiment)
     return experiment

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxvae.data import collecting, load
+from jaxvae.data import collecting, load, origin_of, report
 from jaxvae.data.folders import list_images, load_folder
 from jaxvae.data.options import Reading
 
@@ -32,6 +32,9 @@ def test_a_flat_folder_is_split_and_unlabelled(tmp_path):
     assert sum(map(len, data.splits.values())) == 20
     found = {image.tobytes() for split in data.splits.values() for image in split.images}
     assert found == {image.tobytes() for image in images}
+    assert report(data)[1].endswith("splits: made here by their names, about 80:10:10")
+    kept = origin_of(data).files
+    assert kept == {name: tuple(split.names.tolist()) for name, split in data.splits.items()}
 
 
 def test_a_file_that_is_added_moves_no_other(tmp_path):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxvae.data import Reading, load, load_again, origin_of
+from jaxvae.data import Reading, load, load_again, origin_of, report
 from jaxvae.data.tables import TableReading, load_table
 from jaxvae.data.tabulated import counts_of
 
@@ -49,6 +49,7 @@ def test_rows_with_names_are_found_again(tmp_path):
     path.write_text("\n".join(["cell,a,b,c,d,e", *rows]) + "\n")
     data = counts_of(load_table(path, TableReading(names="cell")), str(path), Reading(counts=True))
     assert data.test.names[0].startswith("cell")
+    assert report(data)[1].endswith("splits: made here by a fixed permutation, about 80:10:10")
     origin = origin_of(data)
     assert (origin.files, origin.rows, origin.dataset) == (None, 60, str(path))
     path.write_text("\n".join(["a,b,c,d,e", *(row.partition(",")[2] for row in rows)]) + "\n")
