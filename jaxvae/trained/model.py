@@ -23,7 +23,7 @@ from jaxvae.arguments import require, require_real
 from jaxvae.data import DataContract
 from jaxvae.gaussian import Gaussian
 from jaxvae.likelihoods import Likelihood
-from jaxvae.models import LatentModel, log_total
+from jaxvae.models import LatentModel, log_prob_of_observed, log_total
 from jaxvae.progress import StepProgress
 from jaxvae.training import TrainConfig
 from jaxvae.training.scoring import (
@@ -74,8 +74,10 @@ class Decoded:
         return self.likelihood.sample(key, self.outputs, self.raw, self.log_size)
 
     def log_prob(self, x: ArrayLike) -> Array:
-        """log p(x|z) in nats of each number of x, (..., H, W, C); x as the training data came."""
+        """log p(x|z) in nats of each number of x, (..., H, W, C), 0 of missing ones; x as the training data came."""
         seen = _seen(self.contract, x)
+        if self.contract.missing:
+            return log_prob_of_observed(self.likelihood, self.outputs, seen, self.raw)
         return self.likelihood.log_prob(
             self.outputs, seen, self.raw, None if self.log_size is None else log_total(seen)
         )
