@@ -44,6 +44,16 @@ def with_missing(x: np.ndarray, mask: np.ndarray, field: str) -> np.ndarray:
     return np.where(missing, exact.type(np.nan), x.astype(exact))
 
 
+def count_missing(x: np.ndarray) -> int:
+    """How many entries are."""
+    return int(np.isnan(x).sum())
+
+
+def observed_counts(x: np.ndarray) -> np.ndarray:
+    """How many entries of each row (N, ...) aren't, (N,)."""
+    return (~np.isnan(x)).sum(axis=tuple(range(1, x.ndim)))
+
+
 def require_observed(splits: Mapping[str, np.ndarray], name: str) -> None:
     """Raises ValueError where a row of a split (N, ...) has no entry at all, or a column of the train split has none.
 
