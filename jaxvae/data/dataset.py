@@ -214,7 +214,7 @@ def assemble(
     train, validation, test = splits["train"], splits.get("validation"), splits["test"]
     dataset = Dataset(name, train, validation, test, levels, classes, names, apportioned, reading, notes, of_files)
     if dataset.missing:
-        require_observed({split: x.images for split, x in splits.items()}, name)
+        require_observed({s: x.images for s, x in splits.items()}, {s: x.names for s, x in splits.items()}, name)
     return dataset
 
 

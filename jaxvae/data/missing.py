@@ -54,18 +54,18 @@ def observed_counts(x: np.ndarray) -> np.ndarray:
     return (~np.isnan(x)).sum(axis=tuple(range(1, x.ndim)))
 
 
-def require_observed(splits: Mapping[str, np.ndarray], name: str) -> None:
+def require_observed(splits: Mapping[str, np.ndarray], names: Mapping[str, np.ndarray], name: str) -> None:
     """Raises ValueError where a row of a split (N, ...) has no entry at all, or a column of the train split has none.
 
     Args:
         splits: their numbers, with NaN where these are missing.
+        names: of their rows, (N,).
         name: what the data are called.
     """
     for split, x in splits.items():
-        rows = np.flatnonzero(np.isnan(x).all(axis=tuple(range(1, x.ndim))))
-        allowed = "one entry at least in each row"
-        found = f"{len(rows)} without any, first row {rows[0] if len(rows) else None}"
-        require(not len(rows), f"{name}: {split} split", found, allowed)
+        rows = names[split][observed_counts(x) == 0].tolist()
+        found = f"{len(rows)} without any, first {rows[0] if rows else None}"
+        require(not rows, f"{name}: {split} split", found, "one entry at least in each row")
     columns = np.argwhere(np.isnan(splits["train"]).all(axis=0))
     place = tuple(columns[0].tolist()) if len(columns) else ()
     found = f"{len(columns)} without any, first {place} of (H, W, C)"

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxvae.data import from_arrays, load
+from jaxvae.data import from_arrays, load, report
 from jaxvae.data.arrays import load_arrays, read_fields
 from jaxvae.data.options import Reading
 
@@ -302,10 +302,16 @@ def broken(value, where=(17, 1, 2)):
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        (broken(np.nan), r"x.npy: images must be finite, got 1 NaN or inf, first at (17, 1, 2, 0) of (N, H, W, C)"),
+        (broken(-np.inf), r"x.npy: images must be finite, got 1 inf, first at (17, 1, 2, 0) of (N, H, W, C)"),
         (
             broken(np.inf, np.s_[3:5, 0, 0]),
-            r"x.npy: images must be finite, got 2 NaN or inf, first at (3, 0, 0, 0) of (N, H, W, C)",
+            r"x.npy: images must be finite, got 2 inf, first at (3, 0, 0, 0) of (N, H, W, C)",
+        ),
+        (np.full((20, 4), np.nan), r"x.npy: images must be numbers, of which NaN are missing ones, got 'NaN alone'"),
+        (broken(np.nan, 7), r"x.npy: test split must be one entry at least in each row, got '1 without any, first 7'"),
+        (
+            broken(np.nan, np.s_[:, 1, 2]),
+            r"train split must be one entry at least in each column, got '1 without any, first (1, 2, 0) of (H, W, C)'",
         ),
         (BYTES.astype(np.int16) - 1, r"x.npy: images must be 0 or more, got -1 to 254; the numbers that stand for"),
         (BYTES.astype(np.uint16) + 256, r"images must be grey levels, got whole numbers in 25"),
@@ -346,19 +352,23 @@ def test_images_that_do_not_fit_are_named(save, images, message):
         ),
         ({"images": BYTES, "labels": LABELS - 1}, "labels must be at least 0, got -1"),
         ({"images": BYTES, "labels": LABELS + 2**40}, "labels must be below 2**31, got 10995116277"),
-        ({"images": BYTES, "lables": LABELS}, "fields must be images (or x, data, arr_0) and perhaps labels (or y)"),
+        ({"images": BYTES, "lables": LABELS}, "fields must be images (or x, data, arr_0), perhaps labels (or y)"),
         ({"images": BYTES, "x_test": BYTES}, "x.npz: fields must be either of images in one, or of splits, got"),
         ({"images": BYTES, "x": BYTES}, "x.npz: fields must be given once each, not images, got ['images', 'x']"),
         ({"x_test": BYTES}, "there is no train_images, got ['test_images']"),
         ({"labels": LABELS}, "there is no images, got ['labels']"),
-        ({"a": BYTES, "b": BYTES}, "fields must be images (or x, data, arr_0) and perhaps labels (or y); or"),
+        ({"a": BYTES, "b": BYTES}, "fields must be images (or x, data, arr_0), perhaps labels (or y) and a mask; or"),
         ({"x_train": BYTES, "x_test": BYTES, "validation_labels": LABELS}, "there is no validation_images"),
         ({"x_train": BYTES, "x_test": BYTES / 255}, "dtypes must be the same in all splits, got ['float64', 'uint8']"),
         ({"x_train": BYTES, "x_test": BYTES[:, :2]}, "test image shape must be that of train, got (2, 3, 1)"),
         (
-            {"x_train": BYTES / 300, "x_test": broken(np.nan, (1, 0, 2)).astype(float)},
+            {"x_train": BYTES / 300, "x_test": broken(np.inf, (1, 0, 2)).astype(float)},
             "test_images must be finite, got 1",
         ),
+        ({"x": BYTES, "mask": BYTES > 0, "x_mask": BYTES > 0}, "fields must be images (or x, data, arr_0), perhaps labels (or y) and a mask"),
+        ({"x": BYTES, "mask": BYTES[:9] > 0}, "mask.shape must be (20, 4, 3), that of the numbers, got (9, 4, 3)"),
+        ({"x_train": BYTES, "x_test": BYTES, "validation_mask": BYTES > 0}, "there is no validation_images"),
+        ({"x_train": BYTES, "x_test": BYTES, "mask": BYTES > 0}, "fields must be either of images in one, or of splits"),
         ({"images": BYTES.astype(object)}, "x.npz must be a .npz file of numbers, got Python objects"),
     ],
 )
@@ -368,11 +378,66 @@ def test_fields_that_do_not_fit_are_named(save, fields, message):
     assert "\n" not in str(error.value)
 
 
-def test_nan_is_found_beyond_the_first_chunk(save):
+def test_what_is_infinite_or_missing_is_found_beyond_the_first_chunk(save):
     x = RNG.random((40, 1024, 256), np.float32)
     x[33, 5, 7] = x[39, 0] = np.nan
-    with pytest.raises(ValueError, match=r"got 257 NaN or inf, first at \(33, 5, 7, 0\)"):
+    assert load_arrays(save(x)).missing == 257
+    x[33, 5, 7] = x[39, 0] = np.inf
+    with pytest.raises(ValueError, match=r"got 257 inf, first at \(33, 5, 7, 0\)"):
         load_arrays(save(x))
+
+
+MASK = RNG.random(BYTES.shape) < 0.2
+REAL = RNG.normal(size=BYTES.shape).astype(np.float32)
+
+
+def test_what_is_missing_is_nan_or_masked_and_said(save):
+    holes = np.where(MASK, np.float32(np.nan), REAL)
+    made = {
+        "NaN": load_arrays(save(holes)),
+        "a member": load_arrays(save(x=REAL, mask=MASK)),
+        "an argument": from_arrays(REAL, mask=MASK.tolist()),
+        "numpy.ma": from_arrays(np.ma.array(REAL, mask=MASK)),
+    }
+    for data in made.values():
+        assert (data.missing, data.levels, data.reading) == (MASK.sum(), None, Reading())
+        assert report(data)[2] == f"missing: {MASK.sum()} of 240 entries ({MASK.sum() / 2.4:.3g} %), as NaN is taken for missing"
+        for name, split in data.splits.items():
+            np.testing.assert_array_equal(split.images, made["NaN"].splits[name].images)
+    assert made["NaN"].extremes == (np.nanmin(holes), np.nanmax(holes))
+    complete = from_arrays(REAL, mask=np.zeros_like(MASK))
+    assert (complete.missing, len(report(complete))) == (0, 2)
+
+
+def test_masks_come_by_split_too(save):
+    fields = {"x_train": BYTES, "x_test": BYTES[:5], "test_mask": MASK[:5]}
+    by_split = load_arrays(save(**fields, y_train=LABELS, y_test=LABELS[:5]))
+    assert np.isnan(by_split.test.images[..., 0]).tolist() == MASK[:5].tolist()
+    assert not np.isnan(by_split.train.images).any()
+    again = from_arrays({"train": BYTES, "test": BYTES[:5]}, mask={"test": MASK[:5]})
+    np.testing.assert_array_equal(again.test.images, by_split.test.images)
+    assert read_fields(save(**fields))[0].keys() == {"train_images", "test_images"}
+
+
+@pytest.mark.parametrize(
+    ("images", "reading", "value_range"),
+    [
+        (BYTES, Reading(), (0.0, 255.0)),
+        (BYTES // 16, Reading(levels=16), (0.0, 15.0)),
+        (BYTES > 100, Reading(), (0.0, 1.0)),
+        (BYTES / 255, Reading(), ()),
+        (REAL, Reading(value_range=(-5.0, 5.0)), (-5.0, 5.0)),
+        (BYTES, Reading(counts=True), ()),
+    ],
+)
+def test_numbers_with_missing_ones_are_floats_of_the_same_meaning(images, reading, value_range):
+    data = from_arrays(images, mask=MASK, reading=reading)
+    assert data.levels is None
+    assert (data.reading.value_range, data.reading.levels) == (value_range, None)
+    found = np.concatenate([split.images for split in data.splits.values()])
+    order = np.concatenate([split.ids for split in data.splits.values()])
+    np.testing.assert_array_equal(found[..., 0], np.where(MASK, np.nan, images.astype(np.float32))[order])
+    assert data.binary == (images.dtype == bool)
 
 
 @pytest.mark.parametrize("name", ["x.npy", "x.npz"])

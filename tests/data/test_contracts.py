@@ -40,11 +40,64 @@ def test_it_is_read_back_as_it_was():
         ({"binarization": "odd"}, "binarization must be"),
         ({"class_names": ("a",)}, "class_names must be 0 names"),
         ({"conditional": True}, "conditional must be False without classes"),
+        ({"missing": True}, "levels must be None where entries are missing, got 256"),
+        (
+            {"missing": True, "levels": None, "binarization": "dynamic"},
+            "binarization must be none where entries are missing, got 'dynamic'",
+        ),
     ],
 )
 def test_contradictions_are_refused(fields, message):
     with pytest.raises(ValueError, match=message):
         DataContract(**{"image_shape": SHAPE, "levels": 256, **fields})
+
+
+MISSING = DataContract(SHAPE, None, missing=True)
+HOLES = np.where(X < 40, np.nan, X / 300)
+
+
+def test_missing_entries_are_nan_where_the_training_had_such():
+    found = seen(MISSING, HOLES)
+    np.testing.assert_array_equal(found, np.float32(HOLES))
+    np.testing.assert_array_equal(seen(MISSING, np.ma.array(X / 300, mask=X < 40)), found)
+    counts = DataContract(SHAPE, None, missing=True, reading=Reading(counts=True))
+    np.testing.assert_array_equal(seen(counts, HOLES * 300), np.rint(HOLES * 300))
+    assert contract_from_mapping({"image_shape": [4, 3, 1], "levels": None}) == DataContract(SHAPE, None)
+    assert contract_of(from_arrays(HOLES.repeat(2, 0)), binarization="none", likelihood="", conditional=False).missing
+    assert MISSING.description == "images of 4x3x1, floats in [0, 1], NaN where one is missing"
+    fewer = np.where(np.arange(12).reshape(SHAPE) == 5, np.nan, found[:1])
+    assert len({*MISSING.content(jnp.concatenate([found[:1], fewer])).tolist()}) == 2  # noise of its own
+
+
+@pytest.mark.parametrize(
+    ("contract", "images", "message"),
+    [
+        (DataContract(SHAPE, None), HOLES, r"got numbers that are missing \(NaN\); the training had none such"),
+        (GREY, HOLES, r"got numbers that are missing \(NaN\)"),
+        (MISSING, np.where(HOLES > 0.5, -np.inf, HOLES), "got numbers that aren't finite"),
+        (MISSING, 4 * HOLES, "got 0.5.* to 3"),
+        (MISSING, np.full((2, *SHAPE), np.nan), "got one of which no number is known"),
+        (DataContract(SHAPE, None, missing=True, reading=Reading(counts=True)), HOLES, "which is no count"),
+        (DataContract(SHAPE, None, missing=True, reading=Reading(value_range=(0.0, 9.0))), HOLES, "got 0 to 1"),
+    ],
+)
+def test_what_may_not_be_missing_is_refused(contract, images, message):
+    with pytest.raises(ValueError, match=message) as error:
+        seen(contract, images)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("fields", "given", "back"),
+    [
+        ({"reading": Reading(value_range=(-1.0, 3.0))}, [0.0, 1.0, 1.5], [-1, 3, 3]),
+        ({}, [-0.5, 0.25, 2.0], [0, 0.25, 1]),
+        ({"real": True}, [-7.0, 8.0], [-7, 8]),
+        ({"reading": Reading(counts=True)}, [8.5], [8.5]),
+    ],
+)
+def test_what_is_seen_can_be_given_again(fields, given, back):
+    assert DataContract(SHAPE, None, **fields).as_given(np.float32(given)).tolist() == back
 
 
 def test_pixels_are_drawn_with_their_probability_whatever_else_is_there():

@@ -174,7 +174,11 @@ def test_floats_stay_as_they_are():
     picture = one(saved(x, "tiff"))
     np.testing.assert_array_equal(picture.numbers[..., 0], x)
     assert picture.numbers.dtype == np.float32
-    for wrong in (np.nan, np.inf, -np.inf):
+    x[2, 2] = np.nan  # a missing one
+    np.testing.assert_array_equal(one(saved(x, "tiff")).numbers[..., 0], x)
+    with pytest.raises(images.UnreadableError, match=r"missing numbers \(NaN\), which can't be resized"):
+        one(saved(x, "tiff"), Reading(size=(3, 3)))
+    for wrong in (np.inf, -np.inf):
         x[1, 1] = wrong
         with pytest.raises(images.UnreadableError, match="numbers that aren't finite"):
             one(saved(x, "tiff"))

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import quick
 
-from jaxvae.models import Draws
+from jaxvae.likelihoods import Beta, Columns, Group, LogNormal, Poisson
+from jaxvae.models import Draws, log_prob_of_observed
 from jaxvae.objectives import elbo
 
 every_kind = pytest.mark.parametrize("kind", kinds.OPTIONS)
@@ -152,3 +153,56 @@ def test_the_batch_may_be_symbolic():
     for kind in made:
         first = jax.tree.map(lambda x: x[:1], three[kind][0])
         chex.assert_trees_all_close(one[kind][0], first, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["gaussian", *(pytest.param(k, marks=pytest.mark.slow) for k in ("flow", "top_down of three"))])
+def test_what_is_missing_is_seen_as_such_and_not_scored(kind):
+    made, x = kinds.model(kind, missing=True), kinds.images()
+    params, noise = kinds.params(made), np.random.default_rng(3).normal(size=(2, len(x), made.latents))
+    missing = jnp.asarray(np.random.default_rng(4).random(x.shape) < 0.4)
+    assert 0 < missing.sum() < missing.size
+    given = jnp.where(missing, jnp.nan, x)
+
+    @jax.jit
+    def both(params, given):
+        def loss(params, given):
+            terms = made.apply(params, given, jnp.float32(noise), method="terms")
+            return jnp.sum(terms.kl) - jnp.sum(terms.log_likelihood)
+
+        draws = made.apply(params, given, jnp.float32(noise), method="draw")
+        outputs = made.apply(params, draws.latents, method="decode")
+        scored = made.apply(params, given, draws.latents, method="log_likelihood")
+        whole = made.likelihood.log_prob(outputs, x)
+        return scored, jnp.where(missing, 0, whole).sum(axis=(-3, -2, -1)), jax.grad(loss, (0, 1))(params, given), draws
+
+    scored, wanted, slopes, draws = both(params, given)
+    np.testing.assert_allclose(scored, wanted, rtol=1e-6)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((slopes, draws)))
+    assert not np.any(np.where(missing, slopes[1], 0))
+    zeros = both(params, jnp.where(missing, 0, x))[-1]
+    assert not np.allclose(zeros.latents, draws.latents)  # a zero that is missing isn't one that was observed
+
+
+def test_models_of_complete_data_are_as_they_were():
+    plain, missing = kinds.model("gaussian"), kinds.model("gaussian", missing=True)
+    shapes = [kinds.params(made)["params"]["encoder"]["MLP_0"]["Dense_0"]["kernel"].shape for made in (plain, missing)]
+    assert shapes == [(4, 4), (8, 4)]
+    x = kinds.images().at[0, 0, 0].set(jnp.nan)
+    assert np.isnan(kinds.applied(plain, "at_means")(kinds.params(plain), x).latents).any()  # refused before
+
+
+def test_nothing_that_is_missing_spoils_a_gradient():
+    """Where the likelihood is of positive numbers, or of a table of both, what stands in for a missing one is, too."""
+    table = Columns((Group(LogNormal(), (0, 2)), Group(Beta(), (3,)), Group(Poisson(), (1,))))
+    x = jnp.array([[0.5, jnp.nan, jnp.nan, 0.3], [jnp.nan, 4.0, 2.0, jnp.nan]])
+    outputs, raw = jnp.asarray(table.output_bias(4)), table.raw_start(4)
+    outputs = jnp.broadcast_to(outputs, (2, len(outputs)))
+
+    @jax.jit
+    def slopes(outputs, raw):
+        return jax.value_and_grad(lambda *a: log_prob_of_observed(table, a[0], x, a[1]).sum(), (0, 1))(outputs, raw)
+
+    value, found = slopes(outputs, raw)
+    alone = table.log_prob(outputs, jnp.where(jnp.isnan(x), 0.5, x), raw)
+    np.testing.assert_allclose(value, jnp.where(jnp.isnan(x), 0, alone).sum(), rtol=1e-6)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found))
