@@ -3,8 +3,8 @@
     python -m benchmarks.imputation [--quick] [--out FILE]
 
 Entries of scikit-learn's breast cancer (569 x 30) and wine (178 x 13) are removed at random; what is left is
-standardized, a model is trained on it by MIWAE's bound, and fills it. The error is the root of the mean square over what
-was removed, in units of each column's standard deviation. It takes scikit-learn (``jaxvae[datasets]``).
+standardized, a model is trained on it by MIWAE's bound, and fills it. The error is the root of the mean square over
+what was removed, in units of each column's standard deviation. It takes scikit-learn (``jaxvae[datasets]``).
 """
 
 import time

@@ -37,7 +37,9 @@ _KINDS: Mapping[str, str] = {
     **dict.fromkeys(("labels", "label", "y", "targets", "target"), "labels"),
     **dict.fromkeys(("mask", "masks"), "mask"),
 }
-_WANTED = "images (or x, data, arr_0), perhaps labels (or y) and a mask; or train_images, test_images (or x_train, …), …"
+_WANTED = (
+    "images (or x, data, arr_0), perhaps labels (or y) and a mask; or train_images, test_images (or x_train, …), …"
+)
 _MOST_CLASSES = 2**31
 MOST_COUNTED = 2**24
 """Up to which float32 has every whole number."""

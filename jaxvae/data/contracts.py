@@ -241,9 +241,9 @@ class DataContract:
         return _each(_content, jnp.where(jnp.isnan(x), -1, x) if self.missing else x)
 
     def as_given(self, seen: np.ndarray) -> np.ndarray:
-        """Images (..., H, W, C) as the training data came, of what the model sees, or means: what isn't real is clipped.
+        """Images (..., H, W, C) as the training data came, made of what the model sees, or says of it.
 
-        For data without levels.
+        Of data without levels. Numbers beyond the range of what isn't real are at its ends.
         """
         if self.real or self.counts:
             return seen

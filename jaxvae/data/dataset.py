@@ -39,10 +39,12 @@ class Summary(NamedTuple):
 
 def summary(x: np.ndarray) -> Summary:
     """Of an array of one number at least, in which NaN is a missing one; where all are, from inf to -inf."""
-    if x.dtype.kind == "f" and np.isnan(low := x.min()):
+    if x.dtype.kind == "f" and np.isnan(x.min()):
         missing = np.isnan(x)
         known = {"where": ~missing}
-        return Summary(float(x.min(initial=np.inf, **known)), float(x.max(initial=-np.inf, **known)), int(missing.sum()))
+        return Summary(
+            float(x.min(initial=np.inf, **known)), float(x.max(initial=-np.inf, **known)), int(missing.sum())
+        )
     return Summary(float(x.min()), float(x.max()), 0)
 
 

@@ -73,7 +73,7 @@ def require_observed(splits: Mapping[str, np.ndarray], names: Mapping[str, np.nd
 
 
 def observed_mean(x: np.ndarray) -> np.ndarray:
-    """The mean (...) over rows (N, ...) of what was observed, in float64; of columns without any, that of all others."""
+    """The mean (...) over rows (N, ...) of what was observed, float64; of a column without any, that of all others."""
     there = ~np.isnan(x)
     count, total = there.sum(axis=0), np.where(there, x, 0).sum(axis=0, dtype=np.float64)
     return np.where(count > 0, total / np.maximum(count, 1), total.sum() / max(int(count.sum()), 1))

@@ -102,7 +102,7 @@ def make_model(
     parameterization = as_parameterization(parameterization)
     parameterization.raw_from_std(init_std)  # refuses one out of range
     require(likelihood.sized or not offset, "offset", offset, "False for a likelihood without a size")
-    require(not missing or likelihood.separable, "likelihood", likelihood, _SEPARABLE)
+    require(not missing or likelihood.separable, "likelihood", type(likelihood).__name__, _SEPARABLE)
     require(not missing or not offset, "offset", offset, "False where entries are missing: their total isn't known")
     total = 1.0 if mean is None or not offset else max(float(np.sum(mean)), 1.0)
     shape = (*image_shape[:2], likelihood.output_channels(image_shape[2]))

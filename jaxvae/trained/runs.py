@@ -141,7 +141,7 @@ def _made_again(path: Path, config: TrainConfig, dataset: str | Path | Dataset |
 def evaluate(run: Run, samples: int, split: str = "test") -> dict[str, Any]:
     """Scores a run: ELBO and its terms, active units, KL per latent, importance-sampled NLL; nats per image.
 
-    Where entries may be missing, all of these are of those observed, how many of which an image has in the mean is said.
+    Where entries may be missing, all of these are of those observed, and how many an image has of them is there, too.
 
     With them goes what they are a result of: split, number of images and samples, the step of the parameters, and, as
     ``of``, the configuration, a fingerprint of the images and labels scored, and the versions.

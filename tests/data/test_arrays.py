@@ -365,10 +365,16 @@ def test_images_that_do_not_fit_are_named(save, images, message):
             {"x_train": BYTES / 300, "x_test": broken(np.inf, (1, 0, 2)).astype(float)},
             "test_images must be finite, got 1",
         ),
-        ({"x": BYTES, "mask": BYTES > 0, "x_mask": BYTES > 0}, "fields must be images (or x, data, arr_0), perhaps labels (or y) and a mask"),
+        (
+            {"x": BYTES, "mask": BYTES > 0, "x_mask": BYTES > 0},
+            "fields must be images (or x, data, arr_0), perhaps labels (or y) and a mask",
+        ),
         ({"x": BYTES, "mask": BYTES[:9] > 0}, "mask.shape must be (20, 4, 3), that of the numbers, got (9, 4, 3)"),
         ({"x_train": BYTES, "x_test": BYTES, "validation_mask": BYTES > 0}, "there is no validation_images"),
-        ({"x_train": BYTES, "x_test": BYTES, "mask": BYTES > 0}, "fields must be either of images in one, or of splits"),
+        (
+            {"x_train": BYTES, "x_test": BYTES, "mask": BYTES > 0},
+            "fields must be either of images in one, or of splits",
+        ),
         ({"images": BYTES.astype(object)}, "x.npz must be a .npz file of numbers, got Python objects"),
     ],
 )
@@ -401,7 +407,10 @@ def test_what_is_missing_is_nan_or_masked_and_said(save):
     }
     for data in made.values():
         assert (data.missing, data.levels, data.reading) == (MASK.sum(), None, Reading())
-        assert report(data)[2] == f"missing: {MASK.sum()} of 240 entries ({MASK.sum() / 2.4:.3g} %), as NaN is taken for missing"
+        assert (
+            report(data)[2]
+            == f"missing: {MASK.sum()} of 240 entries ({MASK.sum() / 2.4:.3g} %), as NaN is taken for missing"
+        )
         for name, split in data.splits.items():
             np.testing.assert_array_equal(split.images, made["NaN"].splits[name].images)
     assert made["NaN"].extremes == (np.nanmin(holes), np.nanmax(holes))

@@ -61,7 +61,7 @@ def test_missing_entries_are_nan_where_the_training_had_such():
     np.testing.assert_array_equal(found, np.float32(HOLES))
     np.testing.assert_array_equal(seen(MISSING, np.ma.array(X / 300, mask=X < 40)), found)
     counts = DataContract(SHAPE, None, missing=True, reading=Reading(counts=True))
-    np.testing.assert_array_equal(seen(counts, HOLES * 300), np.rint(HOLES * 300))
+    np.testing.assert_array_equal(seen(counts, np.rint(HOLES * 300)), np.rint(HOLES * 300))
     assert contract_from_mapping({"image_shape": [4, 3, 1], "levels": None}) == DataContract(SHAPE, None)
     assert contract_of(from_arrays(HOLES.repeat(2, 0)), binarization="none", likelihood="", conditional=False).missing
     assert MISSING.description == "images of 4x3x1, floats in [0, 1], NaN where one is missing"

@@ -213,7 +213,11 @@ def test_batches_are_stored_as_the_dataset_is(contract, given, stored):
         (GREY, X / 300, r"^batch 0: images must be multiples of 1/255 in \[0, 1\], got 'numbers 0\.\d+ off'$"),
         (BINARY, X[..., :1], r"^batch 0: images must be below 2, got 255$"),
         (FLOATS, X, "^batch 0: .*, got dtype uint8$"),
-        (FLOATS, X / np.float32("nan"), "^batch 0: .*, got numbers that are missing .NaN.; the training had none such$"),
+        (
+            FLOATS,
+            X / np.float32("nan"),
+            "^batch 0: .*, got numbers that are missing .NaN.; the training had none such$",
+        ),
         (GREY, np.array([["a"]]), "^batch 0: "),
     ],
 )

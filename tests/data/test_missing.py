@@ -55,7 +55,9 @@ def test_a_row_and_a_column_have_an_entry_each():
     names = {"train": np.arange(4), "test": np.array(["a", "b", "c"])}
     require_observed({"train": x, "test": x[1:]}, names, "x")  # what only the test split lacks was trained
     x[0, 0, 1] = NAN
-    with pytest.raises(ValueError, match=r"^x: train split must be one entry at least in each column, .*\(0, 1, 0\) of"):
+    with pytest.raises(
+        ValueError, match=r"^x: train split must be one entry at least in each column, .*\(0, 1, 0\) of"
+    ):
         require_observed({"train": x}, names, "x")
     x[2] = x[3] = NAN
     with pytest.raises(ValueError, match=r"^x: test split must be .* each row, got '2 without any, first b'"):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jaxvae.data import binarize, load
+from jaxvae.data import binarize, from_arrays, load
 from jaxvae.data import observe as observe_eagerly
 from jaxvae.data.dataset import assemble
 
@@ -193,3 +193,11 @@ def test_binary_data_stay_what_they_are():
 def test_binarize_is_checked(method, seed, message):
     with pytest.raises(ValueError, match=message):
         binarize(load("digits"), method, seed)
+
+
+def test_nothing_is_made_of_what_is_missing():
+    images = np.random.default_rng(0).random((10, 4))
+    data = from_arrays(images, mask=np.arange(40).reshape(10, 4) == 7)
+    assert binarize(data, "none", seed=0) is data
+    with pytest.raises(ValueError, match="binarize must be none where entries are missing, got 'fixed'"):
+        binarize(data, "fixed", seed=0)

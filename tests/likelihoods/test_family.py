@@ -91,6 +91,19 @@ def test_every_element_stands_for_itself(name):
 
 
 @pytest.mark.parametrize("name", EVERY)
+def test_terms_are_of_one_number_each_where_they_are_said_to_be(name):
+    kind = build(name)
+    x, raw = data(kind, (3,)), kind.raw_start(3)
+    outputs = outputs_for(kind, (3,))
+    score = jax.jit(lambda x: kind.log_prob(outputs, x, raw))
+    stays = np.array_equal(score(x)[1:], score(x.at[0].set(1 - x[0]))[1:])
+    assert stays == kind.separable
+    value, slope = jax.value_and_grad(lambda o: kind.log_prob(o, jnp.full(3, kind.placeholder), raw).sum())(outputs)
+    assert np.isfinite(value)
+    assert np.isfinite(slope).all()
+
+
+@pytest.mark.parametrize("name", EVERY)
 def test_samples_of_outputs_broadcast_against_the_data(name):
     kind = build(name)
     x, outputs = data(kind, (72, 1)), outputs_for(kind, (3, 72, 1))

@@ -5,7 +5,7 @@ import pytest
 import quick
 
 import jaxvae as jv
-from jaxvae.likelihoods import Bernoulli
+from jaxvae.likelihoods import Bernoulli, DirichletMultinomial, Multinomial, OptimalGaussian, Poisson
 from jaxvae.models import VAE, BottomUpVAE, TopDownVAE, make_model
 
 
@@ -65,8 +65,16 @@ def test_a_bad_choice_is_refused(field, value, allowed):
         ({"flow_steps": 2, "upper_hidden": ()}, r"upper_hidden must be one or more widths, with flow_steps, got \(\)"),
         ({"architecture": "conv", "hidden": ()}, "hidden must be widths, each at least 1; one or more for conv"),
         ({"parameterization": jv.sigmoid_std, "init_std": 2.0}, "std must be"),
+        *(
+            (
+                {"missing": True, "likelihood": kind},
+                f"likelihood must be one whose terms are .*, got '{type(kind).__name__}'",
+            )
+            for kind in (OptimalGaussian(), Multinomial(), DirichletMultinomial())
+        ),
+        ({"missing": True, "likelihood": Poisson(), "offset": True}, "offset must be False where entries are missing"),
     ],
 )
 def test_what_does_not_go_together_is_refused(options, said):
     with pytest.raises(ValueError, match=said):
-        make_model(kinds.SHAPE, Bernoulli(), **{"latents": 2, **options})
+        make_model(kinds.SHAPE, **{"likelihood": Bernoulli(), "latents": 2, **options})

@@ -75,6 +75,16 @@ def test_pictures_stay_in_their_directory(tmp_path, name):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "uint8"])
+def test_rows_are_read_back_bit_for_bit(tmp_path, dtype):
+    x = np.random.default_rng(0).normal(100, 30, size=(3, 2, 2)).astype(dtype)
+    tables.write_rows(tmp_path / "x.csv", np.array(["a", "b,c", "d"]), x)
+    head, *lines = csv.reader((tmp_path / "x.csv").read_text().splitlines())
+    assert head == ["names", "x_0", "x_1", "x_2", "x_3"]
+    assert [line[0] for line in lines] == ["a", "b,c", "d"]
+    np.testing.assert_array_equal(np.array([line[1:] for line in lines]).astype(dtype), x.reshape(3, 4))
+
+
 def test_files_are_of_an_allowed_type(tmp_path):
     with pytest.raises(ValueError, match=r"out must be a path that ends in .csv or .npz, got '.*x.txt'"):
         tables.require_suffix(tmp_path / "x.txt", ".csv", ".npz")

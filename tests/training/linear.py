@@ -46,6 +46,34 @@ def log_evidence(x: np.ndarray) -> np.ndarray:
     return -(square + np.linalg.slogdet(covariance)[1] + 4 * np.log(2 * np.pi)) / 2
 
 
+def log_evidence_of_observed(x: np.ndarray) -> np.ndarray:
+    """log p of what isn't NaN in rows (N, D)."""
+    found = []
+    for row in x:
+        there = ~np.isnan(row)
+        covariance = (W @ W.T + STD**2 * np.eye(4))[np.ix_(there, there)]
+        square = (row[there] - BIAS) @ np.linalg.solve(covariance, row[there] - BIAS)
+        found.append(-(square + np.linalg.slogdet(covariance)[1] + there.sum() * np.log(2 * np.pi)) / 2)
+    return np.array(found)
+
+
+def conditional(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The mean and the variance of each number of rows (N, D) given those that aren't NaN, of which they are 0."""
+    covariance, means, variances = W @ W.T + STD**2 * np.eye(4), x.copy(), np.zeros_like(x)
+    for row, mean, variance in zip(x, means, variances, strict=True):
+        there = ~np.isnan(row)
+        gain = np.linalg.solve(covariance[np.ix_(there, there)], covariance[np.ix_(there, ~there)]).T
+        mean[~there] = BIAS + gain @ (row[there] - BIAS)
+        variance[~there] = np.diag(covariance[np.ix_(~there, ~there)] - gain @ covariance[np.ix_(there, ~there)])
+    return means, variances
+
+
+def module(*, missing: bool = False) -> VAE:
+    likelihood, layers = FixedGaussian(STD), ((), "tanh")
+    decoder, encoder = MLPDecoder(SHAPE, (BIAS,), *layers), MLPEncoder(*layers)
+    return VAE(likelihood, 0, decoder, encoder, GaussianHead(2), missing=missing)
+
+
 def params(widen: float = 1.0, shift: float = 0.0, w: np.ndarray = W) -> dict:
     """The model's parameters; the posterior's σ is ``widen`` times, its mean ``shift`` off, what it should be."""
     kernel = W * VARIANCE / STD**2
@@ -60,6 +88,4 @@ def params(widen: float = 1.0, shift: float = 0.0, w: np.ndarray = W) -> dict:
 
 
 def task(split: Split, parameters: dict | None = None, devices: int = 1) -> Task:
-    likelihood, layers = FixedGaussian(STD), ((), "tanh")
-    model = VAE(likelihood, 0, MLPDecoder(SHAPE, (BIAS,), *layers), MLPEncoder(*layers), GaussianHead(2))
-    return Task(model, parameters or params(), split, 256, mesh(devices))
+    return Task(module(), parameters or params(), split, 256, mesh(devices))

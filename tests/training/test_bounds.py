@@ -86,6 +86,32 @@ def test_the_weight_of_the_kl_is_what_beta_says():
     np.testing.assert_allclose(none, task.model.apply(task.params, x, z, method="log_likelihood"), rtol=1e-5)
 
 
+def test_iwae_of_what_was_observed_is_the_bound_for_missing_data():
+    """log 1/K Σ p(x_o|z) p(z) / q(z|x_o): equation 4 of Mattei & Frellsen (2019, arXiv:1812.02633)."""
+    rng = np.random.default_rng(0)
+    x = np.where(rng.random((5, 4)) < 0.4, np.nan, linear.pixels(linear.images(5)))
+    assert 0 < np.isnan(x).sum() < x.size
+    kernel, spread, noise = 0.5 * rng.normal(size=(8, 2)), np.array([0.4, 0.7]), rng.normal(size=(3, 5, 2))
+    head = {"loc": {"kernel": kernel, "bias": np.zeros(2)}, "raw": {"kernel": 0 * kernel, "bias": 2 * np.log(spread)}}
+    params = jax.tree.map(np.float32, {"params": {**linear.params()["params"], "head": head}})
+    model = linear.module(missing=True)
+    images = np.float32(x).reshape(5, *linear.SHAPE)
+    weigh = functools.partial(log_weights, model, params, images, np.float32(noise))
+    found = jax.jit(lambda: iwae(weigh().log_weights))()
+
+    there = ~np.isnan(x)
+    seen = np.stack([np.where(there, x, 0), there], axis=-1).reshape(5, 8)  # the mask is a channel
+    mean = seen @ kernel
+    z = mean + spread * noise
+
+    def log_normal(x, mean, std):
+        return -np.square((x - mean) / std) / 2 - np.log(std * np.sqrt(2 * np.pi))
+
+    of_x = np.where(there, log_normal(np.where(there, x, 0), linear.BIAS + z @ linear.W.T, linear.STD), 0).sum(-1)
+    log_w = of_x + (log_normal(z, 0, 1) - log_normal(z, mean, spread)).sum(-1)
+    np.testing.assert_allclose(found, np.log(np.mean(np.exp(log_w), axis=0)), rtol=1e-5)
+
+
 def test_terms_are_those_of_the_same_samples():
     split = linear.images(3)
     task, x = linear.task(split, linear.params(widen=1.5)), np.float32(linear.pixels(split)).reshape(3, *linear.SHAPE)

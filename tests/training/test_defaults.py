@@ -28,6 +28,9 @@ DATA = {
     "signed": data(RNG.uniform(-1, 1, (20, 6, 6)), value_range=(-1.0, 1.0)),
     "table": data(RNG.normal(size=(20, 5))),
     "real pictures": data(RNG.normal(size=(20, 6, 6))),
+    "holes in 0 and 1": from_arrays(GREY > 100, mask=GREY < 30),
+    "holes in grey": from_arrays(GREY, mask=GREY < 30),
+    "holes in rows": from_arrays(np.where(GREY < 30, np.nan, GREY / 8 - 20).reshape(20, 36)),
 }
 
 
@@ -45,6 +48,9 @@ DATA = {
         ("colour fractions", "gaussian_learned", "none"),
         ("signed", "gaussian_learned", "none"),
         ("table", "gaussian_learned", "none"),
+        ("holes in 0 and 1", "bernoulli", "none"),
+        ("holes in grey", "gaussian_learned", "none"),
+        ("holes in rows", "gaussian_learned", "none"),
     ],
 )
 def test_defaults_follow_the_data(name, likelihood, binarization):
@@ -102,11 +108,21 @@ def test_the_range_that_is_likely_meant_is_named(low, high, said):
         ("fractions", {"likelihood": "bernoulli"}, "no distribution of them"),
         ("grey", {"binarization": "none", "likelihood": "bernoulli"}, "no distribution of them"),
         ("binary", {"likelihood": "gaussian_learned"}, "no greatest density"),
+        ("holes in 0 and 1", {"likelihood": "gaussian_learned"}, "no greatest density"),
+        ("holes in grey", {"likelihood": "bernoulli"}, "no distribution of them"),
     ],
 )
 def test_known_practice_is_cautioned_against(name, fields, said):
     (found,) = cautions(resolved(TrainConfig(**fields), DATA[name]), DATA[name])
     assert said in found
+
+
+def test_what_no_training_shows_is_cautioned_against():
+    x = RNG.normal(size=(20, 5))
+    some = from_arrays({"train": x, "test": x}, mask={"test": x > 1})
+    assert cautions(resolved(TrainConfig(), some), some) == [
+        "No entry is missing in the train split: what the model makes of missing ones isn't trained."
+    ]
 
 
 @pytest.mark.parametrize(("images", "devices", "size"), [(20, 1, 16), (20, 3, 15), (200, 1, 100), (200, 8, 96)])
@@ -137,7 +153,12 @@ def test_images_that_exceed_half_of_memory_are_streamed(monkeypatch):
 
 @pytest.mark.parametrize(
     ("name", "likelihood", "std"),
-    [("colour", "gaussian_learned", 0.3), ("signed", "gaussian_pixel", 0.29), ("colour", "gaussian_fixed", 0.1)],
+    [
+        ("colour", "gaussian_learned", 0.3),
+        ("signed", "gaussian_pixel", 0.29),
+        ("colour", "gaussian_fixed", 0.1),
+        ("holes in rows", "gaussian_learned", 8.0),
+    ],
 )
 def test_a_learned_std_starts_at_the_data_s(name, likelihood, std):
     # The uniform distribution's on [0, 1] is 0.289.
