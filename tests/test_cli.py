@@ -18,6 +18,7 @@ from jaxvae.cli import main
 MODULE = (sys.executable, "-m", "jaxvae")
 COMMANDS = (
     *("list", "explain", "train", "compare", "reproduce", "evaluate", "sample", "reconstruct", "traverse", "diagnose"),
+    "impute",
     *("data", "data list", "data prepare"),
 )
 

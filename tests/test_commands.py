@@ -101,6 +101,113 @@ def test_evaluate_prints_and_keeps_the_score(run, capsys):
     assert f"{score['bits_per_dimension']:.4f} bits/dim" in out
 
 
+@pytest.fixture(scope="module")
+def holed(tmp_path_factory):
+    """A run on rows some of whose entries are missing, and these rows."""
+    out, rng = tmp_path_factory.mktemp("runs"), np.random.default_rng(0)
+    x = rng.normal(size=(40, 5)).astype(np.float32)
+    x[rng.random(x.shape) < 0.2] = np.nan
+    x[:, 0] = np.abs(x[:, 1:2]).sum(axis=1)
+    x[np.isnan(x[:, 0]), 0] = 0.25
+    np.save(out / "x.npy", x)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(process, "use_compilation_cache", lambda: None)
+        small = [*TINY[:-4], "--batch-size", "16", "--samples", "2"]
+        flags = ["--objective", "iwae", "--train-samples", "2"]
+        assert main(["train", "--dataset", str(out / "x.npy"), "--out", str(out / "run"), *small, *flags]) == 0
+    return out / "run", x
+
+
+def test_what_is_missing_is_said_and_filled(holed, capsys):
+    run, x = holed
+    np.save("x.npy", x)
+    missing, data = np.isnan(x), [str(run), "--data", "x.npy", "--samples", "9"]
+    found = f"{missing.sum()} of 200 entries were missing, and are filled by"
+    assert main(["impute", *data, "--out", "full.npy"]) == 0
+    assert main(["impute", *data, "--out", "new/full.csv"]) == 0
+    assert main(["impute", *data, "--draws", "2", "--out", "draws.npy"]) == 0
+    assert main(["impute", *data, "--draws", "2", "--out", "new/full.csv"]) == 0
+    means, draws = f"{found} their means", f"{found} 2 draws each"
+    assert capsys.readouterr().out.splitlines() == [
+        *(means, "full.npy", means, "new/full.csv"),
+        *(draws, "draws.npy", draws, "new/full-1.csv", "new/full-2.csv"),
+    ]
+    filled, drawn = np.load("full.npy"), np.load("draws.npy")
+    assert (filled.dtype, filled.shape, drawn.shape) == (x.dtype, x.shape, (2, *x.shape))
+    assert filled[~missing].tobytes() == drawn[0][~missing].tobytes() == x[~missing].tobytes()
+    tables = {"full": filled, "full-1": drawn[0], "full-2": drawn[1]}
+    for name, wanted in tables.items():
+        read = np.loadtxt(f"new/{name}.csv", np.float32, delimiter=",", skiprows=1, usecols=range(1, 6))
+        assert read.tobytes() == wanted.tobytes()
+
+
+def test_scores_are_of_what_was_observed(holed, capsys):
+    run, x = holed
+    assert main(["evaluate", str(run), "--samples", "2"]) == 0
+    line = capsys.readouterr().out.splitlines()[1]
+    score = json.loads((run / "evaluation-test.json").read_text())
+    entries, nats = score["observed_entries"], score["nll_per_observed_entry"]
+    assert score["nll"] == pytest.approx(entries * nats)
+    assert 3 < entries < 5
+    assert f"nats per image of {entries:.4g} observed entries of 5 (2 importance samples, " in line
+    assert f"{nats:.4f} nats per observed entry" in line
+    np.save("x.npy", x)
+    assert main(["score", str(run), "--data", "x.npy", "--samples", "1", "--out", "scores.csv"]) == 0
+    assert (
+        np.loadtxt("scores.csv", str, delimiter=",")[1:, 1].astype(int).tolist() == (~np.isnan(x)).sum(axis=1).tolist()
+    )
+    assert main(["reconstruct", str(run), "--data", "x.npy", "--count", "4"]) == 0
+
+
+def test_data_with_missing_entries_are_inspected(capsys):
+    x = np.random.default_rng(0).random((20, 6, 6))
+    np.savez("x.npz", x=x, mask=x < 0.1)
+    assert main(["data", "inspect", "x.npz"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2].startswith(f"missing: {(x < 0.1).sum()} of 720 entries (")
+    assert "0 where they are missing, and which these are" in lines[3]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--out", "full.txt"], "out must be a path that ends in .npy or .csv, got 'full.txt'"),
+        (["--out", "there.npy"], "--out must be a file that doesn't exist yet, got 'there.npy'"),
+        (["--out", "there.csv", "--draws", "3"], "--out must be a file that doesn't exist yet, got 'there-2.csv'"),
+        (["--out", "full.npy", "--draws", "0"], "--draws must be at least 1, got 0"),
+        (["--out", "full.npy", "--samples", "0"], "--samples must be at least 1, got 0"),
+        (
+            ["--out", "full.npy"],
+            "model must be one that was trained with missing entries, got 'one of images of 8x8x1",
+        ),
+    ],
+)
+def test_what_cannot_be_filled_is_refused(run, capsys, flags, message):
+    for name in ("there.npy", "there-2.csv"):
+        Path(name).write_text("before")
+    assert message in refusal(capsys, "impute", str(run), *flags)
+    assert entries(Path()) == {"there.npy", "there-2.csv"}
+    assert Path("there.npy").read_text() == "before"
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--likelihood", "gaussian_optimal"], "likelihood must be one whose terms are of one entry each"),
+        (["--likelihood", "multinomial"], "likelihood must be one whose terms"),
+        (["--likelihood", "poisson", "--offset"], "offset must be False where entries are missing"),
+        (["--likelihood", "categorical"], "levels must be"),
+        (["--binarization", "dynamic"], "binarization must be none where entries are missing, got 'dynamic'"),
+    ],
+)
+def test_what_cannot_do_with_missing_entries_is_refused(capsys, flags, message):
+    x = np.where(np.random.default_rng(0).random((20, 4)) < 0.2, np.nan, 1)
+    x[:, 0] = np.arange(20) % 2
+    x[0] = 1
+    np.save("x.npy", x)
+    assert message in refusal(capsys, "train", "--dataset", "x.npy", "--out", "run", *flags)
+
+
 def test_the_drawing_commands_draw_anew(run, capsys):
     for command, flags in (
         ("sample", ["--count", "4", "--seed", "3"]),

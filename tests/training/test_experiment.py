@@ -6,7 +6,7 @@ import quick
 from representatives import each
 
 import jaxvae as jv
-from jaxvae.data import binarize, load, observe
+from jaxvae.data import Reading, binarize, from_arrays, load, observe
 from jaxvae.models import GaussianHead
 from jaxvae.training import TrainConfig, init_state, make_experiment, train_step
 
@@ -122,6 +122,17 @@ def test_the_decoder_starts_at_the_mean_image():
     mean = load("digits").train.images[..., 0].mean(axis=0) / 16
     sometimes = (mean > 0.05) & (mean < 0.95)
     np.testing.assert_allclose(1 / (1 + np.exp(-bias[sometimes])), mean[sometimes], rtol=0.01)
+
+
+def test_the_mean_image_is_of_what_was_observed():
+    x = np.random.default_rng(0).random((200, 4)).astype(np.float32)
+    holes = np.where(x < 0.3, np.nan, x)
+    data = from_arrays({"train": holes, "test": x}, reading=Reading(value_range=(0.0, 2.0)))
+    experiment = make_experiment(TrainConfig(hidden=(3,), latents=2), dataset=data)
+    wanted = np.nanmean(holes, axis=0) / 2
+    np.testing.assert_allclose(experiment.kept.mean.ravel(), wanted, rtol=1e-6)
+    assert experiment.contract.missing
+    assert "scaled from [0, 2] to [0, 1], 0 where they are missing, and which these are, in" in experiment.report[3]
 
 
 def test_what_does_not_fit_the_data_is_refused(tmp_path):
