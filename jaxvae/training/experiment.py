@@ -103,13 +103,16 @@ class Experiment(NamedTuple):
         elif self.levels is not None and not self.contract.binary:
             scaled = f", divided by {self.levels - 1}"
         seen = _SEEN[config.binarization]
-        missing = ", 0 where they are missing, and which these are" if self.contract.missing else ""
+        missing, observed = "", ""
+        if self.contract.missing:
+            missing = ", 0 where they are missing, and which these are"
+            observed = " of what was observed, and so all nats"
         labels = ", given their labels" if config.conditional else ""
         streamed = ", read from disk" if config.streaming else ""
         return [
             *self.taken(),
             f"the model sees them {seen}{scaled}{missing}{labels}, in batches of {self.batch_size:,}{streamed}",
-            f"p(x|z): {config.likelihood}; σ of q(z|x): {config.parameterization}",
+            f"p(x|z): {config.likelihood}{observed}; σ of q(z|x): {config.parameterization}",
             *(f"warning: {text}" for text in cautions(config, self.dataset)),
         ]
 
