@@ -75,7 +75,7 @@ class LatentModel(nn.Module):
         if not self.missing:
             return self.encoder(self.likelihood.encoder_input(x), label)
         observed = ~jnp.isnan(x)
-        seen = jnp.where(observed, self.likelihood.encoder_input(_completed(self.likelihood, x)), 0)
+        seen = jnp.where(observed, self.likelihood.encoder_input(jnp.where(observed, x, 0)), 0)
         return self.encoder(jnp.concatenate([seen, observed.astype(seen.dtype)], axis=-1), label)
 
     @property
@@ -173,15 +173,11 @@ class LatentModel(nn.Module):
 def log_prob_of_observed(likelihood: Likelihood, outputs: Array, x: Array, raw: Any = None) -> Array:
     """The likelihood's ``log_prob``, and 0 for numbers of x that are missing (NaN), elementwise.
 
-    Their gradient is 0, too, as no NaN comes near the likelihood.
+    Their gradient is 0, too: the likelihood is given 0 in their place, where its slopes are finite.
     """
-    log_prob = likelihood.log_prob(outputs, _completed(likelihood, x), raw)
-    return jnp.where(jnp.broadcast_to(jnp.isnan(x), log_prob.shape), 0, log_prob)
-
-
-def _completed(likelihood: Likelihood, x: Array) -> Array:
-    """x with something that it can be where it is missing."""
-    return jnp.where(jnp.isnan(x), jnp.broadcast_to(jnp.asarray(likelihood.placeholder, x.dtype), x.shape), x)
+    missing = jnp.isnan(x)
+    log_prob = likelihood.log_prob(outputs, jnp.where(missing, 0, x), raw)
+    return jnp.where(jnp.broadcast_to(missing, log_prob.shape), 0, log_prob)
 
 
 def log_total(x: Array) -> Array:

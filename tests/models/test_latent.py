@@ -194,7 +194,7 @@ def test_models_of_complete_data_are_as_they_were():
 
 
 def test_nothing_that_is_missing_spoils_a_gradient():
-    """Where the likelihood is of positive numbers, or of a table of both, what stands in for a missing one is, too."""
+    """Nor where the likelihood is of positive numbers, whose density at what stands in for a missing one is 0."""
     table = Columns((Group(LogNormal(), (0, 2)), Group(Beta(), (3,)), Group(Poisson(), (1,))))
     x = jnp.array([[0.5, jnp.nan, jnp.nan, 0.3], [jnp.nan, 4.0, 2.0, jnp.nan]])
     outputs, raw = jnp.asarray(table.output_bias(4)), table.raw_start(4)
