@@ -70,6 +70,13 @@ def _repeat(values: tuple[float, ...]) -> Callable[..., Array]:
     return init
 
 
+def _four_alike(key: Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> Array:
+    """An initializer of a kernel whose outputs become 2 × 2 pixels: equal ones."""
+    *before, outputs = shape
+    kernel = nn.initializers.lecun_normal()(key, (*before, outputs // 4), dtype)
+    return jnp.tile(kernel, (*(1 for _ in before), 4))
+
+
 class MLPDecoder(nn.Module):
     """Latents through dense layers to a likelihood's outputs: (..., L) to (..., *shape).
 
@@ -153,8 +160,9 @@ class ConvDecoder(nn.Module):
     """The mirror image of ``ConvEncoder``: (..., L) to (..., *shape).
 
     Resolution is doubled by a convolution to four times the channels, which become 2 × 2 pixels (Shi et al. 2016,
-    arXiv:1609.05158), and cropped where the encoder rounded up. Attributes are those of ``MLPDecoder`` and
-    ``ConvEncoder``; ``output_bias`` is that of every pixel.
+    arXiv:1609.05158), and cropped where the encoder rounded up. At the start the four are equal, so that images have no
+    checkerboard (Aitken et al. 2017, arXiv:1707.02937). Attributes are those of ``MLPDecoder`` and ``ConvEncoder``;
+    ``output_bias`` is that of every pixel.
     """
 
     shape: tuple[int, int, int]
@@ -180,7 +188,8 @@ class ConvDecoder(nn.Module):
         for (channels, bias), (height, width) in zip(stages, sizes[::-1], strict=True):
             for _ in range(self.blocks):
                 x = ResidualBlock(self.activation, self.dtype)(x)
-            x = nn.Conv(4 * channels, (3, 3), dtype=self.dtype, bias_init=_repeat(bias))(activation(x))
+            doubling = {"kernel_init": _four_alike, "bias_init": _repeat(bias)}
+            x = nn.Conv(4 * channels, (3, 3), dtype=self.dtype, **doubling)(activation(x))
             x = _pixel_shuffle(x)[:, :height, :width]
         return x.reshape(*z.shape[:-1], *self.shape).astype(jnp.float32)
 

@@ -77,6 +77,14 @@ def test_decoders_start_about_the_output_bias(make):
     assert (outputs[..., 1] == -1.0).all()
 
 
+def test_a_convolutional_decoder_starts_without_a_checkerboard():
+    model, z = decoder(ConvDecoder, shape=(8, 8, 2)), random(3, 4)
+    images = jax.jit(model.apply)(init(model, z), z)
+    squares = images.reshape(3, 4, 2, 4, 2, 2)
+    assert (squares == squares[:, :, :1, :, :1]).all()
+    assert jnp.std(images[..., 0]) > 0
+
+
 @pytest.mark.parametrize("make", DECODERS, ids=KINDS)
 def test_bfloat16_is_what_is_computed_in(make):
     model, z = decoder(make), random(3, 4)
