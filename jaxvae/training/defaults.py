@@ -26,9 +26,10 @@ def resolved(config: TrainConfig, dataset: Dataset, devices: int = 1) -> TrainCo
 
     The likelihood is ``bernoulli`` for one channel of at most 256 levels, ``negative_binomial`` for counts, and
     ``gaussian_learned`` for all else, the σ-VAE of Rybkin et al. (2021, arXiv:2006.13202). Pixels are binarized
-    dynamically where there is one channel of 3 to 256 levels under ``bernoulli``, and not otherwise. The nonlinearity is
-    ``tanh`` in dense layers and ``silu`` in convolutions. A batch has 100 images, or, if there are fewer, all. A Gaussian's σ that is learned starts at the data's. Batches are read from disk
-    where the images exceed half of a device's memory.
+    dynamically where there is one channel of 3 to 256 levels under ``bernoulli``, and not otherwise. The nonlinearity
+    is ``tanh`` in dense layers and ``silu`` in convolutions. A batch has 100 images, or, if there are fewer, all. A
+    Gaussian's σ that is learned starts at the data's. Batches are read from disk where the images exceed half of a
+    device's memory.
 
     Args:
         config: what was asked for.

@@ -129,12 +129,21 @@ def test_pixels_are_unshuffled_into_channels_and_back():
         for b in (0, 1):
             start = (2 * a + b) * 3
             assert (y[..., start : start + 3] == x[:, a::2, b::2]).all()
-    assert (networks._pixel_shuffle(y) == x).all()
+    assert (networks._pixel_shuffle(y, (2, 2)) == x).all()
 
 
 def test_odd_sizes_are_filled_up_with_zeros():
     x = 1 + np.arange(15.0).reshape(1, 3, 5, 1)
-    back = networks._pixel_shuffle(networks._pixel_unshuffle(x))
+    back = networks._pixel_shuffle(networks._pixel_unshuffle(x), (2, 2))
     assert back.shape == (1, 4, 6, 1)
     assert (back[:, :3, :5] == x).all()
     assert back.sum() == x.sum()
+
+
+@pytest.mark.parametrize("shape", [(1, 7, 1, 2), (1, 1, 7, 2)])
+def test_an_axis_of_length_1_is_not_filled_up(shape):
+    x = np.ones(shape)
+    y = networks._pixel_unshuffle(x)
+    assert (sorted(y.shape[1:3]), y.shape[3], y.sum()) == ([1, 4], 4, x.sum())
+    factors = networks._factors(shape[1:3])
+    assert networks._pixel_shuffle(y, factors).shape == tuple(8 if n == 7 else n for n in shape)
