@@ -124,6 +124,15 @@ def _parser(chosen: str) -> argparse.ArgumentParser:
     _flag(command, "--samples", 1000, "importance samples per image")
     command.add_argument("--out", metavar="FILE", type=Path, required=True, help="a .csv or .npz file")
 
+    command = _add_run_command(add, "impute", commands.impute, "fill what is missing, given what was observed")
+    _add_inputs(command)
+    text = "that many draws, in place of the mean: a .npy file (M, N, ...), or a .csv file for each, FILE-1.csv, …"
+    command.add_argument("--draws", metavar="M", type=int, help=text)
+    _flag(command, "--samples", 1000, "importance samples per image")
+    _flag(command, "--seed", 0, "of all noise")
+    text = "a .npy file, as the data are, or a .csv file of names and numbers; not there yet"
+    command.add_argument("--out", metavar="FILE", type=Path, required=True, help=text)
+
     command = _add_run_command(add, "sample", commands.sample, "draw samples of a run's prior")
     _flag(command, "--count", 100, "how many")
     _flag(command, "--seed", 0, "of the latents")

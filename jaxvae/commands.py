@@ -25,7 +25,7 @@ from jaxvae.texts import counted, printable
 if TYPE_CHECKING:
     import numpy as np
 
-    from jaxvae.data import Split, Unsplit
+    from jaxvae.data import DataContract, Split, Unsplit
     from jaxvae.study import Estimate, Shard
     from jaxvae.trained import Exported, Run, TrainedModel
     from jaxvae.training import Experiment, TrainConfig
@@ -350,15 +350,51 @@ def decode(args: argparse.Namespace) -> int:
 
 def scores(args: argparse.Namespace) -> int:
     """``jaxvae score``."""
+    from jaxvae.data.missing import observed_counts
     from jaxvae.trained import tables
 
     tables.require_suffix(args.out, ".csv", ".npz")
     run = _open(args)
     found = _inputs(args, run)
     table = run.model.score(found.images, found.labels, samples=args.samples, progress=True)
-    labels = {} if found.labels is None else {"labels": found.labels}
-    tables.write_table(args.out, {"names": found.names, **labels, **table._asdict()})
+    about = {"names": found.names} | ({} if found.labels is None else {"labels": found.labels})
+    if run.model.contract.missing:
+        about["observed"] = observed_counts(found.images)
+    tables.write_table(args.out, {**about, **table._asdict()})
     _say(args.out)
+    return 0
+
+
+def impute(args: argparse.Namespace) -> int:
+    """``jaxvae impute``."""
+    import jax
+    import numpy as np
+
+    from jaxvae.arguments import require
+    from jaxvae.data.missing import count_missing
+    from jaxvae.trained import tables
+
+    tables.require_suffix(args.out, ".npy", ".csv")
+    require(args.samples >= 1, "--samples", args.samples, "at least 1")
+    require(args.draws is None or args.draws >= 1, "--draws", args.draws, "at least 1")
+    apart = args.draws is not None and args.out.suffix == ".csv"
+    outs = [args.out.with_stem(f"{args.out.stem}-{i + 1}") for i in range(args.draws)] if apart else [args.out]
+    for out in outs:
+        require(not out.exists(), "--out", str(out), "a file that doesn't exist yet")
+    run = _open(args)
+    found = _inputs(args, run)
+    key = jax.random.key(args.seed)
+    filled = run.model.impute(
+        found.images, found.labels, draws=args.draws, samples=args.samples, key=key, progress=True
+    )
+    if args.out.suffix == ".npy":
+        tables.write_array(args.out, filled)
+    else:
+        for out, one in zip(outs, filled if apart else [filled], strict=True):
+            tables.write_rows(out, found.names, one)
+    count, total = count_missing(found.images), int(np.prod(found.images.shape))
+    how = "by their means" if args.draws is None else f"by {counted(args.draws, 'draw')} each"
+    _say(f"{count:,} of {total:,} entries were missing, and are filled {how}", *outs)
     return 0
 
 
@@ -468,7 +504,8 @@ def data_inspect(args: argparse.Namespace) -> int:
     images = experiment.dataset.train.images
     rows = [len(images) * i // _SHEET for i in range(_SHEET)] if len(images) > _SHEET else range(len(images))
     seen = experiment.contract.seen(jnp.asarray(images[list(rows)]))
-    _save(plots.image_grid(seen, title=f"{Path(args.name).name}: training images as the model sees them"), out)
+    title = f"{Path(args.name).name}: training images as the model sees them{_marked(experiment.contract)}"
+    _save(plots.image_grid(seen, title=title), out)
     return 0
 
 
@@ -645,11 +682,16 @@ def _report(run: "Run", samples: int, split: str) -> None:
 
     result = trained.evaluate(run, samples, split)
     bits = f", {result['bits_per_dimension']:.4f} bits/dim" if "bits_per_dimension" in result else ""
+    unit = "nats per image"
+    if "observed_entries" in result:
+        entries = math.prod(run.model.contract.image_shape)
+        unit += f" of {result['observed_entries']:.4g} observed entries of {entries:,}"
+        bits = f", {result['nll_per_observed_entry']:.4f} nats per observed entry{bits}"
     _say(
-        f"{split} ELBO {result['elbo']:.3f} nats per image "
+        f"{split} ELBO {result['elbo']:.3f} {unit} "
         f"(log p(x|z) {result['log_likelihood']:.3f}, KL {result['kl']:.3f}), "
         f"{result['active_units']} of {run.model.module.latents} latents active\n"
-        f"{split} NLL {result['nll']:.3f} ± {known(result['nll_standard_error'], 3)} nats per image "
+        f"{split} NLL {result['nll']:.3f} ± {known(result['nll_standard_error'], 3)} {unit} "
         f"({samples:,} importance samples, their error {known(result['nll_monte_carlo_error'], 3)}{bits})",
     )
     run.directory.write_report(evaluation(split), result)
@@ -694,7 +736,13 @@ def _reconstructions(model: "TrainedModel", given: "Unsplit", count: int) -> Any
     from jaxvae import plots
 
     images, labels = given.images[:count], None if given.labels is None else given.labels[:count]
-    return plots.reconstructions(model.seen(images), _drawn(model, model.reconstruct(images, labels)))
+    title = f"Originals and their reconstructions{_marked(model.contract)}"
+    return plots.reconstructions(model.seen(images), _drawn(model, model.reconstruct(images, labels)), title)
+
+
+def _marked(contract: "DataContract") -> str:
+    """What a title goes on with where originals have missing entries."""
+    return "; what is missing is red" if contract.missing else ""
 
 
 def _traversals(model: "TrainedModel", given: "Unsplit", row: int, count: int, steps: int, reach: float) -> Any:

@@ -3,13 +3,14 @@
 A .npy file holds images. A .npz file, or a folder of .npy files named so, holds ``images`` and perhaps ``labels``;
 or ``train_images``, ``test_images`` and perhaps ``validation_images``, each perhaps with ``_labels``. The usual other
 names are understood, too: ``x``, ``data`` and ``arr_0``; ``x_train``, ``y_train``, ``x_val`` and so on. Images are
-(N, H, W), (N, H, W, C) or (N, D), which becomes (N, 1, D, 1). Nothing is ever unpickled, and .npy files are mapped into
-memory, not read, where nothing has to be converted.
+(N, H, W), (N, H, W, C) or (N, D), which becomes (N, 1, D, 1). An entry is missing where it is NaN, or where an array
+``mask`` (``train_mask``, ``mask_test``, …) of the images' shape is true. Nothing is ever unpickled, and .npy files are
+mapped into memory, not read, where nothing has to be converted.
 """
 
 import contextlib
+import dataclasses
 import hashlib
-import math
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,7 +19,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxvae.arguments import require
-from jaxvae.data.dataset import Dataset, assemble, chunks, dtype_of
+from jaxvae.data.dataset import Dataset, Summary, assemble, chunks, dtype_of, joined, summary
+from jaxvae.data.missing import unmasked, with_missing
 from jaxvae.data.options import PLAIN, Reading
 from jaxvae.files import require_file
 
@@ -33,8 +35,9 @@ SPLIT_NAMES: Mapping[str, str] = {
 _KINDS: Mapping[str, str] = {
     **dict.fromkeys(("images", "image", "x", "data"), "images"),
     **dict.fromkeys(("labels", "label", "y", "targets", "target"), "labels"),
+    **dict.fromkeys(("mask", "masks"), "mask"),
 }
-_WANTED = "images (or x, data, arr_0) and perhaps labels (or y); or train_images, test_images (or x_train, x_test), …"
+_WANTED = "images (or x, data, arr_0), perhaps labels (or y) and a mask; or train_images, test_images (or x_train, …), …"
 _MOST_CLASSES = 2**31
 MOST_COUNTED = 2**24
 """Up to which float32 has every whole number."""
@@ -49,7 +52,8 @@ def load_arrays(path: Path, reading: Reading = PLAIN, rows: int | None = None) -
 
     Whole numbers in 0..255, and floats that are k/255 throughout, become uint8 of 256 levels, 2 where all are 0 or 1;
     uint16 has 65536. Whole numbers that don't look like grey levels need ``reading`` to say how many levels there are.
-    Other floats stay as they are.
+    Other floats stay as they are. Numbers some of which are missing are stored as floats, whatever they are: grey
+    levels have the value range of 0 to the lightest.
 
     Args:
         path: of the file or folder.
@@ -68,13 +72,16 @@ def load_arrays(path: Path, reading: Reading = PLAIN, rows: int | None = None) -
     return _dataset(str(path), fields, reading, notes)
 
 
-def from_arrays(images: Any, labels: Any = None, *, reading: Reading = PLAIN, name: str = "arrays") -> Dataset:
+def from_arrays(
+    images: Any, labels: Any = None, *, mask: Any = None, reading: Reading = PLAIN, name: str = "arrays"
+) -> Dataset:
     """A dataset of arrays in memory, NumPy's, JAX's or whatever becomes one.
 
     Args:
         images: (N, H, W, C), (N, H, W) or (N, D), to be split here; or such by split: ``train``, ``test`` and perhaps
-            ``validation``.
+            ``validation``. NaN is a missing entry, and so is what is masked in an array of ``numpy.ma``.
         labels: (N,) integers or strings, or one-hot (N, K); by split, where images are.
+        mask: of the images' shape, True where an entry is missing; by split, where images are.
         reading: what must be said of them.
         name: what the dataset is called.
 
@@ -85,15 +92,15 @@ def from_arrays(images: Any, labels: Any = None, *, reading: Reading = PLAIN, na
     >>> data.train.images.shape, data.class_names
     ((8, 8, 8, 1), ('a', 'b'))
     """
-    given = {"images": images, "labels": labels}
+    given = {"images": images, "labels": labels, "mask": mask}
     fields: dict[str, np.ndarray] = {}
     for kind, x in given.items():
         for split, part in x.items() if isinstance(x, Mapping) else [("", x)]:
             require(split == "" or split in SPLIT_NAMES, kind, split, f"by split: {', '.join(SPLITS)}")
             if part is not None:
-                fields[f"{SPLIT_NAMES[split]}_{kind}" if split else kind] = np.asarray(part)
+                fields[f"{SPLIT_NAMES[split]}_{kind}" if split else kind] = unmasked(part)
     _require_complete(fields, name)
-    return _dataset(name, fields, reading, [])
+    return _dataset(name, _with_masks(fields, name), reading, [])
 
 
 def _dataset(name: str, fields: dict[str, np.ndarray], reading: Reading, notes: list[str]) -> Dataset:
@@ -119,7 +126,7 @@ def _dataset(name: str, fields: dict[str, np.ndarray], reading: Reading, notes: 
             numbers.levels,
             split_rows(counts[""], name),
             class_names=class_names,
-            reading=reading,
+            reading=numbers.reading,
             notes=tuple(notes),
         )
     return assemble(
@@ -128,13 +135,15 @@ def _dataset(name: str, fields: dict[str, np.ndarray], reading: Reading, notes: 
         {prefix.removesuffix("_"): y for prefix, y in labels.items()},
         numbers.levels,
         class_names=class_names,
-        reading=reading,
+        reading=numbers.reading,
         notes=tuple(notes),
     )
 
 
 def read_fields(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
     """The arrays by field name, either images, or those of splits, train among them; and what is to be said of them.
+
+    Images have NaN where a mask says so.
 
     Raises:
         ValueError: for names that aren't understood, or files that can't be read.
@@ -158,7 +167,19 @@ def read_fields(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
     require(not twice, f"{path}: fields", sorted(given), f"given once each, not {' and '.join(sorted(set(twice)))}")
     fields = {field: given[name] for name, field in known.items()}
     _require_complete(fields, str(path))
-    return fields, notes
+    return _with_masks(fields, str(path)), notes
+
+
+def _with_masks(fields: Mapping[str, np.ndarray], path: str) -> dict[str, np.ndarray]:
+    """The fields without masks, and NaN in images where these say so."""
+    masks = {field.removesuffix("mask"): x for field, x in fields.items() if field.endswith("mask")}
+    found = {field: x for field, x in fields.items() if not field.endswith("mask")}
+    for prefix, mask in masks.items():
+        found[f"{prefix}images"] = with_missing(found[f"{prefix}images"], mask, f"{path}: {prefix}mask")
+    if masks:  # of one dtype in all splits, where nothing is missing in some
+        exact = np.result_type(*(found[field] for field in found if field.endswith("images")))
+        found |= {field: x.astype(exact, copy=False) for field, x in found.items() if field.endswith("images")}
+    return found
 
 
 def _field(name: str) -> str | None:
@@ -179,11 +200,11 @@ def _labels(names: Sequence[str]) -> list[str]:
 
 
 def _require_complete(fields: Mapping[str, np.ndarray], path: str) -> None:
-    unsplit = any(name in ("images", "labels") for name in fields)
+    unsplit = any(name in ("images", "labels", "mask") for name in fields)
     mixed = unsplit and any("_" in name for name in fields)
     require(not mixed, f"{path}: fields", sorted(fields), "either of images in one, or of splits")
     needed = {"images"} if unsplit or not fields else {"train_images"}
-    missing = sorted(needed.union(name.replace("labels", "images") for name in fields).difference(fields))
+    missing = sorted(needed.union(f"{''.join(name.rpartition('_')[:2])}images" for name in fields).difference(fields))
     require(not missing, f"{path}: fields", sorted(fields), f"{_WANTED}; there is no {' and no '.join(missing)}")
 
 
@@ -260,18 +281,21 @@ def _layout(shape: tuple[int, ...], field: str) -> str:
 
 
 class Numbers(NamedTuple):
-    """Images by split, uint8 or uint16 with their grey levels, or float32 without."""
+    """Images by split, uint8 or uint16 with their grey levels, or float32 without; and how they are read."""
 
     images: dict[str, np.ndarray]
     levels: int | None
+    reading: Reading
 
 
 def interpreted(images: Mapping[str, np.ndarray], path: str, reading: Reading) -> Numbers:
     """What numbers of images (N, H, W, C) by split stand for: grey levels, or floats as they are.
 
+    Grey levels some of which are missing (NaN) are floats, whose value range is from 0 to the lightest.
+
     Raises:
-        ValueError: for numbers that aren't finite, that are all the same, that ``reading`` contradicts, or, without
-            it, whole ones that may be no grey levels.
+        ValueError: for infinite numbers, those that are all the same, that ``reading`` contradicts, or, without it,
+            whole ones that may be no grey levels.
     """
     dtypes = {x.dtype for x in images.values()}
     require(len(dtypes) == 1, f"{path}: dtypes", sorted(map(str, dtypes)), "the same in all splits")
@@ -283,12 +307,12 @@ def interpreted(images: Mapping[str, np.ndarray], path: str, reading: Reading) -
         fits = found.whole and found.low >= 0 and found.high <= MOST_COUNTED
         text = f"{found.low:g} to {found.high:g}" if found.whole else "numbers that aren't whole"
         require(fits, f"{path}: counts", text, f"whole numbers in 0..{MOST_COUNTED}")
-        return Numbers({prefix: x.astype(np.float32, copy=False) for prefix, x in images.items()}, None)
+        return _floats(images, reading)
     if reading.value_range:
         low, high = reading.value_range
         fits = low <= found.low and found.high <= high
         require(fits, f"{path}: images", f"{found.low:g} to {found.high:g}", f"within --value-range {low:g} {high:g}")
-        return Numbers({prefix: x.astype(np.float32, copy=False) for prefix, x in images.items()}, None)
+        return _floats(images, reading)
     scale, levels = 1, reading.levels
     if levels is not None:
         fits = found.whole and found.low >= 0 and found.high < levels
@@ -304,32 +328,42 @@ def interpreted(images: Mapping[str, np.ndarray], path: str, reading: Reading) -
             "and white are said by --value-range LOW HIGH"
         )
     if levels is None:
-        return Numbers({prefix: x.astype(np.float32, copy=False) for prefix, x in images.items()}, None)
-    return Numbers({prefix: _to_levels(x, scale, dtype_of(levels)) for prefix, x in images.items()}, levels)
+        return _floats(images, reading)
+    if found.missing:  # integers have no NaN
+        whites = () if scale > 1 else (0.0, levels - 1.0)
+        return _floats(images, dataclasses.replace(reading, levels=None, value_range=whites))
+    return Numbers({prefix: _to_levels(x, scale, dtype_of(levels)) for prefix, x in images.items()}, levels, reading)
+
+
+def _floats(images: Mapping[str, np.ndarray], reading: Reading) -> Numbers:
+    return Numbers({prefix: x.astype(np.float32, copy=False) for prefix, x in images.items()}, None, reading)
 
 
 class _Range(NamedTuple):
-    """Of all numbers: the lowest, the highest, and whether all are whole, or k/255."""
+    """Of all numbers: the lowest, the highest, whether all are whole, or k/255, and how many are missing."""
 
     low: float
     high: float
     whole: bool
     bytes: bool
+    missing: int
 
 
 def _range(images: Mapping[str, np.ndarray], path: str, dtype: np.dtype, reading: Reading) -> _Range:
-    low, high, whole, bytes_ = math.inf, -math.inf, True, dtype.kind == "f"
+    found, whole, bytes_ = Summary(np.inf, -np.inf, 0), True, dtype.kind == "f"
     enough = dtype == np.uint8 and reading == PLAIN
     for prefix, x in ((prefix, part) for prefix, split in images.items() for part in chunks(split)):
-        if dtype.kind == "f" and not np.isfinite(x).all():
-            raise ValueError(f"{path}: {prefix}images must be finite, got {_not_finite(images[prefix])}")
-        low, high = min(low, float(x.min())), max(high, float(x.max()))
+        if dtype.kind == "f" and np.isinf(x).any():
+            raise ValueError(f"{path}: {prefix}images must be finite, got {_infinite(images[prefix])}")
+        found = joined((found, summary(x)))
         if dtype.kind == "f":
-            whole = whole and bool(np.all(x == np.rint(x)))
-            bytes_ = bytes_ and low >= 0 and high <= 1 and _are_bytes(x)
-        if enough and low < high and high == 255:
+            known = x[~np.isnan(x)] if found.missing else x
+            whole = whole and bool(np.all(known == np.rint(known)))
+            bytes_ = bytes_ and found.low >= 0 and found.high <= 1 and _are_bytes(known)
+        if enough and found.low < found.high == 255:
             break  # nothing left to learn about the rest
-    return _Range(low, high, whole, bytes_)
+    require(found.low <= found.high, f"{path}: images", "NaN alone", "numbers, of which NaN are missing ones")
+    return _Range(found.low, found.high, whole, bytes_, found.missing)
 
 
 def _grey_levels(found: _Range, dtype: np.dtype, shape: tuple[int, ...], path: str) -> int:
@@ -347,15 +381,15 @@ def _grey_levels(found: _Range, dtype: np.dtype, shape: tuple[int, ...], path: s
     )
 
 
-def _not_finite(x: np.ndarray) -> str:
+def _infinite(x: np.ndarray) -> str:
     """How many, and where the first."""
     count, start, first = 0, 0, None
     for chunk in chunks(x):
-        found = np.argwhere(~np.isfinite(chunk))
+        found = np.argwhere(np.isinf(chunk))
         if first is None and len(found):
             first = (start + int(found[0, 0]), *found[0, 1:].tolist())
         count, start = count + len(found), start + len(chunk)
-    return f"{count} NaN or inf, first at {first} of (N, H, W, C)"
+    return f"{count} inf, first at {first} of (N, H, W, C)"
 
 
 def _are_bytes(x: np.ndarray) -> bool:

@@ -11,7 +11,8 @@ import numpy as np
 from jax import Array
 
 from jaxvae.arguments import require
-from jaxvae.data.dataset import Dataset, chunks, dtype_of, require_grey_levels
+from jaxvae.data.dataset import Dataset, chunks, dtype_of, joined, require_grey_levels, summary
+from jaxvae.data.missing import unmasked
 from jaxvae.data.observation import METHODS, observe, unit_scaled
 from jaxvae.data.options import PLAIN, Reading
 
@@ -37,6 +38,7 @@ class DataContract:
         class_names: of each class, where they have names.
         conditional: whether the model needs labels.
         reading: how files became images.
+        missing: whether entries may be missing, which are NaN.
 
     Raises:
         ValueError: where these contradict each other, or are of no such value.
@@ -51,6 +53,7 @@ class DataContract:
     class_names: tuple[str, ...] = ()
     conditional: bool = False
     reading: Reading = PLAIN
+    missing: bool = False
 
     def __post_init__(self) -> None:
         sizes = isinstance(self.image_shape, tuple) and all(isinstance(n, int) and n >= 1 for n in self.image_shape)
@@ -66,6 +69,9 @@ class DataContract:
         ranged = bool(self.reading.value_range)
         require(not ranged or self.levels is None, "levels", self.levels, "None for a value range")
         require(not ranged or not self.real, "real", self.real, "False for a value range")
+        if self.missing:
+            require(self.levels is None, "levels", self.levels, "None where entries are missing")
+            require(self.binarization == "none", "binarization", self.binarization, "none where entries are missing")
 
     @property
     def counts(self) -> bool:
@@ -97,7 +103,8 @@ class DataContract:
             low, high = self.reading.value_range or (0, 1)
             numbers = "real numbers" if self.real else "counts" if self.counts else f"floats in [{low:g}, {high:g}]"
         binarized = f", binarized ({self.binarization})" if self.binarization != "none" else ""
-        return f"images of {'x'.join(map(str, self.image_shape))}, {numbers}{binarized}"
+        missing = ", NaN where one is missing" if self.missing else ""
+        return f"images of {'x'.join(map(str, self.image_shape))}, {numbers}{binarized}{missing}"
 
     def arranged(self, images: Any) -> Any:
         """Images as an array (..., H, W, C) of NumPy's, JAX's or a tracer, from any shape that training data may have.
@@ -107,7 +114,7 @@ class DataContract:
         Raises:
             ValueError: for another shape.
         """
-        images = images if isinstance(images, jax.Array | np.ndarray) else np.asarray(images)
+        images = images if isinstance(images, jax.Array) else unmasked(images)
         height, width, channels = self.image_shape
         if images.shape[-3:] == self.image_shape:
             return images
@@ -139,9 +146,10 @@ class DataContract:
         if self.levels is None:
             if images.dtype.kind in "biu" and not self.real and not self.counts and not self.reading.value_range:
                 raise self._refusal(f"dtype {images.dtype}")
-            fractions = self.reading.value_range[1:] > (1.0,) and images.size > 0
-            if fractions and all(chunk.min() >= 0 and chunk.max() <= 1 for chunk in chunks(images)):
-                raise self._refusal("0 to 1")
+            if self.reading.value_range[1:] > (1.0,) and images.size > 0:
+                found = joined(summary(chunk) for chunk in chunks(images))
+                if 0 <= found.low <= found.high <= 1:
+                    raise self._refusal("0 to 1")
             return 1
         if images.dtype.kind == "b" or self.levels == 2:
             return 1
@@ -170,14 +178,16 @@ class DataContract:
             images = images.astype(np.float32)  # bfloat16, float16 of ml_dtypes
         if not images.size:
             return images.astype(np.float32)
-        low, high = float(images.min()), float(images.max())
-        if images.dtype.kind == "f" and not np.isfinite(images).all():
+        low, high, missing = summary(images)
+        if images.dtype.kind == "f" and np.isinf(images).any():
             raise self._refusal("numbers that aren't finite")
+        if missing:
+            self._require_missing(images)
         if self.real:
             return images.astype(np.float32)
         if self.counts:
-            if low < 0 or np.any(np.rint(images) != images):
-                odd = (images < 0) | (np.rint(images) != images)
+            odd = (images < 0) | (np.rint(images) != images) & ~np.isnan(images)
+            if odd.any():
                 raise self._refusal(f"{_first(images, odd):g}, which is no count")
             return images.astype(np.float32)
         least, most = self.reading.value_range or (0, grid)
@@ -198,6 +208,13 @@ class DataContract:
                 raise self._refusal(f"{_first(images, off):g}, which is between two levels")
             return levels.astype(dtype_of(self.levels)) if self.levels > 2 else levels.astype(np.float32)
         return images.astype(np.float32)
+
+    def _require_missing(self, images: np.ndarray) -> None:
+        """Raises ValueError where entries of images (..., H, W, C) that are missing may not be."""
+        if not self.missing:
+            raise self._refusal("numbers that are missing (NaN); the training had none such")
+        if np.isnan(images).all(axis=(-3, -2, -1)).any():
+            raise self._refusal("one of which no number is known")
 
     @property
     def _on_levels(self) -> bool:
@@ -220,7 +237,18 @@ class DataContract:
 
     def content(self, images: Array) -> Array:
         """A uint32 for each of the images (..., H, W, C) that follows from the image alone, for noise of its own."""
-        return _each(_content, self._scaled(images))
+        x = self._scaled(images)
+        return _each(_content, jnp.where(jnp.isnan(x), -1, x) if self.missing else x)
+
+    def as_given(self, seen: np.ndarray) -> np.ndarray:
+        """Images (..., H, W, C) as the training data came, of what the model sees, or means: what isn't real is clipped.
+
+        For data without levels.
+        """
+        if self.real or self.counts:
+            return seen
+        low, high = self.reading.value_range or (0.0, 1.0)
+        return np.float32(low) + np.float32(high - low) * np.clip(seen, 0, 1)
 
     def _scaled(self, images: Array) -> Array:
         if jnp.issubdtype(images.dtype, jnp.integer) and self.levels is not None:
@@ -293,6 +321,7 @@ def contract_of(dataset: Dataset, *, binarization: str, likelihood: str, conditi
         dataset.class_names,
         conditional,
         dataset.reading,
+        dataset.missing > 0,
     )
 
 

@@ -3,14 +3,16 @@
 import dataclasses
 import functools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 
 from jaxvae.arguments import require
+from jaxvae.data.missing import require_observed
 from jaxvae.data.options import MOST_LEVELS, PLAIN, Reading
-from jaxvae.texts import counted
+from jaxvae.texts import counted, percentage
 
 
 def require_grey_levels(levels: int | None, field: str = "levels") -> None:
@@ -27,6 +29,29 @@ def dtype_of(levels: int | None) -> np.dtype:
 _CHUNK = 2**22  # numbers looked at a time
 
 
+class Summary(NamedTuple):
+    """Of numbers: the lowest and the highest, and how many are missing."""
+
+    low: float
+    high: float
+    missing: int
+
+
+def summary(x: np.ndarray) -> Summary:
+    """Of an array of one number at least, in which NaN is a missing one; where all are, from inf to -inf."""
+    if x.dtype.kind == "f" and np.isnan(low := x.min()):
+        missing = np.isnan(x)
+        known = {"where": ~missing}
+        return Summary(float(x.min(initial=np.inf, **known)), float(x.max(initial=-np.inf, **known)), int(missing.sum()))
+    return Summary(float(x.min()), float(x.max()), 0)
+
+
+def joined(parts: Iterable[Summary]) -> Summary:
+    """Of all parts, one at least."""
+    low, high, missing = zip(*parts, strict=True)
+    return Summary(min(low), max(high), sum(missing))
+
+
 def chunks(images: np.ndarray) -> Iterator[np.ndarray]:
     """Some images (N, ...) at a time, so that a memory map need not fit."""
     rows = max(1, _CHUNK // max(1, math.prod(images.shape[1:])))
@@ -39,8 +64,8 @@ class Split:
     """Images with their labels.
 
     Attributes:
-        images: (N, H, W, C); uint8 or uint16 in 0..levels-1, or float32 where the dataset has no levels. May be a
-            memory map.
+        images: (N, H, W, C); uint8 or uint16 in 0..levels-1, or float32 where the dataset has no levels, of which NaN
+            is a missing entry. May be a memory map.
         labels: (N,) int32, or none.
         ids: what each image is called where it comes from, (N,): the name of its file, or its row there. None for
             rows 0, 1, ….
@@ -132,10 +157,26 @@ class Dataset:
         return height, width, channels
 
     @functools.cached_property
+    def _summary(self) -> "Summary":
+        return joined(summary(x) for split in self.splits.values() for x in chunks(split.images))
+
+    @property
     def extremes(self) -> tuple[float, float]:
         """The lowest and the highest number of all images, which are looked at some at a time."""
-        found = [(x.min(), x.max()) for split in self.splits.values() for x in chunks(split.images)]
-        return float(min(low for low, _ in found)), float(max(high for _, high in found))
+        return self._summary.low, self._summary.high
+
+    @property
+    def missing(self) -> int:
+        """How many entries are missing."""
+        return self._summary.missing if self.levels is None else 0
+
+    @functools.cached_property
+    def binary(self) -> bool:
+        """Whether all numbers that are there are 0 or 1."""
+        if not self.missing:
+            return self.levels == 2
+        every = (x for split in self.splits.values() for x in chunks(split.images))
+        return all(bool(np.all((x == 0) | (x == 1) | np.isnan(x))) for x in every)
 
     @property
     def real(self) -> bool:
@@ -171,7 +212,10 @@ def assemble(
     classes = max(found, len(class_names)) if found else 0
     names = class_names if len(class_names) == classes else ()
     train, validation, test = splits["train"], splits.get("validation"), splits["test"]
-    return Dataset(name, train, validation, test, levels, classes, names, apportioned, reading, notes, of_files)
+    dataset = Dataset(name, train, validation, test, levels, classes, names, apportioned, reading, notes, of_files)
+    if dataset.missing:
+        require_observed({split: x.images for split, x in splits.items()}, name)
+    return dataset
 
 
 def hold_out(dataset: Dataset, count: int) -> Dataset:
@@ -216,6 +260,10 @@ def report(dataset: Dataset) -> list[str]:
     by = "their names" if dataset.of_files else "a fixed permutation"
     splits = f"made here by {by}, about 80:10:10" if dataset.apportioned else "as given"
     lines = [describe(dataset), f"numbers: {low:g} to {high:g}; splits: {splits}"]
+    if dataset.missing:
+        entries = sum(split.images.size for split in dataset.splits.values())
+        share = percentage(dataset.missing / entries)
+        lines.append(f"missing: {dataset.missing:,} of {entries:,} entries ({share}), as NaN is taken for missing")
     if dataset.class_names:
         some = [name if len(name) <= _NAME else name[: _NAME - 1] + "…" for name in dataset.class_names[:_CLASSES]]
         lines.append(f"classes: {', '.join(some)}{', …' * (len(dataset.class_names) > _CLASSES)}")

@@ -75,7 +75,7 @@ def load_folder(path: Path, reading: Reading = PLAIN, files: Mapping[str, Sequen
         {split: pictures.names[some] for split, some in rows.items()},
         class_names,
         apportioned=len(pictures.images) if apportioned else 0,
-        reading=reading,
+        reading=numbers.reading,
         notes=(*notes, *pictures.notes),
         of_files=True,
     )

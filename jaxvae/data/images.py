@@ -134,8 +134,10 @@ def _picture(image: "Image.Image", data: bytes, frame: int, count: int, reading:
     if grey and x.shape[2] == 3:
         x, made = greyed(x), (*made, GREYED)
     if reading.size and x.shape[:2] != reading.size:
+        if x.dtype.kind == "f" and np.isnan(x).any():
+            raise ValueError("missing numbers (NaN), which can't be resized")
         x, made = sized(x, reading), (*made, SIZED)
-    if x.dtype.kind == "f" and not np.isfinite(x).all():
+    if x.dtype.kind == "f" and np.isinf(x).any():
         raise ValueError("numbers that aren't finite")
     return Pixels(x, made)
 

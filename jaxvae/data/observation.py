@@ -27,7 +27,7 @@ _CHUNK = 4096
 def binarize(dataset: Dataset, method: str, seed: int) -> Dataset:
     """The dataset with its pixels made 0 or 1, once and for all, where the method says so.
 
-    Floats of a value range of their own are scaled to [0, 1] first, under any method.
+    Floats of a value range of their own are scaled to [0, 1] first, under any method. Missing entries stay.
 
     Args:
         dataset: any dataset.
@@ -40,7 +40,7 @@ def binarize(dataset: Dataset, method: str, seed: int) -> Dataset:
         A dataset of uint8 images in {0, 1} and 2 levels; or the same dataset.
 
     Raises:
-        ValueError: for an unknown method, or a seed outside 0..2^64-1.
+        ValueError: for an unknown method, one that makes 0 or 1 of what is missing, or a seed outside 0..2^64-1.
     """
     require(isinstance(method, str) and method in METHODS, "binarize", method, " or ".join(map(repr, METHODS)))
     require(isinstance(seed, int) and 0 <= seed < 2**64, "seed", seed, "at least 0 and below 2**64")
@@ -48,6 +48,7 @@ def binarize(dataset: Dataset, method: str, seed: int) -> Dataset:
         dataset = _scaled(dataset)
     if method in ("none", "dynamic"):
         return dataset
+    require(not dataset.missing, "binarize", method, "none where entries are missing")
 
     def binary(split: Split, stream: int) -> Split:
         scale = 1 if dataset.levels is None else dataset.levels - 1

@@ -39,6 +39,7 @@ class CompositionLikelihood(CountLikelihood):
     """What these share: ``log_prob`` takes the total from x, and ``mean`` and ``sample`` from ``log_size``."""
 
     joint = True
+    separable = False
 
     def _log_mean(self, numbers: Array, log_size: Array) -> Array:
         return self._log_share(numbers) + log_size

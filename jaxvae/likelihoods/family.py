@@ -61,10 +61,15 @@ class Likelihood(abc.ABC):
     Attributes:
         discrete: whether ``log_prob`` is the log of a probability mass, so that bits per dimension make sense.
         sized: whether x grows with a size that is known, so that ``log_size`` may be given.
+        separable: whether each term of ``log_prob`` is that of its own number of x alone, whatever the others are, so
+            that the sum over some of them is their log-density.
+        placeholder: a number that x can be, or one for each channel: what stands in where one isn't known.
     """
 
     discrete: ClassVar[bool] = False
     sized: ClassVar[bool] = False
+    separable: ClassVar[bool] = True
+    placeholder: ClassVar[float] = 0.0
 
     @property
     def raw_init(self) -> float | None:

@@ -122,6 +122,8 @@ class OptimalGaussian(GaussianLikelihood):
     With ``raw`` σ is that of the parameterization; ``fit`` gives it, from the training data's error, for evaluation.
     """
 
+    separable = False
+
     parameterization: Parameterization = log_variance
 
     def __post_init__(self) -> None:

@@ -79,6 +79,19 @@ class Columns(Likelihood):
         """Whether any group is."""
         return any(g.likelihood.sized for g in self.groups)
 
+    @property
+    def separable(self) -> bool:  # type: ignore[override]
+        """Whether each group is."""
+        return all(g.likelihood.separable for g in self.groups)
+
+    @property
+    def placeholder(self) -> np.ndarray:  # type: ignore[override]
+        """The groups', (C,)."""
+        found = np.zeros(self.channels, np.float32)
+        for g in self.groups:
+            found[list(g.columns)] = g.likelihood.placeholder
+        return found
+
     def raw_start(self, channels: int) -> tuple[Any, ...] | None:
         self._require(channels)
         found = tuple(g.likelihood.raw_start(len(g.columns)) for g in self.groups)

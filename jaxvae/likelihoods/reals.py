@@ -115,6 +115,8 @@ class Laplace(ScaledLikelihood):
 class LogNormal(ScaledLikelihood):
     """Outputs are the mean of log x, and raws of its σ where that is an output. x is positive."""
 
+    placeholder = 1.0
+
     def _log_prob(self, parts: Array, x: Array, raw: Any) -> Array:
         positive = x > 0
         log_x = special.log(jnp.where(positive, x, 1))
@@ -141,6 +143,8 @@ class Gamma(RoleLikelihood):
         shape: from a raw to a, which is 1 at the start: then it is the exponential distribution.
         scope: whether a differs by "example" (an output), by "feature" (learned), or is one for "all" (learned).
     """
+
+    placeholder = 1.0
 
     transform: Transform = EXP
     shape: Transform = EXP
@@ -180,6 +184,8 @@ class Beta(RoleLikelihood):
         total: from a raw to n, which is 2 at the start.
         scope: whether n differs by "example" (an output), by "feature" (learned), or is one for "all" (learned).
     """
+
+    placeholder = 0.5
 
     total: Transform = EXP
     scope: str = "feature"

@@ -14,6 +14,7 @@ from jaxvae.models.hierarchical import TopDownVAE as TopDownVAE
 from jaxvae.models.latent import Draws as Draws
 from jaxvae.models.latent import LatentModel as LatentModel
 from jaxvae.models.latent import Terms as Terms
+from jaxvae.models.latent import log_prob_of_observed as log_prob_of_observed
 from jaxvae.models.latent import log_total as log_total
 from jaxvae.models.networks import ACTIVATIONS as ACTIVATIONS
 from jaxvae.models.vae import VAE as VAE

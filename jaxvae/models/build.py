@@ -21,6 +21,8 @@ from jaxvae.parameterizations import Parameterization, as_parameterization, log_
 ARCHITECTURES = ("mlp", "conv", "recurrent")
 """The encoder and decoder pairs that a configuration may name."""
 
+_SEPARABLE = "one whose terms are of one entry each, as not all are known where entries are missing"
+
 INFERENCES = ("bottom_up", "top_down")
 """How the layers of a hierarchy may be inferred."""
 
@@ -46,6 +48,7 @@ def make_model(
     dtype: DTypeLike = jnp.float32,
     mean: np.ndarray | None = None,
     offset: bool = False,
+    missing: bool = False,
 ) -> LatentModel:
     """A model of an encoder and its mirror image.
 
@@ -71,6 +74,7 @@ def make_model(
         mean: the data's mean (H, W, C), which the decoder starts at where the likelihood can (Burda et al. 2016, code;
             on MNIST, 2 nats after 10 epochs); a convolutional one starts at its mean over the image.
         offset: whether the mean of counts is in proportion to their total, which is known.
+        missing: whether entries of images may be missing, as of ``LatentModel``.
 
     Raises:
         ValueError: for an unknown name, sizes below 1, an ``init_std`` out of the parameterization's range, or what
@@ -99,6 +103,8 @@ def make_model(
     parameterization = as_parameterization(parameterization)
     parameterization.raw_from_std(init_std)  # refuses one out of range
     require(likelihood.sized or not offset, "offset", offset, "False for a likelihood without a size")
+    require(not missing or likelihood.separable, "likelihood", likelihood, _SEPARABLE)
+    require(not missing or not offset, "offset", offset, "False where entries are missing: their total isn't known")
     total = 1.0 if mean is None or not offset else max(float(np.sum(mean)), 1.0)
     shape = (*image_shape[:2], likelihood.output_channels(image_shape[2]))
     if mean is None:
@@ -116,7 +122,7 @@ def make_model(
     else:
         encoder, decoder = RecurrentEncoder(hidden, **shared), RecurrentDecoder(shape, bias, hidden, **shared)
     ends = {"likelihood": likelihood, "classes": classes, "encoder": encoder, "decoder": decoder}
-    ends |= {"channels": image_shape[2], "log_size": math.log(total) if offset else None}
+    ends |= {"channels": image_shape[2], "log_size": math.log(total) if offset else None, "missing": missing}
 
     def head(count: int, std: float) -> GaussianHead:
         return GaussianHead(count, parameterization, std, raw_min, preconditioned)

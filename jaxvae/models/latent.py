@@ -52,6 +52,8 @@ class LatentModel(nn.Module):
         decoder: what it sees of latents (..., F), and labels or None, to the likelihood's outputs.
         channels: C of the images.
         log_size: where the mean of counts grows with their total, the log of what that mostly is; else None.
+        missing: whether entries of images may be missing, which are NaN: the likelihood sums over the others, and the
+            encoder sees 0 in their place, and in C more channels a 1 where an entry was observed.
     """
 
     likelihood: Likelihood
@@ -59,6 +61,7 @@ class LatentModel(nn.Module):
     decoder: nn.Module
     channels: int = dataclasses.field(default=1, kw_only=True)
     log_size: float | None = dataclasses.field(default=None, kw_only=True)
+    missing: bool = dataclasses.field(default=False, kw_only=True)
 
     def setup(self) -> None:
         start = self.likelihood.raw_start(self.channels)
@@ -69,7 +72,11 @@ class LatentModel(nn.Module):
 
     def features(self, x: Array, label: Array | None = None) -> Array:
         """What the encoder makes of images (B, H, W, C), as the likelihood has it see them."""
-        return self.encoder(self.likelihood.encoder_input(x), label)
+        if not self.missing:
+            return self.encoder(self.likelihood.encoder_input(x), label)
+        observed = ~jnp.isnan(x)
+        seen = jnp.where(observed, self.likelihood.encoder_input(_completed(self.likelihood, x)), 0)
+        return self.encoder(jnp.concatenate([seen, observed.astype(seen.dtype)], axis=-1), label)
 
     @property
     @abc.abstractmethod
@@ -120,6 +127,8 @@ class LatentModel(nn.Module):
     ) -> Array:
         """log p(x|z) in nats of images (B, H, W, C) under latents (..., B, L): (..., B).
 
+        Where entries may be missing, that of those observed.
+
         Args:
             x: the images.
             latents: the latents.
@@ -130,8 +139,12 @@ class LatentModel(nn.Module):
         if label is not None:
             label = jnp.broadcast_to(label, latents.shape[:-1])
         outputs = self.decode(latents, label) if decoder_input is None else self.decoder(decoder_input, label)
-        size = None if self.log_size is None else log_total(x)
-        log_prob = self.likelihood.log_prob(outputs, x, self._raw() if raw is None else raw, size)
+        raw = self._raw() if raw is None else raw
+        if self.missing:
+            log_prob = log_prob_of_observed(self.likelihood, outputs, x, raw)
+        else:
+            size = None if self.log_size is None else log_total(x)
+            log_prob = self.likelihood.log_prob(outputs, x, raw, size)
         return jnp.sum(log_prob.reshape(*log_prob.shape[:-3], -1), axis=-1)
 
     def mean(self, latents: Array, label: Array | None = None) -> Array:
@@ -155,6 +168,20 @@ class LatentModel(nn.Module):
     ) -> Terms:
         """``terms`` by so many samples per image, drawn by a key."""
         return self.terms(x, jax.random.normal(key, (samples, x.shape[0], self.latents)), label, raw)
+
+
+def log_prob_of_observed(likelihood: Likelihood, outputs: Array, x: Array, raw: Any = None) -> Array:
+    """The likelihood's ``log_prob``, and 0 for numbers of x that are missing (NaN), elementwise.
+
+    Their gradient is 0, too, as no NaN comes near the likelihood.
+    """
+    log_prob = likelihood.log_prob(outputs, _completed(likelihood, x), raw)
+    return jnp.where(jnp.broadcast_to(jnp.isnan(x), log_prob.shape), 0, log_prob)
+
+
+def _completed(likelihood: Likelihood, x: Array) -> Array:
+    """x with something that it can be where it is missing."""
+    return jnp.where(jnp.isnan(x), jnp.broadcast_to(jnp.asarray(likelihood.placeholder, x.dtype), x.shape), x)
 
 
 def log_total(x: Array) -> Array:

@@ -21,10 +21,12 @@ from jax.typing import ArrayLike
 
 from jaxvae.arguments import require, require_real
 from jaxvae.data import DataContract
+from jaxvae.data.missing import unmasked
 from jaxvae.gaussian import Gaussian
 from jaxvae.likelihoods import Likelihood
-from jaxvae.models import LatentModel, log_total
+from jaxvae.models import LatentModel, log_prob_of_observed, log_total
 from jaxvae.progress import StepProgress
+from jaxvae.trained import imputation
 from jaxvae.training import TrainConfig
 from jaxvae.training.scoring import (
     BATCH,
@@ -74,8 +76,10 @@ class Decoded:
         return self.likelihood.sample(key, self.outputs, self.raw, self.log_size)
 
     def log_prob(self, x: ArrayLike) -> Array:
-        """log p(x|z) in nats of each number of x, (..., H, W, C); x as the training data came."""
+        """log p(x|z) in nats of each number of x, (..., H, W, C), 0 of missing ones; x as the training data came."""
         seen = _seen(self.contract, x)
+        if self.contract.missing:
+            return log_prob_of_observed(self.likelihood, self.outputs, seen, self.raw)
         return self.likelihood.log_prob(
             self.outputs, seen, self.raw, None if self.log_size is None else log_total(seen)
         )
@@ -298,6 +302,85 @@ class TrainedModel:
             return batch_evidence(self.module, None, self.params, seen, key, self.fitted, samples, chunk, loop)
 
         return self._mapped(_Program(estimate, fit), images, labels, progress)
+
+    def impute(
+        self,
+        images: ArrayLike,
+        labels: Any = None,
+        *,
+        draws: int | None = None,
+        samples: int = 1000,
+        key: Array | None = None,
+        progress: bool = False,
+    ) -> np.ndarray:
+        """The images with their missing entries (NaN) filled; what was observed stays as it is, bit for bit.
+
+        They are filled by E[x_missing | x_observed], or by draws from p(x_missing | x_observed): both by samples of
+        q(z|x_observed) that are weighed, and so the better, the more of them there are (see ``trained.imputation``).
+
+        Args:
+            images: as for ``encode``, with NaN, or masked arrays of ``numpy.ma``.
+            labels: as for ``encode``.
+            draws: M, of which each fills all entries; None for the mean.
+            samples: of q(z|x) for each image.
+            key: as for ``elbo``.
+            progress: as for ``encode``.
+
+        Returns:
+            An array of the images' own shape and dtype; with ``draws``, (M, ...) of such.
+
+        Raises:
+            ValueError: as for ``encode``; for less than one sample or draw, or a model without missing entries.
+            ArithmeticError: where what would be filled in isn't finite.
+        """
+        require(isinstance(samples, int) and samples >= 1, "samples", samples, "at least 1")
+        require(draws is None or (isinstance(draws, int) and draws >= 1), "draws", draws, "at least 1, or None")
+        allowed = f"a model that was trained with missing entries, and not of {self.contract.description}"
+        require(self.contract.missing, "model", "one of complete data", allowed)
+        key = score_keys()[2] if key is None else key
+        given = unmasked(images)
+        found = np.asarray(self._mapped(self._imputing(draws, samples, key), given, labels, progress))
+        found = found[..., None, :, :, :] if draws is None else found
+        # Where each number came from, whatever the order of its axes was.
+        places = np.ravel(self.contract.arranged(np.arange(given.size).reshape(given.shape)))
+        missing, whole = np.isnan(given), np.empty((draws or 1, *given.shape), given.dtype)
+        for number, one in enumerate(whole):
+            values = np.empty(given.size, np.float32)
+            values[places] = np.ravel(self.contract.as_given(found[..., number, :, :, :]))
+            one[...] = np.where(missing, values.reshape(given.shape).astype(given.dtype), given)
+        if not np.isfinite(whole).all():
+            raise ArithmeticError("what fills missing entries must be finite; the model diverged, or data are far off")
+        return whole[0] if draws is None else whole
+
+    def _imputing(self, draws: int | None, samples: int, key: Array) -> "_Program":
+        """The program of ``impute``: a batch to means (B, H, W, C), or draws (B, M, H, W, C)."""
+        module, shape = self.module, self.contract.image_shape
+        function = imputation.mean_with if draws is None else imputation.picked_with
+
+        def start(size: int) -> Any:
+            if draws is None:
+                return imputation.no_mean(size, shape)
+            return imputation.none_picked(size, draws, module.latents)
+
+        def chunk(size: int) -> int:
+            return samples_at_a_time(module, shape, samples, size)
+
+        def needed(batch: Batch) -> int:
+            size = len(batch.images)
+            seen = jax.eval_shape(functools.partial(_observed, self.contract), batch)
+            return temporaries(function, module, chunk(size), self.params, seen, key, samples, 0, start(size))
+
+        def run(batch: Batch) -> Array:
+            size, seen = len(batch.images), _observed(self.contract, batch)
+            state = start(size)
+            for drawn in range(0, samples, chunk(size)):
+                more = function(module, chunk(size), self.params, seen, key, samples, drawn, state)
+                state = jax.block_until_ready(more)  # as ``one_by_one``
+            if draws is None:
+                return state.value
+            return imputation.drawn_from(module, self.params, seen, key, state, self._raw)
+
+        return _Program(run, lambda example, size: most_that_fit(size, lambda size: needed(example(size))))
 
     def _program(self, function: Any, *rest: Any) -> "_Program":
         """A jitted function of the model, a batch and the rest."""

@@ -15,6 +15,7 @@ import numpy as np
 
 from jaxvae.arguments import require
 from jaxvae.data import Dataset, Split, binarize, fingerprint, hold_out, load_again
+from jaxvae.data.missing import observed_counts
 from jaxvae.likelihoods import Bernoulli
 from jaxvae.trained.model import TrainedModel
 from jaxvae.training import Experiment, TrainConfig, make_experiment
@@ -140,6 +141,8 @@ def _made_again(path: Path, config: TrainConfig, dataset: str | Path | Dataset |
 def evaluate(run: Run, samples: int, split: str = "test") -> dict[str, Any]:
     """Scores a run: ELBO and its terms, active units, KL per latent, importance-sampled NLL; nats per image.
 
+    Where entries may be missing, all of these are of those observed, how many of which an image has in the mean is said.
+
     With them goes what they are a result of: split, number of images and samples, the step of the parameters, and, as
     ``of``, the configuration, a fingerprint of the images and labels scored, and the versions.
 
@@ -168,7 +171,11 @@ def evaluate(run: Run, samples: int, split: str = "test") -> dict[str, Any]:
     }
     result |= log_evidence(task, keys[1], samples).summary()
     likelihood, contract = model.module.likelihood, model.contract
+    entries: float = math.prod(contract.image_shape)
+    if contract.missing:
+        entries = float(np.mean(observed_counts(task.split.images)))
+        result |= {"observed_entries": entries, "nll_per_observed_entry": result["nll"] / entries}
     if likelihood.discrete and (contract.binary or not isinstance(likelihood, Bernoulli)):
-        result["bits_per_dimension"] = result["nll"] / (math.prod(contract.image_shape) * math.log(2))
+        result["bits_per_dimension"] = result["nll"] / (entries * math.log(2))
     result["kl_per_latent"] = [round(float(x), 6) for x in terms.kl.mean(axis=0, dtype=np.float64)]
     return result

@@ -33,6 +33,17 @@ def write_table(out: Path, columns: Mapping[str, np.ndarray]) -> None:
     return _write(out, text.getvalue().encode(errors="surrogateescape"))
 
 
+def write_rows(out: Path, names: np.ndarray, x: np.ndarray) -> None:
+    """Writes numbers (N, ...) as .csv, a line each, with the digits that it takes to read them back bit for bit."""
+    text = io.StringIO(newline="")
+    table = csv.writer(text, lineterminator="\n")
+    rows = x.reshape(len(x), -1)
+    table.writerow(["names", *_names("x", rows)])
+    for name, row in zip(names.tolist(), rows, strict=True):
+        table.writerow([name, *map(str, row)])
+    _write(out, text.getvalue().encode(errors="surrogateescape"))
+
+
 def _names(key: str, x: np.ndarray) -> Iterable[str]:
     return [key] if x.ndim == 1 else [f"{key}_{i}" for i in range(x.shape[1])]
 

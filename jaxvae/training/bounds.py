@@ -20,11 +20,13 @@ class Weights(NamedTuple):
         log_weights: log p(x|z) + β (log p(z) - log q(z|x)), (K, B).
         tap: for ``dreg``, (K, B).
         terms: those of the ELBO, from the same samples.
+        latents: what is weighed, (K, B, L).
     """
 
     log_weights: Array
     tap: Array
     terms: Terms
+    latents: Array
 
 
 class Bound(NamedTuple):
@@ -77,4 +79,4 @@ def log_weights(
     log_likelihood = model.apply(params, x, latents, label, raw, known, method="log_likelihood")
     log_ratio = jnp.sum(log_posterior - model.apply(params, latents, method="log_prior"), axis=-1)
     terms = Terms(jnp.mean(log_likelihood, axis=0), draws.kl, draws.posterior)
-    return Weights(log_likelihood - beta * log_ratio, tap, terms)
+    return Weights(log_likelihood - beta * log_ratio, tap, terms, latents)

@@ -6,6 +6,7 @@ import numpy as np
 
 from jaxvae.arguments import require
 from jaxvae.data import Dataset
+from jaxvae.data.dataset import chunks
 from jaxvae.likelihoods import COMPOSITIONS, COUNTS, LIKELIHOODS
 from jaxvae.texts import counted
 from jaxvae.training.config import AUTO, TrainConfig
@@ -43,7 +44,7 @@ def resolved(config: TrainConfig, dataset: Dataset, devices: int = 1) -> TrainCo
     name, binarization, size = config.likelihood, config.binarization, config.batch_size
     if name == AUTO:
         require(not (dataset.real and _is_picture(dataset)), "dataset", *_ranged(dataset))
-        binary = grey or binarization not in (AUTO, "none")
+        binary = grey or dataset.binary or binarization not in (AUTO, "none")
         name = "negative_binomial" if dataset.reading.counts else "bernoulli" if binary else "gaussian_learned"
     if binarization == AUTO:
         binarization = "dynamic" if grey and dataset.levels != 2 and name == "bernoulli" else "none"
@@ -97,12 +98,14 @@ def _require_fit(config: TrainConfig, dataset: Dataset) -> None:
 def cautions(config: TrainConfig, dataset: Dataset) -> list[str]:
     """What is known practice, but not what it seems: a sentence each, for a resolved configuration."""
     found = []
-    if config.likelihood == "bernoulli" and config.binarization == "none" and dataset.levels != 2:
+    if dataset.missing and not any(np.isnan(x).any() for x in chunks(dataset.train.images)):
+        found.append("No entry is missing in the train split: what the model makes of missing ones isn't trained.")
+    if config.likelihood == "bernoulli" and config.binarization == "none" and not dataset.binary:
         found.append(
             "A Bernoulli likelihood of values between 0 and 1 is no distribution of them: its ELBO can't be compared. "
             "--likelihood gaussian_learned is one; --binarization dynamic makes the values 0 or 1."
         )
-    if config.likelihood in _DENSITIES and dataset.levels == 2:
+    if config.likelihood in _DENSITIES and dataset.binary:
         found.append(
             "A Gaussian has no greatest density for values of 0 and 1 alone, so that its ELBO means little. "
             "--likelihood bernoulli is their distribution."
@@ -114,7 +117,8 @@ def _std(dataset: Dataset) -> float:
     """The standard deviation of training images as a model sees them, to two digits."""
     images = dataset.train.head(_SOME).images
     low, high = dataset.reading.value_range or (0, 1 if dataset.levels is None else dataset.levels - 1)
-    return float(f"{max(float(np.std(images, dtype=np.float64)) / (high - low), 1e-3):.2g}")
+    std = np.std(images, dtype=np.float64, where=~np.isnan(images)) if dataset.missing else np.std(images, dtype=np.float64)
+    return float(f"{max(float(std) / (high - low), 1e-3):.2g}")
 
 
 def _is_picture(dataset: Dataset) -> bool:

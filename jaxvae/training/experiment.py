@@ -30,6 +30,7 @@ from jaxvae.data import (
     origin_of,
     report,
 )
+from jaxvae.data.missing import observed_mean
 from jaxvae.likelihoods import COMPOSITIONS, OptimalGaussian, likelihood
 from jaxvae.models import LatentModel, Terms, make_model
 from jaxvae.objectives import beta_schedule, dual_ascent, elbo, free_bits, lagrangian, lower_bound_violation
@@ -96,16 +97,18 @@ class Experiment(NamedTuple):
     def report(self) -> list[str]:
         """What the data were taken for, and what is made of them, a line each; warnings last."""
         config, scaled = self.config, ""
-        if config.value_range:
-            scaled = f", scaled from [{config.value_range[0]:g}, {config.value_range[1]:g}] to [0, 1]"
+        low, high = self.contract.reading.value_range or (0, 1)
+        if (low, high) != (0, 1):
+            scaled = f", scaled from [{low:g}, {high:g}] to [0, 1]"
         elif self.levels is not None and not self.contract.binary:
             scaled = f", divided by {self.levels - 1}"
         seen = _SEEN[config.binarization]
+        missing = ", 0 where they are missing, and which these are" if self.contract.missing else ""
         labels = ", given their labels" if config.conditional else ""
         streamed = ", read from disk" if config.streaming else ""
         return [
             *self.taken(),
-            f"the model sees them {seen}{scaled}{labels}, in batches of {self.batch_size:,}{streamed}",
+            f"the model sees them {seen}{scaled}{missing}{labels}, in batches of {self.batch_size:,}{streamed}",
             f"p(x|z): {config.likelihood}; σ of q(z|x): {config.parameterization}",
             *(f"warning: {text}" for text in cautions(config, self.dataset)),
         ]
@@ -330,6 +333,7 @@ def model_for(config: TrainConfig, contract: DataContract, mean: np.ndarray | No
         dtype=jnp.dtype(config.dtype),
         mean=mean,
         offset=config.offset or config.likelihood in COMPOSITIONS,
+        missing=contract.missing,
     )
 
 
@@ -355,8 +359,10 @@ def _optimizer(config: TrainConfig, learning_rate: optax.Schedule) -> optax.Grad
 
 
 def mean_image(dataset: Dataset) -> np.ndarray:
-    """The mean image in [0, 1]."""
+    """The mean image in [0, 1], of what was observed."""
     images = dataset.train.head(_FIT_IMAGES).images
+    if dataset.missing:
+        return observed_mean(images)
     return np.asarray(np.mean(images, axis=0, dtype=np.float64)) / ((dataset.levels or 2) - 1)
 
 

@@ -266,7 +266,14 @@ def seen(images: Array, levels: int | None) -> Array:
     return observe(jax.random.key(0), images, levels, dynamic=False)
 
 
-def noise_of(key: Array, rows: Array, samples: int, latents: int, first: ArrayLike = 0) -> Array:
+def noise_of(
+    key: Array,
+    rows: Array,
+    samples: int,
+    latents: int,
+    first: ArrayLike = 0,
+    of: Callable[[Array, tuple[int, ...]], Array] = jax.random.normal,
+) -> Array:
     """Standard normal noise (K, B, L) in which each number depends on its row, its place and the key alone.
 
     Args:
@@ -275,10 +282,11 @@ def noise_of(key: Array, rows: Array, samples: int, latents: int, first: ArrayLi
         samples: K.
         latents: L.
         first: the first sample's number; may be traced.
+        of: what draws from another distribution, given a key and a shape.
     """
 
     def draw(number: Array, row: Array) -> Array:
-        return jax.random.normal(jax.random.fold_in(jax.random.fold_in(key, row), number), (latents,))
+        return of(jax.random.fold_in(jax.random.fold_in(key, row), number), (latents,))
 
     numbers = first + jnp.arange(samples)
     return jax.vmap(lambda number: jax.vmap(lambda row: draw(number, row))(rows))(numbers)

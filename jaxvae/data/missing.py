@@ -1,0 +1,79 @@
+"""Missing entries: NaN among the numbers of an array, whether it was there or a mask says so.
+
+What is missing travels as NaN, with no second array: from files to what the model sees, which tells it apart itself.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from jaxvae.arguments import require
+
+
+def unmasked(given: Any) -> np.ndarray:
+    """An array of what becomes one, with NaN where an array of ``numpy.ma`` is masked.
+
+    >>> unmasked(np.ma.array([1, 2], mask=[False, True])).tolist()
+    [1.0, nan]
+    """
+    if isinstance(given, np.ma.MaskedArray):
+        return with_missing(given.data, np.ma.getmaskarray(given), "mask")
+    return np.asarray(given)
+
+
+def with_missing(x: np.ndarray, mask: np.ndarray, field: str) -> np.ndarray:
+    """x with NaN where a mask is True, as ``numpy.ma`` has it: floats, or x itself where nothing is missing.
+
+    Args:
+        x: numbers of any shape.
+        mask: booleans, or 0 and 1, of the same shape.
+        field: what to call the mask.
+
+    Raises:
+        ValueError: for a mask of another shape, or of other values.
+    """
+    require(mask.shape == x.shape, f"{field}.shape", mask.shape, f"{x.shape}, that of the numbers")
+    fits = mask.dtype.kind in "biuf" and bool(np.all((mask == 0) | (mask == 1)))
+    require(fits, field, f"an array of {mask.dtype}", "True or 1 where an entry is missing, False or 0 elsewhere")
+    missing = mask.astype(bool)
+    if not missing.any():
+        return x
+    require(x.dtype.kind in "biuf", f"{field}: dtype of the numbers", str(x.dtype), "boolean, integer or float")
+    exact = x.dtype if x.dtype.kind == "f" else np.result_type(x.dtype, np.float32)
+    return np.where(missing, exact.type(np.nan), x.astype(exact))
+
+
+def count_missing(x: np.ndarray) -> int:
+    """How many entries are."""
+    return int(np.isnan(x).sum())
+
+
+def observed_counts(x: np.ndarray) -> np.ndarray:
+    """How many entries of each row (N, ...) aren't, (N,)."""
+    return (~np.isnan(x)).sum(axis=tuple(range(1, x.ndim)))
+
+
+def require_observed(splits: Mapping[str, np.ndarray], name: str) -> None:
+    """Raises ValueError where a row of a split (N, ...) has no entry at all, or a column of the train split has none.
+
+    Args:
+        splits: their numbers, with NaN where these are missing.
+        name: what the data are called.
+    """
+    for split, x in splits.items():
+        rows = np.flatnonzero(np.isnan(x).all(axis=tuple(range(1, x.ndim))))
+        allowed = "one entry at least in each row"
+        found = f"{len(rows)} without any, first row {rows[0] if len(rows) else None}"
+        require(not len(rows), f"{name}: {split} split", found, allowed)
+    columns = np.argwhere(np.isnan(splits["train"]).all(axis=0))
+    place = tuple(columns[0].tolist()) if len(columns) else ()
+    found = f"{len(columns)} without any, first {place} of (H, W, C)"
+    require(not len(columns), f"{name}: train split", found, "one entry at least in each column")
+
+
+def observed_mean(x: np.ndarray) -> np.ndarray:
+    """The mean (...) over rows (N, ...) of what was observed, in float64; of columns without any, that of all others."""
+    there = ~np.isnan(x)
+    count, total = there.sum(axis=0), np.where(there, x, 0).sum(axis=0, dtype=np.float64)
+    return np.where(count > 0, total / np.maximum(count, 1), total.sum() / max(int(count.sum()), 1))
