@@ -117,7 +117,11 @@ def _std(dataset: Dataset) -> float:
     """The standard deviation of training images as a model sees them, to two digits."""
     images = dataset.train.head(_SOME).images
     low, high = dataset.reading.value_range or (0, 1 if dataset.levels is None else dataset.levels - 1)
-    std = np.std(images, dtype=np.float64, where=~np.isnan(images)) if dataset.missing else np.std(images, dtype=np.float64)
+    std = (
+        np.std(images, dtype=np.float64, where=~np.isnan(images))
+        if dataset.missing
+        else np.std(images, dtype=np.float64)
+    )
     return float(f"{max(float(std) / (high - low), 1e-3):.2g}")
 
 
