@@ -6,6 +6,7 @@ import numpy as np
 
 from jaxvae.arguments import require
 from jaxvae.data import Dataset
+from jaxvae.data.options import SEQUENCES
 from jaxvae.data.dataset import chunks
 from jaxvae.likelihoods import COMPOSITIONS, COUNTS, LIKELIHOODS
 from jaxvae.texts import counted
@@ -126,7 +127,7 @@ def _std(dataset: Dataset) -> float:
 
 
 def _is_picture(dataset: Dataset) -> bool:
-    return dataset.image_shape[0] > 1
+    return dataset.image_shape[0] > 1 and dataset.reading.layout != SEQUENCES
 
 
 def _ranged(dataset: Dataset) -> tuple[str, str]:
