@@ -4,8 +4,9 @@ A .npy file holds images. A .npz file, or a folder of .npy files named so, holds
 or ``train_images``, ``test_images`` and perhaps ``validation_images``, each perhaps with ``_labels``. The usual other
 names are understood, too: ``x``, ``data`` and ``arr_0``; ``x_train``, ``y_train``, ``x_val`` and so on. Images are
 (N, H, W), (N, H, W, C) or (N, D), which becomes (N, 1, D, 1). An entry is missing where it is NaN, or where an array
-``mask`` (``train_mask``, ``mask_test``, …) of the images' shape is true. Nothing is ever unpickled, and .npy files are
-mapped into memory, not read, where nothing has to be converted.
+``mask`` (``train_mask``, ``mask_test``, …) of the images' shape is true. Sequences are (N, T, C), which becomes
+(N, T, 1, C), by the layout ``ntc`` or an array ``lengths`` (N,), beyond which entries are missing. Nothing is ever
+unpickled, and .npy files are mapped into memory, not read, where nothing has to be converted.
 """
 
 import contextlib
@@ -20,8 +21,8 @@ import numpy as np
 
 from jaxvae.arguments import require
 from jaxvae.data.dataset import Dataset, Summary, assemble, chunks, dtype_of, joined, summary
-from jaxvae.data.missing import unmasked, with_missing
-from jaxvae.data.options import PLAIN, Reading
+from jaxvae.data.missing import beyond, unmasked, with_missing
+from jaxvae.data.options import PLAIN, SEQUENCES, Reading
 from jaxvae.files import require_file
 
 SPLITS = ("train", "validation", "test")
@@ -36,6 +37,7 @@ _KINDS: Mapping[str, str] = {
     **dict.fromkeys(("images", "image", "x", "data"), "images"),
     **dict.fromkeys(("labels", "label", "y", "targets", "target"), "labels"),
     **dict.fromkeys(("mask", "masks"), "mask"),
+    **dict.fromkeys(("lengths", "length"), "lengths"),
 }
 _WANTED = (
     "images (or x, data, arr_0), perhaps labels (or y) and a mask; or train_images, test_images (or x_train, …), …"
@@ -75,7 +77,13 @@ def load_arrays(path: Path, reading: Reading = PLAIN, rows: int | None = None) -
 
 
 def from_arrays(
-    images: Any, labels: Any = None, *, mask: Any = None, reading: Reading = PLAIN, name: str = "arrays"
+    images: Any,
+    labels: Any = None,
+    *,
+    mask: Any = None,
+    lengths: Any = None,
+    reading: Reading = PLAIN,
+    name: str = "arrays",
 ) -> Dataset:
     """A dataset of arrays in memory, NumPy's, JAX's or whatever becomes one.
 
@@ -84,6 +92,7 @@ def from_arrays(
             ``validation``. NaN is a missing entry, and so is what is masked in an array of ``numpy.ma``.
         labels: (N,) integers or strings, or one-hot (N, K); by split, where images are.
         mask: of the images' shape, True where an entry is missing; by split, where images are.
+        lengths: (N,), of sequences (N, T, C), whose later entries are missing; by split, where they are.
         reading: what must be said of them.
         name: what the dataset is called.
 
@@ -94,7 +103,7 @@ def from_arrays(
     >>> data.train.images.shape, data.class_names
     ((8, 8, 8, 1), ('a', 'b'))
     """
-    given = {"images": images, "labels": labels, "mask": mask}
+    given = {"images": images, "labels": labels, "mask": mask, "lengths": lengths}
     fields: dict[str, np.ndarray] = {}
     for kind, x in given.items():
         for split, part in x.items() if isinstance(x, Mapping) else [("", x)]:
@@ -111,6 +120,12 @@ def _dataset(name: str, fields: dict[str, np.ndarray], reading: Reading, notes: 
         role_of = {f"{given}_": f"{role}_" if role else "" for role, given in roles.items()}
         fields = {role_of[field[: field.index("_") + 1]] + field.partition("_")[2]: x for field, x in fields.items()}
         notes += more
+    if lengths := {field.removesuffix("lengths"): x for field, x in fields.items() if field.endswith("lengths")}:
+        fits = reading.layout in ("auto", SEQUENCES)
+        require(fits, f"{name}: layout", reading.layout, f"{SEQUENCES} for what has lengths")
+        reading = dataclasses.replace(reading, layout=SEQUENCES)
+        ended = {p: beyond(fields[f"{p}images"], x, f"{name}: {p}lengths") for p, x in lengths.items()}
+        fields = {**fields, **_with_masks(fields | {f"{p}mask": x for p, x in ended.items()}, name)}
     images = {
         field.removesuffix("images"): arranged(x, reading, f"{name}: {field}")
         for field, x in fields.items()
@@ -202,7 +217,7 @@ def _labels(names: Sequence[str]) -> list[str]:
 
 
 def _require_complete(fields: Mapping[str, np.ndarray], path: str) -> None:
-    unsplit = any(name in ("images", "labels", "mask") for name in fields)
+    unsplit = any("_" not in name for name in fields)
     mixed = unsplit and any("_" in name for name in fields)
     require(not mixed, f"{path}: fields", sorted(fields), "either of images in one, or of splits")
     needed = {"images"} if unsplit or not fields else {"train_images"}
@@ -257,15 +272,16 @@ def arranged(x: np.ndarray, reading: Reading, field: str) -> np.ndarray:
     require(2 <= x.ndim <= 4, f"{field}.shape", x.shape, "(N, H, W), (N, H, W, C) or (N, D)")
     require(x.size > 0, f"{field}.shape", x.shape, "not empty")
     layout = reading.layout
-    needed = {"nhw": 3, "nhwc": 4, "nchw": 4}.get(layout, x.ndim)
+    needed = {"nhw": 3, "nhwc": 4, "nchw": 4, SEQUENCES: 3}.get(layout, x.ndim)
     require(x.ndim == needed, f"{field}.shape", x.shape, f"of {needed} axes for layout {layout}")
     if x.ndim == 2:
         return x[:, None, None, :] if reading.counts else x[:, None, :, None]
+    if layout == SEQUENCES:
+        return x[:, :, None, :]
     if x.ndim == 3:
         one = layout == "auto" and x.shape[-1] in (3, 4) and x.shape[1] > 4
-        require(
-            not one, f"{field}.shape", x.shape, "(N, H, W); if these are N grey images of that width, say --layout nhw"
-        )
+        allowed = "(N, H, W); --layout nhw says that these are grey images of that width, --layout ntc sequences"
+        require(not one, f"{field}.shape", x.shape, allowed)
         return x[..., None]
     if layout == "auto":
         layout = _layout(x.shape, field)

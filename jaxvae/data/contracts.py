@@ -11,10 +11,10 @@ import numpy as np
 from jax import Array
 
 from jaxvae.arguments import require
-from jaxvae.data.dataset import Dataset, chunks, dtype_of, joined, require_grey_levels, summary
+from jaxvae.data.dataset import Dataset, chunks, dtype_of, joined, kind_and_shape, require_grey_levels, summary
 from jaxvae.data.missing import unmasked
 from jaxvae.data.observation import METHODS, observe, unit_scaled
-from jaxvae.data.options import PLAIN, Reading
+from jaxvae.data.options import PLAIN, SEQUENCES, Reading
 
 _ON_LEVELS = ("categorical", "discretized")  # likelihoods that have no density between levels
 
@@ -104,12 +104,14 @@ class DataContract:
             numbers = "real numbers" if self.real else "counts" if self.counts else f"floats in [{low:g}, {high:g}]"
         binarized = f", binarized ({self.binarization})" if self.binarization != "none" else ""
         missing = ", NaN where one is missing" if self.missing else ""
-        return f"images of {'x'.join(map(str, self.image_shape))}, {numbers}{binarized}{missing}"
+        kind, shape = kind_and_shape(self.image_shape, self.reading)
+        return f"{kind} of {shape}, {numbers}{binarized}{missing}"
 
     def arranged(self, images: Any) -> Any:
         """Images as an array (..., H, W, C) of NumPy's, JAX's or a tracer, from any shape that training data may have.
 
-        Of one channel, (..., H, W) will do; of rows of D numbers, (..., D); of data that came so, (..., C, H, W).
+        Of one channel, (..., H, W) will do; of rows of D numbers, (..., D); of data that came so, (..., C, H, W); of
+        sequences, (..., T, C).
 
         Raises:
             ValueError: for another shape.
@@ -120,6 +122,8 @@ class DataContract:
             return images
         if self.reading.layout == "nchw" and images.shape[-3:] == (channels, height, width):
             return images.swapaxes(-3, -2).swapaxes(-2, -1)
+        if self.reading.layout == SEQUENCES and images.shape[-2:] == (height, channels):
+            return images[..., None, :]
         if height == width == 1 and images.ndim in (1, 2) and images.shape[-1] == channels:
             return images[..., None, None, :]
         if channels == height == 1 and images.ndim in (1, 2) and images.shape[-1] == width:

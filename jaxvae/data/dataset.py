@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxvae.arguments import require
 from jaxvae.data.missing import require_observed
-from jaxvae.data.options import MOST_LEVELS, PLAIN, Reading
+from jaxvae.data.options import MOST_LEVELS, PLAIN, SEQUENCES, Reading
 from jaxvae.texts import counted, percentage
 
 
@@ -216,7 +216,8 @@ def assemble(
     train, validation, test = splits["train"], splits.get("validation"), splits["test"]
     dataset = Dataset(name, train, validation, test, levels, classes, names, apportioned, reading, notes, of_files)
     if dataset.missing:
-        require_observed({s: x.images for s, x in splits.items()}, {s: x.names for s, x in splits.items()}, name)
+        ids, sequences = {s: x.names for s, x in splits.items()}, reading.layout == SEQUENCES
+        require_observed({s: x.images for s, x in splits.items()}, ids, name, sequences)
     return dataset
 
 
@@ -248,7 +249,19 @@ def describe(dataset: Dataset) -> str:
     numbers = "counts" if dataset.reading.counts else "continuous"
     levels = numbers if dataset.levels is None else f"{dataset.levels:,} grey levels"
     classes = counted(dataset.classes, "class", "classes") if dataset.classes else "no labels"
-    return f"{dataset.name}: {counts} images of {'x'.join(map(str, dataset.image_shape))}, {levels}, {classes}"
+    kind, shape = kind_and_shape(dataset.image_shape, dataset.reading)
+    return f"{dataset.name}: {counts} {kind} of {shape}, {levels}, {classes}"
+
+
+def kind_and_shape(image_shape: tuple[int, ...], reading: Reading) -> tuple[str, str]:
+    """What images are called, and their shape.
+
+    >>> kind_and_shape((29, 1, 12), Reading(layout="ntc"))
+    ('sequences', '29x12')
+    """
+    if reading.layout == SEQUENCES:
+        return "sequences", f"{image_shape[0]}x{image_shape[2]}"
+    return "images", "x".join(map(str, image_shape))
 
 
 def report(dataset: Dataset) -> list[str]:

@@ -44,6 +44,29 @@ def with_missing(x: np.ndarray, mask: np.ndarray, field: str) -> np.ndarray:
     return np.where(missing, exact.type(np.nan), x.astype(exact))
 
 
+def beyond(x: np.ndarray, lengths: np.ndarray, field: str) -> np.ndarray:
+    """A mask of sequences (N, T, C), True beyond each one's length.
+
+    Args:
+        x: the sequences.
+        lengths: (N,) whole numbers in 1..T.
+        field: what to call them.
+
+    Raises:
+        ValueError: for other shapes or values.
+
+    >>> beyond(np.zeros((2, 3, 1)), np.array([3, 1]), "lengths")[..., 0].tolist()
+    [[False, False, False], [False, True, True]]
+    """
+    require(x.ndim == 3, f"{field} of images of shape", x.shape, "given for sequences (N, T, C) alone")
+    require(lengths.shape == x.shape[:1], f"{field}.shape", lengths.shape, f"({len(x)},), a length for each sequence")
+    fits = lengths.dtype.kind in "iuf" and bool(np.all((lengths >= 1) & (lengths <= x.shape[1])))
+    whole = fits and bool(np.all(lengths == np.rint(lengths)))
+    require(whole, field, f"{lengths.min()} to {lengths.max()}", f"whole numbers in 1..{x.shape[1]}")
+    ended = np.arange(x.shape[1]) >= lengths[:, None]
+    return np.broadcast_to(ended[..., None], x.shape)
+
+
 def count_missing(x: np.ndarray) -> int:
     """How many entries are."""
     return int(np.isnan(x).sum())
@@ -54,19 +77,23 @@ def observed_counts(x: np.ndarray) -> np.ndarray:
     return (~np.isnan(x)).sum(axis=tuple(range(1, x.ndim)))
 
 
-def require_observed(splits: Mapping[str, np.ndarray], names: Mapping[str, np.ndarray], name: str) -> None:
+def require_observed(
+    splits: Mapping[str, np.ndarray], names: Mapping[str, np.ndarray], name: str, sequences: bool = False
+) -> None:
     """Raises ValueError where a row of a split (N, ...) has no entry at all, or a column of the train split has none.
 
     Args:
         splits: their numbers, with NaN where these are missing.
         names: of their rows, (N,).
         name: what the data are called.
+        sequences: whether rows are (T, W, C), of which training ones may all end before the others do.
     """
     for split, x in splits.items():
         rows = names[split][observed_counts(x) == 0].tolist()
         found = f"{len(rows)} without any, first {rows[0] if rows else None}"
         require(not rows, f"{name}: {split} split", found, "one entry at least in each row")
-    columns = np.argwhere(np.isnan(splits["train"]).all(axis=0))
+    never = np.isnan(splits["train"]).all(axis=0)
+    columns = np.argwhere(never.all(axis=0, keepdims=True) if sequences else never)
     place = tuple(columns[0].tolist()) if len(columns) else ()
     found = f"{len(columns)} without any, first {place} of (H, W, C)"
     require(not len(columns), f"{name}: train split", found, "one entry at least in each column")

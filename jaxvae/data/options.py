@@ -5,8 +5,9 @@ import math
 
 from jaxvae.arguments import require
 
-LAYOUTS = ("auto", "nhwc", "nchw", "nhw")
-"""The order of an array's axes: images, height, width, channels."""
+SEQUENCES = "ntc"
+LAYOUTS = ("auto", "nhwc", "nchw", "nhw", SEQUENCES)
+"""The order of an array's axes: images, height, width, channels; or sequences, times, channels."""
 
 MOST_LEVELS = 2**16
 """Of integers of 16 bits."""

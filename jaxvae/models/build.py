@@ -14,10 +14,11 @@ from jaxvae.models.heads import GaussianHead
 from jaxvae.models.hierarchical import BottomUpVAE, TopDownVAE
 from jaxvae.models.latent import LatentModel
 from jaxvae.models.networks import ACTIVATIONS, MLP, ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
+from jaxvae.models.recurrent import RecurrentDecoder, RecurrentEncoder
 from jaxvae.models.vae import VAE
 from jaxvae.parameterizations import Parameterization, as_parameterization, log_variance
 
-ARCHITECTURES = ("mlp", "conv")
+ARCHITECTURES = ("mlp", "conv", "recurrent")
 """The encoder and decoder pairs that a configuration may name."""
 
 _SEPARABLE = "one whose terms are of one entry each, as not all are known where entries are missing"
@@ -56,10 +57,10 @@ def make_model(
         likelihood: p(x|z).
         latents: L, of the only layer or the lowest.
         parameterization: how the encoder's σ arises, and in a hierarchy the prior's; or its name.
-        architecture: ``mlp`` or ``conv``.
-        hidden: widths of the dense layers (mlp; none makes both linear), or channels of the stages (conv), from the
-            image inwards.
-        activation: a name in ``ACTIVATIONS``.
+        architecture: ``mlp``, ``conv``, or ``recurrent`` for sequences, the first axis of which is time.
+        hidden: widths of the dense layers (mlp; none makes both linear) or of the states (recurrent), or channels of
+            the stages (conv), from the image inwards.
+        activation: a name in ``ACTIVATIONS``; recurrent units have their own.
         blocks: residual blocks in a stage; conv only.
         upper_latents: of the layers above, from below; none for a ``VAE``.
         upper_hidden: widths of the dense layers between two layers of latents.
@@ -79,14 +80,14 @@ def make_model(
         ValueError: for an unknown name, sizes below 1, an ``init_std`` out of the parameterization's range, or what
             doesn't go together.
     """
-    require(architecture in ARCHITECTURES, "architecture", architecture, " or ".join(ARCHITECTURES))
+    require(architecture in ARCHITECTURES, "architecture", architecture, "one of " + ", ".join(ARCHITECTURES))
     require(inference in INFERENCES, "inference", inference, " or ".join(INFERENCES))
     require(activation in ACTIVATIONS, "activation", activation, "one of " + ", ".join(ACTIVATIONS))
     require(
         all(width >= 1 for width in hidden) and (len(hidden) > 0 or architecture == "mlp"),
         "hidden",
         hidden,
-        "widths, each at least 1; one or more for conv",
+        "widths, each at least 1; one or more for conv and recurrent",
     )
     require(latents >= 1, "latents", latents, "at least 1")
     require(all(count >= 1 for count in upper_latents), "upper_latents", upper_latents, "counts, each at least 1")
@@ -111,13 +112,15 @@ def make_model(
     else:
         start = likelihood.outputs_at((mean if architecture == "mlp" else np.mean(mean, axis=(0, 1))) / total)
     bias = tuple(np.ravel(start).tolist())
-    shared = {"activation": activation, "classes": classes, "dtype": dtype}
+    shared = {"classes": classes, "dtype": dtype}
     if architecture == "mlp":
-        encoder: nn.Module = MLPEncoder(hidden, **shared)
-        decoder: nn.Module = MLPDecoder(shape, bias, hidden[::-1], **shared)
+        encoder: nn.Module = MLPEncoder(hidden, activation, **shared)
+        decoder: nn.Module = MLPDecoder(shape, bias, hidden[::-1], activation, **shared)
+    elif architecture == "conv":
+        encoder = ConvEncoder(hidden, activation, blocks, **shared)
+        decoder = ConvDecoder(shape, bias, hidden, activation, blocks, **shared)
     else:
-        encoder = ConvEncoder(hidden, blocks=blocks, **shared)
-        decoder = ConvDecoder(shape, bias, hidden, blocks=blocks, **shared)
+        encoder, decoder = RecurrentEncoder(hidden, **shared), RecurrentDecoder(shape, bias, hidden, **shared)
     ends = {"likelihood": likelihood, "classes": classes, "encoder": encoder, "decoder": decoder}
     ends |= {"channels": image_shape[2], "log_size": math.log(total) if offset else None, "missing": missing}
 

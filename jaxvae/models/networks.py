@@ -21,15 +21,18 @@ ACTIVATIONS: Mapping[str, Callable[[Array], Array]] = MappingProxyType(
 """The nonlinearities that a configuration may name."""
 
 
-def _one_hot(label: Array | None, classes: int, dtype: DTypeLike) -> Array | None:
+def join_labels(x: Array, label: Array | None, classes: int) -> Array:
+    """Features (..., F) and one-hot labels (...), which are broadcast, side by side.
+
+    Raises:
+        ValueError: for labels without classes, or classes without labels.
+    """
     if (label is None) != (classes == 0):
         raise ValueError(f"label must be given to a model with classes, and to no other, got {classes} classes")
-    return None if label is None else jax.nn.one_hot(label, classes, dtype=dtype)
-
-
-def _join(x: Array, label: Array | None) -> Array:
-    """Features (..., F) and one-hot labels (..., classes), side by side."""
-    return x if label is None else jnp.concatenate([x, label], axis=-1)
+    if label is None:
+        return x
+    one_hot = jax.nn.one_hot(label, classes, dtype=x.dtype)
+    return jnp.concatenate([x, jnp.broadcast_to(one_hot, (*x.shape[:-1], classes))], axis=-1)
 
 
 class MLP(nn.Module):
@@ -56,16 +59,27 @@ class MLPEncoder(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, label: Array | None = None) -> Array:
-        x = _join(jax.lax.collapse(x, 1).astype(self.dtype), _one_hot(label, self.classes, self.dtype))
+        x = join_labels(jax.lax.collapse(x, 1).astype(self.dtype), label, self.classes)
         return MLP(self.hidden, self.activation, self.dtype)(x)
 
 
-def _repeat(values: tuple[float, ...]) -> Callable[..., Array]:
+def repeated(values: tuple[float, ...]) -> Callable[..., Array]:
     """An initializer: the values, over and over."""
 
     def init(key: Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> Array:
         del key
         return jnp.tile(jnp.asarray(values, dtype), math.prod(shape) // len(values))
+
+    return init
+
+
+def _alike(count: int) -> Callable[..., Array]:
+    """An initializer of a kernel whose outputs become so many pixels of the same channels: equal ones."""
+
+    def init(key: Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> Array:
+        *before, outputs = shape
+        kernel = nn.initializers.lecun_normal()(key, (*before, outputs // count), dtype)
+        return jnp.tile(kernel, (*(1 for _ in before), count))
 
     return init
 
@@ -88,9 +102,9 @@ class MLPDecoder(nn.Module):
 
     @nn.compact
     def __call__(self, z: Array, label: Array | None = None) -> Array:
-        x = _join(z.astype(self.dtype), _one_hot(label, self.classes, self.dtype))
+        x = join_labels(z.astype(self.dtype), label, self.classes)
         x = MLP(self.hidden, self.activation, self.dtype)(x)
-        size, bias_init = math.prod(self.shape), _repeat(self.output_bias)
+        size, bias_init = math.prod(self.shape), repeated(self.output_bias)
         x = nn.Dense(size, dtype=self.dtype, bias_init=bias_init, name="outputs")(x)
         return x.reshape(*z.shape[:-1], *self.shape).astype(jnp.float32)
 
@@ -108,6 +122,12 @@ class ResidualBlock(nn.Module):
         return x + nn.Conv(width, (3, 3), dtype=self.dtype, kernel_init=nn.initializers.zeros)(activation(h))
 
 
+def _factors(size: tuple[int, ...]) -> tuple[int, int]:
+    """By what a stage divides height and width: 2, but 1 for an axis of length 1."""
+    height, width = size
+    return min(height, 2), min(width, 2)
+
+
 def _halvings(size: tuple[int, int], times: int) -> list[tuple[int, int]]:
     """Height and width after 0, 1, … halvings, rounded up."""
     sizes = [size]
@@ -121,7 +141,7 @@ class ConvEncoder(nn.Module):
     """Residual stages, each at half the resolution before it, then a dense layer: (B, H, W, C) to (B, features).
 
     Resolution is halved by making 2 × 2 pixels one of four times the channels; gradients of strided convolutions are
-    many times slower on CPUs.
+    many times slower on CPUs. An axis of length 1 stays as it is.
 
     Attributes:
         hidden: the channels of each stage.
@@ -139,13 +159,12 @@ class ConvEncoder(nn.Module):
     @nn.compact
     def __call__(self, x: Array, label: Array | None = None) -> Array:
         activation = ACTIVATIONS[self.activation]
-        one_hot = _one_hot(label, self.classes, self.dtype)
         x = x.astype(self.dtype)
         for channels in self.hidden:
             x = nn.Conv(channels, (3, 3), dtype=self.dtype)(_pixel_unshuffle(x))
             for _ in range(self.blocks):
                 x = ResidualBlock(self.activation, self.dtype)(x)
-        x = _join(jax.lax.collapse(activation(x), 1), one_hot)
+        x = join_labels(jax.lax.collapse(activation(x), 1), label, self.classes)
         return activation(nn.Dense(self.features, dtype=self.dtype)(x))
 
 
@@ -153,8 +172,9 @@ class ConvDecoder(nn.Module):
     """The mirror image of ``ConvEncoder``: (..., L) to (..., *shape).
 
     Resolution is doubled by a convolution to four times the channels, which become 2 × 2 pixels (Shi et al. 2016,
-    arXiv:1609.05158), and cropped where the encoder rounded up. Attributes are those of ``MLPDecoder`` and
-    ``ConvEncoder``; ``output_bias`` is that of every pixel.
+    arXiv:1609.05158), and cropped where the encoder rounded up. At the start the four are equal, so that images have no
+    checkerboard (Aitken et al. 2017, arXiv:1707.02937). Attributes are those of ``MLPDecoder`` and ``ConvEncoder``;
+    ``output_bias`` is that of every pixel.
     """
 
     shape: tuple[int, int, int]
@@ -170,7 +190,7 @@ class ConvDecoder(nn.Module):
     def __call__(self, z: Array, label: Array | None = None) -> Array:
         activation = ACTIVATIONS[self.activation]
         *sizes, (height, width) = _halvings(self.shape[:2], len(self.hidden))
-        x = _join(z.astype(self.dtype), _one_hot(label, self.classes, self.dtype))
+        x = join_labels(z.astype(self.dtype), label, self.classes)
         x = x.reshape(-1, x.shape[-1])
         x = activation(nn.Dense(self.features, dtype=self.dtype)(x))
         x = nn.Dense(height * width * self.hidden[-1], dtype=self.dtype)(x)
@@ -180,21 +200,26 @@ class ConvDecoder(nn.Module):
         for (channels, bias), (height, width) in zip(stages, sizes[::-1], strict=True):
             for _ in range(self.blocks):
                 x = ResidualBlock(self.activation, self.dtype)(x)
-            x = nn.Conv(4 * channels, (3, 3), dtype=self.dtype, bias_init=_repeat(bias))(activation(x))
-            x = _pixel_shuffle(x)[:, :height, :width]
+            factors = _factors((height, width))
+            pixels = math.prod(factors)
+            start = {"kernel_init": _alike(pixels), "bias_init": repeated(bias)}
+            x = nn.Conv(pixels * channels, (3, 3), dtype=self.dtype, **start)(activation(x))
+            x = _pixel_shuffle(x, factors)[:, :height, :width]
         return x.reshape(*z.shape[:-1], *self.shape).astype(jnp.float32)
 
 
 def _pixel_unshuffle(x: Array) -> Array:
-    """(B, H, W, C) to (B, ⌈H/2⌉, ⌈W/2⌉, 4 C), with zeros at the edge where a size is odd."""
-    x = jnp.pad(x, ((0, 0), (0, x.shape[1] % 2), (0, x.shape[2] % 2), (0, 0)))
+    """(B, H, W, C) to (B, ⌈H/2⌉, ⌈W/2⌉, 4 C), with zeros at the edge where a size is odd; as ``_factors`` has it."""
+    down, across = _factors(x.shape[1:3])
+    x = jnp.pad(x, ((0, 0), (0, x.shape[1] % down), (0, x.shape[2] % across), (0, 0)))
     batch, height, width, channels = x.shape
-    x = x.reshape(batch, height // 2, 2, width // 2, 2, channels)
-    return x.transpose(0, 1, 3, 2, 4, 5).reshape(batch, height // 2, width // 2, 4 * channels)
+    x = x.reshape(batch, height // down, down, width // across, across, channels)
+    return x.transpose(0, 1, 3, 2, 4, 5).reshape(batch, height // down, width // across, down * across * channels)
 
 
-def _pixel_shuffle(x: Array) -> Array:
-    """(B, H, W, 4 C) to (B, 2 H, 2 W, C)."""
+def _pixel_shuffle(x: Array, factors: tuple[int, int]) -> Array:
+    """(B, H, W, down · across · C) to (B, down · H, across · W, C)."""
+    down, across = factors
     batch, height, width, channels = x.shape
-    x = x.reshape(batch, height, width, 2, 2, channels // 4)
-    return x.transpose(0, 1, 3, 2, 4, 5).reshape(batch, 2 * height, 2 * width, channels // 4)
+    x = x.reshape(batch, height, width, down, across, channels // (down * across))
+    return x.transpose(0, 1, 3, 2, 4, 5).reshape(batch, down * height, across * width, channels // (down * across))

@@ -129,7 +129,7 @@ class TrainConfig:
         (200, 200), "widths (mlp; none for a linear model) or channels (conv), from the image inwards"
     )
     blocks: int = _option(1, "residual blocks in a stage (conv)")
-    activation: str = _option("tanh", "the nonlinearity", *ACTIVATIONS)
+    activation: str = _option(AUTO, "the nonlinearity (auto: tanh for mlp, silu for conv)", AUTO, *ACTIVATIONS)
     dtype: str = _option("float32", "what encoder and decoder compute in; head, KL and loss are float32", *DTYPES)
 
     objective: str = _option("elbo", "the bound that is climbed; all but elbo by log-weights", *OBJECTIVES)

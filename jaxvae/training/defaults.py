@@ -6,6 +6,7 @@ import numpy as np
 
 from jaxvae.arguments import require
 from jaxvae.data import Dataset
+from jaxvae.data.options import SEQUENCES
 from jaxvae.data.dataset import chunks
 from jaxvae.likelihoods import COMPOSITIONS, COUNTS, LIKELIHOODS
 from jaxvae.texts import counted
@@ -27,9 +28,10 @@ def resolved(config: TrainConfig, dataset: Dataset, devices: int = 1) -> TrainCo
 
     The likelihood is ``bernoulli`` for one channel of at most 256 levels, ``negative_binomial`` for counts, and
     ``gaussian_learned`` for all else, the σ-VAE of Rybkin et al. (2021, arXiv:2006.13202). Pixels are binarized
-    dynamically where there is one channel of 3 to 256 levels under ``bernoulli``, and not otherwise. A batch has 100
-    images, or, if there are fewer, all. A Gaussian's σ that is learned starts at the data's. Batches are read from disk
-    where the images exceed half of a device's memory.
+    dynamically where there is one channel of 3 to 256 levels under ``bernoulli``, and not otherwise. The nonlinearity
+    is ``tanh`` in dense layers and ``silu`` in convolutions. A batch has 100 images, or, if there are fewer, all. A
+    Gaussian's σ that is learned starts at the data's. Batches are read from disk where the images exceed half of a
+    device's memory.
 
     Args:
         config: what was asked for.
@@ -47,6 +49,9 @@ def resolved(config: TrainConfig, dataset: Dataset, devices: int = 1) -> TrainCo
         name = "negative_binomial" if dataset.reading.counts else "bernoulli" if binary else "gaussian_learned"
     if binarization == AUTO:
         binarization = "dynamic" if grey and dataset.levels != 2 and name == "bernoulli" else "none"
+    activation = config.activation
+    if activation == AUTO:
+        activation = "silu" if config.architecture == "conv" else "tanh"
     if size is None:
         size = min(_BATCH, len(dataset.train))
         size -= size % devices if size >= devices else 0
@@ -60,6 +65,7 @@ def resolved(config: TrainConfig, dataset: Dataset, devices: int = 1) -> TrainCo
         likelihood=name,
         likelihood_std=std,
         binarization=binarization,
+        activation=activation,
         batch_size=size,
         streaming=streaming,
     )
@@ -121,7 +127,7 @@ def _std(dataset: Dataset) -> float:
 
 
 def _is_picture(dataset: Dataset) -> bool:
-    return dataset.image_shape[0] > 1
+    return dataset.image_shape[0] > 1 and dataset.reading.layout != SEQUENCES
 
 
 def _ranged(dataset: Dataset) -> tuple[str, str]:

@@ -84,7 +84,7 @@ def test_shapes_that_may_mean_two_things_are_refused(save, shape):
 
 def test_three_channels_may_lack_their_axis(save):
     path = save(RNG.random((20, 28, 3)))
-    with pytest.raises(ValueError, match=r"images.shape must be \(N, H, W\); if these are N grey images"):
+    with pytest.raises(ValueError, match=r"images.shape must be \(N, H, W\); --layout nhw says"):
         load_arrays(path)
     assert load_arrays(path, Reading(layout="nhw")).image_shape == (28, 3, 1)
     with pytest.raises(ValueError, match="of 4 axes for layout nchw"):

@@ -8,7 +8,7 @@ from jaxvae.data.options import Reading
 @pytest.mark.parametrize(
     ("field", "value", "text"),
     [
-        ("layout", "chw", "layout must be one of auto, nhwc, nchw, nhw, got 'chw'"),
+        ("layout", "chw", "layout must be one of auto, nhwc, nchw, nhw, ntc, got 'chw'"),
         ("levels", 1, "levels must be 2 to 65536, got 1"),
         ("levels", 65537, "levels must be 2 to 65536, got 65537"),
         ("value_range", (1.0,), "value_range must be two numbers, the lower one first"),

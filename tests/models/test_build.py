@@ -39,9 +39,9 @@ def test_without_hidden_layers_both_are_linear():
 @pytest.mark.parametrize(
     ("field", "value", "allowed"),
     [
-        ("architecture", "transformer", "mlp or conv"),
+        ("architecture", "transformer", "one of mlp, conv, recurrent"),
         ("activation", "swish", "one of elu, gelu, relu, silu, tanh"),
-        ("hidden", (8, 0), "widths, each at least 1; one or more for conv"),
+        ("hidden", (8, 0), "widths, each at least 1; one or more for conv and recurrent"),
         ("latents", 0, "at least 1"),
         ("blocks", -1, "at least 0"),
         ("classes", -1, "at least 0"),
@@ -63,7 +63,7 @@ def test_a_bad_choice_is_refused(field, value, allowed):
         ({"flow_steps": 2, "upper_latents": (2,)}, "flow_steps must be 0 with upper_latents, got 2"),
         ({"flow_steps": 2, "latents": 1}, "flow_steps must be 0 for a single latent, got 2"),
         ({"flow_steps": 2, "upper_hidden": ()}, r"upper_hidden must be one or more widths, with flow_steps, got \(\)"),
-        ({"architecture": "conv", "hidden": ()}, "hidden must be widths, each at least 1; one or more for conv"),
+        ({"architecture": "conv", "hidden": ()}, "hidden must be widths, .*; one or more for conv and recurrent"),
         ({"parameterization": jv.sigmoid_std, "init_std": 2.0}, "std must be"),
         *(
             (

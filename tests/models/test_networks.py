@@ -77,6 +77,14 @@ def test_decoders_start_about_the_output_bias(make):
     assert (outputs[..., 1] == -1.0).all()
 
 
+def test_a_convolutional_decoder_starts_without_a_checkerboard():
+    model, z = decoder(ConvDecoder, shape=(8, 8, 2)), random(3, 4)
+    images = jax.jit(model.apply)(init(model, z), z)
+    squares = images.reshape(3, 4, 2, 4, 2, 2)
+    assert (squares == squares[:, :, :1, :, :1]).all()
+    assert jnp.std(images[..., 0]) > 0
+
+
 @pytest.mark.parametrize("make", DECODERS, ids=KINDS)
 def test_bfloat16_is_what_is_computed_in(make):
     model, z = decoder(make), random(3, 4)
@@ -121,12 +129,21 @@ def test_pixels_are_unshuffled_into_channels_and_back():
         for b in (0, 1):
             start = (2 * a + b) * 3
             assert (y[..., start : start + 3] == x[:, a::2, b::2]).all()
-    assert (networks._pixel_shuffle(y) == x).all()
+    assert (networks._pixel_shuffle(y, (2, 2)) == x).all()
 
 
 def test_odd_sizes_are_filled_up_with_zeros():
     x = 1 + np.arange(15.0).reshape(1, 3, 5, 1)
-    back = networks._pixel_shuffle(networks._pixel_unshuffle(x))
+    back = networks._pixel_shuffle(networks._pixel_unshuffle(x), (2, 2))
     assert back.shape == (1, 4, 6, 1)
     assert (back[:, :3, :5] == x).all()
     assert back.sum() == x.sum()
+
+
+@pytest.mark.parametrize("shape", [(1, 7, 1, 2), (1, 1, 7, 2)])
+def test_an_axis_of_length_1_is_not_filled_up(shape):
+    x = np.ones(shape)
+    y = networks._pixel_unshuffle(x)
+    assert (sorted(y.shape[1:3]), y.shape[3], y.sum()) == ([1, 4], 4, x.sum())
+    factors = networks._factors(shape[1:3])
+    assert networks._pixel_shuffle(y, factors).shape == tuple(8 if n == 7 else n for n in shape)

@@ -66,6 +66,12 @@ def test_other_likelihoods_see_data_as_they_are(name, likelihood):
     assert resolved(TrainConfig(likelihood=likelihood), DATA[name]).binarization == "none"
 
 
+@pytest.mark.parametrize(("fields", "activation"), [({}, "tanh"), ({"architecture": "conv"}, "silu")])
+def test_the_nonlinearity_follows_the_architecture(fields, activation):
+    assert resolved(TrainConfig(**fields), DATA["grey"]).activation == activation
+    assert resolved(TrainConfig(activation="relu", **fields), DATA["grey"]).activation == "relu"
+
+
 def test_asking_for_binary_pixels_asks_for_their_likelihood():
     found = resolved(TrainConfig(binarization="dynamic"), DATA["colour"])
     assert (found.likelihood, found.binarization) == ("bernoulli", "dynamic")
