@@ -342,6 +342,7 @@ _PARSING: Mapping[str, Mapping[str, Any]] = {
     "int": {"type": int, "metavar": "N"},
     "float": {"type": float, "metavar": "X"},
     "str": {"type": str, "metavar": "NAME"},
+    "tuple of str": {"nargs": "+", "type": str, "metavar": "TEXT"},
     "tuple of int": {"nargs": "+", "type": int, "metavar": "N"},
     "tuple of float": {"nargs": "+", "type": float, "metavar": "X"},
 }

@@ -35,8 +35,9 @@ from jaxvae.models import LatentModel, Terms, make_model
 from jaxvae.objectives import beta_schedule, dual_ascent, elbo, free_bits, lagrangian, lower_bound_violation
 from jaxvae.parameterizations import parameterization
 from jaxvae.training.bounds import BOUNDS, log_weights
+from jaxvae.training.columns import columns_likelihood, in_units, modelled, seen_as
 from jaxvae.training.config import TrainConfig
-from jaxvae.training.defaults import LIKELIHOOD_STD, cautions, resolved
+from jaxvae.training.defaults import LIKELIHOOD_STD, cautions, in_columns, resolved
 from jaxvae.training.devices import copies, data_mesh, memory
 from jaxvae.training.directory import Kept
 from jaxvae.training.latents import make_encoder_std
@@ -103,10 +104,17 @@ class Experiment(NamedTuple):
         seen = _SEEN[config.binarization]
         labels = ", given their labels" if config.conditional else ""
         streamed = ", read from disk" if config.streaming else ""
+        features, product, density = self.contract.features, "", []
+        if in_columns(self.contract):
+            product = f", {modelled(config.likelihood, features)}"
+            measured = any(feature.measured for feature in features)
+            seen = seen_as(features)
+            density = ["ELBO and NLL are of the columns in their own units"] if measured else []
         return [
             *self.taken(),
             f"the model sees them {seen}{scaled}{labels}, in batches of {self.batch_size:,}{streamed}",
-            f"p(x|z): {config.likelihood}; σ of q(z|x): {config.parameterization}",
+            f"p(x|z): {config.likelihood}{product}; σ of q(z|x): {config.parameterization}",
+            *density,
             *(f"warning: {text}" for text in cautions(config, self.dataset)),
         ]
 
@@ -240,7 +248,11 @@ def make_experiment(
     config = resolved(config, loaded, jax.device_count() if mesh is None else mesh.size)
     assert config.batch_size is not None
     contract = contract_of(
-        loaded, binarization=config.binarization, likelihood=config.likelihood, conditional=config.conditional
+        loaded,
+        binarization=config.binarization,
+        likelihood=config.likelihood,
+        conditional=config.conditional,
+        features=in_units(config.likelihood, loaded) if in_columns(loaded) else (),
     )
     dataset = binarize(loaded, config.binarization, seed=0)
     scored = as_scored(dataset, config.binarization, 1)
@@ -304,15 +316,13 @@ def model_for(config: TrainConfig, contract: DataContract, mean: np.ndarray | No
     Raises:
         ValueError: where configuration and data don't fit.
     """
-    encoder_std = make_encoder_std(config)
+    encoder_std, scale = make_encoder_std(config), parameterization(config.likelihood_parameterization)
+    std = LIKELIHOOD_STD if config.likelihood_std is None else config.likelihood_std
     return make_model(
         contract.image_shape,
-        likelihood(
-            config.likelihood,
-            contract.seen_levels,
-            parameterization(config.likelihood_parameterization),
-            LIKELIHOOD_STD if config.likelihood_std is None else config.likelihood_std,
-        ),
+        columns_likelihood(config.likelihood, contract.features, scale, std)
+        if in_columns(contract)
+        else likelihood(config.likelihood, contract.seen_levels, scale, std),
         config.latents,
         encoder_std.parameterization,
         architecture=config.architecture,

@@ -25,7 +25,7 @@ def _named_so(path: Path) -> bool:
     return path.name.lower().endswith((*FRAMES, *MATRICES))
 
 
-def load_table(path: str | Path, reading: TableReading = AS_IT_IS) -> DataTable:
+def load_table(path: str | Path, reading: TableReading = AS_IT_IS, **before: Any) -> DataTable:
     """The table in a file or folder, read by the library that its format is usually read by.
 
     Args:
@@ -33,6 +33,7 @@ def load_table(path: str | Path, reading: TableReading = AS_IT_IS) -> DataTable:
             dataset of Hugging Face saved to disk; an .h5ad file; an array in an HDF5 file (.h5, .hdf5) or a Zarr store
             (.zarr); or a .npz file of ``scipy.sparse.save_npz``.
         reading: what must be said of it.
+        before: ``rows`` and ``like`` of ``build_table``.
 
     Raises:
         ValueError: for a file that is broken or of another format, and for entries that don't fit, in one line that
@@ -50,7 +51,7 @@ def load_table(path: str | Path, reading: TableReading = AS_IT_IS) -> DataTable:
         str(path),
         f"one of {known}, a folder of such for each split, or a saved dataset",
     )
-    return build_table(_read(path, reading), reading)
+    return build_table(_read(path, reading), reading, **before)
 
 
 def _read(path: Path, reading: TableReading) -> TableContents:
