@@ -69,7 +69,7 @@ class Feature:
             ValueError: where they are all the same.
         """
         varies = bool(np.min(x) < np.max(x))
-        allowed = "several values in the train split: it has no unit; kind \"skip\" leaves it out (--kinds)"
+        allowed = 'several values in the train split: it has no unit; kind "skip" leaves it out (--kinds)'
         require(varies, f"column {self.name!r}", f"{number(float(x[0]))} in all rows", allowed)
         x = x.astype(np.float64)
         x = np.log(x) if logs else x

@@ -48,7 +48,7 @@ def load_rows(
 
 
 def load_unsplit_rows(path: Path, reading: Reading, features: Sequence[Feature]) -> DataTable:
-    """All rows of a table with these columns, read as that was which a model was trained on; raises as ``load_rows``."""
+    """All rows of a table with these columns, read as the one that a model was trained on; raises as ``load_rows``."""
     said = table_reading(dataclasses.replace(reading, split=None, group=None, stratified=False), str(path))
     table = load_table(path, said, like=kinds_of(features))
     _require_trainable(table, str(path))

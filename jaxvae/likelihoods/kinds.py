@@ -15,7 +15,7 @@ from jaxvae.likelihoods.logistic import DiscretizedLogistic, DiscretizedLogistic
 from jaxvae.likelihoods.normal import FixedGaussian, LearnedGaussian, OptimalGaussian, PixelGaussian
 from jaxvae.likelihoods.ordinal import Ordinal
 from jaxvae.likelihoods.reals import Beta, Gamma, Laplace, LogNormal, Normal, StudentT, VonMises
-from jaxvae.likelihoods.standard import Standard
+from jaxvae.likelihoods.standard import PLAIN, Standard
 from jaxvae.parameterizations import Parameterization, as_parameterization, log_variance
 
 
@@ -112,7 +112,7 @@ OF_LOGS = ("log_normal", "gamma")
 def column_likelihood(
     name: str,
     levels: int | None = None,
-    standard: Standard = Standard(),
+    standard: Standard = PLAIN,
     parameterization: Parameterization | str = log_variance,
     std: float = 1.0,
 ) -> Likelihood:

@@ -18,7 +18,7 @@ from jaxvae.gaussian import Gaussian
 from jaxvae.likelihoods.densities import log_beta_density, log_gamma_density, log_student_t, log_von_mises
 from jaxvae.likelihoods.family import START_STD, scaled_by, start
 from jaxvae.likelihoods.roles import EXP, Role, RoleLikelihood, require_scope, start_of
-from jaxvae.likelihoods.standard import Standard
+from jaxvae.likelihoods.standard import PLAIN, Standard
 from jaxvae.parameterizations import Parameterization, log_variance
 from jaxvae.transforms import Transform
 
@@ -45,7 +45,7 @@ class ScaledLikelihood(RoleLikelihood):
     std: float = START_STD
     scope: str = "example"
     center: float = 0.0
-    standard: Standard = Standard()
+    standard: Standard = PLAIN
 
     def __post_init__(self) -> None:
         require_scope(f"{type(self).__name__}.scope", self.scope)
@@ -177,7 +177,7 @@ class Gamma(RoleLikelihood):
     transform: Transform = EXP
     shape: Transform = EXP
     scope: str = "feature"
-    standard: Standard = Standard()
+    standard: Standard = PLAIN
 
     def __post_init__(self) -> None:
         require_scope("Gamma.scope", self.scope)

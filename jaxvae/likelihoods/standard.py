@@ -47,10 +47,14 @@ class Standard:
         return y * _along(self.scale, y) if self else y
 
     def log_scale(self, like: Array) -> Array:
-        """log scale, which a log-density of x has less than one in units of its features; to broadcast with (..., C)."""
+        """log scale, what a log-density of x has less than one in units of its features; broadcasts with (..., C)."""
         return _along([math.log(s) for s in self.scale], like) if self else jnp.zeros((), like.dtype)
 
 
 def _along(numbers: Sequence[float], like: Array) -> Array:
     """Numbers of each feature, to broadcast with (..., C)."""
     return jnp.asarray(numbers, like.dtype).reshape((1,) * (like.ndim - 1) + (-1,))
+
+
+PLAIN = Standard()
+"""Features as they are."""

@@ -10,6 +10,7 @@ from jaxvae.data import Dataset, Feature, names_told
 from jaxvae.data.tables import LIKELIHOODS as SUITING
 from jaxvae.likelihoods import OF_LOGS, Columns, Group, Standard, column_likelihood
 from jaxvae.parameterizations import Parameterization
+from jaxvae.texts import counted
 
 COLUMNS = "columns"
 """The likelihood of a table that is the product of those that suit its columns' kinds."""
@@ -25,6 +26,8 @@ _KINDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 """The kinds of columns that a likelihood may be of; of counts, a table is of these alone."""
+
+_LISTED, _LEVELS = 40, 6  # columns, and levels of one, that are told
 
 _BOUNDS: Mapping[str, tuple[float, float]] = MappingProxyType({"beta": (0, 1), "von_mises": (-np.pi, np.pi)})
 _BEYOND: Mapping[str, str] = MappingProxyType(
@@ -43,7 +46,9 @@ def require_suiting(name: str, dataset: Dataset) -> None:
     kinds = _KINDS.get(name, () if name != COLUMNS else tuple(SUITING))
     odd = next((f for f in dataset.features if f.kind not in kinds), None)
     own = suiting(dataset.features)
-    allowed = f"auto ({own}) for a table with a column {odd and odd.name!r} of kind {odd and odd.kind}; --kinds says others"
+    allowed = (
+        f"auto ({own}) for a table with a column {odd and odd.name!r} of kind {odd and odd.kind}; --kinds says others"
+    )
     require(odd is None, "likelihood", name, allowed)
     if name in _BOUNDS:
         low, high = _BOUNDS[name]
@@ -53,7 +58,9 @@ def require_suiting(name: str, dataset: Dataset) -> None:
             if not inside.all():
                 row, column = np.argwhere(~inside)[0].tolist()
                 found = f"{rows[row, column]:g} in column {dataset.features[column].name!r} of the {split} split"
-                require(False, f"entries under likelihood {name}", found, f"{_BEYOND[name]}; --likelihood auto takes all")
+                require(
+                    False, f"entries under likelihood {name}", found, f"{_BEYOND[name]}; --likelihood auto takes all"
+                )
 
 
 def likelihood_of(name: str, feature: Feature) -> str:
@@ -127,3 +134,16 @@ def seen_as(features: Sequence[Feature]) -> str:
         *["categories one-hot"] * ("categorical" in kinds),
     ]
     return ", ".join([*found, *["others as they are"] * bool(kinds & {"binary", "ordinal"})])
+
+
+def column_lines(name: str, dataset: Dataset) -> list[str]:
+    """What each of the first columns of a table is taken for, its range or levels in training, and its likelihood."""
+    some, rows = dataset.features[:_LISTED], dataset.train.images.reshape(len(dataset.train), -1)
+    width = max(len(feature.name) for feature in some)
+    lines = []
+    for feature, x in zip(some, rows.T, strict=False):
+        told = ", ".join(feature.levels[:_LEVELS]) + ", …" * (len(feature.levels) > _LEVELS)
+        told = told or f"{x.min():g} to {x.max():g}"
+        lines.append(f"  {feature.name:{width}}  {feature.kind:11}  {likelihood_of(name, feature):17}  {told}")
+    more = len(dataset.features) - len(some)
+    return [*lines, *[f"  and {counted(more, 'column')} more"] * (more > 0)]

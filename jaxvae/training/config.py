@@ -16,8 +16,8 @@ import numpy as np
 
 from jaxvae import data
 from jaxvae.arguments import require
-from jaxvae.files import read_file
 from jaxvae.data.tables import kinds_text
+from jaxvae.files import read_file
 from jaxvae.likelihoods import COMPOSITIONS, COUNTS, LIKELIHOODS, OF_COLUMNS
 from jaxvae.models import ACTIVATIONS, ARCHITECTURES, INFERENCES
 from jaxvae.objectives import SCHEDULES

@@ -25,11 +25,12 @@ _HARDLY_LABELS = 2**30  # bytes of weights for labels
 def resolved(config: TrainConfig, dataset: Dataset, devices: int = 1) -> TrainConfig:
     """The configuration with a value for what it leaves to the data.
 
-    The likelihood is ``bernoulli`` for one channel of at most 256 levels, ``negative_binomial`` for counts, of a table
-    that which suits its columns, or ``columns`` for the product of several, and ``gaussian_learned`` for all else, the σ-VAE of Rybkin et al. (2021, arXiv:2006.13202). Pixels are binarized
-    dynamically where there is one channel of 3 to 256 levels under ``bernoulli``, and not otherwise. A batch has 100
-    images, or, if there are fewer, all. A Gaussian's σ that is learned starts at the data's. Batches are read from disk
-    where the images exceed half of a device's memory.
+    The likelihood is ``bernoulli`` for one channel of at most 256 levels, ``negative_binomial`` for counts, for a table
+    that which suits the kind of its columns, or ``columns`` for the product of several, and ``gaussian_learned`` for
+    all else, the σ-VAE of Rybkin et al. (2021, arXiv:2006.13202). Pixels are binarized dynamically where there is one
+    channel of 3 to 256 levels under ``bernoulli``, and not otherwise. A batch has 100 images, or, if there are fewer,
+    all. A Gaussian's σ that is learned starts at the data's. Batches are read from disk where the images exceed half of
+    a device's memory.
 
     Args:
         config: what was asked for.
@@ -45,7 +46,7 @@ def resolved(config: TrainConfig, dataset: Dataset, devices: int = 1) -> TrainCo
         require(not (dataset.real and _is_picture(dataset)), "dataset", *_ranged(dataset))
         binary = grey or binarization not in (AUTO, "none")
         name = "negative_binomial" if dataset.reading.counts else "bernoulli" if binary else "gaussian_learned"
-        name = suiting(dataset.features) if dataset.features else name
+        name = suiting(dataset.features) if in_columns(dataset) else name
     if binarization == AUTO:
         binarization = "dynamic" if grey and dataset.levels != 2 and name == "bernoulli" else "none"
     if size is None:

@@ -118,9 +118,7 @@ def build_table(
     roles = {role: getattr(reading, role) for role in ("label", "names", "split", "group")}
     kept: dict[str, Any] = {role: name if name in there else None for role, name in roles.items()}
     stratified = reading.stratified and kept["label"] is not None
-    table = _built(
-        contents, dataclasses.replace(reading, **kept, stratified=stratified, kinds={**like, REST: SKIP})
-    )
+    table = _built(contents, dataclasses.replace(reading, **kept, stratified=stratified, kinds={**like, REST: SKIP}))
     order = [[column.name for column in table.columns].index(name) for name in like]
     columns = tuple(table.columns[i] for i in order)
     return dataclasses.replace(table, values=table.values[:, order], columns=columns, notes=contents.notes)
