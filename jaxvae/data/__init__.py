@@ -36,6 +36,7 @@ from jaxvae.data.origins import origin_from_mapping as origin_from_mapping
 from jaxvae.data.origins import require_apart as require_apart
 from jaxvae.data.streaming import stream as stream
 from jaxvae.data.suspicions import oddities as oddities
+from jaxvae.data.tabulated import from_table as from_table
 from jaxvae.data.unsplit import Unsplit as Unsplit
 from jaxvae.data.unsplit import load_labels as load_labels
 from jaxvae.data.unsplit import load_unsplit as load_unsplit

@@ -54,13 +54,12 @@ class Feature:
 
     def fits(self, x: np.ndarray) -> np.ndarray:
         """Which entries (N,) it may have."""
-        if self.levels:
-            return (x == np.rint(x)) & (x >= 0) & (x < len(self.levels))
+        finite = np.isfinite(x)
+        if self.levels or self.kind == "binary":
+            return (x == np.rint(x)) & (x >= 0) & (x < max(len(self.levels), 2))
         if self.kind == "count":
-            return (x == np.rint(x)) & (x >= 0)
-        if self.kind == "binary":
-            return (x == 0) | (x == 1)
-        return (x > 0) & np.isfinite(x) if self.kind == "positive" else np.isfinite(x)
+            return finite & (x == np.rint(x)) & (x >= 0)
+        return finite & (x > 0) if self.kind == "positive" else finite
 
     def fitted(self, x: np.ndarray, *, logs: bool) -> "Feature":
         """The column in units of these training entries (N,), or of their logs.

@@ -44,7 +44,7 @@ def load_rows(
     said = table_reading(reading, str(source))
     before: dict[str, Any] = {"rows": rows, "like": kinds_of(features)}
     table = load_known(str(source), said, **before) if known else load_table(source, said, **before)
-    return dataset_of(table, str(source), reading, features)
+    return _dataset(table, str(source), reading, features)
 
 
 def load_unsplit_rows(path: Path, reading: Reading, features: Sequence[Feature]) -> DataTable:
@@ -65,8 +65,18 @@ def table_reading(reading: Reading, source: str) -> TableReading:
     return TableReading(**{**given, "kinds": {**kinds, **said}})
 
 
-def dataset_of(table: DataTable, name: str, reading: Reading, features: Sequence[Feature] = ()) -> Dataset:
-    """The dataset of a table that has been read; raises as ``load_rows``."""
+def from_table(table: DataTable, name: str = "table", reading: Reading = PLAIN) -> Dataset:
+    """The dataset of a table that has been read, such as by ``tables.as_table``; raises as ``load_rows``.
+
+    >>> from jaxvae.data.tables import as_table
+    >>> data = from_table(as_table({"weight": [70.5, 66.0, 81.5, 59.0] * 5, "sex": list("mfmf") * 5}))
+    >>> data.train.images.shape, [feature.kind for feature in data.features]
+    ((16, 1, 1, 2), ['positive', 'binary'])
+    """
+    return _dataset(table, name, reading, ())
+
+
+def _dataset(table: DataTable, name: str, reading: Reading, features: Sequence[Feature]) -> Dataset:
     _require_trainable(table, name)
     rows = {split: table.rows[split] for split in SPLITS if split in table.rows and len(table.rows[split])}
     require({"train", "test"} <= set(rows), f"{name}: splits", sorted(rows), "train and test, at least")

@@ -114,7 +114,10 @@ def build_table(
         return _built(contents, reading)
     there = {*contents.columns, *contents.variables, *contents.about}
     lacking = [name for name in like if name not in there]
-    require(not lacking, f"{contents.source}: columns", f"none called {lacking[:3]}", f"like {[*like][:20]}")
+    missed = f"without {', '.join(map(repr, lacking[:3]))}"
+    require(
+        not lacking, f"{contents.source}: columns", missed, f"all of those of the training, {', '.join([*like][:20])}"
+    )
     roles = {role: getattr(reading, role) for role in ("label", "names", "split", "group")}
     kept: dict[str, Any] = {role: name if name in there else None for role, name in roles.items()}
     stratified = reading.stratified and kept["label"] is not None
