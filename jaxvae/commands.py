@@ -477,8 +477,8 @@ def data_inspect(args: argparse.Namespace) -> int:
 
     from jaxvae import data, plots, training
     from jaxvae.arguments import require
-    from jaxvae.training.columns import column_lines
     from jaxvae.training.devices import one_device
+    from jaxvae.training.modelling import column_lines
 
     config = training.config_from_mapping({**data.suggested(args.name), **args.fields, "dataset": args.name})
     out = args.out or Path(f"{Path(args.name).stem}-inspected.png")

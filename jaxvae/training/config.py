@@ -23,7 +23,7 @@ from jaxvae.models import ACTIVATIONS, ARCHITECTURES, INFERENCES
 from jaxvae.objectives import SCHEDULES
 from jaxvae.parameterizations import parameterization
 from jaxvae.training.bounds import BOUNDS
-from jaxvae.training.columns import COLUMNS
+from jaxvae.training.modelling import COLUMNS
 from jaxvae.training.optimizers import DECAYS, OPTIMIZERS, stage_ends
 
 DTYPES = ("float32", "bfloat16", "float16")

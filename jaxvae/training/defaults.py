@@ -8,9 +8,9 @@ from jaxvae.arguments import require
 from jaxvae.data import DataContract, Dataset
 from jaxvae.likelihoods import COMPOSITIONS, COUNTS, LIKELIHOODS, OF_COLUMNS
 from jaxvae.texts import counted
-from jaxvae.training.columns import COLUMNS, require_suiting, suiting
 from jaxvae.training.config import AUTO, TrainConfig
 from jaxvae.training.devices import memory
+from jaxvae.training.modelling import COLUMNS, require_suiting, suiting
 
 _BATCH = 100
 _DENSITIES = tuple(name for name in LIKELIHOODS if name.startswith("gaussian"))

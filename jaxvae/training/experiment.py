@@ -35,12 +35,12 @@ from jaxvae.models import LatentModel, Terms, make_model
 from jaxvae.objectives import beta_schedule, dual_ascent, elbo, free_bits, lagrangian, lower_bound_violation
 from jaxvae.parameterizations import parameterization
 from jaxvae.training.bounds import BOUNDS, log_weights
-from jaxvae.training.columns import columns_likelihood, in_units, modelled, seen_as
 from jaxvae.training.config import TrainConfig
 from jaxvae.training.defaults import LIKELIHOOD_STD, cautions, in_columns, resolved
 from jaxvae.training.devices import copies, data_mesh, memory
 from jaxvae.training.directory import Kept
 from jaxvae.training.latents import make_encoder_std
+from jaxvae.training.modelling import columns_likelihood, in_units, modelled, seen_as
 from jaxvae.training.optimizers import Adam, learning_rate_schedule, make_optimizer
 from jaxvae.training.scoring import Task, mean_squared_error, score_keys
 from jaxvae.training.start import frozen, path_name

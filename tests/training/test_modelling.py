@@ -10,8 +10,8 @@ from jaxvae.data import from_arrays, from_table
 from jaxvae.data.tables import as_table
 from jaxvae.likelihoods import Bernoulli, Categorical, LogNormal, NegativeBinomial, Normal, Ordinal, StudentT
 from jaxvae.training import TrainConfig, make_experiment, train_step
-from jaxvae.training.columns import in_units
 from jaxvae.training.defaults import resolved
+from jaxvae.training.modelling import in_units
 
 TINY = {"hidden": (8,), "latents": 2, "batch_size": 32, "learning_rate": 0.03, "learning_rate_decay": "constant"}
 DATA = mixed.table()
