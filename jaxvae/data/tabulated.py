@@ -3,7 +3,6 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -42,8 +41,11 @@ def load_rows(
         ImportError: without the extra that reads it.
     """
     said = table_reading(reading, str(source))
-    before: dict[str, Any] = {"rows": rows, "like": kinds_of(features)}
-    table = load_known(str(source), said, **before) if known else load_table(source, said, **before)
+    like = kinds_of(features)
+    if known:
+        table = load_known(str(source), said, rows=rows, like=like)
+    else:
+        table = load_table(source, said, rows=rows, like=like)
     return _dataset(table, str(source), reading, features)
 
 

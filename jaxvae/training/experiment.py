@@ -40,7 +40,7 @@ from jaxvae.training.defaults import LIKELIHOOD_STD, cautions, in_columns, resol
 from jaxvae.training.devices import copies, data_mesh, memory
 from jaxvae.training.directory import Kept
 from jaxvae.training.latents import make_encoder_std
-from jaxvae.training.modelling import columns_likelihood, in_units, modelled, seen_as
+from jaxvae.training.modelling import COLUMNS, columns_likelihood, in_units, modelled, seen_as
 from jaxvae.training.optimizers import Adam, learning_rate_schedule, make_optimizer
 from jaxvae.training.scoring import Task, mean_squared_error, score_keys
 from jaxvae.training.start import frozen, path_name
@@ -106,7 +106,7 @@ class Experiment(NamedTuple):
         streamed = ", read from disk" if config.streaming else ""
         features, product, density = self.contract.features, "", []
         if in_columns(self.contract):
-            product = f", {modelled(config.likelihood, features)}"
+            product = f", {modelled(features)}" if config.likelihood == COLUMNS else ""
             measured = any(feature.measured for feature in features)
             seen = seen_as(features)
             density = ["ELBO and NLL are of the columns in their own units"] if measured else []

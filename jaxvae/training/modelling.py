@@ -107,15 +107,15 @@ def columns_likelihood(
     return Columns(tuple(groups))
 
 
-def modelled(name: str, features: Sequence[Feature]) -> str:
-    """Which likelihood is of which columns.
+def modelled(features: Sequence[Feature]) -> str:
+    """Which likelihood is of which columns under ``COLUMNS``.
 
-    >>> modelled("columns", [Feature("age", "count"), Feature("sex", "binary")])
+    >>> modelled([Feature("age", "count"), Feature("sex", "binary")])
     'negative_binomial of age; bernoulli of sex'
     """
     found: dict[str, list[Feature]] = {}
     for feature in features:
-        found.setdefault(likelihood_of(name, feature), []).append(feature)
+        found.setdefault(SUITING[feature.kind], []).append(feature)
     return "; ".join(f"{own} of {names_told(some)}" for own, some in found.items())
 
 

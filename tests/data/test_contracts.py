@@ -182,7 +182,8 @@ PEOPLE = DataContract(
 ROWS = np.array([[31, 1.7, 2], [40, 1.8, 0]])
 
 
-def test_rows_of_a_table_are_in_their_own_units(contract=PEOPLE):
+def test_rows_of_a_table_are_in_their_own_units():
+    contract = PEOPLE
     assert contract_from_mapping(json.loads(contract.to_json())) == contract
     for given in (ROWS, ROWS.astype(np.float32)[:, None, None], np.rint(ROWS).astype(int)):
         np.testing.assert_array_equal(seen(contract, given)[:, 0, 0], np.float32(given.reshape(2, 3)))

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxvae.arguments import require
+from jaxvae.data.tables.columns import Kind
 from jaxvae.data.tables.contents import AS_IT_IS, TableContents, TableReading
 from jaxvae.data.tables.frames import frame_contents
 from jaxvae.data.tables.matrices import matrix_contents
@@ -38,13 +39,20 @@ class Known(NamedTuple):
         return importlib.util.find_spec(self.package) is not None
 
 
-def load_known(name: str, reading: TableReading = AS_IT_IS, **before: Any) -> DataTable:
+def load_known(
+    name: str,
+    reading: TableReading = AS_IT_IS,
+    *,
+    rows: int | None = None,
+    like: Mapping[str, Kind] = MappingProxyType({}),
+) -> DataTable:
     """A table by its name in ``KNOWN``; its last notes say what it is, and its licence.
 
     Args:
         name: of the table.
         reading: what is said of it otherwise than is usual.
-        before: ``rows`` and ``like`` of ``build_table``.
+        rows: as of ``build_table``.
+        like: as of ``build_table``.
 
     Raises:
         ValueError: for an unknown name.
@@ -55,7 +63,7 @@ def load_known(name: str, reading: TableReading = AS_IT_IS, **before: Any) -> Da
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of packages about themselves, and of files they leave open
         contents, usual = known.read(name)
-    table = build_table(contents, _said(reading, usual), **before)
+    table = build_table(contents, _said(reading, usual), rows=rows, like=like)
     return dataclasses.replace(table, notes=(*table.notes, f"It is {known.note}.", f"Licence: {known.licence}."))
 
 
