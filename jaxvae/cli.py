@@ -116,7 +116,7 @@ def _parser(chosen: str) -> argparse.ArgumentParser:
     text = "a .npz file from `jaxvae encode`, or a .npy file (N, L)"
     command.add_argument("--latents", metavar="FILE", type=Path, required=True, help=text)
     command.add_argument("--label", metavar="CLASS", help="of all, for a conditional model: its number or name")
-    text = "a new directory for pictures, or a .npy file; of a table a .csv, .npz or .npy file"
+    text = "a new directory for pictures, or a .npy file; of a table a .csv or .npy file"
     command.add_argument("--out", metavar="PATH", type=Path, required=True, help=text)
 
     command = _add_run_command(add, "score", commands.scores, "write each image's ELBO, its terms, and log p(x)")
@@ -210,7 +210,7 @@ def _add_inputs(command: argparse.ArgumentParser) -> None:
 
 
 def _add_picture(command: argparse.ArgumentParser) -> None:
-    text = "a .png, .pdf or .svg file, of a table's rows .csv, .npz or .npy (default: in the run's directory)"
+    text = "a .png, .pdf or .svg file, of a table's rows .csv or .npy (default: in the run's directory)"
     command.add_argument("--out", metavar="FILE", type=Path, help=text)
 
 

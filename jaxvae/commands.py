@@ -767,7 +767,7 @@ def _write_samples(model: "TrainedModel", count: int, seed: int, out: Path, labe
         numbers = np.arange(count) % contract.classes if label is None else np.full(count, contract.label(label))
         names = np.array(contract.class_names)[numbers] if contract.class_names else numbers
         marks = {contract.reading.label or "label": names}
-    _write_rows(out, model, np.asarray(rows), **marks)
+    _write_rows(out, model, np.asarray(rows), marks)
 
 
 def _write_reconstructions(model: "TrainedModel", given: "Unsplit", count: int, out: Path) -> None:
@@ -775,7 +775,7 @@ def _write_reconstructions(model: "TrainedModel", given: "Unsplit", count: int, 
     import numpy as np
 
     labels = None if given.labels is None else given.labels[:count]
-    _write_rows(out, model, np.asarray(model.reconstruct(given.images[:count], labels)))
+    _write_rows(out, model, np.asarray(model.reconstruct(given.images[:count], labels)), {})
 
 
 def _write_traversals(
@@ -786,14 +786,14 @@ def _write_traversals(
 
     latents, _, found = _traversed(model, given, row, count, steps, reach)
     moved = {"latent": np.repeat(latents, steps), "value": np.tile(found.values, len(latents))}
-    _write_rows(out, model, found.images, **moved)
+    _write_rows(out, model, found.images, moved)
 
 
-def _write_rows(out: Path, model: "TrainedModel", rows: "np.ndarray", **more: "np.ndarray") -> None:
+def _write_rows(out: Path, model: "TrainedModel", rows: "np.ndarray", more: "Mapping[str, np.ndarray]") -> None:
     """Rows in the table's own terms, or a .npy file of their numbers; says where."""
     from jaxvae.trained import tables
 
-    tables.write_rows(out, model.contract.features, rows, **more)
+    tables.write_rows(out, model.contract.features, rows, more)
     _say(out)
 
 

@@ -617,7 +617,7 @@ def test_a_table_is_trained_on_and_drawn_from_in_its_own_terms(tmp_path, capsys)
     )
     with pytest.raises(ValueError, match=r"got -1 in column 'height', which must be above 0"):
         model.encode(np.where(np.arange(6) == 1, -1, given), new["group"])
-    assert "ends in .csv or .npz or .npy, got 'x.png'" in refusal(capsys, "sample", "run", "--out", "x.png")
+    assert "ends in .csv or .npy, got 'x.png'" in refusal(capsys, "sample", "run", "--out", "x.png")
 
 
 def test_a_table_is_inspected(tmp_path, capsys):
