@@ -96,7 +96,7 @@ class TrainConfig:
     group: str | None = _option(None, "the column of groups, such as patients, whose rows are to be in one split")
     stratified: bool = _option(False, "give each split the same share of each class")
     kinds: str | None = _option(
-        None, "a .toml or .json file of what columns are, where that isn't as guessed (see `jaxvae data inspect`)"
+        None, "a .toml or .json file, or JSON, of what columns are where that isn't as `jaxvae data inspect` has it"
     )
     names: str | None = _option(None, "the column that names the rows")
     array: str | None = _option(None, "of several arrays in a file, the one to read; of a .h5ad file a layer, or raw")
