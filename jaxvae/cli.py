@@ -116,7 +116,7 @@ def _parser(chosen: str) -> argparse.ArgumentParser:
     text = "a .npz file from `jaxvae encode`, or a .npy file (N, L)"
     command.add_argument("--latents", metavar="FILE", type=Path, required=True, help=text)
     command.add_argument("--label", metavar="CLASS", help="of all, for a conditional model: its number or name")
-    text = "a new directory for pictures, or a .npy file"
+    text = "a new directory for pictures, or a .npy file; of a table a .csv or .npy file"
     command.add_argument("--out", metavar="PATH", type=Path, required=True, help=text)
 
     command = _add_run_command(add, "score", commands.scores, "write each image's ELBO, its terms, and log p(x)")
@@ -211,7 +211,7 @@ def _add_run_command(
 
 def _add_inputs(command: argparse.ArgumentParser) -> None:
     """Which images."""
-    text = "new images: a .npy or .npz file, an image, or a folder of images (default: the run's own)"
+    text = "new data: a .npy or .npz file, a table, an image, or a folder of images (default: the run's own)"
     command.add_argument("--data", metavar="PATH", type=Path, help=text)
     _flag(command, "--split", "test", "of the run's own: train, validation or test")
     command.add_argument("--labels", metavar="FILE", type=Path, help="a .npy file of labels, for a conditional model")
@@ -219,7 +219,7 @@ def _add_inputs(command: argparse.ArgumentParser) -> None:
 
 
 def _add_picture(command: argparse.ArgumentParser) -> None:
-    text = "a .png, .pdf or .svg file (default: a .png in the run's directory)"
+    text = "a .png, .pdf or .svg file, of a table's rows .csv or .npy (default: in the run's directory)"
     command.add_argument("--out", metavar="FILE", type=Path, help=text)
 
 
@@ -351,6 +351,7 @@ _PARSING: Mapping[str, Mapping[str, Any]] = {
     "int": {"type": int, "metavar": "N"},
     "float": {"type": float, "metavar": "X"},
     "str": {"type": str, "metavar": "NAME"},
+    "tuple of str": {"nargs": "+", "type": str, "metavar": "TEXT"},
     "tuple of int": {"nargs": "+", "type": int, "metavar": "N"},
     "tuple of float": {"nargs": "+", "type": float, "metavar": "X"},
 }

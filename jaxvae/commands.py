@@ -8,6 +8,7 @@ import argparse
 import dataclasses
 import io
 import math
+import shlex
 import shutil
 import sys
 import textwrap
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from jaxvae import process
 from jaxvae.extras import require_train_extra
-from jaxvae.texts import counted, printable
+from jaxvae.texts import counted, flag_words, printable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from jaxvae.data import DataContract, Split, Unsplit
     from jaxvae.study import Estimate, Shard
     from jaxvae.trained import Exported, Run, TrainedModel
+    from jaxvae.trained.inspection import Traversals
     from jaxvae.training import Experiment, TrainConfig
 
 _SHEET = 100  # images on a sheet of samples
@@ -333,14 +335,21 @@ def decode(args: argparse.Namespace) -> int:
     from jaxvae.trained import tables
 
     latents, labels, names = tables.read_latents(args.latents)
-    pictures = args.out.suffix != ".npy"
+    pictures = args.out.suffix not in tables.ROWS
     require(not pictures or not args.out.suffix, "out", str(args.out), "a path that ends in .npy, or a directory")
     model, labels = _open(args).model, labels if args.label is None else np.full(len(latents), args.label)
+    features = model.contract.features
+    if features:
+        tables.require_suffix(args.out, *tables.ROWS)
+    else:
+        require(pictures or args.out.suffix == ".npy", "out", str(args.out), "a path that ends in .npy, or a directory")
     parts = [slice(start, start + _DECODED) for start in range(0, len(latents), _DECODED)]
     chosen = [None if labels is None else labels[part] for part in parts]
     decoded = (model.decode(latents[part], some).mean for part, some in zip(parts, chosen, strict=True))
     images = np.concatenate([np.asarray(mean) for mean in decoded])
-    if pictures:
+    if features:
+        tables.write_rows(args.out, features, images)
+    elif pictures:
         tables.write_pictures(args.out, images, names)
     else:
         tables.write_array(args.out, images)
@@ -402,8 +411,11 @@ def sample(args: argparse.Namespace) -> int:
     """``jaxvae sample``."""
     _require_count("--count", args.count, _MOST_IMAGES)
     run = _open(args)
-    out = _out(args, run, "samples.png")
-    _save(_samples(run.model, args.count, args.seed, args.label), out)
+    out = _out(args, run, "samples")
+    if run.model.contract.features:
+        _write_samples(run.model, args.count, args.seed, out, args.label)
+    else:
+        _save(_samples(run.model, args.count, args.seed, args.label), out)
     return 0
 
 
@@ -411,8 +423,11 @@ def reconstruct(args: argparse.Namespace) -> int:
     """``jaxvae reconstruct``."""
     _require_count("--count", args.count, _MOST_IMAGES)
     run = _open(args)
-    out = _out(args, run, "reconstructions.png")
-    _save(_reconstructions(run.model, _inputs(args, run), args.count), out)
+    out = _out(args, run, "reconstructions")
+    if run.model.contract.features:
+        _write_reconstructions(run.model, _inputs(args, run), args.count, out)
+    else:
+        _save(_reconstructions(run.model, _inputs(args, run), args.count), out)
     return 0
 
 
@@ -424,8 +439,12 @@ def traverse(args: argparse.Namespace) -> int:
     _require_count("--steps", args.steps, _MOST_IMAGES // args.latents)
     require(0 < args.reach < math.inf, "--reach", args.reach, "a number above 0")
     run = _open(args)
-    out = _out(args, run, "traversals.png")
-    _save(_traversals(run.model, _inputs(args, run), args.row, args.latents, args.steps, args.reach), out)
+    out = _out(args, run, "traversals")
+    asked = args.row, args.latents, args.steps, args.reach
+    if run.model.contract.features:
+        _write_traversals(run.model, _inputs(args, run), *asked, out)
+    else:
+        _save(_traversals(run.model, _inputs(args, run), *asked), out)
     return 0
 
 
@@ -493,15 +512,23 @@ def data_inspect(args: argparse.Namespace) -> int:
     import jax.numpy as jnp
 
     from jaxvae import data, plots, training
+    from jaxvae.arguments import require
     from jaxvae.training.devices import one_device
+    from jaxvae.training.modelling import column_lines
 
     config = training.config_from_mapping({**data.suggested(args.name), **args.fields, "dataset": args.name})
     out = args.out or Path(f"{Path(args.name).stem}-inspected.png")
     data.require_apart(out, args.name)
     experiment = training.make_experiment(config, one_device())
-    odd = [f"warning: {text}" for text in data.oddities(experiment.dataset)]
-    _say(*experiment.report, *odd)
-    images = experiment.dataset.train.images
+    dataset = experiment.dataset
+    odd = [f"warning: {text}" for text in data.oddities(dataset)]
+    lines = column_lines(experiment.config.likelihood, dataset) if dataset.features else []
+    command = shlex.join(["jaxvae", "train", *flag_words([("dataset", args.name), *args.fields.items()])])
+    _say(*experiment.report, *odd, *lines, f"to train: {command}")
+    if dataset.features:
+        require(args.out is None, "--out", str(args.out), "left out for a table, of which nothing is drawn")
+        return 0
+    images = dataset.train.images
     rows = [len(images) * i // _SHEET for i in range(_SHEET)] if len(images) > _SHEET else range(len(images))
     seen = experiment.contract.seen(jnp.asarray(images[list(rows)]))
     title = f"{Path(args.name).name}: training images as the model sees them{_marked(experiment.contract)}"
@@ -637,12 +664,13 @@ def _require_count(flag: str, count: int, most: int) -> None:
 
 
 def _out(args: argparse.Namespace, run: "Run | Exported", name: str) -> Path:
-    """Where a picture goes: where it is asked for, or into the run's directory."""
+    """Where a picture, or of a table the rows, go: where it is asked for, or into the run's directory."""
     from jaxvae.trained import tables
 
+    rows = bool(run.model.contract.features)
     if args.out is None:
-        return run.path / name
-    tables.require_suffix(args.out, ".png", ".pdf", ".svg")
+        return run.path / f"{name}{'.csv' if rows else '.png'}"
+    tables.require_suffix(args.out, *(tables.ROWS if rows else (".png", ".pdf", ".svg")))
     args.out.parent.mkdir(parents=True, exist_ok=True)
     return args.out
 
@@ -680,9 +708,9 @@ def _report(run: "Run", samples: int, split: str) -> None:
     from jaxvae.texts import known
     from jaxvae.training.directory import evaluation
 
-    result = trained.evaluate(run, samples, split)
+    result, noun = trained.evaluate(run, samples, split), "row" if run.model.contract.features else "image"
     bits = f", {result['bits_per_dimension']:.4f} bits/dim" if "bits_per_dimension" in result else ""
-    unit = "nats per image"
+    unit = f"nats per {noun}"
     if "observed_entries" in result:
         entries = math.prod(run.model.contract.image_shape)
         unit += f" of {result['observed_entries']:.4g} observed entries of {entries:,}"
@@ -707,9 +735,14 @@ def _draw(run: "Run") -> None:
 
     test, terms, out = run.dataset.test, run.posterior(), run.path
     _save(plots.curves(run.directory.records()), out / "curves.png")
-    _save(_reconstructions(run.model, _unsplit(test), 36), out / "reconstructions.png")
-    _save(_samples(run.model, 100, 0), out / "samples.png")
-    _save(_traversals(run.model, _unsplit(test), 0, 10, 9, 3.0), out / "traversals.png")
+    if run.model.contract.features:
+        _write_reconstructions(run.model, _unsplit(test), 36, out / "reconstructions.csv")
+        _write_samples(run.model, 100, 0, out / "samples.csv")
+        _write_traversals(run.model, _unsplit(test), 0, 10, 9, 3.0, out / "traversals.csv")
+    else:
+        _save(_reconstructions(run.model, _unsplit(test), 36), out / "reconstructions.png")
+        _save(_samples(run.model, 100, 0), out / "samples.png")
+        _save(_traversals(run.model, _unsplit(test), 0, 10, 9, 3.0), out / "traversals.png")
     _save(plots.std_histograms(terms.std, terms.kl.mean(axis=0)), out / "std.png")
     if len(terms.order) > 1:
         pair = terms.order[:2]
@@ -729,7 +762,7 @@ def _samples(model: "TrainedModel", count: int, seed: int, label: str | None = N
 def _drawn(model: "TrainedModel", images: Any) -> Any:
     """Means within the range that the data's own numbers have, where that is [0, 1]: a Gaussian's may lie outside."""
     contract = model.contract
-    return images if contract.real or contract.counts else images.clip(0, 1)
+    return images if contract.real or contract.counts or contract.features else images.clip(0, 1)
 
 
 def _reconstructions(model: "TrainedModel", given: "Unsplit", count: int) -> Any:
@@ -747,9 +780,18 @@ def _marked(contract: "DataContract") -> str:
 
 def _traversals(model: "TrainedModel", given: "Unsplit", row: int, count: int, steps: int, reach: float) -> Any:
     """Of one image, and of the latents with the highest KL over all of them."""
+    from jaxvae import plots
+
+    latents, kl, found = _traversed(model, given, row, count, steps, reach)
+    return plots.traversals(_drawn(model, found.images), found.values, kl[latents], latents.tolist())
+
+
+def _traversed(
+    model: "TrainedModel", given: "Unsplit", row: int, count: int, steps: int, reach: float
+) -> "tuple[np.ndarray, np.ndarray, Traversals]":
+    """The latents with the highest KL over all images, the KL of each latent, and what they do to one image."""
     import numpy as np
 
-    from jaxvae import plots
     from jaxvae.arguments import require
     from jaxvae.trained import inspection
 
@@ -758,8 +800,49 @@ def _traversals(model: "TrainedModel", given: "Unsplit", row: int, count: int, s
     kl = np.asarray(model.kl(given.images, given.labels), np.float64).mean(axis=0)
     latents = np.argsort(-kl, kind="stable")[:count]
     label = None if given.labels is None else given.labels[row]
-    found = inspection.traversed(model, given.images[row], label, latents, steps, reach)
-    return plots.traversals(_drawn(model, found.images), found.values, kl[latents], latents.tolist())
+    return latents, kl, inspection.traversed(model, given.images[row], label, latents, steps, reach)
+
+
+def _write_samples(model: "TrainedModel", count: int, seed: int, out: Path, label: str | None = None) -> None:
+    """Rows drawn from p(x), and of a conditional model their classes."""
+    import jax
+    import numpy as np
+
+    contract = model.contract
+    rows = model.sample(jax.random.key(seed), count, label, drawn=True)
+    marks = {}
+    if contract.conditional:
+        numbers = np.arange(count) % contract.classes if label is None else np.full(count, contract.label(label))
+        names = np.array(contract.class_names)[numbers] if contract.class_names else numbers
+        marks = {contract.reading.label or "label": names}
+    _write_rows(out, model, np.asarray(rows), marks)
+
+
+def _write_reconstructions(model: "TrainedModel", given: "Unsplit", count: int, out: Path) -> None:
+    """Of the first rows, E[x|z] at the latents that they are encoded to."""
+    import numpy as np
+
+    labels = None if given.labels is None else given.labels[:count]
+    _write_rows(out, model, np.asarray(model.reconstruct(given.images[:count], labels)), {})
+
+
+def _write_traversals(
+    model: "TrainedModel", given: "Unsplit", row: int, count: int, steps: int, reach: float, out: Path
+) -> None:
+    """What each latent does to a row: which it is, its value, and the row."""
+    import numpy as np
+
+    latents, _, found = _traversed(model, given, row, count, steps, reach)
+    moved = {"latent": np.repeat(latents, steps), "value": np.tile(found.values, len(latents))}
+    _write_rows(out, model, found.images, moved)
+
+
+def _write_rows(out: Path, model: "TrainedModel", rows: "np.ndarray", more: "Mapping[str, np.ndarray]") -> None:
+    """Rows in the table's own terms, or a .npy file of their numbers; says where."""
+    from jaxvae.trained import tables
+
+    tables.write_rows(out, model.contract.features, rows, more)
+    _say(out)
 
 
 def _say(*lines: object) -> None:

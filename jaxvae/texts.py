@@ -119,3 +119,16 @@ def assignments(fields: Iterable[tuple[str, Any]]) -> str:
     'dtype = bfloat16, latents = 8'
     """
     return ", ".join(f"{name} = {value}" for name, value in fields)
+
+
+def flag_words(fields: Iterable[tuple[str, Any]]) -> list[str]:
+    """The words of a command line that gives a configuration's fields these values.
+
+    >>> flag_words([("batch_size", 10), ("size", (8, 8)), ("grey", True)])
+    ['--batch-size', '10', '--size', '8', '8', '--grey', 'true']
+    """
+    words = []
+    for name, value in fields:
+        values = value if isinstance(value, tuple) else (str(value).lower() if isinstance(value, bool) else value,)
+        words += ["--" + name.replace("_", "-"), *map(str, values)]
+    return words

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import jax
+import mixed
 import numpy as np
 import one_device
 import pytest
@@ -674,3 +675,66 @@ def test_data_list_counts_what_else_there_is_or_lists_it(tmp_path, capsys):
     everything = capsys.readouterr().out.splitlines()
     assert len(everything) == len(lines) - 1 + count
     assert any(re.fullmatch(r"dmlab +-      images of 360x480x3; its builder needs TensorFlow", x) for x in everything)
+
+
+@pytest.mark.slow
+def test_a_table_is_trained_on_and_drawn_from_in_its_own_terms(tmp_path, capsys):
+    pytest.importorskip("pandas")
+    columns = mixed.columns()
+    Path("people.csv").write_text(mixed.as_csv(columns))
+    Path("kinds.toml").write_text('stage = "count"\n')
+    said = ("--label", "group", "--stratified", "--kinds", "kinds.toml")
+    assert main(["train", "--dataset", "people.csv", *said, "--conditional", "--out", "run", *TINY]) == 0
+    Path("kinds.toml").unlink()  # what it said is kept
+    told = capsys.readouterr().out
+    assert (
+        "p(x|z): columns, gaussian_learned of depth; log_normal of height; negative_binomial of visits, stage; " in told
+    )
+    assert re.search(r"test NLL .* nats per row", told)
+    assert entries(Path("run")) >= {"samples.csv", "reconstructions.csv", "traversals.csv", "curves.png", "std.png"}
+
+    assert main(["sample", "run", "--count", "4", "--out", "drawn.csv"]) == 0
+    head, *rows = [line.split(",") for line in Path("drawn.csv").read_text().splitlines()]
+    assert head == ["group", "depth", "height", "visits", "sex", "ward", "stage"]
+    assert [row[0] for row in rows] == ["high", "low", "high", "low"]
+    assert {row[4] for row in rows} <= {"f", "m"}
+    assert {row[5] for row in rows} <= {"er", "gp", "icu"}
+    assert all(row[3].isdecimal() and row[6].isdecimal() and float(row[2]) > 0 for row in rows)
+
+    # New rows, with their columns in another order, are seen as those of training are.
+    new = {name: columns[name][:5] for name in reversed(columns)}
+    Path("new.csv").write_text(mixed.as_csv(new))
+    assert main(["reconstruct", "run", "--data", "new.csv", "--out", "found.npy"]) == 0
+    model = jv.load("run")
+    rows = np.stack([np.asarray(columns[name][:5], float) for name in ("depth", "height", "visits")], axis=1)
+    codes = [[("f", "m").index(x) for x in new["sex"]], [("er", "gp", "icu").index(x) for x in new["ward"]]]
+    given = np.concatenate([rows, np.transpose(codes), new["stage"][:, None]], axis=1)
+    again = model.reconstruct(given, new["group"]).reshape(5, 6)
+    np.testing.assert_allclose(np.load("found.npy"), again, rtol=1e-6)
+
+    assert main(["evaluate", "run", "--samples", "2"]) == 0
+    assert main(["encode", "run", "--data", "new.csv", "--out", "z.npz"]) == 0
+    assert main(["decode", "run", "--latents", "z.npz", "--out", "decoded.csv"]) == 0
+    assert len(Path("decoded.csv").read_text().splitlines()) == 6
+    new["height"][2] = -1
+    Path("bad.csv").write_text(mixed.as_csv(new))
+    capsys.readouterr()
+    assert "bad.csv, row 3, column 'height' must be positive, got -1.0" in refusal(
+        capsys, "score", "run", "--data", "bad.csv", "--out", "s.csv"
+    )
+    with pytest.raises(ValueError, match=r"got -1 in column 'height', which must be above 0"):
+        model.encode(np.where(np.arange(6) == 1, -1, given), new["group"])
+    assert "ends in .csv or .npy, got 'x.png'" in refusal(capsys, "sample", "run", "--out", "x.png")
+
+
+def test_a_table_is_inspected(tmp_path, capsys):
+    pytest.importorskip("pandas")
+    Path("people.csv").write_text(mixed.as_csv(mixed.columns()))
+    assert main(["data", "inspect", "people.csv", "--label", "group"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "people.csv: 96 train, 12 validation, 12 test rows of 6 columns, 2 classes"
+    assert "  ward    categorical  categorical        er, gp, icu" in lines
+    assert any(line.startswith("  depth   real         gaussian_learned   -") for line in lines)
+    assert lines[-1] == "to train: jaxvae train --dataset people.csv --label group"
+    assert entries(tmp_path) == {"people.csv"}
+    assert "--out must be left out for a table" in refusal(capsys, "data", "inspect", "people.csv", "--out", "x.png")

@@ -13,6 +13,10 @@ from jaxvae.data.dataset import Split as Split
 from jaxvae.data.dataset import describe as describe
 from jaxvae.data.dataset import hold_out as hold_out
 from jaxvae.data.dataset import report as report
+from jaxvae.data.features import Feature as Feature
+from jaxvae.data.features import in_own_terms as in_own_terms
+from jaxvae.data.features import kinds_told as kinds_told
+from jaxvae.data.features import names_told as names_told
 from jaxvae.data.iterables import from_batches as from_batches
 from jaxvae.data.loading import Entry as Entry
 from jaxvae.data.loading import load as load
@@ -32,6 +36,7 @@ from jaxvae.data.origins import origin_from_mapping as origin_from_mapping
 from jaxvae.data.origins import require_apart as require_apart
 from jaxvae.data.streaming import stream as stream
 from jaxvae.data.suspicions import oddities as oddities
+from jaxvae.data.tabulated import from_table as from_table
 from jaxvae.data.unsplit import Unsplit as Unsplit
 from jaxvae.data.unsplit import load_labels as load_labels
 from jaxvae.data.unsplit import load_unsplit as load_unsplit

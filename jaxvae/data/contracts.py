@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -12,6 +12,7 @@ from jax import Array
 
 from jaxvae.arguments import require
 from jaxvae.data.dataset import Dataset, chunks, dtype_of, joined, kind_and_shape, require_grey_levels, summary
+from jaxvae.data.features import Feature, kinds_told
 from jaxvae.data.missing import unmasked
 from jaxvae.data.observation import METHODS, observe, unit_scaled
 from jaxvae.data.options import PLAIN, SEQUENCES, Reading
@@ -38,6 +39,7 @@ class DataContract:
         class_names: of each class, where they have names.
         conditional: whether the model needs labels.
         reading: how files became images.
+        features: the columns of a table, of which images are rows (1, 1, C) in the table's own units; () else.
         missing: whether entries may be missing, which are NaN.
 
     Raises:
@@ -53,6 +55,7 @@ class DataContract:
     class_names: tuple[str, ...] = ()
     conditional: bool = False
     reading: Reading = PLAIN
+    features: tuple[Feature, ...] = ()
     missing: bool = False
 
     def __post_init__(self) -> None:
@@ -72,6 +75,8 @@ class DataContract:
         if self.missing:
             require(self.levels is None, "levels", self.levels, "None where entries are missing")
             require(self.binarization == "none", "binarization", self.binarization, "none where entries are missing")
+        fits = not self.features or self.image_shape == (1, 1, len(self.features))
+        require(fits, "features", len(self.features), f"one for each of the channels of {self.image_shape}")
 
     @property
     def counts(self) -> bool:
@@ -95,6 +100,8 @@ class DataContract:
         >>> DataContract((8, 8, 1), 17, binarization="dynamic").description
         'images of 8x8x1, integers in 0..16 or floats in [0, 1], binarized (dynamic)'
         """
+        if self.features:
+            return f"rows of {kinds_told(self.features)}"
         if self.levels == 2:
             numbers = "pixels of 0 and 1"
         elif self.levels is not None:
@@ -133,7 +140,8 @@ class DataContract:
         raise self._refusal(f"an array of shape {images.shape}")
 
     def _refusal(self, found: str) -> ValueError:
-        return ValueError(f"images must be as in training, {self.description}, got {found}")
+        noun = "rows" if self.features else "images"
+        return ValueError(f"{noun} must be as in training, {self.description}, got {found}")
 
     def grid(self, images: np.ndarray) -> int:
         """What a pixel's number is divided by: levels - 1, or 1 where they are in [0, 1], of a value range, or real.
@@ -148,7 +156,8 @@ class DataContract:
         if images.dtype.kind not in "biuf" and not jnp.issubdtype(images.dtype, jnp.floating):
             raise TypeError(f"images must be numbers, got dtype {images.dtype}")
         if self.levels is None:
-            if images.dtype.kind in "biu" and not self.real and not self.counts and not self.reading.value_range:
+            explained = self.real or self.counts or self.features or self.reading.value_range
+            if images.dtype.kind in "biu" and not explained:
                 raise self._refusal(f"dtype {images.dtype}")
             if self.reading.value_range[1:] > (1.0,) and images.size > 0:
                 found = joined(summary(chunk) for chunk in chunks(images))
@@ -187,6 +196,8 @@ class DataContract:
             raise self._refusal("numbers that aren't finite")
         if missing:
             self._require_missing(images)
+        if self.features:
+            return self._checked_rows(images)
         if self.real:
             return images.astype(np.float32)
         if self.counts:
@@ -219,6 +230,13 @@ class DataContract:
             raise self._refusal("numbers that are missing (NaN); the training had none such")
         if np.isnan(images).all(axis=(-3, -2, -1)).any():
             raise self._refusal("one of which no number is known")
+    def _checked_rows(self, images: np.ndarray) -> np.ndarray:
+        for feature, x in zip(self.features, images.reshape(-1, len(self.features)).T, strict=True):
+            fits = feature.fits(x)
+            if not fits.all():
+                found = f"{x[np.argmin(fits)]:g} in column {feature.name!r}, which must be {feature.allowed}"
+                raise self._refusal(found)
+        return images.astype(np.float32)
 
     @property
     def _on_levels(self) -> bool:
@@ -242,14 +260,15 @@ class DataContract:
     def content(self, images: Array) -> Array:
         """A uint32 for each of the images (..., H, W, C) that follows from the image alone, for noise of its own."""
         x = self._scaled(images)
-        return _each(_content, jnp.where(jnp.isnan(x), -1, x) if self.missing else x)
+        known = jnp.where(jnp.isnan(x), -1, x) if self.missing else x
+        return _each(_row_content if self.features else _content, known)
 
     def as_given(self, seen: np.ndarray) -> np.ndarray:
         """Images (..., H, W, C) as the training data came, made of what the model sees, or says of it.
 
         Of data without levels. Numbers beyond the range of what isn't real are at its ends.
         """
-        if self.real or self.counts:
+        if self.real or self.counts or self.features:
             return seen
         low, high = self.reading.value_range or (0.0, 1.0)
         return np.float32(low) + np.float32(high - low) * np.clip(seen, 0, 1)
@@ -309,12 +328,23 @@ def contract_from_mapping(values: Mapping[str, Any]) -> DataContract:
         require(name in fields, "contract", name, f"one of {', '.join(fields)}")
     for name in ("image_shape", "levels"):
         require(name in values, "contract", sorted(values), f"one with {name}")
-    reading = values.get("reading", {})
-    return DataContract(**{**_tupled(values), "reading": Reading(**_tupled(reading))})
+    reading = Reading(**_tupled(values.get("reading", {})))
+    features = tuple(Feature(**_tupled(x)) for x in values.get("features", ()))
+    return DataContract(**{**_tupled(values), "reading": reading, "features": features})
 
 
-def contract_of(dataset: Dataset, *, binarization: str, likelihood: str, conditional: bool) -> DataContract:
-    """The contract of a model that is trained on a dataset as it is loaded, before pixels are binarized."""
+def contract_of(
+    dataset: Dataset, *, binarization: str, likelihood: str, conditional: bool, features: Sequence[Feature] = ()
+) -> DataContract:
+    """The contract of a model that is trained on a dataset as it is loaded, before pixels are binarized.
+
+    Args:
+        dataset: as it is loaded.
+        binarization: as of the contract.
+        likelihood: as of the contract.
+        conditional: as of the contract.
+        features: of a table, in the units in which the model sees them; as they are loaded, if not given.
+    """
     return DataContract(
         dataset.image_shape,
         dataset.levels,
@@ -325,7 +355,8 @@ def contract_of(dataset: Dataset, *, binarization: str, likelihood: str, conditi
         dataset.class_names,
         conditional,
         dataset.reading,
-        dataset.missing > 0,
+        missing=dataset.missing > 0,
+        features=tuple(features) or dataset.features,
     )
 
 
@@ -342,6 +373,13 @@ def _content(image: Array) -> Array:
     numbers = jnp.rint(image * 65535).astype(jnp.int32).astype(jnp.uint32).ravel()
     odd = (2 * jnp.arange(numbers.size, dtype=jnp.uint32) + 1) * jnp.uint32(0x9E3779B1)
     return jnp.sum(numbers * odd, dtype=jnp.uint32)
+
+
+def _row_content(row: Array) -> Array:
+    """As ``_content`` of numbers of any size, by their bits; -0 is 0."""
+    numbers = jax.lax.bitcast_convert_type(row.astype(jnp.float32) + 0.0, jnp.uint32).ravel()
+    odd = (2 * jnp.arange(numbers.size, dtype=jnp.uint32) + 1) * jnp.uint32(0x9E3779B1)
+    return jnp.sum((numbers ^ (numbers >> 15)) * odd, dtype=jnp.uint32)
 
 
 def _drawn(p: Array) -> Array:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxvae.arguments import require
+from jaxvae.data.features import Feature, kinds_told
 from jaxvae.data.missing import require_observed
 from jaxvae.data.options import MOST_LEVELS, PLAIN, SEQUENCES, Reading
 from jaxvae.texts import counted, percentage
@@ -127,6 +128,7 @@ class Dataset:
         reading: how files became images; of its value range are float images, whose numbers are as stored.
         notes: what was made of files on the way, a sentence each.
         of_files: whether images are called by their files, relative to a folder, and keep their splits by these.
+        features: the columns of a table, of which images are rows (1, 1, C), in the table's own units; () else.
 
     Raises:
         ValueError: where image shapes differ between splits, or dtype and levels contradict each other.
@@ -143,9 +145,12 @@ class Dataset:
     reading: Reading = PLAIN
     notes: tuple[str, ...] = ()
     of_files: bool = False
+    features: tuple[Feature, ...] = ()
 
     def __post_init__(self) -> None:
         require_grey_levels(self.levels, "Dataset.levels")
+        fits = not self.features or self.image_shape == (1, 1, len(self.features))
+        require(fits, "Dataset.features", len(self.features), f"one for each of the channels of {self.image_shape}")
         dtype = dtype_of(self.levels)
         for name, split in self.splits.items():
             images = split.images
@@ -182,8 +187,8 @@ class Dataset:
 
     @property
     def real(self) -> bool:
-        """Whether images are floats outside of [0, 1] that no value range scales."""
-        if self.levels is not None or self.reading.value_range or self.reading.counts:
+        """Whether images are floats outside of [0, 1] that neither a value range scales nor columns explain."""
+        if self.levels is not None or self.reading.value_range or self.reading.counts or self.features:
             return False
         low, high = self.extremes
         return low < 0 or high > 1
@@ -207,6 +212,7 @@ def assemble(
     reading: Reading = PLAIN,
     notes: tuple[str, ...] = (),
     of_files: bool = False,
+    features: tuple[Feature, ...] = (),
 ) -> Dataset:
     """The dataset of these arrays, by split; its classes are those with names, or those up to the largest label."""
     splits = {split: Split(x, labels.get(split), ids.get(split)) for split, x in images.items()}
@@ -214,7 +220,8 @@ def assemble(
     classes = max(found, len(class_names)) if found else 0
     names = class_names if len(class_names) == classes else ()
     train, validation, test = splits["train"], splits.get("validation"), splits["test"]
-    dataset = Dataset(name, train, validation, test, levels, classes, names, apportioned, reading, notes, of_files)
+    more = apportioned, reading, notes, of_files, features
+    dataset = Dataset(name, train, validation, test, levels, classes, names, *more)
     if dataset.missing:
         ids, sequences = {s: x.names for s, x in splits.items()}, reading.layout == SEQUENCES
         require_observed({s: x.images for s, x in splits.items()}, ids, name, sequences)
@@ -246,9 +253,11 @@ def describe(dataset: Dataset) -> str:
     'digits: 1,297 train, 200 validation, 300 test images of 8x8x1, 17 grey levels, 10 classes'
     """
     counts = ", ".join(f"{len(split):,} {name}" for name, split in dataset.splits.items())
+    classes = counted(dataset.classes, "class", "classes") if dataset.classes else "no labels"
+    if dataset.features:
+        return f"{dataset.name}: {counts} rows of {counted(len(dataset.features), 'column')}, {classes}"
     numbers = "counts" if dataset.reading.counts else "continuous"
     levels = numbers if dataset.levels is None else f"{dataset.levels:,} grey levels"
-    classes = counted(dataset.classes, "class", "classes") if dataset.classes else "no labels"
     kind, shape = kind_and_shape(dataset.image_shape, dataset.reading)
     return f"{dataset.name}: {counts} {kind} of {shape}, {levels}, {classes}"
 
@@ -272,9 +281,11 @@ def report(dataset: Dataset) -> list[str]:
     ['numbers: 0 to 16; splits: as given']
     """
     low, high = dataset.extremes
-    by = "their names" if dataset.of_files else "a fixed permutation"
+    by = "their names" if dataset.of_files else _BY_CLASS if dataset.reading.stratified else "a fixed permutation"
+    by = f"groups of equal {dataset.reading.group}" if dataset.reading.group else by
     splits = f"made here by {by}, about 80:10:10" if dataset.apportioned else "as given"
-    lines = [describe(dataset), f"numbers: {low:g} to {high:g}; splits: {splits}"]
+    numbers = f"columns: {kinds_told(dataset.features)}" if dataset.features else f"numbers: {low:g} to {high:g}"
+    lines = [describe(dataset), f"{numbers}; splits: {splits}"]
     if dataset.missing:
         entries = sum(split.images.size for split in dataset.splits.values())
         share = percentage(dataset.missing / entries)
@@ -285,4 +296,5 @@ def report(dataset: Dataset) -> list[str]:
     return [*lines, *dataset.notes]
 
 
+_BY_CLASS = "a fixed permutation, class by class"
 _CLASSES, _NAME = 12, 24  # how many names of classes are shown, and how much of them

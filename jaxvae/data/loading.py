@@ -2,7 +2,7 @@
 
 import dataclasses
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -11,10 +11,11 @@ from jaxvae.arguments import require
 from jaxvae.data import arrays, builders, catalog, digits, folders, prepared, synthetic
 from jaxvae.data.catalog import SOURCES, survey
 from jaxvae.data.dataset import Dataset, hold_out
-from jaxvae.data.options import PLAIN, Reading
+from jaxvae.data.features import Feature
+from jaxvae.data.options import PLAIN, Reading, require_untabled
 from jaxvae.data.origins import Origin, fingerprint
 from jaxvae.data.tables import KNOWN, is_table
-from jaxvae.data.tabulated import load_counts
+from jaxvae.data.tabulated import load_rows
 
 
 class Bundled(NamedTuple):
@@ -45,8 +46,8 @@ def load(
 
     Args:
         name: ``digits``, which is bundled; ``linear-gaussian``, which is drawn, and whose images are not in [0, 1]; a
-            name of tensorflow-datasets, prepared here first where it isn't yet; or the path of a .npy or .npz file or
-            of a folder of images.
+            name of tensorflow-datasets, prepared here first where it isn't yet; a name of ``tables.KNOWN``; or the path
+            of a .npy or .npz file, of a table, or of a folder of images.
         data_dir: where prepared datasets are; that of tensorflow-datasets if not given.
         validation: how many training images, the last ones, to hold out as validation split. None leaves the
             dataset its own, if it has one.
@@ -69,6 +70,7 @@ def load_again(
     validation: int | None = None,
     dataset: str | Path | None = None,
     reading: Reading = PLAIN,
+    features: Sequence[Feature] = (),
 ) -> Dataset:
     """The dataset that a run was made of, split as it was then, whatever has been added since.
 
@@ -77,6 +79,7 @@ def load_again(
         validation: as it was loaded with then.
         dataset: where it is now, if it has moved.
         reading: as it was read then.
+        features: of a table, its columns then, where they are known.
 
     Raises:
         ValueError: where rows or files of then are missing; otherwise as ``load``.
@@ -88,7 +91,7 @@ def load_again(
         require(path.is_dir(), "dataset", name, f"the folder that was {origin.dataset}; --dataset says where it is")
         return folders.load_folder(path, reading, origin.files)
     try:
-        found = _load(name, directory, reading, origin.rows)
+        found = _load(name, directory, reading, origin.rows, features)
     except (ValueError, FileNotFoundError) as error:
         if dataset is None and Path(name).is_absolute() and not Path(name).exists():
             raise FileNotFoundError(f"the data aren't at {name} any more; --dataset says where they are now") from error
@@ -99,7 +102,7 @@ def load_again(
 def origin_of(dataset: Dataset, data_dir: str | None = None) -> Origin:
     """The origin of a dataset that has just been loaded, from ``data_dir`` where it is a prepared one."""
     splits, name = dataset.splits, dataset.name
-    known = name in BUNDLED or name in SOURCES or not Path(name).exists()
+    known = name in BUNDLED or name in KNOWN or name in SOURCES or not Path(name).exists()
     return Origin(
         name if known else str(Path(name).absolute()),
         None if data_dir is None else str(Path(data_dir).expanduser().absolute()),
@@ -110,17 +113,20 @@ def origin_of(dataset: Dataset, data_dir: str | None = None) -> Origin:
     )
 
 
-def _load(name: str, data_dir: Path, reading: Reading, rows: int | None = None) -> Dataset:
+def _load(
+    name: str, data_dir: Path, reading: Reading, rows: int | None = None, features: Sequence[Feature] = ()
+) -> Dataset:
     if name in BUNDLED:
         require(reading == PLAIN, "dataset", name, "one of your own for flags that say how it is read")
         return BUNDLED[name].make()
     path = _expanded(name, "dataset")
     if name in KNOWN:
-        return load_counts(name, reading, rows, known=True)
+        return load_rows(name, reading, rows, features, known=True)
     if name not in SOURCES and path.is_dir() and (directory := prepared.prepared_at(path)):
         return prepared.read_prepared(name, directory, _sizing(name, reading))
     if path.exists() and is_table(path):
-        return load_counts(path, reading, rows)
+        return load_rows(path, reading, rows, features)
+    require_untabled(reading, name)
     if name not in SOURCES and path.is_dir():
         arrayed = any(path.glob("*.npy"))
         return arrays.load_arrays(path, reading, rows) if arrayed else folders.load_folder(path, reading)
@@ -143,7 +149,7 @@ def _sizing(name: str, reading: Reading) -> Reading:
 
 
 def _hint(name: str) -> str:
-    known = [*BUNDLED, *SOURCES]
+    known = [*BUNDLED, *KNOWN, *SOURCES]
     near = difflib.get_close_matches(name, {*known, *survey()}, n=3)
     asked = f"did you mean {' or '.join(near)}? " if near else ""
     return f"{asked}known are {', '.join(known)}, and what tensorflow-datasets has"
@@ -195,7 +201,8 @@ def names(data_dir: str | Path | None = None, everything: bool = False) -> list[
     """
     directory = _directory(data_dir)
     bundled = [Entry(name, x.note, True) for name, x in BUNDLED.items()]
-    known = [Entry(name, x.note, prepared.find_prepared(name, directory) is not None) for name, x in SOURCES.items()]
+    known = [Entry(name, f"a table: {x.note}", x.there) for name, x in KNOWN.items()]
+    known += [Entry(name, x.note, prepared.find_prepared(name, directory) is not None) for name, x in SOURCES.items()]
     there = [name for name in prepared.all_prepared(directory) if name.partition("/")[0] not in SOURCES]
     beyond = catalog.beyond()
     found = [Entry(name, beyond[name].kind if name in beyond else "prepared here", True) for name in there]

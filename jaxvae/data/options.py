@@ -23,6 +23,17 @@ class Reading:
         value_range: the numbers that stand for black and white, which become 0 and 1; () for none.
         counts: whether whole numbers count something, of which there may be any number; rows (N, D) are of D features.
         label: the column of a table that the classes are in.
+        split: that which says of each row whether it is for training, validation or test.
+        group: that of groups, such as patients, whose rows are to be in one split.
+        stratified: whether each split gets the same share of each class.
+        kinds: of columns, as ``tables.kinds_text`` has them.
+        names: the column of the rows' names.
+        array: of several arrays in a file, the one to read.
+        missing: texts that stand for missing entries, beside the usual ones.
+        delimiter: what separates the entries of a line.
+        decimal: what separates decimals.
+        thousands: what separates thousands.
+        header: whether the first line has names; None where this is to be seen from it.
         size: (H, W) to resize images to, and to crop them to at the centre; () where all have one size.
         grey: whether colours become grey.
         background: the colour behind transparent pixels, by a name or as ``#rrggbb``.
@@ -38,6 +49,17 @@ class Reading:
     value_range: tuple[float, ...] = ()
     counts: bool = False
     label: str | None = None
+    split: str | None = None
+    group: str | None = None
+    stratified: bool = False
+    kinds: str | None = None
+    names: str | None = None
+    array: str | None = None
+    missing: tuple[str, ...] = ()
+    delimiter: str | None = None
+    decimal: str = "."
+    thousands: str | None = None
+    header: bool | None = None
     size: tuple[int, ...] = ()
     grey: bool = False
     background: str = "white"
@@ -61,3 +83,25 @@ class Reading:
 
 PLAIN = Reading()
 """Where nothing need be said."""
+
+OF_TABLES = (
+    "label",
+    "split",
+    "group",
+    "stratified",
+    "kinds",
+    "names",
+    "array",
+    "missing",
+    "delimiter",
+    "decimal",
+    "thousands",
+    "header",
+)
+"""The fields that may be said of tables alone."""
+
+
+def require_untabled(reading: Reading, source: str) -> None:
+    """Raises ValueError where something is said of images that may be said of tables alone."""
+    said = [name for name in OF_TABLES if getattr(reading, name) != getattr(PLAIN, name)]
+    require(not said, "dataset", source, f"a table for {', '.join(f'--{name}' for name in said)}")

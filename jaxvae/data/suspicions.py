@@ -14,19 +14,20 @@ _CHUNK = 4096
 def oddities(dataset: Dataset) -> list[str]:
     """What may be wrong with the data, a sentence each: few, blank or repeated images, classes unknown in training."""
     found = []
+    noun = "row" if dataset.features else "image"
     few = len(dataset.train) < _FEW
     if few:
-        found.append(f"There are only {counted(len(dataset.train), 'training image')}: little can be learned.")
+        found.append(f"There are only {counted(len(dataset.train), f'training {noun}')}: little can be learned.")
     digests = {name: _digests(split.images) for name, split in dataset.splits.items()}
     seen = set(digests["train"])
     for name in [name for name in digests if name != "train"]:
         shared = sum(digest in seen for digest in digests[name])
         if shared:
-            found.append(f"{counted(shared, 'image')} of the {name} split {_are(shared)} in the train split, too.")
+            found.append(f"{counted(shared, noun)} of the {name} split {_are(shared)} in the train split, too.")
     repeated = len(digests["train"]) - len(seen)
     if repeated:
-        found.append(f"{counted(repeated, 'training image')} {_are(repeated)} a copy of another one.")
-    blank = sum(_blank(split.images) for split in dataset.splits.values())
+        found.append(f"{counted(repeated, f'training {noun}')} {_are(repeated)} a copy of another one.")
+    blank = 0 if dataset.features else sum(_blank(split.images) for split in dataset.splits.values())
     if blank:
         found.append(f"{counted(blank, 'image')} {_are(blank)} blank.")
     for name, split in dataset.splits.items():

@@ -1,69 +1,95 @@
-"""A table of counts as a dataset: rows are examples, columns are channels."""
+"""A table as a dataset: rows are examples, columns are channels."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from jaxvae.arguments import require
 from jaxvae.data.arrays import MOST_COUNTED, SPLITS, as_labels
 from jaxvae.data.dataset import Dataset, assemble
-from jaxvae.data.options import PLAIN, Reading
-from jaxvae.data.tables import DataTable, TableReading, load_known, load_table
+from jaxvae.data.features import Feature, kinds_of
+from jaxvae.data.options import OF_TABLES, PLAIN, Reading
+from jaxvae.data.tables import DataTable, TableReading, load_known, load_table, parsed_kinds
 
-_OF_ROWS = ("values", "labels", "names", "splits")
 _SHOWN = 3  # columns that a message names
 
 
-def load_counts(source: str | Path, reading: Reading, rows: int | None = None, *, known: bool = False) -> Dataset:
-    """The dataset of a table of counts, such as a .csv, .parquet or .h5ad file, or a sparse .npz file.
+def load_rows(
+    source: str | Path,
+    reading: Reading,
+    rows: int | None = None,
+    features: Sequence[Feature] = (),
+    *,
+    known: bool = False,
+) -> Dataset:
+    """The dataset of a table, such as a .csv, .parquet or .h5ad file, or a sparse .npz file.
 
     Its splits are those that it has, or of rows as ``arrays.split_rows`` has them. A sparse table becomes dense.
 
     Args:
         source: the path, or the name of a known table.
-        reading: of which ``label`` says the column of the classes, and ``counts`` that all other columns are counts.
+        reading: of which what is ``OF_TABLES`` says how it is read, and ``counts`` that columns are counts.
         rows: how many there were when they were split before; later ones are left out, so that the split is that one.
+        features: of a table that was read before: the only columns that are wanted.
         known: whether this is a name of ``tables.KNOWN``.
 
     Raises:
-        ValueError: for a table of other kinds of columns, missing entries, fewer rows than before, or a train split
-            without a test split.
+        ValueError: for a table that can't be trained on, fewer rows than before, or a train split without a test split.
         FileNotFoundError: where there is no such file.
         ImportError: without the extra that reads it.
     """
-    said = dataclasses.replace(PLAIN, label=reading.label, counts=reading.counts)
-    require(reading == said, "dataset", str(source), "one of images for flags other than --counts and --label")
+    said = table_reading(reading, str(source))
+    like = kinds_of(features)
     if known:
-        table = load_known(str(source))
+        table = load_known(str(source), said, rows=rows, like=like)
     else:
-        table = load_table(source, TableReading(label=reading.label, kinds={"*": "count"} if reading.counts else {}))
-    if rows is not None:
-        require(len(table) >= rows, f"{source}: number of rows", len(table), f"{rows} or more, as when they were split")
-        parts: dict[str, Any] = {
-            name: None if x is None else x[:rows] for name, x in vars(table).items() if name in _OF_ROWS
-        }
-        table = dataclasses.replace(table, **parts)
-    return counts_of(table, str(source), dataclasses.replace(reading, counts=True))
+        table = load_table(source, said, rows=rows, like=like)
+    return _dataset(table, str(source), reading, features)
 
 
-def counts_of(table: DataTable, name: str, reading: Reading) -> Dataset:
-    """The dataset of a table, all of whose columns are counts; raises as ``load_counts``."""
-    other = [f"{column.name} ({column.kind})" for column in table.columns if column.kind not in ("count", "binary")]
-    more = f" and {len(other) - _SHOWN} more" if len(other) > _SHOWN else ""
-    found = f"{', '.join(other[:_SHOWN])}{more}"
-    require(not other, f"{name}: columns", found, "counts; if they are, say --counts")
-    missing = [column.name for column in table.columns if column.missing]
-    require(not missing, f"{name}: columns", missing[:_SHOWN], "without missing entries")
-    most = max(column.high for column in table.columns)
-    require(most <= MOST_COUNTED, f"{name}: counts", most, f"whole numbers in 0..{MOST_COUNTED}")
+def load_unsplit_rows(path: Path, reading: Reading, features: Sequence[Feature]) -> DataTable:
+    """All rows of a table with these columns, read as the one that a model was trained on; raises as ``load_rows``."""
+    said = table_reading(dataclasses.replace(reading, split=None, group=None, stratified=False), str(path))
+    table = load_table(path, said, like=kinds_of(features))
+    _require_trainable(table, str(path))
+    return table
+
+
+def table_reading(reading: Reading, source: str) -> TableReading:
+    """What is said of a table; raises ValueError for what may be said of images alone."""
+    given = {name: getattr(reading, name) for name in OF_TABLES}
+    of_images = dataclasses.replace(PLAIN, counts=reading.counts, **given)
+    require(reading == of_images, "dataset", source, "one of images for flags that say how images are read")
+    kinds = {"*": "count"} if reading.counts else {}
+    said = {} if reading.kinds is None else parsed_kinds(reading.kinds)
+    return TableReading(**{**given, "kinds": {**kinds, **said}})
+
+
+def from_table(table: DataTable, name: str = "table", reading: Reading = PLAIN) -> Dataset:
+    """The dataset of a table that has been read, such as by ``tables.as_table``; raises as ``load_rows``.
+
+    >>> from jaxvae.data.tables import as_table
+    >>> data = from_table(as_table({"weight": [70.5, 66.0, 81.5, 59.0] * 5, "sex": list("mfmf") * 5}))
+    >>> data.train.images.shape, [feature.kind for feature in data.features]
+    ((16, 1, 1, 2), ['positive', 'binary'])
+    """
+    return _dataset(table, name, reading, ())
+
+
+def _dataset(table: DataTable, name: str, reading: Reading, features: Sequence[Feature]) -> Dataset:
+    _require_trainable(table, name)
     rows = {split: table.rows[split] for split in SPLITS if split in table.rows and len(table.rows[split])}
     require({"train", "test"} <= set(rows), f"{name}: splits", sorted(rows), "train and test, at least")
-    dense = table.values.toarray() if table.sparse else table.values
-    images = np.ascontiguousarray(dense, np.float32)[:, None, None, :]
+    images = as_images(table)
     marks = {} if table.labels is None else {"": table.labels}
     labels, class_names = as_labels(marks, {"": len(images)}, name)
+    found = tuple(Feature(c.name, c.kind, c.levels) for c in table.columns)
+    if features:
+        found = tuple(Feature(f.name, f.kind, f.levels) for f in features)
+    counts = {feature.kind for feature in found} == {"count"}
+    apportioned = table.splits is None or bool(reading.group) or reading.stratified
     return assemble(
         name,
         {split: images[some] for split, some in rows.items()},
@@ -71,7 +97,27 @@ def counts_of(table: DataTable, name: str, reading: Reading) -> Dataset:
         None,
         {split: some if table.names is None else table.names[some] for split, some in rows.items()},
         class_names,
-        apportioned=len(images) if table.splits is None else 0,
-        reading=reading,
+        apportioned=len(images) if apportioned else 0,
+        reading=dataclasses.replace(reading, counts=True) if counts else reading,
         notes=table.notes,
+        features=found,
     )
+
+
+def as_images(table: DataTable) -> np.ndarray:
+    """The rows of a table, (N, 1, 1, C), float32."""
+    dense = table.values.toarray() if table.sparse else table.values
+    return np.ascontiguousarray(dense, np.float32)[:, None, None, :]
+
+
+def _require_trainable(table: DataTable, name: str) -> None:
+    """Raises ValueError for missing entries, and for numbers or levels that a model can't have."""
+    missing = [column.name for column in table.columns if column.missing]
+    require(not missing, f"{name}: columns", missing[:_SHOWN], "without missing entries")
+    most = max((column.high for column in table.columns if column.kind == "count"), default=0)
+    require(most <= MOST_COUNTED, f"{name}: counts", most, f"whole numbers in 0..{MOST_COUNTED}")
+    blurred = [column.name for column in table.columns if column.blurred]
+    allowed = "measured in another unit, or from another zero, so that float32 tells their entries apart"
+    require(not blurred, f"{name}: columns", blurred[:_SHOWN], allowed)
+    single = [column.name for column in table.columns if len(column.levels) == 1]
+    require(not single, f"{name}: columns", single[:_SHOWN], 'of more than one level; kind "skip" leaves them out')

@@ -1,4 +1,4 @@
-"""New data for a trained model: all images of a file or folder, in their order, with what each is called."""
+"""New data for a trained model: all images or rows of a file or folder, in their order, with what each is called."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +11,8 @@ from jaxvae.data import arrays, folders
 from jaxvae.data.collecting import read_files
 from jaxvae.data.contracts import DataContract
 from jaxvae.data.images import SUFFIXES
+from jaxvae.data.tables import is_table
+from jaxvae.data.tabulated import as_images, load_unsplit_rows
 
 
 class Unsplit(NamedTuple):
@@ -32,6 +34,8 @@ class Unsplit(NamedTuple):
 def load_unsplit(path: str | Path, contract: DataContract) -> Unsplit:
     """All images of a .npy file (mapped, not read), a .npz file, a folder of .npy files, or a file or folder of images.
 
+    Of a model of a table, all rows of a table with its columns, whatever others it has.
+
     Of data in splits these follow one another. A folder's images are all those in it and in folders below; their labels
     are those of the classes that their own folders are named for, if all are.
 
@@ -46,6 +50,10 @@ def load_unsplit(path: str | Path, contract: DataContract) -> Unsplit:
     path = Path(path).expanduser()
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file or folder")
+    if contract.features and is_table(path):
+        table = load_unsplit_rows(path, contract.reading, contract.features)
+        images = as_images(table)
+        return Unsplit(images, table.labels, table.names if table.names is not None else np.arange(len(images)))
     if path.suffix in (".npy", ".npz") or (path.is_dir() and any(path.glob("*.npy"))):
         return _arrays(path)
     if path.is_dir():

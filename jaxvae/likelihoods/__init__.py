@@ -22,6 +22,9 @@ from jaxvae.likelihoods.family import Likelihood as Likelihood
 from jaxvae.likelihoods.kinds import COMPOSITIONS as COMPOSITIONS
 from jaxvae.likelihoods.kinds import COUNTS as COUNTS
 from jaxvae.likelihoods.kinds import LIKELIHOODS as LIKELIHOODS
+from jaxvae.likelihoods.kinds import OF_COLUMNS as OF_COLUMNS
+from jaxvae.likelihoods.kinds import OF_LOGS as OF_LOGS
+from jaxvae.likelihoods.kinds import column_likelihood as column_likelihood
 from jaxvae.likelihoods.kinds import likelihood as likelihood
 from jaxvae.likelihoods.logistic import DiscretizedLogistic as DiscretizedLogistic
 from jaxvae.likelihoods.logistic import DiscretizedLogisticMixture as DiscretizedLogisticMixture
@@ -39,5 +42,7 @@ from jaxvae.likelihoods.reals import Beta as Beta
 from jaxvae.likelihoods.reals import Gamma as Gamma
 from jaxvae.likelihoods.reals import Laplace as Laplace
 from jaxvae.likelihoods.reals import LogNormal as LogNormal
+from jaxvae.likelihoods.reals import Normal as Normal
 from jaxvae.likelihoods.reals import StudentT as StudentT
 from jaxvae.likelihoods.reals import VonMises as VonMises
+from jaxvae.likelihoods.standard import Standard as Standard

@@ -82,7 +82,7 @@ class Likelihood(abc.ABC):
         return self.raw_init
 
     def encoder_input(self, x: Array) -> Array:
-        """What an encoder should see of x, of its shape."""
+        """What an encoder should see of x (..., C), (..., F)."""
         return x
 
     @abc.abstractmethod

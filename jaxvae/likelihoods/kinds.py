@@ -1,6 +1,6 @@
 """Every likelihood by name: what the command line accepts and the contract tests walk."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Protocol
 
@@ -13,6 +13,9 @@ from jaxvae.likelihoods.discretized import DiscretizedGaussian
 from jaxvae.likelihoods.family import START_STD, Likelihood
 from jaxvae.likelihoods.logistic import DiscretizedLogistic, DiscretizedLogisticMixture
 from jaxvae.likelihoods.normal import FixedGaussian, LearnedGaussian, OptimalGaussian, PixelGaussian
+from jaxvae.likelihoods.ordinal import Ordinal
+from jaxvae.likelihoods.reals import Beta, Gamma, Laplace, LogNormal, Normal, StudentT, VonMises
+from jaxvae.likelihoods.standard import PLAIN, Standard
 from jaxvae.parameterizations import Parameterization, as_parameterization, log_variance
 
 
@@ -80,3 +83,54 @@ def likelihood(
     p = as_parameterization(parameterization)
     require_numbers(std=std)
     return LIKELIHOODS[name](levels, p, std)
+
+
+_OfColumns = Callable[[Standard, Parameterization, float], Likelihood]
+
+_MEASURED: Mapping[str, _OfColumns] = MappingProxyType(
+    {
+        "gaussian_fixed": lambda standard, p, std: Normal(p, std, "fixed", standard=standard),
+        "gaussian_learned": lambda standard, p, std: Normal(p, std, "feature", standard=standard),
+        "gaussian_pixel": lambda standard, p, std: Normal(p, std, "example", standard=standard),
+        "student_t": lambda standard, p, std: StudentT(p, std, "feature", standard=standard, freedom_scope="feature"),
+        "laplace": lambda standard, p, std: Laplace(p, std, "feature", standard=standard),
+        "log_normal": lambda standard, p, std: LogNormal(p, std, "feature", standard=standard),
+        "gamma": lambda standard, p, std: Gamma(standard=standard),
+        "beta": lambda standard, p, std: Beta(),
+        "von_mises": lambda standard, p, std: VonMises(),
+    }
+)
+"""How those of measurements are built from the columns' units, a parameterization and a σ in these units."""
+
+OF_COLUMNS = (*_MEASURED, "bernoulli", "categorical", "ordinal", *COUNTS)
+"""The likelihoods of columns of a table, of which each learns its own scale, dispersion or cuts."""
+
+OF_LOGS = ("log_normal", "gamma")
+"""Those whose units are of log x."""
+
+
+def column_likelihood(
+    name: str,
+    levels: int | None = None,
+    standard: Standard = PLAIN,
+    parameterization: Parameterization | str = log_variance,
+    std: float = 1.0,
+) -> Likelihood:
+    """The likelihood of this name of some columns of a table.
+
+    Args:
+        name: one of ``OF_COLUMNS``.
+        levels: of categories.
+        standard: the columns' units, of those of real numbers; without, they are as they come.
+        parameterization: as for ``likelihood``.
+        std: the fixed σ, or that at the start, in units of the columns.
+
+    Raises:
+        ValueError: as ``likelihood``.
+    """
+    require(name in OF_COLUMNS, "likelihood", name, "one of " + ", ".join(OF_COLUMNS))
+    if name == "ordinal":
+        return Ordinal(_known(levels))
+    p = as_parameterization(parameterization)
+    require_numbers(std=std)
+    return _MEASURED[name](standard, p, std) if name in _MEASURED else LIKELIHOODS[name](levels, p, std)

@@ -5,6 +5,7 @@ data").
 """
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -42,7 +43,7 @@ class Ordinal(ChannelLikelihood):
 
     def _cuts(self, raw: Any, channels: int) -> tuple[Array, Array]:
         """The cuts, (C, levels - 1), and the gaps below the second and those after it."""
-        require(isinstance(raw, dict) and [*raw] == ["cuts"], "raw", raw, "a dict of cuts")
+        require(isinstance(raw, Mapping) and [*raw] == ["cuts"], "raw", raw, "a dict of cuts")
         require_real(cuts=raw["cuts"])
         cuts, shape = jnp.asarray(raw["cuts"]), (channels, self.levels - 1)
         require(cuts.shape == shape, "cuts.shape", cuts.shape, f"(C, {self.levels - 1})")

@@ -12,7 +12,9 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxvae.arguments import require, require_numbers, require_real
+from jaxvae.likelihoods.categorical import Categorical
 from jaxvae.likelihoods.family import Likelihood
+from jaxvae.likelihoods.ordinal import Ordinal
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,11 +25,13 @@ class Group:
         likelihood: of these columns.
         columns: which of the table's, as numbers from 0.
         weight: what their log-likelihood is multiplied by.
+        coded: whether their x are the levels 0, 1, … themselves, of which the likelihood takes v as v / (levels - 1).
     """
 
     likelihood: Likelihood
     columns: tuple[int, ...]
     weight: float = 1.0
+    coded: bool = False
 
     def __post_init__(self) -> None:
         require(isinstance(self.likelihood, Likelihood), "Group.likelihood", self.likelihood, "a Likelihood")
@@ -37,15 +41,47 @@ class Group:
         )
         require_numbers(weight=self.weight)
         require(0 <= self.weight < math.inf, "Group.weight", self.weight, "finite and at least 0")
+        levelled = isinstance(self.likelihood, Categorical | Ordinal)
+        require(levelled or not self.coded, "Group.coded", self.coded, "False for a likelihood without levels")
         object.__setattr__(self, "columns", columns)
         object.__setattr__(self, "weight", float(self.weight))
+
+    @property
+    def top(self) -> int:
+        """The highest level of coded columns, or 1: what their x are divided by."""
+        return self.likelihood.levels - 1 if isinstance(self.likelihood, Categorical | Ordinal) and self.coded else 1
+
+    @property
+    def nominal(self) -> bool:
+        """Whether the levels of coded columns have no order."""
+        return self.coded and isinstance(self.likelihood, Categorical)
+
+    def encoder_input(self, x: Array) -> Array:
+        """What an encoder should see of these columns (..., c): levels without order one-hot, (..., c levels)."""
+        if self.nominal:
+            hot = jax.nn.one_hot(x.astype(jnp.int32), self.top + 1, dtype=x.dtype)
+            return hot.reshape(*x.shape[:-1], -1)
+        return self.likelihood.encoder_input(x / self.top)
+
+    def mean(self, outputs: Array, raw: Any, log_size: ArrayLike | None) -> Array:
+        """E[x | outputs], (..., c); of levels without order the most probable one."""
+        if self.nominal:
+            logits = outputs.reshape(*outputs.shape[:-1], len(self.columns), -1)
+            return jnp.argmax(logits, axis=-1).astype(outputs.dtype)
+        return self.top * self.likelihood.mean(outputs, raw, log_size)
+
+    def sample(self, key: Array, outputs: Array, raw: Any, log_size: ArrayLike | None) -> Array:
+        """A draw of x, (..., c)."""
+        drawn = self.likelihood.sample(key, outputs, raw, log_size)
+        return jnp.round(self.top * drawn) if self.coded else drawn
 
 
 @dataclasses.dataclass(frozen=True)
 class Columns(Likelihood):
     """The product of the groups' likelihoods. Outputs are those of the first group, then of the second, and so on.
 
-    ``raw`` is a tuple of the groups' own. With weights other than 1 ``log_prob`` is the log of no density.
+    ``raw`` is a tuple of the groups' own. With weights other than 1 ``log_prob`` is the log of no density. An encoder
+    sees the groups' inputs side by side, and ``mean`` has the most probable level of coded columns without order.
 
     Attributes:
         groups: of which each column of x, from 0 to C - 1, belongs to one.
@@ -89,6 +125,10 @@ class Columns(Likelihood):
         found = tuple(g.likelihood.raw_start(len(g.columns)) for g in self.groups)
         return None if all(start is None for start in found) else found
 
+    def encoder_input(self, x: Array) -> Array:
+        self._require(x.shape[-1])
+        return jnp.concatenate([g.encoder_input(x[..., np.asarray(g.columns)]) for g in self.groups], axis=-1)
+
     def output_channels(self, channels: int) -> int:
         self._require(channels)
         return sum(self._sizes)
@@ -101,7 +141,8 @@ class Columns(Likelihood):
         require_real(mean=mean)
         mean = np.asarray(mean)
         self._require(mean.shape[-1] if mean.ndim else 0)
-        return np.concatenate([g.likelihood.outputs_at(mean[..., list(g.columns)]) for g in self.groups], axis=-1)
+        starts = [g.likelihood.outputs_at(mean[..., list(g.columns)] / g.top) for g in self.groups]
+        return np.concatenate(starts, axis=-1)
 
     def log_prob(self, outputs: ArrayLike, x: ArrayLike, raw: Any = None, log_size: ArrayLike | None = None) -> Array:
         require_real(x=x)
@@ -109,17 +150,17 @@ class Columns(Likelihood):
         self._require(x.shape[-1] if x.ndim else 0)
 
         def scored(group: Group, own: Array, learned: Any, size: ArrayLike | None) -> Array:
-            log_prob = group.likelihood.log_prob(own, x[..., np.asarray(group.columns)], learned, size)
+            log_prob = group.likelihood.log_prob(own, x[..., np.asarray(group.columns)] / group.top, learned, size)
             return log_prob if group.weight == 1 else group.weight * log_prob
 
         return self._together(scored, outputs, raw, log_size)
 
     def mean(self, outputs: ArrayLike, raw: Any = None, log_size: ArrayLike | None = None) -> Array:
-        return self._together(lambda g, *given: g.likelihood.mean(*given), outputs, raw, log_size)
+        return self._together(lambda g, *given: g.mean(*given), outputs, raw, log_size)
 
     def sample(self, key: Array, outputs: ArrayLike, raw: Any = None, log_size: ArrayLike | None = None) -> Array:
         keys = dict(zip(self.groups, jax.random.split(key, len(self.groups)), strict=True))
-        return self._together(lambda g, *given: g.likelihood.sample(keys[g], *given), outputs, raw, log_size)
+        return self._together(lambda g, *given: g.sample(keys[g], *given), outputs, raw, log_size)
 
     @property
     def _sizes(self) -> Sequence[int]:

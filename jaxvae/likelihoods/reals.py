@@ -1,6 +1,8 @@
-"""Real numbers: with heavier tails than a Gaussian's, positive, in an interval, or on a circle.
+"""Real numbers: Gaussian, with heavier tails, positive, in an interval, or on a circle.
 
-A scale arises from a raw number through a ``Parameterization``, another positive number through a ``Transform``.
+A scale arises from a raw number through a ``Parameterization``, another positive number through a ``Transform``. Where
+features are measured in units of their own, ``standard`` says these: outputs and scales are in them, x and its density
+are not.
 """
 
 import dataclasses
@@ -16,6 +18,7 @@ from jaxvae.gaussian import Gaussian
 from jaxvae.likelihoods.densities import log_beta_density, log_gamma_density, log_student_t, log_von_mises
 from jaxvae.likelihoods.family import START_STD, scaled_by, start
 from jaxvae.likelihoods.roles import EXP, Role, RoleLikelihood, require_scope, start_of
+from jaxvae.likelihoods.standard import PLAIN, Standard
 from jaxvae.parameterizations import Parameterization, log_variance
 from jaxvae.transforms import Transform
 
@@ -32,14 +35,17 @@ class ScaledLikelihood(RoleLikelihood):
     Attributes:
         parameterization: how the scale arises from a raw.
         std: the scale at the start.
-        scope: whether the scale differs by "example" (an output) or "feature" (learned), or is one for "all" (learned).
+        scope: whether the scale differs by "example" (an output) or "feature" (learned), is one for "all" (learned), or
+            stays ("fixed").
         center: the mean at the neutral outputs.
+        standard: the units of the features; of a log-normal those of log x.
     """
 
     parameterization: Parameterization = log_variance
     std: float = START_STD
     scope: str = "example"
     center: float = 0.0
+    standard: Standard = PLAIN
 
     def __post_init__(self) -> None:
         require_scope(f"{type(self).__name__}.scope", self.scope)
@@ -50,17 +56,41 @@ class ScaledLikelihood(RoleLikelihood):
         loc, raw = start(self.parameterization, self.std, self.center)
         return Role("loc", "example", loc), Role("scale", self.scope, raw)
 
+    @property
+    def joint(self) -> bool:  # type: ignore[override]
+        """Whether features have units of their own, which are those of the last axis."""
+        return bool(self.standard)
+
+    def encoder_input(self, x: Array) -> Array:
+        """x in units of its features."""
+        return self.standard.forward(x)
+
     def _standardized(self, parts: Array, x: Array) -> tuple[Array, Array]:
         """(x - loc) / scale, and the log of the scale."""
         p, loc, raw = self.parameterization, parts[..., 0], parts[..., 1]
-        return p.standardize(x, loc, raw), p.log_std(raw)
+        return p.standardize(self.standard.forward(x), loc, raw), p.log_std(raw) + self.standard.log_scale(x)
 
     def _mean(self, parts: Array, raw: Any) -> Array:
-        return self.parameterization.mean(parts[..., 0], parts[..., 1])
+        return self.standard.inverse(self.parameterization.mean(parts[..., 0], parts[..., 1]))
 
     def _moved(self, parts: Array, noise: Array) -> Array:
         """loc + scale noise."""
-        return self._mean(parts, None) + self.parameterization.std(parts[..., 1]) * noise
+        return self._mean(parts, None) + self.standard.scaled(self.parameterization.std(parts[..., 1]) * noise)
+
+    def _gaussian(self, parts: Array) -> Gaussian:
+        """In units of the features."""
+        return Gaussian(parts[..., 0], parts[..., 1], self.parameterization)
+
+
+@dataclasses.dataclass(frozen=True)
+class Normal(ScaledLikelihood):
+    """Outputs are locs, and raws of σ where that is an output: a Gaussian, of which each feature may have its own σ."""
+
+    def _log_prob(self, parts: Array, x: Array, raw: Any) -> Array:
+        return gaussian.log_prob(self._gaussian(parts), self.standard.forward(x)) - self.standard.log_scale(x)
+
+    def _sample(self, key: Array, parts: Array, raw: Any) -> Array:
+        return self.standard.inverse(gaussian.sample(key, self._gaussian(parts)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,21 +145,22 @@ class Laplace(ScaledLikelihood):
 class LogNormal(ScaledLikelihood):
     """Outputs are the mean of log x, and raws of its σ where that is an output. x is positive."""
 
+    def encoder_input(self, x: Array) -> Array:
+        """log x in units of its features, where these are known."""
+        return self.standard.forward(jnp.log(x)) if self.standard else x
+
     def _log_prob(self, parts: Array, x: Array, raw: Any) -> Array:
         positive = x > 0
         log_x = special.log(jnp.where(positive, x, 1))
-        inside = gaussian.log_prob(self._of_logs(parts), log_x) - log_x
-        return jnp.where(positive, inside, jnp.where(x == 0, -jnp.inf, jnp.nan))
-
-    def _of_logs(self, parts: Array) -> Gaussian:
-        return Gaussian(parts[..., 0], parts[..., 1], self.parameterization)
+        inside = gaussian.log_prob(self._gaussian(parts), self.standard.forward(log_x)) - log_x
+        return jnp.where(positive, inside - self.standard.log_scale(x), jnp.where(x == 0, -jnp.inf, jnp.nan))
 
     def _mean(self, parts: Array, raw: Any) -> Array:
-        q = self._of_logs(parts)
-        return special.exp(q.mean + q.variance / 2)
+        q = self._gaussian(parts)
+        return special.exp(self.standard.inverse(q.mean) + self.standard.scaled(self.standard.scaled(q.variance)) / 2)
 
     def _sample(self, key: Array, parts: Array, raw: Any) -> Array:
-        return special.exp(gaussian.sample(key, self._of_logs(parts)))
+        return special.exp(self.standard.inverse(gaussian.sample(key, self._gaussian(parts))))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,11 +171,13 @@ class Gamma(RoleLikelihood):
         transform: from a raw to the mean.
         shape: from a raw to a, which is 1 at the start: then it is the exponential distribution.
         scope: whether a differs by "example" (an output), by "feature" (learned), or is one for "all" (learned).
+        standard: the units of log x: means are in units of e^loc, and an encoder sees log x in both.
     """
 
     transform: Transform = EXP
     shape: Transform = EXP
     scope: str = "feature"
+    standard: Standard = PLAIN
 
     def __post_init__(self) -> None:
         require_scope("Gamma.scope", self.scope)
@@ -155,14 +188,25 @@ class Gamma(RoleLikelihood):
     def roles(self) -> tuple[Role, ...]:
         return Role("mean", "example", start_of(self.transform)), Role("shape", self.scope, start_of(self.shape))
 
+    @property
+    def joint(self) -> bool:  # type: ignore[override]
+        """Whether features have units of their own, which are those of the last axis."""
+        return bool(self.standard)
+
+    def encoder_input(self, x: Array) -> Array:
+        """log x in units of its features, where these are known."""
+        return self.standard.forward(jnp.log(x)) if self.standard else x
+
     def _logs(self, parts: Array) -> tuple[Array, Array]:
-        return self.transform.log_forward(parts[..., 0]), self.shape.log_forward(parts[..., 1])
+        """log μ, in the units of x, and log a."""
+        log_mean = self.transform.log_forward(parts[..., 0])
+        return log_mean + self.standard.inverse(jnp.zeros_like(log_mean)), self.shape.log_forward(parts[..., 1])
 
     def _log_prob(self, parts: Array, x: Array, raw: Any) -> Array:
         return log_gamma_density(x, *self._logs(parts))
 
     def _mean(self, parts: Array, raw: Any) -> Array:
-        return self.transform.forward(parts[..., 0])
+        return special.exp(self._logs(parts)[0]) if self.standard else self.transform.forward(parts[..., 0])
 
     def _sample(self, key: Array, parts: Array, raw: Any) -> Array:
         log_mean, log_shape = self._logs(parts)

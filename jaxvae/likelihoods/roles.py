@@ -1,7 +1,7 @@
 """Distributions of which each number is an output of the decoder, or learned by the model.
 
-Each number, such as log θ, is of one ``scope``: an output, which differs between examples, or learned by the model, one
-for every feature or one for all. A learned one is in ``raw``, a dict, by its name.
+Each number, such as log θ, is of one ``scope``: an output, which differs between examples; learned by the model, one
+for every feature or one for all; or fixed. A learned one is in ``raw``, a dict, by its name.
 """
 
 import abc
@@ -21,8 +21,8 @@ from jaxvae.transforms import Exp, Transform
 
 EXP = Exp()
 
-SCOPES = ("example", "feature", "all")
-"""A number for every feature of every example; for every feature; one for all."""
+SCOPES = ("example", "feature", "all", "fixed")
+"""A number for every feature of every example; for every feature; one for all; one that stays as it starts."""
 
 
 class Role(NamedTuple):
@@ -74,7 +74,7 @@ class RoleLikelihood(ChannelLikelihood):
 
     @property
     def _learned(self) -> list[Role]:
-        return [role for role in self.roles if role.scope != "example"]
+        return [role for role in self.roles if role.scope in ("feature", "all")]
 
     def _joined(self, parts: Array, raw: Mapping[str, ArrayLike] | None, log_size: ArrayLike | None) -> Array:
         """The numbers, (..., C, R), and the log-size of a sized kind."""
@@ -83,6 +83,7 @@ class RoleLikelihood(ChannelLikelihood):
         require(given == (names or None), "raw", given, f"a dict of {' and '.join(names)}" if names else "None")
         channels, shape = parts.shape[-2], parts.shape[:-1]
         found = {role.name: parts[..., i] for i, role in enumerate(r for r in self.roles if r.scope == "example")}
+        found |= {role.name: jnp.asarray(role.start) for role in self.roles if role.scope == "fixed"}
         for role in self._learned:
             value = (raw or {})[role.name]
             require_real(raw=value)

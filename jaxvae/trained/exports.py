@@ -14,7 +14,7 @@ from jaxvae.arguments import require
 from jaxvae.data import Dataset
 from jaxvae.files import require_free, write_atomically
 from jaxvae.interop import load_safetensors, safetensors_metadata, save_safetensors
-from jaxvae.texts import known
+from jaxvae.texts import flag_words, known
 from jaxvae.trained.model import TrainedModel
 from jaxvae.trained.runs import Run
 from jaxvae.training import TrainConfig, read_config
@@ -89,14 +89,12 @@ def read_exported(path: Path) -> Exported:
 
 def command_of(config: TrainConfig) -> str:
     """The command that trains this configuration: what isn't at its default, and of a path to data its last part."""
-    words = ["jaxvae", "train"]
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        if value != field.default and field.name not in ("data_dir", "streaming"):
-            value = Path(value).name if field.name == "dataset" else value
-            values = value if isinstance(value, tuple) else (str(value).lower() if isinstance(value, bool) else value,)
-            words += ["--" + field.name.replace("_", "-"), *map(str, values)]
-    return shlex.join(words)
+    given = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+    default = {field.name: field.default for field in dataclasses.fields(config)}
+    said = {name: x for name, x in given.items() if x != default[name] and name not in ("data_dir", "streaming")}
+    if "dataset" in said:
+        said["dataset"] = Path(config.dataset).name
+    return shlex.join(["jaxvae", "train", *flag_words(said.items())])
 
 
 def model_card(run: Run) -> str:
@@ -134,12 +132,12 @@ def _classes(model: TrainedModel) -> str:
 
 def _scores(run: Run) -> str:
     """The table of the run's evaluations; "" without one."""
-    rows = []
+    rows, noun = [], "row" if run.model.contract.features else "image"
     for split in ("validation", "test"):
         found: Mapping[str, Any] = run.directory.report(evaluation(split)) or {}
         if found and found["step"] == run.model.step:
             numbers = [found["elbo"], found["nll"], found["nll_standard_error"]]
             elbo, nll, error = (known(x, 3) for x in numbers)
             rows.append(f"| {split} | {found['images']:,} | {elbo} | {nll} ± {error} | {found['samples']:,} |")
-    head = ["| split | images | ELBO | NLL, nats per image | importance samples |", "|---|---:|---:|---:|---:|"]
+    head = [f"| split | {noun}s | ELBO | NLL, nats per {noun} | importance samples |", "|---|---:|---:|---:|---:|"]
     return "\n".join([*head, *rows]) + "\n" if rows else ""

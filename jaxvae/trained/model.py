@@ -68,7 +68,10 @@ class Decoded:
 
     @property
     def mean(self) -> Array:
-        """E[x|z], (..., H, W, C): in [0, 1], but for real data and counts."""
+        """E[x|z], (..., H, W, C): in [0, 1], but for real data, counts and tables, which are in their own units.
+
+        Of a table's categories it is the most probable one.
+        """
         return self.likelihood.mean(self.outputs, self.raw, self.log_size)
 
     def sample(self, key: Array) -> Array:
@@ -188,14 +191,15 @@ class TrainedModel:
         noise = jax.random.normal(key, (count, self.module.latents))
         return self.module.apply(self.params, noise, method="generate")
 
-    def sample(self, key: Array, count: int, labels: Any = None) -> Array:
-        """E[x|z] of latents drawn from p(z), (count, H, W, C); ``decode(prior(...)).sample`` draws x as well.
+    def sample(self, key: Array, count: int, labels: Any = None, *, drawn: bool = False) -> Array:
+        """E[x|z] of latents drawn from p(z), (count, H, W, C).
 
         Args:
             key: a PRNG key.
             count: how many.
             labels: of a conditional model, (count,) or one for all, by number or name; its classes in turn, if not
                 given.
+            drawn: whether x is drawn as well, in place of its mean.
 
         Raises:
             ValueError: for less than one, or labels that aren't any.
@@ -203,7 +207,8 @@ class TrainedModel:
         latents = self.prior(key, count)
         if labels is None and self.contract.conditional:
             labels = np.arange(count) % self.contract.classes
-        return self.decode(latents, labels).mean
+        decoded = self.decode(latents, labels)
+        return decoded.sample(jax.random.fold_in(key, 1)) if drawn else decoded.mean
 
     def interpolate(self, start: ArrayLike, end: ArrayLike, steps: int, labels: Any = None) -> Array:
         """E[x|z] on the straight line between the latents of two images: (steps, H, W, C), both ends included.

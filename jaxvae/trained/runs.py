@@ -91,9 +91,13 @@ class Run:
         if isinstance(given, Dataset):
             loaded = given if config.validation is None else hold_out(given, config.validation)
         else:
-            loaded = load_again(self._origin, config.validation, given, config.reading)
+            features = self.model.contract.features
+            loaded = load_again(self._origin, config.validation, given, config.reading, features)
         shape, wanted = loaded.image_shape, self.model.contract.image_shape
         require(shape == wanted, "dataset", f"images of {shape}", f"of images {wanted}, as in training")
+        names, known = loaded.class_names, self.model.contract.class_names
+        same = not config.conditional or names == known
+        require(same, "dataset", f"classes {', '.join(names)}", f"of classes {', '.join(known)}, as in training")
         pixels = binarize(loaded, config.binarization, seed=0)
         for name, split in pixels.splits.items():
             if name != "train" and (change := self._origin.change(name, len(split), fingerprint(split))):

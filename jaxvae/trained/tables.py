@@ -3,13 +3,15 @@
 import csv
 import io
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from jaxvae.arguments import require
+from jaxvae.data import Feature, in_own_terms
 from jaxvae.files import require_file, require_free, write_atomically
 
 
@@ -52,6 +54,28 @@ def _cell(value: Any) -> Any:
     if not isinstance(value, float):
         return value
     return f"{value:.9g}" if math.isfinite(value) else ""
+
+
+def write_rows(
+    out: Path, features: Sequence[Feature], rows: np.ndarray, more: Mapping[str, np.ndarray] = MappingProxyType({})
+) -> None:
+    """Writes rows (N, 1, 1, C) of a table: numbers as .npy; else in its own terms, with its columns' names.
+
+    Args:
+        out: a .csv or .npy file.
+        features: the columns.
+        rows: their numbers.
+        more: other columns (N,), before these, under names that these don't have; not of a .npy file.
+    """
+    flat = np.asarray(rows).reshape(-1, len(features))
+    if out.suffix == ".npy":
+        return write_array(out, flat)
+    own = in_own_terms(features, flat)
+    return write_table(out, {**{f"{name}_" if name in own else name: x for name, x in more.items()}, **own})
+
+
+ROWS = (".csv", ".npy")
+"""The types of files that ``write_rows`` writes."""
 
 
 def write_array(out: Path, x: np.ndarray) -> None:

@@ -16,12 +16,14 @@ import numpy as np
 
 from jaxvae import data
 from jaxvae.arguments import require
+from jaxvae.data.tables import kinds_text
 from jaxvae.files import read_file
-from jaxvae.likelihoods import COMPOSITIONS, COUNTS, LIKELIHOODS
+from jaxvae.likelihoods import COMPOSITIONS, COUNTS, LIKELIHOODS, OF_COLUMNS
 from jaxvae.models import ACTIVATIONS, ARCHITECTURES, INFERENCES
 from jaxvae.objectives import SCHEDULES
 from jaxvae.parameterizations import parameterization
 from jaxvae.training.bounds import BOUNDS
+from jaxvae.training.modelling import COLUMNS
 from jaxvae.training.optimizers import DECAYS, OPTIMIZERS, stage_ends
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -79,7 +81,7 @@ class TrainConfig:
     """
 
     dataset: str = _option(
-        "digits", "a name from `jaxvae data list`, a .npy or .npz file, a table of counts, or a folder of images"
+        "digits", "a name from `jaxvae data list`, a .npy or .npz file, a table, or a folder of images"
     )
     data_dir: str | None = _option(None, "where tensorflow-datasets keeps its data (default: its own place)")
     validation: int | None = _option(
@@ -90,6 +92,19 @@ class TrainConfig:
     value_range: tuple[float, ...] = _option((), "the numbers that are black and white, as -1 1 (default: none)")
     counts: bool = _option(False, "take whole numbers for counts (a likelihood of counts says so, too)")
     label: str | None = _option(None, "the column of a table that has the classes")
+    split: str | None = _option(None, "the column that says which rows are train, validation or test")
+    group: str | None = _option(None, "the column of groups, such as patients, whose rows are to be in one split")
+    stratified: bool = _option(False, "give each split the same share of each class")
+    kinds: str | None = _option(
+        None, "a .toml or .json file, or JSON, of what columns are where that isn't as `jaxvae data inspect` has it"
+    )
+    names: str | None = _option(None, "the column that names the rows")
+    array: str | None = _option(None, "of several arrays in a file, the one to read; of a .h5ad file a layer, or raw")
+    missing: tuple[str, ...] = _option((), "texts that stand for missing entries, beside empty ones, NA and NaN")
+    delimiter: str | None = _option(None, "what separates a line's entries (default: a comma, or of a .tsv file a tab)")
+    decimal: str = _option(".", "what separates decimals: . or ,")
+    thousands: str | None = _option(None, "what separates thousands (default: nothing)")
+    header: bool | None = _option(None, "whether a table's first line has names (default: as it looks)")
     size: tuple[int, ...] = _option((), "height and width to resize and crop images to (default: as they are)")
     grey: bool = _option(False, "make colour images grey")
     background: str = _option("white", "the colour behind transparent pixels")
@@ -116,13 +131,16 @@ class TrainConfig:
         "none", "the metric that gradients at the encoder's head are divided by", *PRECONDITIONERS
     )
     likelihood: str = _option(
-        AUTO, "p(x|z) (auto: bernoulli for grey or binary images, else gaussian_learned)", AUTO, *LIKELIHOODS
+        AUTO,
+        "p(x|z) (auto: bernoulli for grey or binary images, what suits its columns for a table, else gaussian_learned)",
+        *dict.fromkeys((AUTO, COLUMNS, *LIKELIHOODS, *OF_COLUMNS)),
     )
     offset: bool = _option(False, "let the mean of counts grow with their total, which is given (library size)")
     likelihood_parameterization: str = _option("log_variance", "how the likelihood's σ arises, where it has one")
     likelihood_std: float | None = _option(
         None,
-        "the likelihood's σ, or where a learned one starts (default: at the data's for a Gaussian, else at 0.1)",
+        "the likelihood's σ, or where a learned one starts (default: at the data's for a Gaussian, else at 0.1); of a "
+        "table's columns in units of their own standard deviation (default: 1)",
     )
     architecture: str = _option("mlp", "encoder and decoder", *ARCHITECTURES)
     hidden: tuple[int, ...] = _option(
@@ -166,6 +184,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for name, hint in _hints().items():
             object.__setattr__(self, name, _of_type(hint, name, getattr(self, name)))
+        if self.kinds is not None:
+            object.__setattr__(self, "kinds", kinds_text(self.kinds))
         for field in dataclasses.fields(self):
             value, choices = getattr(self, field.name), field.metadata["choices"]
             if choices:
@@ -270,7 +290,8 @@ def _of_type(hint: Any, name: str, value: Any) -> Any:
     if isinstance(hint, types.UnionType):
         return None if value is None else _of_type(typing.get_args(hint)[0], name, value)
     if typing.get_origin(hint) is tuple:
-        item, noun = typing.get_args(hint)[0], "integers" if typing.get_args(hint)[0] is int else "numbers"
+        item = typing.get_args(hint)[0]
+        noun = {int: "integers", str: "texts"}.get(item, "numbers")
         require(isinstance(value, list | tuple), name, value, f"a list of {noun}")
         return tuple(_of_type(item, name, part) for part in value)
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):

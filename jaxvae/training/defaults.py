@@ -5,13 +5,14 @@ import dataclasses
 import numpy as np
 
 from jaxvae.arguments import require
-from jaxvae.data import Dataset
-from jaxvae.data.options import SEQUENCES
+from jaxvae.data import DataContract, Dataset
 from jaxvae.data.dataset import chunks
-from jaxvae.likelihoods import COMPOSITIONS, COUNTS, LIKELIHOODS
+from jaxvae.data.options import SEQUENCES
+from jaxvae.likelihoods import COMPOSITIONS, COUNTS, LIKELIHOODS, OF_COLUMNS
 from jaxvae.texts import counted
 from jaxvae.training.config import AUTO, TrainConfig
 from jaxvae.training.devices import memory
+from jaxvae.training.modelling import COLUMNS, require_suiting, suiting
 
 _BATCH = 100
 _DENSITIES = tuple(name for name in LIKELIHOODS if name.startswith("gaussian"))
@@ -26,12 +27,12 @@ _HARDLY_LABELS = 2**30  # bytes of weights for labels
 def resolved(config: TrainConfig, dataset: Dataset, devices: int = 1) -> TrainConfig:
     """The configuration with a value for what it leaves to the data.
 
-    The likelihood is ``bernoulli`` for one channel of at most 256 levels, ``negative_binomial`` for counts, and
-    ``gaussian_learned`` for all else, the σ-VAE of Rybkin et al. (2021, arXiv:2006.13202). Pixels are binarized
-    dynamically where there is one channel of 3 to 256 levels under ``bernoulli``, and not otherwise. The nonlinearity
-    is ``tanh`` in dense layers and ``silu`` in convolutions. A batch has 100 images, or, if there are fewer, all. A
-    Gaussian's σ that is learned starts at the data's. Batches are read from disk where the images exceed half of a
-    device's memory.
+    The likelihood is ``bernoulli`` for one channel of at most 256 levels, ``negative_binomial`` for counts, for a table
+    that which suits the kind of its columns, or ``columns`` for the product of several, and ``gaussian_learned`` for
+    all else, the σ-VAE of Rybkin et al. (2021, arXiv:2006.13202). Pixels are binarized dynamically where there is one
+    channel of 3 to 256 levels under ``bernoulli``, and not otherwise. The nonlinearity is ``tanh`` in dense layers and
+    ``silu`` in convolutions. A batch has 100 images, or, if there are fewer, all. A Gaussian's σ that is learned starts
+    at the data's. Batches are read from disk where the images exceed half of a device's memory.
 
     Args:
         config: what was asked for.
@@ -47,6 +48,7 @@ def resolved(config: TrainConfig, dataset: Dataset, devices: int = 1) -> TrainCo
         require(not (dataset.real and _is_picture(dataset)), "dataset", *_ranged(dataset))
         binary = grey or dataset.binary or binarization not in (AUTO, "none")
         name = "negative_binomial" if dataset.reading.counts else "bernoulli" if binary else "gaussian_learned"
+        name = suiting(dataset.features) if in_columns(dataset) else name
     if binarization == AUTO:
         binarization = "dynamic" if grey and dataset.levels != 2 and name == "bernoulli" else "none"
     activation = config.activation
@@ -57,7 +59,7 @@ def resolved(config: TrainConfig, dataset: Dataset, devices: int = 1) -> TrainCo
         size -= size % devices if size >= devices else 0
     std, streaming = config.likelihood_std, config.streaming
     if std is None:
-        std = _std(dataset) if name in _LEARNED else LIKELIHOOD_STD
+        std = 1.0 if in_columns(dataset) else _std(dataset) if name in _LEARNED else LIKELIHOOD_STD
     if streaming is None:
         streaming = dataset.train.images.nbytes > memory() // 2
     found = dataclasses.replace(
@@ -73,8 +75,19 @@ def resolved(config: TrainConfig, dataset: Dataset, devices: int = 1) -> TrainCo
     return found
 
 
+def in_columns(dataset: Dataset | DataContract) -> bool:
+    """Whether each column is modelled by itself: those of a table that isn't of counts alone."""
+    return bool(dataset.features) and not dataset.reading.counts
+
+
 def _require_fit(config: TrainConfig, dataset: Dataset) -> None:
     name, drawn, size = config.likelihood, config.binarization, config.batch_size
+    if in_columns(dataset):
+        require_suiting(name, dataset)
+        require(drawn == "none", "binarization", drawn, "none for a table")
+    else:
+        of_tables = name == COLUMNS or (name in OF_COLUMNS and name not in LIKELIHOODS)
+        require(not of_tables, "likelihood", name, "another one for what isn't a table of measurements or categories")
     allowed = "none for a likelihood of real numbers, which 0s and 1s have no density under"
     require(drawn == "none" or name not in _DENSITIES, "binarization", drawn, f"{allowed} (--likelihood {name})")
     counts = name in (*COUNTS, *COMPOSITIONS)
@@ -82,13 +95,14 @@ def _require_fit(config: TrainConfig, dataset: Dataset) -> None:
         require(counts, "likelihood", name, f"one of {', '.join((*COUNTS, *COMPOSITIONS))} for counts")
         require(drawn == "none", "binarization", drawn, "none for counts")
     require(not counts or dataset.reading.counts, "likelihood", name, "another one for what isn't read as counts")
+    require(counts or not config.offset or not dataset.features, "offset", True, "False for a table of other columns")
     require(counts or not config.offset, "offset", config.offset, f"False for a likelihood of no counts, {name}")
     if dataset.real:
         allowed = f"one of {', '.join(_DENSITIES)} for numbers outside of [0, 1]"
         require(name in _DENSITIES, "likelihood", name, f"{allowed}, unless --value-range says which are 0 and 1")
         require(drawn == "none", "binarization", drawn, "none for numbers outside of [0, 1]")
-    images = len(dataset.train)
-    require(size is None or size <= images, "batch_size", size, f"at most the {counted(images, 'training image')}")
+    images, noun = len(dataset.train), "training row" if dataset.features else "training image"
+    require(size is None or size <= images, "batch_size", size, f"at most the {counted(images, noun)}")
     require(not config.conditional or dataset.classes > 0, "conditional", True, "False for data without labels")
     if config.conditional:
         weights = 2 * dataset.classes * max(config.hidden, default=config.latents) * 16  # Adam's and gradients, too

@@ -37,10 +37,11 @@ from jaxvae.objectives import beta_schedule, dual_ascent, elbo, free_bits, lagra
 from jaxvae.parameterizations import parameterization
 from jaxvae.training.bounds import BOUNDS, log_weights
 from jaxvae.training.config import TrainConfig
-from jaxvae.training.defaults import LIKELIHOOD_STD, cautions, resolved
+from jaxvae.training.defaults import LIKELIHOOD_STD, cautions, in_columns, resolved
 from jaxvae.training.devices import copies, data_mesh, memory
 from jaxvae.training.directory import Kept
 from jaxvae.training.latents import make_encoder_std
+from jaxvae.training.modelling import COLUMNS, columns_likelihood, in_units, modelled, seen_as
 from jaxvae.training.optimizers import Adam, learning_rate_schedule, make_optimizer
 from jaxvae.training.scoring import Task, mean_squared_error, score_keys
 from jaxvae.training.start import frozen, path_name
@@ -109,10 +110,17 @@ class Experiment(NamedTuple):
             observed = " of what was observed, and so all nats"
         labels = ", given their labels" if config.conditional else ""
         streamed = ", read from disk" if config.streaming else ""
+        features, product, density = self.contract.features, "", []
+        if in_columns(self.contract):
+            product = f", {modelled(features)}" if config.likelihood == COLUMNS else ""
+            measured = any(feature.measured for feature in features)
+            seen = seen_as(features)
+            density = ["ELBO and NLL are of the columns in their own units"] if measured else []
         return [
             *self.taken(),
             f"the model sees them {seen}{scaled}{missing}{labels}, in batches of {self.batch_size:,}{streamed}",
-            f"p(x|z): {config.likelihood}{observed}; σ of q(z|x): {config.parameterization}",
+            f"p(x|z): {config.likelihood}{product}{observed}; σ of q(z|x): {config.parameterization}",
+            *density,
             *(f"warning: {text}" for text in cautions(config, self.dataset)),
         ]
 
@@ -246,7 +254,11 @@ def make_experiment(
     config = resolved(config, loaded, jax.device_count() if mesh is None else mesh.size)
     assert config.batch_size is not None
     contract = contract_of(
-        loaded, binarization=config.binarization, likelihood=config.likelihood, conditional=config.conditional
+        loaded,
+        binarization=config.binarization,
+        likelihood=config.likelihood,
+        conditional=config.conditional,
+        features=in_units(config.likelihood, loaded) if in_columns(loaded) else (),
     )
     dataset = binarize(loaded, config.binarization, seed=0)
     scored = as_scored(dataset, config.binarization, 1)
@@ -310,15 +322,13 @@ def model_for(config: TrainConfig, contract: DataContract, mean: np.ndarray | No
     Raises:
         ValueError: where configuration and data don't fit.
     """
-    encoder_std = make_encoder_std(config)
+    encoder_std, scale = make_encoder_std(config), parameterization(config.likelihood_parameterization)
+    std = LIKELIHOOD_STD if config.likelihood_std is None else config.likelihood_std
     return make_model(
         contract.image_shape,
-        likelihood(
-            config.likelihood,
-            contract.seen_levels,
-            parameterization(config.likelihood_parameterization),
-            LIKELIHOOD_STD if config.likelihood_std is None else config.likelihood_std,
-        ),
+        columns_likelihood(config.likelihood, contract.features, scale, std)
+        if in_columns(contract)
+        else likelihood(config.likelihood, contract.seen_levels, scale, std),
         config.latents,
         encoder_std.parameterization,
         architecture=config.architecture,

@@ -1,11 +1,23 @@
 """What is given is what was trained on, in any form that says so; what is seen is a function of the image alone."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxvae.data import DataContract, Reading, binarize, contract_from_mapping, contract_of, from_arrays, load, observe
+from jaxvae.data import (
+    DataContract,
+    Feature,
+    Reading,
+    binarize,
+    contract_from_mapping,
+    contract_of,
+    from_arrays,
+    load,
+    observe,
+)
 
 SHAPE = (4, 3, 1)
 GREY = DataContract(SHAPE, 256, binarization="dynamic")
@@ -18,8 +30,6 @@ def seen(contract, images):
 
 
 def test_it_is_read_back_as_it_was():
-    import json
-
     named = DataContract(SHAPE, None, True, classes=2, class_names=("é", "b"), conditional=True)
     read = DataContract(SHAPE, None, reading=Reading(value_range=(-1.0, 1.0), size=(4, 3), grey=True))
     for contract in (GREY, named, read):
@@ -210,3 +220,41 @@ def test_counts_are_whole_numbers():
     for wrong, found in ((rows + 0.25, "0.25|.*.25"), (-1.0 - rows, "-")):
         with pytest.raises(ValueError, match=f"images must be as in training, .* got ({found}).*, which is no count"):
             seen(contract, wrong)
+
+
+PEOPLE = DataContract(
+    (1, 1, 3),
+    None,
+    likelihood="columns",
+    features=(
+        Feature("age", "count"),
+        Feature("size", "positive", loc=0.5, scale=0.1, logs=True),
+        Feature("ward", "categorical", ("er", "gp", "icu")),
+    ),
+)
+ROWS = np.array([[31, 1.7, 2], [40, 1.8, 0]])
+
+
+def test_rows_of_a_table_are_in_their_own_units():
+    contract = PEOPLE
+    assert contract_from_mapping(json.loads(contract.to_json())) == contract
+    for given in (ROWS, ROWS.astype(np.float32)[:, None, None], np.rint(ROWS).astype(int)):
+        np.testing.assert_array_equal(seen(contract, given)[:, 0, 0], np.float32(given.reshape(2, 3)))
+    assert contract.description == "rows of 1 count (age), 1 positive (size), 1 categorical (ward)"
+    ids = np.asarray(contract.content(jnp.asarray(ROWS[:, None, None] * [1e6, 1e-6, 0], jnp.float32)))
+    assert ids[0] != ids[1], "numbers of any size tell rows apart"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "found"),
+    [
+        ([31.5, 1.7, 2], "31.5 in column 'age', which must be a whole number, 0 or more"),
+        ([31, 0, 2], "0 in column 'size', which must be above 0"),
+        ([31, np.inf, 2], "inf in column 'size', which must be above 0"),
+        ([31, 1.7, 3], r"3 in column 'ward', which must be a code from 0 to 2 \(er, gp, icu\)"),
+        ([31, 1.7], r"an array of shape \(1, 2\)"),
+    ],
+)
+def test_entries_that_no_row_has_are_named(wrong, found):
+    with pytest.raises(ValueError, match=f"rows must be as in training, rows of .*, got {found}"):
+        seen(PEOPLE, np.array([wrong]))

@@ -9,6 +9,7 @@ import pytest
 from jaxvae.data import Entry, Reading, describe, load, names, prepare
 from jaxvae.data.catalog import SOURCES
 from jaxvae.data.loading import BUNDLED
+from jaxvae.data.tables import KNOWN
 
 
 def test_digits_need_nothing():
@@ -37,7 +38,7 @@ def test_validation_is_held_out_of_training():
         ("minst", "got 'minst'; did you mean mnist"),
         ("fashion-mnist", "did you mean fashion_mnist"),
         ("linear_gaussian", "did you mean linear-gaussian"),
-        ("qqq", "must be a known name or a path that exists, got 'qqq'; known are digits, linear-gaussian, mnist, "),
+        ("qqq", "must be a known name or a path that exists, got 'qqq'; known are digits, linear-gaussian, randhie, "),
     ],
 )
 def test_an_unknown_name_gets_a_hint(tmp_path, name, message):
@@ -80,7 +81,7 @@ def test_names_tell_what_else_is_prepared_and_what_else_there_is(tmp_path):
     for folder in ("lfw/0.1.1", "cmaterdb/telugu/1.0.0", "mine/2.0.0"):
         (tmp_path / folder).mkdir(parents=True)
         (tmp_path / folder / "dataset_info.json").touch()
-    known = len(BUNDLED) + len(SOURCES)
+    known = len(BUNDLED) + len(KNOWN) + len(SOURCES)
     assert names(tmp_path)[known:] == [
         Entry("cmaterdb/telugu", "prepared here", True),
         Entry("lfw", "images of 250x250x3", True),

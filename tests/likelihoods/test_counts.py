@@ -133,11 +133,11 @@ def test_images_of_counts_keep_their_features():
     [
         (
             lambda: NegativeBinomial(scope="gene"),
-            "NegativeBinomial.scope must be one of example, feature, all, got 'gene'",
+            "NegativeBinomial.scope must be one of example, feature, all, fixed, got 'gene'",
         ),
         (
             lambda: ZeroInflated(Poisson(), "cell"),
-            "ZeroInflated.scope must be one of example, feature, all, got 'cell'",
+            "ZeroInflated.scope must be one of example, feature, all, fixed, got 'cell'",
         ),
         (lambda: ZeroInflated(Multinomial()), "ZeroInflated.kind must be a kind of counts, got Multinomial"),
         (lambda: ZeroInflated(ZeroInflated(Poisson())), "ZeroInflated.kind must be a kind of counts, got Zero"),

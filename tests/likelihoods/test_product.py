@@ -3,7 +3,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxvae.likelihoods import Bernoulli, Categorical, Columns, Group, LearnedGaussian, NegativeBinomial, PixelGaussian
+from jaxvae.likelihoods import (
+    Bernoulli,
+    Categorical,
+    Columns,
+    Group,
+    LearnedGaussian,
+    NegativeBinomial,
+    Ordinal,
+    PixelGaussian,
+)
 
 TABLE = Columns(
     (
@@ -61,6 +70,24 @@ def test_outputs_at_a_mean():
     np.testing.assert_allclose(found[0, [0, 1, 3]], mean[0, [0, 1, 3]], rtol=1e-5)
 
 
+def test_codes_are_levels_themselves():
+    """As under the likelihoods of levels in [0, 1]; and an encoder sees those without order one-hot."""
+    coded = Columns((Group(Ordinal(5), (0,), coded=True), Group(Categorical(3), (2, 1), coded=True)))
+    plain = Columns((Group(Ordinal(5), (0,)), Group(Categorical(3), (2, 1))))
+    x = jnp.float32([[4, 0, 2], [1, 1, 0]])
+    o = jnp.float32(np.random.default_rng(0).normal(size=(2, coded.output_channels(3))))
+    raw, scale = coded.raw_start(3), jnp.float32([[4, 2, 2]])
+    np.testing.assert_allclose(coded.log_prob(o, x, raw), plain.log_prob(o, x / scale, raw), rtol=1e-6)
+    seen = [[1, 0, 0, 1, 1, 0, 0], [0.25, 1, 0, 0, 0, 1, 0]]
+    np.testing.assert_array_equal(coded.encoder_input(x), seen)
+    logits = np.asarray(o)[:, 1:].reshape(2, 2, 3)
+    mean = coded.mean(o, raw)
+    np.testing.assert_array_equal(mean[:, [2, 1]], logits.argmax(axis=-1))
+    np.testing.assert_allclose(mean[:, 0], 4 * plain.mean(o, raw)[:, 0], rtol=1e-6)
+    drawn = coded.sample(jax.random.key(0), jnp.broadcast_to(o, (200, *o.shape)), raw)
+    assert [sorted(set(np.ravel(drawn[..., i]).tolist())) for i in range(3)] == [[*range(5)], [0, 1, 2], [0, 1, 2]]
+
+
 def test_a_product_is_static_and_knows_its_kind():
     assert hash(TABLE) == hash(Columns(TABLE.groups))
     assert not TABLE.discrete
@@ -71,6 +98,7 @@ def test_a_product_is_static_and_knows_its_kind():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
+        (lambda: Group(Bernoulli(), (0,), coded=True), "Group.coded must be False for a likelihood without levels"),
         (lambda: Group("bernoulli", (0,)), "Group.likelihood must be a Likelihood, got 'bernoulli'"),
         (lambda: Group(Bernoulli(), ()), r"Group.columns must be different numbers, got \(\)"),
         (lambda: Group(Bernoulli(), (0,), -1), "Group.weight must be finite and at least 0, got -1"),

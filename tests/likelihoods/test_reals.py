@@ -110,5 +110,7 @@ def test_where_a_positive_number_must_be():
 
 @pytest.mark.parametrize("kind", [StudentT, Laplace, Gamma, Beta, VonMises])
 def test_an_unknown_scope_is_refused(kind):
-    with pytest.raises(ValueError, match=rf"{kind.__name__}.scope must be one of example, feature, all, got 'row'"):
+    with pytest.raises(
+        ValueError, match=rf"{kind.__name__}.scope must be one of example, feature, all, fixed, got 'row'"
+    ):
         kind(scope="row")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from jaxvae.data import Feature
 from jaxvae.trained import tables
 
 COLUMNS = {
@@ -91,3 +92,12 @@ def test_files_are_of_an_allowed_type(tmp_path):
     (tmp_path / "x.csv").mkdir()
     with pytest.raises(ValueError, match="out must be a file, not a directory"):
         tables.require_suffix(tmp_path / "x.csv", ".csv", ".npz")
+
+
+def test_rows_of_a_table_are_written_in_its_terms(tmp_path):
+    features = Feature("value", "real"), Feature("out", "categorical", ("a", "b", "c"))
+    rows = np.float32([[1.5, 2], [-3, 0]])[:, None, None]
+    tables.write_rows(tmp_path / "x.csv", features, rows, {"value": np.array([7, 8]), "rows": np.array(["p", "q"])})
+    assert (tmp_path / "x.csv").read_text() == "value_,rows,value,out\n7,p,1.5,c\n8,q,-3,a\n"
+    tables.write_rows(tmp_path / "x.npy", features, rows)
+    np.testing.assert_array_equal(np.load(tmp_path / "x.npy"), rows.reshape(2, 2))

@@ -26,6 +26,20 @@ def test_an_alias_is_a_parameterization(tmp_path):
     assert config.parameterization == "dehaene_exp_linear"  # as written, so that an old run is resumed
 
 
+def test_what_is_said_of_columns_is_kept_in_place_of_its_file(tmp_path):
+    path = tmp_path / "kinds.toml"
+    path.write_text('stage = ["low", "high"]\nage = "count"\n')
+    config = TrainConfig(kinds=str(path), missing=("?",), header=True)
+    path.unlink()
+    assert config.kinds == '{"stage": ["low", "high"], "age": "count"}'
+    assert config_from_mapping(json.loads(config.to_json())) == config
+    assert (config.reading.kinds, config.reading.missing) == (config.kinds, ("?",))
+    with pytest.raises(ValueError, match=r"kinds: age must be one of real, .*, got 'counts'"):
+        TrainConfig(kinds='{"age": "counts"}')
+    with pytest.raises(FileNotFoundError):
+        TrainConfig(kinds=str(path))
+
+
 def test_what_is_missing_keeps_its_default():
     assert config_from_mapping({"latents": 3}) == TrainConfig(latents=3)
     assert config_from_mapping({}) == TrainConfig()

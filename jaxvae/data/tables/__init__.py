@@ -2,6 +2,9 @@
 
 from jaxvae.data.tables.columns import LIKELIHOODS as LIKELIHOODS
 from jaxvae.data.tables.columns import Column as Column
+from jaxvae.data.tables.columns import Kind as Kind
+from jaxvae.data.tables.columns import kinds_text as kinds_text
+from jaxvae.data.tables.columns import parsed_kinds as parsed_kinds
 from jaxvae.data.tables.columns import read_kinds as read_kinds
 from jaxvae.data.tables.contents import TableReading as TableReading
 from jaxvae.data.tables.formats import as_table as as_table

@@ -35,7 +35,7 @@ from jaxvae.arguments import require
 LIKELIHOODS: Mapping[str, str] = MappingProxyType(
     {
         "real": "gaussian_learned",
-        "positive": "log_normal or gamma",
+        "positive": "log_normal",
         "count": "negative_binomial",
         "binary": "bernoulli",
         "categorical": "categorical",
@@ -57,6 +57,8 @@ Place = Callable[[int], str]
 """How an entry's row, which counts from 0, is told to a reader."""
 
 _MOST_RATINGS = 10
+_STEPS = 2.0**10
+_LARGEST, _SMALLEST = float(np.finfo(np.float32).max), float(np.finfo(np.float32).tiny)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +94,14 @@ class Column:
     def constant(self) -> bool:
         """Whether all entries that are there are the same."""
         return self.low == self.high
+
+    @property
+    def blurred(self) -> bool:
+        """Whether float32 has fewer than 2^10 steps for its range, misses some of its counts, or can't hold it."""
+        size = max(abs(self.low), abs(self.high))
+        close = 0 < self.high - self.low < _STEPS * size * 2.0**-23
+        beyond = size > _LARGEST or 0 < self.low < _SMALLEST
+        return close or beyond or (self.kind == "count" and size > 2**24)
 
 
 def guess_kind(low: float, high: float, whole: bool, levels: np.ndarray | None = None) -> str:
@@ -172,3 +182,25 @@ def checked_kinds(said: Mapping[str, Any], field: str = "kinds") -> dict[str, Ki
             allowed = f"one of {', '.join(known)}, or a list of levels{nested}"
             require(isinstance(kind, str) and kind in known, f"{field}: {name}", kind, allowed)
     return {name: tuple(kind) if isinstance(kind, list | tuple) else kind for name, kind in said.items()}
+
+
+def kinds_text(said: str) -> str:
+    """What is said of columns, in a file of ``read_kinds`` or as such a file's JSON: as JSON.
+
+    Raises:
+        ValueError, FileNotFoundError: as ``read_kinds``.
+
+    >>> kinds_text('{"age":"count"}')
+    '{"age": "count"}'
+    """
+    return json.dumps(parsed_kinds(said) if said.lstrip().startswith("{") else read_kinds(said), ensure_ascii=False)
+
+
+def parsed_kinds(text: str) -> dict[str, Kind]:
+    """What ``kinds_text`` says; raises ValueError for another text."""
+    try:
+        said = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"kinds must be JSON, got {text!r} ({error})") from None
+    require(isinstance(said, dict), "kinds", text, 'of the form {"name": "kind"}')
+    return checked_kinds(said)

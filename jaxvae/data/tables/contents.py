@@ -105,6 +105,20 @@ class TableContents:
     def __len__(self) -> int:
         return sum(count for _, count in self.parts)
 
+    def head(self, rows: int) -> "TableContents":
+        """The first rows alone."""
+        ends = [0, *itertools.accumulate(count for _, count in self.parts)]
+        parts = [(name, min(count, rows - end)) for (name, count), end in zip(self.parts, ends, strict=False)]
+        return dataclasses.replace(
+            self,
+            parts=tuple(part for part in parts if part[1] > 0),
+            columns={name: x[:rows] for name, x in self.columns.items()},
+            matrix=None if self.matrix is None else self.matrix[:rows],
+            about={name: x[:rows] for name, x in self.about.items()},
+            names=None if self.names is None else self.names[:rows],
+            splits=None if self.splits is None else self.splits[:rows],
+        )
+
     def place(self, row: int) -> str:
         """How a row is told to a reader: its file, and its number there, from 1."""
         ends = list(itertools.accumulate(count for _, count in self.parts))

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from jaxvae.arguments import require
+from jaxvae.data.tables.columns import Kind
 from jaxvae.data.tables.contents import AS_IT_IS, TableContents, TableReading
 from jaxvae.data.tables.frames import FRAMES, frame_contents, read_frames, split_files
 from jaxvae.data.tables.huggingface import is_saved_dataset, read_saved_columns
@@ -25,7 +27,13 @@ def _named_so(path: Path) -> bool:
     return path.name.lower().endswith((*FRAMES, *MATRICES))
 
 
-def load_table(path: str | Path, reading: TableReading = AS_IT_IS) -> DataTable:
+def load_table(
+    path: str | Path,
+    reading: TableReading = AS_IT_IS,
+    *,
+    rows: int | None = None,
+    like: Mapping[str, Kind] = MappingProxyType({}),
+) -> DataTable:
     """The table in a file or folder, read by the library that its format is usually read by.
 
     Args:
@@ -33,6 +41,8 @@ def load_table(path: str | Path, reading: TableReading = AS_IT_IS) -> DataTable:
             dataset of Hugging Face saved to disk; an .h5ad file; an array in an HDF5 file (.h5, .hdf5) or a Zarr store
             (.zarr); or a .npz file of ``scipy.sparse.save_npz``.
         reading: what must be said of it.
+        rows: as of ``build_table``.
+        like: as of ``build_table``.
 
     Raises:
         ValueError: for a file that is broken or of another format, and for entries that don't fit, in one line that
@@ -50,7 +60,7 @@ def load_table(path: str | Path, reading: TableReading = AS_IT_IS) -> DataTable:
         str(path),
         f"one of {known}, a folder of such for each split, or a saved dataset",
     )
-    return build_table(_read(path, reading), reading)
+    return build_table(_read(path, reading), reading, rows=rows, like=like)
 
 
 def _read(path: Path, reading: TableReading) -> TableContents:

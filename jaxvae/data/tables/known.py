@@ -1,6 +1,7 @@
 """Tables that packages ship, which need no network: what they are, under which licence, and how they are read."""
 
 import dataclasses
+import importlib.util
 import warnings
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -9,7 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxvae.arguments import require
-from jaxvae.data.tables.contents import TableReading
+from jaxvae.data.tables.columns import Kind
+from jaxvae.data.tables.contents import AS_IT_IS, TableContents, TableReading
 from jaxvae.data.tables.frames import frame_contents
 from jaxvae.data.tables.matrices import matrix_contents
 from jaxvae.data.tables.tabular import DataTable, build_table
@@ -22,16 +24,35 @@ class Known(NamedTuple):
     Attributes:
         note: what it is, in a few words.
         licence: of the data.
-        make: reads it; raises ImportError without the extra.
+        package: that ships it.
+        read: what it holds, and how that is read; raises ImportError without the extra.
     """
 
     note: str
     licence: str
-    make: Callable[[str], DataTable]
+    package: str
+    read: Callable[[str], tuple[TableContents, TableReading]]
+
+    @property
+    def there(self) -> bool:
+        """Whether the package is."""
+        return importlib.util.find_spec(self.package) is not None
 
 
-def load_known(name: str) -> DataTable:
+def load_known(
+    name: str,
+    reading: TableReading = AS_IT_IS,
+    *,
+    rows: int | None = None,
+    like: Mapping[str, Kind] = MappingProxyType({}),
+) -> DataTable:
     """A table by its name in ``KNOWN``; its last notes say what it is, and its licence.
+
+    Args:
+        name: of the table.
+        reading: what is said of it otherwise than is usual.
+        rows: as of ``build_table``.
+        like: as of ``build_table``.
 
     Raises:
         ValueError: for an unknown name.
@@ -41,37 +62,47 @@ def load_known(name: str) -> DataTable:
     known = KNOWN[name]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of packages about themselves, and of files they leave open
-        table = known.make(name)
+        contents, usual = known.read(name)
+    table = build_table(contents, _said(reading, usual), rows=rows, like=like)
     return dataclasses.replace(table, notes=(*table.notes, f"It is {known.note}.", f"Licence: {known.licence}."))
 
 
-def _randhie(name: str) -> DataTable:
+def _said(reading: TableReading, usual: TableReading) -> TableReading:
+    """What is said, and else what is usual; of a way to split, there is one alone."""
+    if reading.split or reading.group or reading.stratified:
+        usual = dataclasses.replace(usual, split=None, stratified=False)
+    default = {field.name: getattr(AS_IT_IS, field.name) for field in dataclasses.fields(TableReading)}
+    given = {name: value for name, x in default.items() if (value := getattr(reading, name)) != x}
+    return dataclasses.replace(usual, **{**given, "kinds": {**usual.kinds, **reading.kinds}})
+
+
+def _randhie(name: str) -> tuple[TableContents, TableReading]:
     module = load_extra(name, "statsmodels.datasets.randhie", "datasets")
     kinds = dict.fromkeys(("idp", "hlthg", "hlthf", "hlthp"), "binary")
     kinds |= dict.fromkeys(("lncoins", "lpi", "fmde", "physlm", "disea"), "real") | {"mdvis": "count"}
-    return build_table(frame_contents(name, module.load_pandas().data, name), TableReading(kinds=kinds))
+    return frame_contents(name, module.load_pandas().data, name), TableReading(kinds=kinds)
 
 
-def _reuters(name: str) -> DataTable:
+def _reuters(name: str) -> tuple[TableContents, TableReading]:
     library = load_extra(name, "lda.datasets", "datasets")
     sparse = load_extra(name, "scipy.sparse", "train")
     counts, titles = library.load_reuters(), np.array(library.load_reuters_titles())
     found = matrix_contents(name, sparse.csr_array(counts), tuple(library.load_reuters_vocab()), names=titles)
-    return build_table(found, TableReading(kinds={"*": "count"}))
+    return found, TableReading(kinds={"*": "count"})
 
 
-def _of_scikit_learn(function: str) -> Callable[[str], DataTable]:
-    def make(name: str) -> DataTable:
+def _of_scikit_learn(function: str) -> Callable[[str], tuple[TableContents, TableReading]]:
+    def read(name: str) -> tuple[TableContents, TableReading]:
         library = load_extra(name, "sklearn.datasets", "datasets")
         found = getattr(library, function)()
         labels = np.array(found.target_names)[found.target].astype(object)
         contents = matrix_contents(name, found.data, tuple(map(str, found.feature_names)), about={"class": labels})
-        return build_table(contents, TableReading(label="class", stratified=True, kinds={"*": "real"}))
+        return contents, TableReading(label="class", stratified=True, kinds={"*": "real"})
 
-    return make
+    return read
 
 
-def _japanese_vowels(name: str) -> DataTable:
+def _japanese_vowels(name: str) -> tuple[TableContents, TableReading]:
     """Sequences as rows: entry "c3 t7" is coefficient 3 at time 7, and missing beyond the sequence's end."""
     library = load_extra(name, "sktime.datasets", "datasets")
     series: list[Any] = []
@@ -89,7 +120,7 @@ def _japanese_vowels(name: str) -> DataTable:
     names = tuple(f"c{c + 1} t{t + 1}" for t in range(length) for c in range(channels))
     about = {"speaker": np.array(speakers, object), "split": np.array(splits, object)}
     contents = matrix_contents(name, values.reshape(len(series), -1), names, about=about)
-    return build_table(contents, TableReading(label="speaker", split="split", kinds={"*": "real"}))
+    return contents, TableReading(label="speaker", split="split", kinds={"*": "real"})
 
 
 KNOWN: Mapping[str, Known] = MappingProxyType(
@@ -97,26 +128,31 @@ KNOWN: Mapping[str, Known] = MappingProxyType(
         "randhie": Known(
             "20,190 person-years of the RAND health insurance experiment: visits to a doctor, and nine covariates",
             "public domain",
+            "statsmodels",
             _randhie,
         ),
         "reuters": Known(
             "counts of 4,258 words in 395 news of Reuters",
             "MPL 2.0, as the package lda that ships it",
+            "lda",
             _reuters,
         ),
         "breast_cancer": Known(
             "30 measurements of 569 biopsies, malignant or benign (Wisconsin)",
             "CC BY 4.0, UCI; shipped by scikit-learn, BSD-3-Clause",
+            "sklearn",
             _of_scikit_learn("load_breast_cancer"),
         ),
         "wine": Known(
             "13 measurements of 178 wines of three cultivars",
             "CC BY 4.0, UCI; shipped by scikit-learn, BSD-3-Clause",
+            "sklearn",
             _of_scikit_learn("load_wine"),
         ),
         "japanese_vowels": Known(
             "640 utterances of nine speakers: 12 coefficients at 7 to 29 times",
             "CC BY 4.0, UCI; shipped by sktime, BSD-3-Clause",
+            "sktime",
             _japanese_vowels,
         ),
     }

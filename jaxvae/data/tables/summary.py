@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxvae.data.features import kinds_told, names_told
 from jaxvae.data.tables.columns import LIKELIHOODS, Column
 from jaxvae.data.tables.tabular import DataTable
 from jaxvae.texts import counted, percentage
@@ -26,11 +27,11 @@ def describe_table(table: DataTable) -> list[str]:
     Zeros: 25 % of the entries. Missing: 12.5 % of the entries, most in weight (25 %).
     1 row is a copy of another one.
     Not split: of ten rows or more, 80, 10 and 10 % become train, validation and test.
-    Likelihoods that suit, column by column: negative_binomial (count), log_normal or gamma (positive).
+    Likelihoods that suit, column by column: negative_binomial (count), log_normal (positive).
     """
     return [
         _shape(table),
-        f"Kinds: {', '.join(_kinds(table.columns))}.",
+        f"Kinds: {kinds_told(table.columns)}.",
         _zeros_and_missing(table),
         *_odd(table),
         *_classes(table),
@@ -46,22 +47,6 @@ def _shape(table: DataTable) -> str:
     if table.sparse:
         return f"{size}, sparse {table.values.dtype}, {percentage(table.values.nnz / (rows * columns), 1e-4)} stored."
     return f"{size}, {'mapped' if isinstance(table.values, np.memmap) else 'dense'} {table.values.dtype}."
-
-
-def _by_kind(columns: Sequence[Column]) -> dict[str, list[Column]]:
-    found: dict[str, list[Column]] = {}
-    for column in columns:
-        found.setdefault(column.kind, []).append(column)
-    return found
-
-
-def _kinds(columns: Sequence[Column]) -> list[str]:
-    return [f"{len(some):,} {kind} ({_named(some)})" for kind, some in _by_kind(columns).items()]
-
-
-def _named(columns: Sequence[Column]) -> str:
-    names = [column.name for column in columns[:_SHOWN]]
-    return ", ".join([*names, "…"] if len(columns) > _SHOWN else names)
 
 
 def _zeros_and_missing(table: DataTable) -> str:
@@ -84,9 +69,9 @@ def _odd(table: DataTable) -> list[str]:
     if constant:
         unbounded = any(column.kind in _UNBOUNDED for column in constant)
         warned = ": a density with a learned σ has no bound there" if unbounded else ""
-        found.append(f"Constant: {counted(len(constant), 'column')} ({_named(constant)}){warned}.")
+        found.append(f"Constant: {counted(len(constant), 'column')} ({names_told(constant)}){warned}.")
     if unseen := _unseen(table):
-        found.append(f"No entry in the train split: {counted(len(unseen), 'column')} ({_named(unseen)}).")
+        found.append(f"No entry in the train split: {counted(len(unseen), 'column')} ({names_told(unseen)}).")
     if copies := len(table) - len(set(_digests(table.values))):
         found.append(f"{counted(copies, 'row')} {'is' if copies == 1 else 'are'} a copy of another one.")
     return found
@@ -128,7 +113,7 @@ def _splits(table: DataTable) -> str:
 
 
 def _likelihood(columns: Sequence[Column]) -> str:
-    kinds = list(_by_kind(columns))
+    kinds = list(dict.fromkeys(column.kind for column in columns))
     if len(kinds) == 1:
         return f"Likelihood that suits: {LIKELIHOODS[kinds[0]]}."
     return f"Likelihoods that suit, column by column: {', '.join(f'{LIKELIHOODS[kind]} ({kind})' for kind in kinds)}."

@@ -7,6 +7,7 @@ and what is known of its columns and rows.
 import dataclasses
 import itertools
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,8 +28,6 @@ from jaxvae.data.tables.extents import extents_of
 from jaxvae.texts import counted
 
 _MANY = 50
-_STEPS = 2.0**10
-_LARGEST, _SMALLEST = float(np.finfo(np.float32).max), float(np.finfo(np.float32).tiny)
 _FEWEST, _FEWEST_SPLIT = 2, 10
 
 
@@ -87,12 +86,48 @@ class DataTable:
         return split_rows(len(self), "table")
 
 
-def build_table(contents: TableContents, reading: TableReading = AS_IT_IS) -> DataTable:
+def build_table(
+    contents: TableContents,
+    reading: TableReading = AS_IT_IS,
+    *,
+    rows: int | None = None,
+    like: Mapping[str, Kind] = MappingProxyType({}),
+) -> DataTable:
     """The table of what was read.
 
+    Args:
+        contents: what was read.
+        reading: what must be said of it.
+        rows: how many there were before, where others may have been added: these play no part.
+        like: the kinds of the columns of a table that was read before: the only ones that are wanted, in their order;
+            of the columns that ``reading`` names, those that aren't there aren't needed.
+
     Raises:
-        ValueError: for entries that don't fit, in one line that names file, row and column.
+        ValueError: for entries that don't fit, in one line that names file, row and column; for fewer rows or columns
+            than before.
     """
+    if rows is not None:
+        field = f"{contents.source}: number of rows"
+        require(len(contents) >= rows, field, len(contents), f"{rows} or more, as when they were split")
+        contents = contents.head(rows)
+    if not like:
+        return _built(contents, reading)
+    there = {*contents.columns, *contents.variables, *contents.about}
+    lacking = [name for name in like if name not in there]
+    missed = f"without {', '.join(map(repr, lacking[:3]))}"
+    require(
+        not lacking, f"{contents.source}: columns", missed, f"all of those of the training, {', '.join([*like][:20])}"
+    )
+    roles = {role: getattr(reading, role) for role in ("label", "names", "split", "group")}
+    kept: dict[str, Any] = {role: name if name in there else None for role, name in roles.items()}
+    stratified = reading.stratified and kept["label"] is not None
+    table = _built(contents, dataclasses.replace(reading, **kept, stratified=stratified, kinds={**like, REST: SKIP}))
+    order = [[column.name for column in table.columns].index(name) for name in like]
+    columns = tuple(table.columns[i] for i in order)
+    return dataclasses.replace(table, values=table.values[:, order], columns=columns, notes=contents.notes)
+
+
+def _built(contents: TableContents, reading: TableReading) -> DataTable:
     require(len(contents) >= _FEWEST, f"{contents.source}: number of rows", len(contents), f"at least {_FEWEST}")
     labels = None if reading.label is None else _labels(contents, reading.label)
     names = contents.names if reading.names is None else _texts(contents, "names", reading.names)
@@ -200,15 +235,7 @@ def _dense_column(matrix: Any, i: int) -> np.ndarray:
 
 def _dtype(columns: Iterable[Column]) -> np.dtype:
     """float32, or float64 where that would blur a column."""
-    return np.dtype(np.float64 if any(map(_blurred, columns)) else np.float32)
-
-
-def _blurred(column: Column) -> bool:
-    """Whether float32 has fewer than 2^10 steps for a column's range, misses some of its counts, or can't hold it."""
-    size = max(abs(column.low), abs(column.high))
-    close = 0 < column.high - column.low < _STEPS * size * 2.0**-23
-    beyond = size > _LARGEST or 0 < column.low < _SMALLEST
-    return close or beyond or (column.kind == "count" and size > 2**24)
+    return np.dtype(np.float64 if any(column.blurred for column in columns) else np.float32)
 
 
 def _labels(contents: TableContents, name: str) -> np.ndarray:

@@ -27,7 +27,7 @@ def test_a_mixed_table_is_described():
         "Constant: 1 column (still): a density with a learned σ has no bound there.",
         "3 classes: u (4), v (4), w (2).",
         "Not split: of ten rows or more, 80, 10 and 10 % become train, validation and test.",
-        "Likelihoods that suit, column by column: negative_binomial (count), log_normal or gamma (positive), "
+        "Likelihoods that suit, column by column: negative_binomial (count), log_normal (positive), "
         "bernoulli (binary), ordinal (ordinal).",
         "Column 'day' is left out: it holds dates.",
     ]

@@ -1,0 +1,125 @@
+"""The columns of a table as a model has them: what their numbers mean, and in which units they are seen."""
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from jaxvae.arguments import require
+from jaxvae.texts import number
+
+_SHOWN = 8
+_MEASURED = ("real", "positive")
+
+
+@dataclasses.dataclass(frozen=True)
+class Feature:
+    """A column of a table.
+
+    Attributes:
+        name: of the column.
+        kind: one of ``tables.LIKELIHOODS``.
+        levels: what the numbers 0, 1, … stand for; () where they are numbers.
+        loc: the mean of the training split; 0 for what isn't measured.
+        scale: its standard deviation; 1 for what isn't measured.
+        logs: whether both are of the logs.
+    """
+
+    name: str
+    kind: str
+    levels: tuple[str, ...] = ()
+    loc: float = 0.0
+    scale: float = 1.0
+    logs: bool = False
+
+    def __post_init__(self) -> None:
+        field = f"column {self.name!r}"
+        require(math.isfinite(self.loc), f"{field}: loc", self.loc, "finite")
+        require(0 < self.scale < math.inf, f"{field}: scale", self.scale, "positive and finite")
+
+    @property
+    def measured(self) -> bool:
+        """Whether it is measured in units."""
+        return self.kind in _MEASURED
+
+    @property
+    def allowed(self) -> str:
+        """What an entry may be, as the end of a sentence."""
+        if self.levels:
+            return f"a code from 0 to {len(self.levels) - 1} ({', '.join(self.levels[:_SHOWN])})"
+        allowed = {"count": "a whole number, 0 or more", "positive": "above 0", "binary": "0 or 1"}
+        return allowed.get(self.kind, "finite")
+
+    def fits(self, x: np.ndarray) -> np.ndarray:
+        """Which entries (N,) it may have."""
+        finite = np.isfinite(x)
+        if self.levels or self.kind == "binary":
+            return (x == np.rint(x)) & (x >= 0) & (x < max(len(self.levels), 2))
+        if self.kind == "count":
+            return finite & (x == np.rint(x)) & (x >= 0)
+        return finite & (x > 0) if self.kind == "positive" else finite
+
+    def fitted(self, x: np.ndarray, *, logs: bool) -> "Feature":
+        """The column in units of these training entries (N,), or of their logs.
+
+        Raises:
+            ValueError: where they are all the same.
+        """
+        varies = bool(np.min(x) < np.max(x))
+        allowed = 'several values in the train split: it has no unit; kind "skip" leaves it out (--kinds)'
+        require(varies, f"column {self.name!r}", f"{number(float(x[0]))} in all rows", allowed)
+        x = x.astype(np.float64)
+        x = np.log(x) if logs else x
+        return dataclasses.replace(self, loc=float(np.mean(x)), scale=float(np.std(x)), logs=logs)
+
+    def told(self, x: np.ndarray) -> np.ndarray:
+        """Entries (N,) in the table's own terms: the nearest level, where there are any, else the numbers."""
+        if not self.levels:
+            return x
+        codes = np.clip(np.rint(x), 0, len(self.levels) - 1).astype(int)
+        return np.array(self.levels)[codes]
+
+
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def kind(self) -> str: ...
+
+
+def names_told(columns: Sequence[_Named]) -> str:
+    """The names of the first few columns.
+
+    >>> names_told([Feature("age", "count"), Feature("sex", "binary")])
+    'age, sex'
+    """
+    names = [column.name for column in columns[:_SHOWN]]
+    return ", ".join([*names, "…"] if len(columns) > _SHOWN else names)
+
+
+def kinds_told(columns: Iterable[_Named]) -> str:
+    """How many columns are of each kind, and which.
+
+    >>> kinds_told([Feature("age", "count"), Feature("sex", "binary"), Feature("visits", "count")])
+    '2 count (age, visits), 1 binary (sex)'
+    """
+    found: dict[str, list[_Named]] = {}
+    for column in columns:
+        found.setdefault(column.kind, []).append(column)
+    return ", ".join(f"{len(some):,} {kind} ({names_told(some)})" for kind, some in found.items())
+
+
+def kinds_of(features: Iterable[Feature]) -> dict[str, Any]:
+    """What is to be said of columns, so that a table is read as one of these features was.
+
+    Levels are said as those of an ordinal column, whatever their kind, so that codes stay the same.
+    """
+    return {f.name: f.levels if len(f.levels) > 1 else f.kind for f in features}
+
+
+def in_own_terms(features: Sequence[Feature], rows: np.ndarray) -> Mapping[str, np.ndarray]:
+    """The columns of rows (N, C) by name, categories by theirs."""
+    return {feature.name: feature.told(x) for feature, x in zip(features, rows.T, strict=True)}

@@ -1,0 +1,149 @@
+"""How the columns of a table are modelled: which likelihood is whose, and in which units."""
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+import numpy as np
+
+from jaxvae.arguments import require
+from jaxvae.data import Dataset, Feature, names_told
+from jaxvae.data.tables import LIKELIHOODS as SUITING
+from jaxvae.likelihoods import OF_LOGS, Columns, Group, Standard, column_likelihood
+from jaxvae.parameterizations import Parameterization
+from jaxvae.texts import counted
+
+COLUMNS = "columns"
+"""The likelihood of a table that is the product of those that suit its columns' kinds."""
+
+_KINDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        **dict.fromkeys(("gaussian_fixed", "gaussian_learned", "gaussian_pixel"), ("real", "positive")),
+        **dict.fromkeys(("student_t", "laplace", "beta", "von_mises"), ("real", "positive")),
+        **dict.fromkeys(OF_LOGS, ("positive",)),
+        "bernoulli": ("binary",),
+        "categorical": ("categorical", "ordinal", "binary"),
+        "ordinal": ("ordinal",),
+    }
+)
+"""The kinds of columns that a likelihood may be of; of counts, a table is of these alone."""
+
+_LISTED, _LEVELS = 40, 6  # columns, and levels of one, that are told
+
+_BOUNDS: Mapping[str, tuple[float, float]] = MappingProxyType({"beta": (0, 1), "von_mises": (-np.pi, np.pi)})
+_BEYOND: Mapping[str, str] = MappingProxyType(
+    {"beta": "between 0 and 1, both excluded", "von_mises": "angles in radians, from -π to π"}
+)
+
+
+def suiting(features: Sequence[Feature]) -> str:
+    """The likelihood of a table: that which suits the kind of its columns, or ``COLUMNS`` for several."""
+    kinds = {feature.kind for feature in features}
+    return SUITING[kinds.pop()] if len(kinds) == 1 else COLUMNS
+
+
+def require_suiting(name: str, dataset: Dataset) -> None:
+    """Raises ValueError where a likelihood isn't one of the columns of a table that isn't of counts alone."""
+    kinds = _KINDS.get(name, () if name != COLUMNS else tuple(SUITING))
+    odd = next((f for f in dataset.features if f.kind not in kinds), None)
+    own = suiting(dataset.features)
+    allowed = (
+        f"auto ({own}) for a table with a column {odd and odd.name!r} of kind {odd and odd.kind}; --kinds says others"
+    )
+    require(odd is None, "likelihood", name, allowed)
+    if name in _BOUNDS:
+        low, high = _BOUNDS[name]
+        for split, x in dataset.splits.items():
+            rows = x.images.reshape(len(x), -1)
+            inside = (rows > low) & (rows < high) if name == "beta" else (rows >= low) & (rows <= np.float32(high))
+            if not inside.all():
+                row, column = np.argwhere(~inside)[0].tolist()
+                found = f"{rows[row, column]:g} in column {dataset.features[column].name!r} of the {split} split"
+                require(
+                    False, f"entries under likelihood {name}", found, f"{_BEYOND[name]}; --likelihood auto takes all"
+                )
+
+
+def likelihood_of(name: str, feature: Feature) -> str:
+    """The likelihood of a column under that of its table."""
+    return SUITING[feature.kind] if name == COLUMNS else name
+
+
+def in_units(name: str, dataset: Dataset) -> tuple[Feature, ...]:
+    """The columns in the units of the training split, in which a model sees what is measured.
+
+    Raises:
+        ValueError: for a measured column that is constant there.
+    """
+    rows = dataset.train.images.reshape(len(dataset.train), -1)
+    return tuple(
+        feature.fitted(x, logs=likelihood_of(name, feature) in OF_LOGS) if feature.measured else feature
+        for feature, x in zip(dataset.features, rows.T, strict=True)
+    )
+
+
+def columns_likelihood(
+    name: str, features: Sequence[Feature], parameterization: Parameterization, std: float
+) -> Columns:
+    """The product of the likelihoods of a table's columns, of which those that have one in common are a group.
+
+    Args:
+        name: ``COLUMNS``, or the likelihood of all columns.
+        features: the columns, in their units.
+        parameterization: how scales arise.
+        std: where they start, or stay, in the columns' units.
+    """
+    found: dict[tuple[str, int | None], list[int]] = {}
+    for i, feature in enumerate(features):
+        own = likelihood_of(name, feature)
+        levels = max(len(feature.levels), 2) if own in ("categorical", "ordinal") else None
+        found.setdefault((own, levels), []).append(i)
+    groups = []
+    for (own, levels), some in found.items():
+        measured = all(features[i].measured for i in some) and own not in _BOUNDS
+        units = [(features[i].loc, features[i].scale) for i in some] if measured else []
+        standard = Standard(*map(tuple, zip(*units, strict=True))) if units else Standard()
+        kind = column_likelihood(own, levels, standard, parameterization, std)
+        groups.append(Group(kind, tuple(some), coded=levels is not None))
+    return Columns(tuple(groups))
+
+
+def modelled(features: Sequence[Feature]) -> str:
+    """Which likelihood is of which columns under ``COLUMNS``.
+
+    >>> modelled([Feature("age", "count"), Feature("sex", "binary")])
+    'negative_binomial of age; bernoulli of sex'
+    """
+    found: dict[str, list[Feature]] = {}
+    for feature in features:
+        found.setdefault(SUITING[feature.kind], []).append(feature)
+    return "; ".join(f"{own} of {names_told(some)}" for own, some in found.items())
+
+
+def seen_as(features: Sequence[Feature]) -> str:
+    """What an encoder sees of columns.
+
+    >>> seen_as([Feature("age", "count"), Feature("sex", "binary")])
+    'counts as log(1 + x), others as they are'
+    """
+    kinds = {feature.kind for feature in features}
+    logs = {feature.logs for feature in features if feature.measured}
+    found = [
+        *["measurements standardized"] * (False in logs),
+        *["logs of positive ones standardized"] * (True in logs),
+        *["counts as log(1 + x)"] * ("count" in kinds),
+        *["categories one-hot"] * ("categorical" in kinds),
+    ]
+    return ", ".join([*found, *["others as they are"] * bool(kinds & {"binary", "ordinal"})])
+
+
+def column_lines(name: str, dataset: Dataset) -> list[str]:
+    """What each of the first columns of a table is taken for, its range or levels in training, and its likelihood."""
+    some, rows = dataset.features[:_LISTED], dataset.train.images.reshape(len(dataset.train), -1)
+    width = max(len(feature.name) for feature in some)
+    lines = []
+    for feature, x in zip(some, rows.T, strict=False):
+        told = ", ".join(feature.levels[:_LEVELS]) + ", …" * (len(feature.levels) > _LEVELS)
+        told = told or f"{x.min():g} to {x.max():g}"
+        lines.append(f"  {feature.name:{width}}  {feature.kind:11}  {likelihood_of(name, feature):17}  {told}")
+    more = len(dataset.features) - len(some)
+    return [*lines, *[f"  and {counted(more, 'column')} more"] * (more > 0)]
