@@ -22,11 +22,13 @@ from jaxvae.study.grid import Grid, groups
 from jaxvae.study.pace import Pace
 from jaxvae.study.planning import (
     Estimate,
+    Loaded,
     Source,
     cells_of,
     costs,
     dealt,
     estimates,
+    experiment_of,
     experiments_of,
     lacking,
     source_of,
@@ -36,8 +38,7 @@ from jaxvae.study.shards import ALONE, Shard, read_tables
 from jaxvae.study.statistics import BASELINE
 from jaxvae.study.sweep import Sweep, cell_mesh
 from jaxvae.study.width import measured_width
-from jaxvae.training import TrainConfig, make_experiment
-from jaxvae.training.devices import one_device
+from jaxvae.training import TrainConfig
 from jaxvae.training.directory import made_otherwise
 
 STUDY = "study.json"
@@ -87,8 +88,8 @@ def compare(
         source: {name: fingerprint(split) for name, split in data.splits.items()} for source, data in loaded.items()
     }
     _require_as_then(cells, known, digests, out / RESULTS)
-    waiting = lacking(dealt(cells, shard), known)
-    for line in dict.fromkeys(line for kind in experiments_of(waiting) for line in kind.report):
+    waiting = lacking(dealt(cells, loaded, shard), known)
+    for line in dict.fromkeys(line for kind in experiments_of(waiting, loaded) for line in kind.report):
         say(line)
     for name in dict.fromkeys(config.dataset for config in cells):
         require_apart(out, name)
@@ -98,13 +99,13 @@ def compare(
         _require_own(out)
         with only_writer(out):
             _prepare(out, asked, first)
-            return _compare(cells, digests, out, shard, watch, stop)
+            return _compare(cells, loaded, digests, out, shard, watch, stop)
     if not (out / LOCK).exists():  # as it does where another shard is about to begin the study
         _require_own(out)
     with holding(out, f"{LOCK}-{shard.number}-of-{shard.total}"):
         with holding(out, LOCK, _PATIENCE):
             _prepare(out, asked, first)
-        return _compare(cells, digests, out, shard, watch, stop)
+        return _compare(cells, loaded, digests, out, shard, watch, stop)
 
 
 def _require_as_then(
@@ -128,6 +129,7 @@ def _require_as_then(
 
 def _compare(
     cells: Sequence[TrainConfig],
+    loaded: Loaded,
     digests: Mapping[Source, Mapping[str, str]],
     out: Path,
     shard: Shard,
@@ -135,12 +137,12 @@ def _compare(
     stop: Callable[[], bool],
 ) -> bool:
     own = read_results(out / shard.table)
-    waiting = lacking(dealt(cells, shard), read_tables(out))
-    shares = np.cumsum([0.0, *costs(waiting)])
+    waiting = lacking(dealt(cells, loaded, shard), read_tables(out))
+    shares = np.cumsum([0.0, *costs(waiting, loaded)])
     shares /= shares[-1] or 1
     pace, spent = Pace(len(waiting), _COMPILERS), 0.0
     for group, (start, end), sweep in zip(
-        waiting, itertools.pairwise(shares.tolist()), _compiled_ahead(waiting, out, shard, pace), strict=True
+        waiting, itertools.pairwise(shares.tolist()), _compiled_ahead(waiting, loaded, out, shard, pace), strict=True
     ):
         name = variant({"config": plain(group[0])})
         watch(name, start, pace.left(start, spent))
@@ -169,16 +171,18 @@ def _joined(cells: Sequence[TrainConfig], out: Path, shard: Shard) -> bool:
     return True
 
 
-def _compiled_ahead(waiting: Sequence[Sequence[TrainConfig]], out: Path, shard: Shard, pace: Pace) -> Iterator[Sweep]:
+def _compiled_ahead(
+    waiting: Sequence[Sequence[TrainConfig]], loaded: Loaded, out: Path, shard: Shard, pace: Pace
+) -> Iterator[Sweep]:
     """The groups' programs, each compiled while others run."""
-    mesh, alone = cell_mesh(), one_device()
+    mesh = cell_mesh()
     with nullcontext() if shard == ALONE else holding(out, LOCK, _PATIENCE):
-        widths = [_width(out, group[0], alone, mesh, -(-len(group) // mesh.size)) for group in waiting]
+        widths = [_width(out, group[0], loaded, mesh, -(-len(group) // mesh.size)) for group in waiting]
 
     def compiled(group: Sequence[TrainConfig], width: int) -> Sweep:
         rates, seeds = zip(*((config.learning_rate, config.seed) for config in group), strict=True)
         began = time.monotonic()
-        sweep = Sweep(make_experiment(group[0], alone), mesh, width, rates, seeds)
+        sweep = Sweep(experiment_of(group[0], loaded), mesh, width, rates, seeds)
         sweep.compile()
         pace.compiled(time.monotonic() - began)
         return sweep
@@ -196,7 +200,8 @@ def _compiled_ahead(waiting: Sequence[Sequence[TrainConfig]], out: Path, shard: 
 def estimate(grid: Grid, out: Path | None, shard: Shard = ALONE) -> list[Estimate]:
     """What it would cost to train what the table in a directory, if any, lacks of these cells; writes nothing."""
     known = read_tables(out) if out else []
-    return estimates(lacking(dealt(cells_of(grid, known)[0], shard), known), cell_mesh())
+    cells, loaded = cells_of(grid, known)
+    return estimates(lacking(dealt(cells, loaded, shard), known), loaded, cell_mesh())
 
 
 def is_study(out: Path) -> bool:
@@ -266,7 +271,7 @@ def _write_study(out: Path, study: dict[str, Any]) -> None:
     write_atomically(out / STUDY, json.dumps(study, indent=1) + "\n")
 
 
-def _width(out: Path, config: TrainConfig, alone: Mesh, mesh: Mesh, most: int) -> int:
+def _width(out: Path, config: TrainConfig, loaded: Loaded, mesh: Mesh, most: int) -> int:
     """Cells in lockstep on each device, as measured when the study first had a group of these shapes.
 
     Results depend on it in their last digits, so that a study keeps it.
@@ -276,6 +281,6 @@ def _width(out: Path, config: TrainConfig, alone: Mesh, mesh: Mesh, most: int) -
     name = " ".join(str(x) for x in (mesh.size, "x", jax.devices()[0].device_kind, *data, *layers))
     study = _read_study(out)
     if name not in study["widths"]:
-        study["widths"][name] = measured_width(make_experiment(config, alone), mesh, most)
+        study["widths"][name] = measured_width(experiment_of(config, loaded), mesh, most)
         _write_study(out, study)
     return int(study["widths"][name])

@@ -50,7 +50,7 @@ def test_a_study_has_all_its_cells(whole):
 
 def test_a_finished_study_trains_nothing(whole, monkeypatch):
     before = (whole / study.RESULTS).read_bytes()
-    for name in ("Sweep", "make_experiment"):  # nor needs the data
+    for name in ("Sweep", "experiment_of"):
         monkeypatch.setattr(f"jaxvae.study.comparison.{name}", None)
     assert study.compare(GRID, whole)
     assert (whole / study.RESULTS).read_bytes() == before
