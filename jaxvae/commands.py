@@ -163,11 +163,11 @@ def compare(args: argparse.Namespace) -> int:
     from jaxvae.progress import StudyProgress
 
     require(0 < args.resolve < math.inf, "--resolve", args.resolve, "above 0")
-    for name in ("baseline", "shard") if args.merge or args.report_only else ():
+    for name in ("baseline", "shard", "search") if args.merge or args.report_only else ():
         value = getattr(args, name)
-        require(value is None, f"--{name}", value, "left out where nothing is trained")
+        require(not value, f"--{name}", value, "left out where nothing is trained")
     with process.signals() as stopped:
-        out, grid = args.out, None
+        out, grid, search = args.out, None, args.search
         if args.merge:
             require(out is not None, "--out", None, "given with --merge: where the merged table goes")
             others = [*(f"--{name.replace('_', '-')}" for name in args.fields), *["--quick"] * args.quick]
@@ -176,16 +176,17 @@ def compare(args: argparse.Namespace) -> int:
         elif args.report_only:
             begun = out is not None and study.is_study(out)
             require(begun, "--out", out and str(out), "a study's directory, with --report-only")
-            grid = study.read_grid(out)
+            grid, search = study.read_grid(out), study.read_search(out)
         else:
             shard = _shard(args)
             resumed = out is not None and study.is_study(out) and not (args.fields or args.quick)
             asked = study.extended(study.QUICK if args.quick else study.DEFAULT, args.fields)
             grid = study.read_grid(out) if resumed else asked
+            search = search or (resumed and study.read_search(out))
             if args.dry_run:
                 require(grid is not None, "--dry-run", str(out), "for a study that isn't put together of others")
                 assert grid is not None
-                _print_estimates(study.estimate(grid, out, shard))
+                _print_estimates(study.estimate(grid, out, shard, search))
                 return 0
             name = f"compare-{Path(str(asked.get('dataset', ('digits',))[0])).stem}"
             with nullcontext(out) if out else claimed(Path("runs") / name) as out:
@@ -202,6 +203,7 @@ def compare(args: argparse.Namespace) -> int:
                             out,
                             baseline=args.baseline,
                             shard=shard,
+                            search=search,
                             watch=watch,
                             stop=stopped,
                             say=_say,
@@ -215,7 +217,7 @@ def compare(args: argparse.Namespace) -> int:
     if grid is None:
         command = "jaxvae compare --merge DIR ... --out DIR, of the studies that were joined"
     else:
-        command = study.command(grid)
+        command = study.command(grid, search)
     answers, paths = study.write_report(
         study.read_tables(out), out, command, baseline=study.read_baseline(out), resolve=args.resolve
     )

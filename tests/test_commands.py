@@ -479,6 +479,7 @@ def test_compare_trains_and_reports_and_goes_on(tmp_path, capsys):
         (["--resolve", "0"], "--resolve must be above 0, got 0.0"),
         (["--shard", "1/2"], "--out must be given with --shard: the shards' directory, got None"),
         (["--shard", "3/2", "--out", "x"], "shard must be I/N, from 1/N to N/N, got '3/2'"),
+        (["--report-only", "--out", "x", "--search"], "--search must be left out where nothing is trained"),
         (["--report-only"], "--out must be a study's directory, with --report-only, got None"),
         (["--report-only", "--out", "x", "--shard", "1/2"], "--shard must be left out where nothing is trained"),
         (["--baseline", "log_varience"], "baseline must be one of log_variance, log_std, softplus_std, "),

@@ -10,6 +10,7 @@ from jaxvae.study.comparison import is_study as is_study
 from jaxvae.study.comparison import merge_studies as merge_studies
 from jaxvae.study.comparison import read_baseline as read_baseline
 from jaxvae.study.comparison import read_grid as read_grid
+from jaxvae.study.comparison import read_search as read_search
 from jaxvae.study.grid import DEFAULT as DEFAULT
 from jaxvae.study.grid import QUICK as QUICK
 from jaxvae.study.grid import command as command

@@ -148,6 +148,17 @@ class Outcome(NamedTuple):
         return all(point.validated for comparison in self.comparisons for point in comparison.points)
 
     @property
+    def searched(self) -> bool:
+        """Whether a variant has but one learning rate of as many seeds as its best: what choosing it adds isn't known.
+
+        So it is after a search; of a variant at a single learning rate there is nothing to choose.
+        """
+        bests = [(c.best, c.points) for c in self.comparisons if c.best and len(c.points) > 1]
+        full = [[p for p in some if not p.failures and len(p.records) == len(top.records)] for top, some in bests]
+        works = [[p for p in some if not p.failures] for _, some in bests]
+        return any(len(a) == 1 < len(b) for a, b in zip(full, works, strict=True))
+
+    @property
     def learning_rates(self) -> list[float]:
         """All that were tried, ascending."""
         return sorted({point.learning_rate for comparison in self.comparisons for point in comparison.points})
@@ -185,9 +196,14 @@ def points(records: Sequence[Record]) -> list[Point]:
 
 
 def best(candidates: Sequence[Point]) -> Point | None:
-    """The point that is lowest in the mean of what it is chosen by; None where every one has a failure."""
+    """The point that is lowest in the mean of what it is chosen by; None where every one has a failure.
+
+    Only those of the most seeds can be: a mean over fewer is another number.
+    """
     working = [point for point in candidates if not point.failures]
-    return min(working, key=lambda point: float(point.chosen_by.mean()), default=None)
+    most = max((len(point.records) for point in working), default=0)
+    whole = (point for point in working if len(point.records) == most)
+    return min(whole, key=lambda point: float(point.chosen_by.mean()), default=None)
 
 
 def _on_shared_seeds(some: Sequence[Point]) -> np.ndarray:

@@ -98,6 +98,28 @@ def test_more_cells_are_added_to_a_table(whole, tmp_path):
     assert [(r["config"]["learning_rate"], r["config"]["seed"]) for r in records[4:]] == [(1e-3, 2), (1e-2, 2)]
 
 
+def test_a_search_trains_some_of_the_cells_and_goes_on_where_it_stopped(tmp_path):
+    grid = {**GRID, "parameterization": ("log_variance",), "learning_rate": (1e-4, 1e-3, 3e-3, 1e-2, 3e-1)}
+    rounds, out = [], tmp_path / "search"
+    watch = lambda name, share, left: rounds.append(share)  # noqa: E731
+    assert not study.compare(grid, out, search=True, watch=watch, stop=lambda: len(rounds) > 3)
+    begun = numbers(out)
+    assert [(r["config"]["learning_rate"], r["config"]["seed"]) for r in begun] == [(3e-3, 0), (1e-2, 0)]
+    assert study.compare(study.read_grid(out), out, search=study.read_search(out))
+    records = numbers(out)
+    assert all(record in records for record in begun)
+    known = {(r["config"]["learning_rate"], r["config"]["seed"]): r["validation_nll"] for r in records}
+    best = min((rate for rate, seed in known if seed == 0), key=lambda rate: known[rate, 0])
+    assert len(known) == len(records) < 10
+    assert {rate for rate, seed in known if seed == 1} == {
+        *sorted({r for r, _ in known}, key=lambda r: known[r, 0])[:2]
+    }
+    assert (best, 1) in known
+    before = (out / study.RESULTS).read_bytes()
+    assert study.compare(grid, out, search=True, watch=lambda *_: pytest.fail("it is done"))
+    assert (out / study.RESULTS).read_bytes() == before
+
+
 def test_shards_end_with_the_same_table(whole, tmp_path):
     (tmp_path / STUDY).write_text((whole / STUDY).read_text())
     trained = []
@@ -165,6 +187,7 @@ def test_a_directory_in_use_is_refused(tmp_path):
         "{",
         "[]",
         '{"grid": 1}',
+        '{"widths": {}, "grid": {}, "search": 1}',
         '{"widths": {}, "grid": 3}',
         '{"widths": [], "grid": {}}',
         '{"widths": {}, "grid": {"a": 5}}',

@@ -43,6 +43,7 @@ def test_best_is_lowest_among_those_without_failure():
     assert st.best([point(3, 3), point(1, None), point(2, 3)]).mean == 2.5
     assert st.best([point(3, None), point(None, None)]) is None
     assert st.best([]) is None
+    assert st.best([point(1.0), point(2.0, 2.0), point(3.0, None)]).mean == 2  # of the most seeds
 
 
 def difference(ours, theirs):
@@ -73,9 +74,7 @@ def test_no_difference_without_a_common_seed():
 
 
 def test_a_rate_that_lacks_a_seed_is_not_chosen_anew():
-    ours = [point(1.0, 2.0, 4.0), *st.points(runs("log_variance", (1.1, 2.1), 0.1))]
-    assert st.best(ours).learning_rate == 0.1  # its mean is over fewer seeds
-    ours = [point(1.0, 2.0, 4.0), *st.points(runs("log_variance", (9.0, 9.0), 0.1))]
+    ours = [point(1.0, 2.0, 4.0), *st.points(runs("log_variance", (0.5, 2.1), 0.1))]
     error = math.sqrt(42 / 18 / 3)
     assert difference(ours, [point(0.0, 0.0, 0.0)]) == pytest.approx((7 / 3, error, 3))
 
@@ -127,6 +126,17 @@ def test_a_mirror_is_no_evidence_and_what_reaches_zero_not_usable():
     assert failed.advised
     assert outcome.level == pytest.approx(1 - 0.05 / 3)  # not of the mirror
     assert outcome.deviation == pytest.approx(np.std([0.1, 0.0, -0.1], ddof=1))  # of softplus_std alone
+
+
+def test_after_a_search_one_learning_rate_has_all_seeds():
+    tried = [*runs("log_std", (20.0, 20.1), 0.01), *runs("log_std", (21.0,), 0.1)]
+    outcome = lambda *more: st.analyze([*tried, *(r for some in more for r in some)])[0]  # noqa: E731
+    assert outcome().searched
+    assert outcome(runs("log_variance", (20.0, 20.1), 0.01)).searched
+    assert not outcome(runs("log_std", (20.0, 20.1), 0.001)).searched
+    assert not st.analyze(runs("log_std", (20.0, 20.1)))[0].searched  # at one learning rate
+    failed = [*runs("log_std", (20.0, 20.1), 0.01), *runs("log_std", (None, 20.0), 0.1)]
+    assert not st.analyze(failed)[0].searched
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from jaxvae.study.intervals import LEVEL, Difference
 from jaxvae.study.statistics import Outcome
 from jaxvae.texts import assignments, listed, percentage, rough
 
-_WORDS = {"dataset": "data set", "architecture": "network", "beta": "β", "dtype": "number format"}
+_WORDS = {"dataset": "the data set", "architecture": "the network", "beta": "β", "dtype": "the number format"}
 
 
 def dependence(factor: Factor) -> str:
@@ -17,25 +17,25 @@ def dependence(factor: Factor) -> str:
         reason = (
             "no usable variant has two seeds in common in comparable settings" if factor.variants else "too few work"
         )
-        return f"It cannot be said whether which variant is best depends on the {word}: {reason}."
+        return f"It cannot be said whether which variant is best depends on {word}: {reason}."
     if factor.crossing:
         told = [
             f"{name} is better than {base} at {_levels(better)} and worse at {_levels(worse)}"
             for name, (better, worse) in factor.crossing.items()
         ]
-        return f"Which variant is best depends on the {word}: {'; '.join(told)}."
+        return f"Which variant is best depends on {word}: {'; '.join(told)}."
     changed = {key: x for key, x in factor.changes.items() if x.sign}
     where = f"({_levels(factor.levels)})"
     if not changed:
         bound = max(abs(end) for x in factor.changes.values() for end in (x.low, x.high))
         return (
-            f"Which variant is best is not seen to depend on the {word} {where}: no usable variant's difference from "
+            f"Which variant is best is not seen to depend on {word} {where}: no usable variant's difference from "
             f"{base} changes by more than {rough(bound)} {unit}."
         )
     (name, level), most = max(changed.items(), key=lambda item: abs(item[1].mean))
     rest = f", the largest of {len(changed)} changes that are seen" if len(changed) > 1 else ""
     return (
-        f"Which variant is best is not seen to depend on the {word} {where}, but how far they differ does: {name}'s "
+        f"Which variant is best is not seen to depend on {word} {where}, but how far they differ does: {name}'s "
         f"difference from {base} changes by {_signed(most)} {unit} from {_levels(factor.levels[:1])} to "
         f"{_levels([level])}{rest}."
     )
@@ -48,7 +48,7 @@ def effects(factor: Factor) -> list[str]:
         return []
     unit, first = _unit(factor), _levels(factor.levels[:1])
     amounts = listed([f"{_signed(x)} {unit} at {_levels([level])}" for level, x in told.items()])
-    return [f"Of the {_word(factor)} itself, NLL against that at {first}: {amounts}."]
+    return [f"Of {_word(factor)} itself, NLL against that at {first}: {amounts}."]
 
 
 def grounds(some: Sequence[Factor], outcomes: Sequence[Outcome]) -> list[str]:
@@ -68,7 +68,7 @@ def grounds(some: Sequence[Factor], outcomes: Sequence[Outcome]) -> list[str]:
 
 
 def _word(factor: Factor) -> str:
-    return listed([_WORDS.get(name, name.replace("_", " ")) for name in factor.names])
+    return listed([_WORDS.get(name, f"the {name.replace('_', ' ')}") for name in factor.names])
 
 
 def _unit(factor: Factor) -> str:

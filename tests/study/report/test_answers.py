@@ -224,6 +224,20 @@ def test_each_setting_has_its_answer():
     assert found == [("dtype = float32", "It matters"), ("dtype = bfloat16", "No differe")]
 
 
+def test_a_search_says_nothing_of_the_range_of_learning_rates():
+    lines, details = told(
+        *(runs(name, nll) for name, nll in {"log_variance": spaced(20, 0.1), "log_std": spaced(20.2, 0.2)}.items()),
+        *(runs(name, (21.0,), 0.1) for name in ("log_variance", "log_std")),
+    )
+    assert lines[1] == "Take log_variance: nothing here is better."
+    assert (
+        "Intervals: 95 %, adjusted for 1 comparison, over 3 seeds, without the noise of choosing the learning rates."
+        in details
+    )
+    assert "Learning rates were searched for, in 8 runs: how wide a range of them works isn't known." in details
+    assert not any("missing" in s for s in details)
+
+
 def test_an_empty_table():
     assert told([]) == (["It cannot be said whether the choice matters: the table is empty."], [])
 
