@@ -276,6 +276,11 @@ def _add_compare_options(command: argparse.ArgumentParser) -> None:
         "Kubernetes job says whose task this is)"
     )
     command.add_argument("--shard", metavar="I/N", help=text)
+    text = "share it out over a cluster, all of whose machines have --out in common"
+    command.add_argument("--on", choices=["slurm", "ray"], help=text)
+    command.add_argument("--tasks", metavar="N", type=int, help="how many shares it is then dealt out in")
+    text = "what each task is given: submitit's parameters (timeout_min=60 gpus_per_node=1) or Ray's (num_gpus=1)"
+    command.add_argument("--resources", metavar="NAME=VALUE", nargs="+", default=[], help=text)
     command.add_argument("--report-only", action="store_true", help="train nothing, write the report of what is there")
     command.add_argument("--merge", metavar="DIR", type=Path, nargs="+", help="train nothing, join these studies")
     _add_fields(command, _flags()["study"], nargs="+")

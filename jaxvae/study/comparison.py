@@ -45,6 +45,7 @@ from jaxvae.training.directory import made_otherwise
 STUDY = "study.json"
 
 _PATIENCE = 600.0  # seconds, in which another shard measures a width
+_HANDOVER = 60.0  # seconds, in which a process that is lost loses its lock
 _COMPILERS = 2  # threads: half of the work is Python's, of which only one runs at a time
 
 
@@ -105,7 +106,7 @@ def compare(
             return _compare(cells, loaded, digests, out, shard, search, watch, stop)
     if not (out / LOCK).exists():  # as it does where another shard is about to begin the study
         _require_own(out)
-    with holding(out, f"{LOCK}-{shard.number}-of-{shard.total}"):
+    with holding(out, f"{LOCK}-{shard.number}-of-{shard.total}", _HANDOVER):
         with holding(out, LOCK, _PATIENCE):
             _prepare(out, asked, first)
         return _compare(cells, loaded, digests, out, shard, search, watch, stop)
