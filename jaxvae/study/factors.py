@@ -1,10 +1,10 @@
 """What else a study varies: its effect, and whether which variant is best depends on it.
 
-A *factor* is a field of the settings, or several that always change together; its *levels* are what it is set to, of
-which the first is compared with the others. All that is said of it are contrasts: sums of NLLs, each variant at its
-best learning rate, whose factors add up to 0 within each set of data. They are taken seed by seed, as all runs of a
-seed share what is random, and averaged over the settings that are alike but for the factor, of which only those count
-that every level has.
+A *factor* is a field of the settings, with those that follow from it; its *levels* are what it is set to, of which the
+first is compared with the others. All that is said of it are contrasts: sums of NLLs, each variant at its best learning
+rate, whose coefficients add up to 0 within each data set. They are taken seed by seed, as all runs of a seed share what
+is random, and averaged over the settings that are alike but for the factor, of which only those count that every level
+has.
 
 NLLs of different data, or of different likelihoods, are densities of different things, and never added as they are.
 Where a factor's settings have several, contrasts are in units of each setting's *spread*: the standard deviation of NLL
@@ -30,7 +30,7 @@ Level = tuple[Any, ...]
 """What a factor's fields are set to."""
 
 _Term = tuple[float, str, Outcome]
-"""Of a contrast: a factor, a variant, and the setting in which it is."""
+"""Of a contrast: a coefficient, a variant, and the setting in which it is."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,12 +96,27 @@ def factors(outcomes: Sequence[Outcome]) -> list[Factor]:
 
 
 def _names(some: Sequence[Setting]) -> list[tuple[str, ...]]:
-    """The fields of settings, those together that always change together."""
-    found: dict[tuple[int, ...], list[str]] = {}
-    for column in zip(*some, strict=True):
-        values = [value for _, value in column]
-        found.setdefault(tuple(map(values.index, values)), []).append(column[0][0])
-    return [tuple(names) for names in found.values()]
+    """The fields of settings, each with those that follow from it, such as epochs where each data set has its own."""
+    columns = {column[0][0]: [value for _, value in column] for column in zip(*some, strict=True)}
+    order = list(columns)
+
+    def follows(name: str, other: str) -> bool:
+        pairs = list(zip(columns[other], columns[name], strict=True))
+        return len(set(pairs)) == len(set(columns[other]))
+
+    roots = [
+        name
+        for name in order
+        if not any(
+            follows(name, other) and (not follows(other, name) or order.index(other) < order.index(name))
+            for other in order
+            if other != name
+        )
+    ]
+    found: dict[str, list[str]] = {name: [] for name in roots}
+    for name in order:
+        found[name if name in found else next(root for root in roots if follows(name, root))].append(name)
+    return list(map(tuple, found.values()))
 
 
 class _Design(NamedTuple):
@@ -155,13 +170,13 @@ def _inverse(x: float) -> float:
 
 
 def _minus(terms: Sequence[_Term]) -> list[_Term]:
-    return [(-factor, name, outcome) for factor, name, outcome in terms]
+    return [(-x, name, outcome) for x, name, outcome in terms]
 
 
 def _intervals(contrasts: Mapping[Any, Sequence[_Term]]) -> dict[Any, Difference]:
     """Each one's mean, and its interval at a level that allows for their number."""
     level = 1 - (1 - LEVEL) / max(1, len(contrasts))
     return {
-        key: student(*tuned_contrast([(f, _usable(outcome)[name].points) for f, name, outcome in terms]), level)
+        key: student(*tuned_contrast([(x, _usable(outcome)[name].points) for x, name, outcome in terms]), level)
         for key, terms in contrasts.items()
     }

@@ -79,7 +79,7 @@ def student(mean: float, error: float, seeds: int, level: float = LEVEL) -> Diff
 def tuned_error(terms: Sequence[tuple[float, SeedScores]]) -> float:
     """The standard error of a contrast of tuned variants, by a nested bootstrap; NaN for one seed.
 
-    A contrast is a sum of their NLLs t, each times its factor: with 1 and -1 the difference between two. Seeds are
+    A contrast is a sum of their NLLs t, each times its coefficient: with 1 and -1 the difference between two. Seeds are
     resampled, those of all variants together, and each resample chooses all learning rates anew, so that the error has
     in it what the choice adds. The variance of the contrast t* over resamples counts that twice, once
     for the data and once for the resample, and so is too wide; what t* owes to each seed isn't: Σ_s cov(w_s, t*)², w_s
@@ -92,7 +92,7 @@ def tuned_error(terms: Sequence[tuple[float, SeedScores]]) -> float:
     if seeds < 2:
         return math.nan
     weights, chances = _resamples(seeds)
-    x = np.sum([factor * scores.tuned(weights) for factor, scores in terms], axis=0)
+    x = np.sum([coefficient * scores.tuned(weights) for coefficient, scores in terms], axis=0)
     owed = (chances * (x - chances @ x)) @ (seeds * weights - 1)
     return math.sqrt(np.sum(owed**2) * seeds / (seeds - 1))
 

@@ -221,15 +221,15 @@ def _of_seeds(some: Sequence[Point], seeds: Sequence[int]) -> SeedScores:
 
 
 def tuned_contrast(terms: Sequence[tuple[float, Sequence[Point]]]) -> tuple[float, float, int]:
-    """A sum of the NLLs of variants, each at its best learning rate, and times its factor.
+    """A sum of the NLLs of variants, each at its best learning rate, and times its coefficient.
 
     With 1 for one variant and -1 for another it is how much higher the first one's NLL is.
 
     Args:
-        terms: each one's factor, and the points of a variant in one setting.
+        terms: each one's coefficient, and the points of a variant in one setting.
 
     Returns:
-        The mean of the contrasts of single seeds, of those that all bests have, in nats times the factors' unit; its
+        The mean of the contrasts of single seeds, of those that all bests have, in nats times the coefficients' unit; its
         standard error, with what the choice of the learning rates adds (``intervals.tuned_error``); and the number of
         seeds. NaN where a variant has no best, or too few seeds.
     """
@@ -241,10 +241,10 @@ def tuned_contrast(terms: Sequence[tuple[float, Sequence[Point]]]) -> tuple[floa
         return math.nan, math.nan, 0
     # A learning rate that lacks some of these seeds can't be chosen in a resample of them.
     sides = [[p for p in some if not p.failures and {*seeds} <= {*p.seeds.tolist()}] for _, some in terms]
-    factors = [factor for factor, _ in terms]
-    error = tuned_error([(factor, _of_seeds(side, seeds)) for factor, side in zip(factors, sides, strict=True)])
+    coefficients = [coefficient for coefficient, _ in terms]
+    error = tuned_error([(x, _of_seeds(side, seeds)) for x, side in zip(coefficients, sides, strict=True)])
     means = [_of_seeds([top], seeds).reported.mean() for top in tops if top]
-    return math.fsum(factor * mean for factor, mean in zip(factors, means, strict=True)), error, len(seeds)
+    return math.fsum(x * mean for x, mean in zip(coefficients, means, strict=True)), error, len(seeds)
 
 
 def robustness_width(some: Sequence[Point], reference: float, tolerance: float = NEAR) -> Width:

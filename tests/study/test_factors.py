@@ -96,6 +96,15 @@ def test_fields_that_change_together_are_one_factor():
     assert factor.levels == (("mlp", (8,)), ("conv", (4, 4)))
 
 
+def test_what_follows_from_a_factor_is_part_of_it():
+    epochs = {"digits": 150, "mnist": 30, "counts": 150}
+    parts = [
+        table(A, **setting, epochs=epochs[setting["dataset"]], hidden=[8] if setting["architecture"] == "mlp" else [4])
+        for setting in (DIGITS, MNIST, COUNTS, {**DIGITS, "architecture": "conv"})
+    ]
+    assert [*found(*parts)] == [("dataset", "epochs"), ("architecture", "hidden")]
+
+
 def test_a_variant_crosses_where_it_is_better_here_and_worse_there():
     base = {"log_variance": spaced(20, 0.1)}
     better, worse = ({**base, "log_std": spaced(mean, 0.1)} for mean in (19, 21))
