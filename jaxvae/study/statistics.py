@@ -229,9 +229,9 @@ def tuned_contrast(terms: Sequence[tuple[float, Sequence[Point]]]) -> tuple[floa
         terms: each one's coefficient, and the points of a variant in one setting.
 
     Returns:
-        The mean of the contrasts of single seeds, of those that all bests have, in nats times the coefficients' unit; its
-        standard error, with what the choice of the learning rates adds (``intervals.tuned_error``); and the number of
-        seeds. NaN where a variant has no best, or too few seeds.
+        The mean of the single seeds' contrasts, over those seeds that all bests have, in nats or as the coefficients
+        scale them; its standard error, with what the choice of the learning rates adds (``intervals.tuned_error``); and
+        the number of seeds. NaN where a variant has no best, or too few seeds.
     """
     tops = [best(some) for _, some in terms]
     if any(top is None for top in tops):
