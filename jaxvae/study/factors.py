@@ -88,7 +88,7 @@ def spread(outcome: Outcome) -> float:
     return math.sqrt(math.fsum(squares) / len(squares)) if squares else math.nan
 
 
-def factors(outcomes: Sequence[Outcome]) -> list[Factor]:
+def find_factors(outcomes: Sequence[Outcome]) -> list[Factor]:
     """Those of a study in the order of its fields, with what is found of each; none of one setting."""
     if len(outcomes) < 2:
         return []

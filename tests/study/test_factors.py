@@ -6,7 +6,7 @@ import scipy.stats
 from tables import record, runs, spaced
 
 from jaxvae.study import statistics as st
-from jaxvae.study.factors import factors, spread
+from jaxvae.study.factors import find_factors, spread
 
 LEVEL = 0.95
 DIGITS, MNIST, COUNTS = ({"dataset": name, "architecture": "mlp"} for name in ("digits", "mnist", "counts"))
@@ -19,7 +19,7 @@ def table(numbers, **fields):
 
 
 def found(*parts):
-    return {factor.names: factor for factor in factors(st.analyze([r for part in parts for r in part]))}
+    return {factor.names: factor for factor in find_factors(st.analyze([r for part in parts for r in part]))}
 
 
 def scipys(contrast, comparisons=1):

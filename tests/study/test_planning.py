@@ -53,7 +53,7 @@ def test_data_are_loaded_once_each_and_named_by_what_they_become(tmp_path, monke
     for config in cells:  # a likelihood of counts is one that says how they are read
         dataset = planning.experiment_of(config, loaded).dataset
         assert dataset.image_shape == ((8, 8, 1) if config.dataset == "digits" else (1, 1, 2))
-        assert len(dataset.validation) == (200 if config.dataset == "digits" else config.validation)
+        assert len(dataset.validation) == (200 if config.dataset == "digits" else 6)
     assert asked == [*names]
 
 

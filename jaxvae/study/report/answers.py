@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxvae.study.factors import factors
+from jaxvae.study.factors import find_factors
 from jaxvae.study.intervals import LEVEL, MOST_SEEDS, POWER, Difference, seeds_to_resolve
-from jaxvae.study.report.dependence import dependence, effects, grounds
+from jaxvae.study.report.dependence import dependence_line, effect_lines, grounds
 from jaxvae.study.statistics import NEAR, Comparison, Outcome, Width, spreads
 from jaxvae.texts import assignments, counted, listed, percentage, rough, with_error
 
@@ -36,8 +36,8 @@ def verdict(outcomes: Sequence[Outcome], resolve: float = RESOLVE) -> list[Answe
         resolve: nats of which it is said how many seeds would tell them apart.
     """
     found = [_answer(outcome, resolve) for outcome in outcomes]
-    if varied := factors(outcomes):
-        lines = [line for factor in varied for line in (dependence(factor), *effects(factor))]
+    if varied := find_factors(outcomes):
+        lines = [line for factor in varied for line in (dependence_line(factor), *effect_lines(factor))]
         found.insert(0, Answer("", lines, grounds(varied, outcomes)))
     by_setting = {outcome.setting: outcome for outcome in outcomes}
     for setting, plain in by_setting.items():

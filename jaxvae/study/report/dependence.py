@@ -10,7 +10,7 @@ from jaxvae.texts import assignments, listed, percentage, rough
 _WORDS = {"dataset": "the data set", "architecture": "the network", "beta": "β", "dtype": "the number format"}
 
 
-def dependence(factor: Factor) -> str:
+def dependence_line(factor: Factor) -> str:
     """Whether which variant is best depends on a factor."""
     word, base, unit = _word(factor), factor.baseline, _unit(factor)
     if not factor.told:
@@ -41,7 +41,7 @@ def dependence(factor: Factor) -> str:
     )
 
 
-def effects(factor: Factor) -> list[str]:
+def effect_lines(factor: Factor) -> list[str]:
     """What a factor does to the NLL itself, where its levels can be compared."""
     told = {level: x for level, x in factor.effects.items() if x.low == x.low}
     if not told:

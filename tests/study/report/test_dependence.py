@@ -1,9 +1,9 @@
 from tables import record, runs, spaced
 
 from jaxvae.study import statistics as st
-from jaxvae.study.factors import factors
+from jaxvae.study.factors import find_factors
 from jaxvae.study.report.answers import verdict
-from jaxvae.study.report.dependence import dependence, effects, grounds
+from jaxvae.study.report.dependence import dependence_line, effect_lines, grounds
 
 BASE = spaced(20, 0.1)
 
@@ -17,8 +17,8 @@ def told(field, *levels, base=BASE):
         for r in runs(name, nll, **{field: value})
     ]
     outcomes = st.analyze(table)
-    (factor,) = factors(outcomes)
-    return dependence(factor), effects(factor), grounds([factor], outcomes)
+    (factor,) = find_factors(outcomes)
+    return dependence_line(factor), effect_lines(factor), grounds([factor], outcomes)
 
 
 def test_no_dependence_is_seen():
