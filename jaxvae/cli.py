@@ -268,7 +268,7 @@ def _add_compare_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--baseline", metavar="VARIANT", help=text)
     text = "say how many seeds would tell apart so many nats"
     _flag(command, "--resolve", 0.1, text)
-    text = "try neighbouring learning rates by the first seed until none is better, and train the other seeds there"
+    text = "try neighbouring learning rates by the first seed until none is better; the two best have the other seeds"
     command.add_argument("--search", action="store_true", help=text)
     command.add_argument("--dry-run", action="store_true", help="train nothing, say how much there is to do")
     text = (

@@ -148,15 +148,9 @@ class Outcome(NamedTuple):
         return all(point.validated for comparison in self.comparisons for point in comparison.points)
 
     @property
-    def searched(self) -> bool:
-        """Whether a variant has but one learning rate of as many seeds as its best: what choosing it adds isn't known.
-
-        So it is after a search; of a variant at a single learning rate there is nothing to choose.
-        """
-        bests = [(c.best, c.points) for c in self.comparisons if c.best and len(c.points) > 1]
-        full = [[p for p in some if not p.failures and len(p.records) == len(top.records)] for top, some in bests]
-        works = [[p for p in some if not p.failures] for _, some in bests]
-        return any(len(a) == 1 < len(b) for a, b in zip(full, works, strict=True))
+    def uneven(self) -> bool:
+        """Whether learning rates have fewer seeds than a variant's best, as after a search."""
+        return any(len(p.records) < len(c.best.records) for c in self.comparisons if c.best for p in c.points)
 
     @property
     def learning_rates(self) -> list[float]:

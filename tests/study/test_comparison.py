@@ -109,12 +109,10 @@ def test_a_search_trains_some_of_the_cells_and_goes_on_where_it_stopped(tmp_path
     records = numbers(out)
     assert all(record in records for record in begun)
     known = {(r["config"]["learning_rate"], r["config"]["seed"]): r["validation_nll"] for r in records}
-    best = min((rate for rate, seed in known if seed == 0), key=lambda rate: known[rate, 0])
     assert len(known) == len(records) < 10
     assert {rate for rate, seed in known if seed == 1} == {
         *sorted({r for r, _ in known}, key=lambda r: known[r, 0])[:2]
     }
-    assert (best, 1) in known
     before = (out / study.RESULTS).read_bytes()
     assert study.compare(grid, out, search=True, watch=lambda *_: pytest.fail("it is done"))
     assert (out / study.RESULTS).read_bytes() == before

@@ -103,7 +103,7 @@ def _safest(outcome: Outcome) -> list[str]:
     """Which variant works over the widest range of learning rates, as far as the digit that is told tells."""
     safe = {c.variant: c.width for c in outcome.comparisons if c.usable and not c.mirrors}
     told = {name: round(width.decades, 1) for name, width in safe.items()}
-    if len(told) < 2 or max(told.values()) == 0 or outcome.searched:  # one variant, or one learning rate, or not all
+    if len(told) < 2 or max(told.values()) == 0 or outcome.uneven:  # one variant, or one learning rate, or not all
         return _take(outcome)
     names = [name for name in told if told[name] == max(told.values())]
     width = next((safe[name] for name in names if safe[name].open_low or safe[name].open_high), safe[names[0]])
@@ -147,7 +147,6 @@ def _numbers(outcome: Outcome, base: Comparison) -> list[str]:
     mirrors = [f"{c.variant} is {c.mirrors} with raw's sign turned" for c in outcome.comparisons if c.mirrors]
     seeds = sorted({c.adjusted.seeds for c in judged.values() if c.adjusted})
     several = len(outcome.learning_rates) > 1
-    noise = f", with{'out' * outcome.searched} the noise of choosing the learning rates" if several else ""
     at = f" at learning rate {base.best.learning_rate:g}" if several else ""
     told = [
         (True, f"{base.variant} reaches {with_error(base.best.mean, base.best.standard_error)} nats{at}."),
@@ -157,7 +156,7 @@ def _numbers(outcome: Outcome, base: Comparison) -> list[str]:
         (
             judged,
             f"Intervals: {percentage(LEVEL)}, adjusted for {counted(len(others), 'comparison')}, over "
-            f"{_range(seeds)} seeds{noise}.",
+            f"{_range(seeds)} seeds{', with the noise of choosing the learning rates' if several else ''}.",
         ),
     ]
     return [sentence for applies, sentence in told if applies]
@@ -216,12 +215,13 @@ def _caveats(outcome: Outcome) -> list[str]:
     at_end = [c.variant for c in outcome.comparisons if c.best and c.best.learning_rate in ends]
     told = [
         (
-            outcome.searched,
-            f"Learning rates were searched for, in {whole - missing} runs: how wide a range of them works isn't known.",
+            missing and not outcome.uneven,
+            f"{missing} of {whole} runs are missing; differences are over the seeds that both have.",
         ),
         (
-            missing and not outcome.searched,
-            f"{missing} of {whole} runs are missing; differences are over the seeds that both have.",
+            outcome.uneven,
+            "Not all learning rates have all seeds, as after a search: only those that have are chosen from, and how "
+            "wide a range of them works isn't known.",
         ),
         (at_end, f"Best at an end of the learning rates tried, perhaps better beyond: {listed(at_end)}."),
     ]

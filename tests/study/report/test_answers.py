@@ -230,11 +230,7 @@ def test_a_search_says_nothing_of_the_range_of_learning_rates():
         *(runs(name, (21.0,), 0.1) for name in ("log_variance", "log_std")),
     )
     assert lines[1] == "Take log_variance: nothing here is better."
-    assert (
-        "Intervals: 95 %, adjusted for 1 comparison, over 3 seeds, without the noise of choosing the learning rates."
-        in details
-    )
-    assert "Learning rates were searched for, in 8 runs: how wide a range of them works isn't known." in details
+    assert any(s.startswith("Not all learning rates have all seeds, as after a search") for s in details)
     assert not any("missing" in s for s in details)
 
 
