@@ -15,9 +15,6 @@ from typing import Any
 from jaxvae.arguments import require
 from jaxvae.extras import load_extra
 
-ENGINES = ("slurm", "ray")
-"""What shards may be run on."""
-
 _TIMEOUTS = 100  # requeues of a task
 
 
@@ -70,7 +67,7 @@ def run_on_ray(tasks: Sequence[Sequence[str]], resources: Mapping[str, Any]) -> 
 
     Raises:
         ValueError: for an option that isn't Ray's.
-        RuntimeError: where tasks fail, after the others are done.
+        ChildProcessError: where tasks fail, after the others are done.
         ImportError: without the extra ``ray``.
     """
     ray = load_extra("--on ray", "ray", "ray")
@@ -88,7 +85,7 @@ def run_on_ray(tasks: Sequence[Sequence[str]], resources: Mapping[str, Any]) -> 
         except ray.exceptions.RayError as error:
             failures.append(f"task {number}: {str(error).strip().splitlines()[-1]}")
     if failures:
-        raise RuntimeError(f"{len(failures)} of {len(tasks)} tasks failed: {'; '.join(failures)}")
+        raise ChildProcessError(f"{len(failures)} of {len(tasks)} tasks failed: {'; '.join(failures)}")
 
 
 def _run_here(words: Sequence[str], directory: str) -> None:

@@ -39,7 +39,7 @@ class Factor:
 
     Attributes:
         names: the fields.
-        levels: what they are set to, in the table's order.
+        levels: what they are set to, in the table's order; but where the baseline doesn't work.
         baseline: the variant that the others are compared with.
         variants: the others that are usable at each level.
         scaled: whether contrasts are in units of the settings' spread, and not in nats.
@@ -61,7 +61,7 @@ class Factor:
     @property
     def told(self) -> bool:
         """Whether there are intervals."""
-        return any(not math.isnan(x.low) for x in self.differences.values())
+        return any(not math.isnan(x.low) for x in self.changes.values())
 
     @property
     def crossing(self) -> dict[str, tuple[list[Level], list[Level]]]:
@@ -144,7 +144,8 @@ def _factor(names: tuple[str, ...], outcomes: Sequence[Outcome]) -> Factor:
         found = table.setdefault(level, {})
         if baseline in _usable(outcome):
             found[rest] = outcome
-    shared = set.intersection(*({*some} for some in table.values()))
+    table = {level: some for level, some in table.items() if some}
+    shared = set.intersection(*({*some} for some in table.values())) if len(table) > 1 else set()
     kept = {level: {rest: some[rest] for rest in some if rest in shared} for level, some in table.items()}
     used = [outcome for some in kept.values() for outcome in some.values()]
     scaled = len({tuple(x for x in outcome.setting if x[0] in _MEASURED) for outcome in used}) > 1

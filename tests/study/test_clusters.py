@@ -85,7 +85,7 @@ def test_jobs_train_a_study_between_them(submitit, tmp_path):
 def test_a_node_that_is_lost_loses_no_cell(cluster, tmp_path):
     with pytest.raises(ValueError, match=r"--resources must be options of a Ray task, got \{'gpus': 1\}"):
         run_on_ray([["list"]], {"gpus": 1})
-    with pytest.raises(RuntimeError, match="1 of 2 tasks failed: task 1: RuntimeError: jaxvae ended with 2"):
+    with pytest.raises(ChildProcessError, match="1 of 2 tasks failed: task 1: RuntimeError: jaxvae ended with 2"):
         run_on_ray([["list", "--nams"], ["list"]], {"num_cpus": 1})
     lost, out = cluster.add_node(num_cpus=1), tmp_path / "study"
 

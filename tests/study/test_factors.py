@@ -127,6 +127,9 @@ def test_a_level_whose_baseline_failed_leaves_nothing_to_compare():
     failed = {**A, "log_variance": (None, None, None)}
     factor = found(table(A, dtype="a"), table(failed, dtype="b"))["dtype",]
     assert (factor.variants, factor.told, factor.effects, factor.changes) == ((), False, {}, {})
+    whole = found(table(A, dtype="a"), table(failed, dtype="b"), table(B, dtype="c"))["dtype",]
+    assert whole.levels == (("a",), ("c",))
+    assert whole.changes["log_std", ("c",)] == scipys(less(B, "log_std") - less(A, "log_std"), comparisons=2)
 
 
 def test_one_seed_tells_nothing():

@@ -7,7 +7,13 @@ from jaxvae.study.intervals import LEVEL, Difference
 from jaxvae.study.statistics import Outcome
 from jaxvae.texts import assignments, listed, percentage, rough
 
-_WORDS = {"dataset": "the data set", "architecture": "the network", "beta": "β", "dtype": "the number format"}
+_WORDS = {
+    "architecture": "the network",
+    "beta": "β",
+    "dataset": "the data set",
+    "dtype": "the number format",
+    "precondition": "the preconditioner",
+}
 
 
 def dependence_line(factor: Factor) -> str:
@@ -27,7 +33,7 @@ def dependence_line(factor: Factor) -> str:
     changed = {key: x for key, x in factor.changes.items() if x.sign}
     where = f"({_levels(factor.levels)})"
     if not changed:
-        bound = max(abs(end) for x in factor.changes.values() for end in (x.low, x.high))
+        bound = max(abs(end) for x in factor.changes.values() if x.low == x.low for end in (x.low, x.high))
         return (
             f"Which variant is best is not seen to depend on {word} {where}: no usable variant's difference from "
             f"{base} changes by more than {rough(bound)} {unit}."
