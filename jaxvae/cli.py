@@ -277,12 +277,19 @@ def _add_compare_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--baseline", metavar="VARIANT", help=text)
     text = "say how many seeds would tell apart so many nats"
     _flag(command, "--resolve", 0.1, text)
+    text = "try neighbouring learning rates by the first seed until none is better; the two best have the other seeds"
+    command.add_argument("--search", action="store_true", help=text)
     command.add_argument("--dry-run", action="store_true", help="train nothing, say how much there is to do")
     text = (
         "train share I of N in --out, which all shares have in common (default: as the SLURM array or the indexed "
         "Kubernetes job says whose task this is)"
     )
     command.add_argument("--shard", metavar="I/N", help=text)
+    text = "share it out over a cluster, all of whose machines have --out in common"
+    command.add_argument("--on", choices=["slurm", "ray"], help=text)
+    command.add_argument("--tasks", metavar="N", type=int, help="how many shares it is then dealt out in")
+    text = "what each task is given: submitit's parameters (timeout_min=60 gpus_per_node=1) or Ray's (num_gpus=1)"
+    command.add_argument("--resources", metavar="NAME=VALUE", nargs="+", default=[], help=text)
     command.add_argument("--report-only", action="store_true", help="train nothing, write the report of what is there")
     command.add_argument("--merge", metavar="DIR", type=Path, nargs="+", help="train nothing, join these studies")
     _add_fields(command, _flags()["study"], nargs="+")

@@ -13,7 +13,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from jaxvae.data import DataContract, Split, Unsplit
     from jaxvae.study import Estimate, Shard
+    from jaxvae.study.grid import Grid
     from jaxvae.trained import Exported, Run, TrainedModel
     from jaxvae.trained.inspection import Traversals
     from jaxvae.training import Experiment, TrainConfig
@@ -165,11 +166,14 @@ def compare(args: argparse.Namespace) -> int:
     from jaxvae.progress import StudyProgress
 
     require(0 < args.resolve < math.inf, "--resolve", args.resolve, "above 0")
-    for name in ("baseline", "shard") if args.merge or args.report_only else ():
+    for name in ("baseline", "shard", "search", "on") if args.merge or args.report_only else ():
         value = getattr(args, name)
-        require(value is None, f"--{name}", value, "left out where nothing is trained")
+        require(not value, f"--{name}", value, "left out where nothing is trained")
+    for name in ("tasks", "resources") if args.on is None else ():
+        value = getattr(args, name)
+        require(not value, f"--{name}", value, "given with --on")
     with process.signals() as stopped:
-        out, grid = args.out, None
+        out, grid, search = args.out, None, args.search
         if args.merge:
             require(out is not None, "--out", None, "given with --merge: where the merged table goes")
             others = [*(f"--{name.replace('_', '-')}" for name in args.fields), *["--quick"] * args.quick]
@@ -178,17 +182,22 @@ def compare(args: argparse.Namespace) -> int:
         elif args.report_only:
             begun = out is not None and study.is_study(out)
             require(begun, "--out", out and str(out), "a study's directory, with --report-only")
-            grid = study.read_grid(out)
+            grid, search = study.read_grid(out), study.read_search(out)
         else:
             shard = _shard(args)
             resumed = out is not None and study.is_study(out) and not (args.fields or args.quick)
             asked = study.extended(study.QUICK if args.quick else study.DEFAULT, args.fields)
             grid = study.read_grid(out) if resumed else asked
+            search = search or (resumed and study.read_search(out))
             if args.dry_run:
                 require(grid is not None, "--dry-run", str(out), "for a study that isn't put together of others")
                 assert grid is not None
-                _print_estimates(study.estimate(grid, out, shard))
+                _print_estimates(study.estimate(grid, out, shard, search))
                 return 0
+            if args.on is not None:
+                require(grid is not None, "--on", str(out), "for a study that isn't put together of others")
+                assert grid is not None
+                return _share_out(args, grid, search)
             name = f"compare-{Path(str(asked.get('dataset', ('digits',))[0])).stem}"
             with nullcontext(out) if out else claimed(Path("runs") / name) as out:
                 if grid is not None:
@@ -204,6 +213,7 @@ def compare(args: argparse.Namespace) -> int:
                             out,
                             baseline=args.baseline,
                             shard=shard,
+                            search=search,
                             watch=watch,
                             stop=stopped,
                             say=_say,
@@ -217,7 +227,7 @@ def compare(args: argparse.Namespace) -> int:
     if grid is None:
         command = "jaxvae compare --merge DIR ... --out DIR, of the studies that were joined"
     else:
-        command = study.command(grid)
+        command = study.command(grid, search)
     answers, paths = study.write_report(
         study.read_tables(out), out, command, baseline=study.read_baseline(out), resolve=args.resolve
     )
@@ -225,6 +235,43 @@ def compare(args: argparse.Namespace) -> int:
         _print_wrapped(*filter(None, [answer.setting]), *answer.lines, "", " ".join(answer.details), "")
     _say(*paths)
     return 0
+
+
+def _share_out(args: argparse.Namespace, grid: "Grid", search: bool) -> int:
+    """Trains a study by tasks on a cluster, each of which trains a shard."""
+    from jaxvae import study
+    from jaxvae.arguments import require
+
+    require(args.out is not None, "--out", None, "given with --on: the directory that all machines have in common")
+    require(args.shard is None, "--shard", args.shard, "left out with --on, which deals out shards itself")
+    require(args.tasks is not None and args.tasks > 0, "--tasks", args.tasks, "how many, with --on: at least 1")
+    out = args.out.resolve()
+    study.cells_of(grid, study.read_tables(out))  # what isn't allowed is refused here, and not by every task
+    words = [*shlex.split(study.command(grid, search))[1:], "--out", str(out), "--resolve", str(args.resolve)]
+    words += [] if args.baseline is None else ["--baseline", args.baseline]
+    tasks = [[*words, "--shard", f"{i}/{args.tasks}"] for i in range(1, args.tasks + 1)]
+    resources = dict(map(_resource, args.resources))
+    if args.on == "ray":
+        study.run_on_ray(tasks, resources)
+        _say(out / "report.html")
+        return 0
+    logs = out.with_name(f"{out.name}-logs")
+    jobs = study.submit_to_slurm(tasks, logs, resources)
+    _say(f"submitted {', '.join(job.job_id for job in jobs)}; what they print is in {logs}")
+    _say(f"the last to be done writes the report; before that: jaxvae compare --out {args.out} --report-only")
+    return 0
+
+
+def _resource(text: str) -> tuple[str, Any]:
+    """A name and its value, a number where it is one."""
+    from jaxvae.arguments import require
+
+    name, sign, value = text.partition("=")
+    require(bool(name and sign and value), "--resources", text, "NAME=VALUE")
+    for kind in (int, float):
+        with suppress(ValueError):
+            return name, kind(value)
+    return name, value
 
 
 def _shard(args: argparse.Namespace) -> "Shard":

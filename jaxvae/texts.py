@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 
@@ -132,3 +132,21 @@ def flag_words(fields: Iterable[tuple[str, Any]]) -> list[str]:
         values = value if isinstance(value, tuple) else (str(value).lower() if isinstance(value, bool) else value,)
         words += ["--" + name.replace("_", "-"), *map(str, values)]
     return words
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in a sentence.
+
+    >>> listed(["a"]), listed(["a", "b", "c"])
+    ('a', 'a, b and c')
+    """
+    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
+
+
+def rough(x: float, sign: str = "") -> str:
+    """A number for a sentence: two digits, and every one before the point; with ``sign`` "+" never without its own.
+
+    >>> rough(0.1234), rough(-123.4), rough(3, "+")
+    ('0.12', '−123', '+3')
+    """
+    return minus(f"{x:{sign}.{'0f' if abs(x) >= 10 else '2g'}}")

@@ -587,8 +587,14 @@ def test_compare_trains_and_reports_and_goes_on(tmp_path, capsys):
         (["--resolve", "0"], "--resolve must be above 0, got 0.0"),
         (["--shard", "1/2"], "--out must be given with --shard: the shards' directory, got None"),
         (["--shard", "3/2", "--out", "x"], "shard must be I/N, from 1/N to N/N, got '3/2'"),
+        (["--report-only", "--out", "x", "--search"], "--search must be left out where nothing is trained"),
         (["--report-only"], "--out must be a study's directory, with --report-only, got None"),
         (["--report-only", "--out", "x", "--shard", "1/2"], "--shard must be left out where nothing is trained"),
+        (["--tasks", "2"], "--tasks must be given with --on, got 2"),
+        (["--on", "ray"], "--out must be given with --on: the directory that all machines have in common, got None"),
+        (["--on", "ray", "--out", "x"], "--tasks must be how many, with --on: at least 1, got None"),
+        (["--on", "ray", "--out", "x", "--tasks", "2", "--shard", "1/2"], "--shard must be left out with --on"),
+        (["--on", "ray", "--out", "x", "--tasks", "2", "--resources", "a"], "--resources must be NAME=VALUE, got 'a'"),
         (["--baseline", "log_varience"], "baseline must be one of log_variance, log_std, softplus_std, "),
         (
             ["--merge", "a", "--out", "x", "--quick"],
@@ -659,6 +665,18 @@ def test_a_task_of_a_job_trains_its_share(monkeypatch, capsys):
     assert capsys.readouterr().out == "shard 3/4, as JOB_COMPLETION_INDEX says; --shard 1/1 trains all\n"
     assert commands._shard(argparse.Namespace(shard="1/1", out=Path("x"))) == study.ALONE
     assert commands._shard(argparse.Namespace(shard=None, out=None)) == study.ALONE  # it would share with nobody
+
+
+def test_a_study_is_shared_out_as_the_commands_of_its_shards(monkeypatch, tmp_path, capsys):
+    given = []
+    monkeypatch.setattr(study, "run_on_ray", lambda *found: given.extend(found))
+    flags = ["--seed", "0", "1", "--search", "--resources", "num_gpus=0.5", "name=a"]
+    assert main(["compare", "--on", "ray", "--tasks", "2", "--out", "x", "--baseline", "log_std", *flags]) == 0
+    tasks, resources = given
+    assert resources == {"num_gpus": 0.5, "name": "a"}
+    words = ["compare", "--seed", "0", "1", "--search", "--out", str(tmp_path / "x"), "--resolve", "0.1"]
+    assert tasks == [[*words, "--baseline", "log_std", "--shard", f"{i}/2"] for i in (1, 2)]
+    assert capsys.readouterr().out == f"{tmp_path / 'x' / 'report.html'}\n"
 
 
 def test_data_list_counts_what_else_there_is_or_lists_it(tmp_path, capsys):

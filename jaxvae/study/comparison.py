@@ -22,27 +22,30 @@ from jaxvae.study.grid import Grid, groups
 from jaxvae.study.pace import Pace
 from jaxvae.study.planning import (
     Estimate,
+    Loaded,
     Source,
     cells_of,
     costs,
     dealt,
     estimates,
+    experiment_of,
     experiments_of,
     lacking,
     source_of,
 )
 from jaxvae.study.results import RESULTS, Record, cell, merge, plain, read_results, variant, write_results
+from jaxvae.study.search import most_cells, wanted
 from jaxvae.study.shards import ALONE, Shard, read_tables
 from jaxvae.study.statistics import BASELINE
 from jaxvae.study.sweep import Sweep, cell_mesh
 from jaxvae.study.width import measured_width
-from jaxvae.training import TrainConfig, make_experiment
-from jaxvae.training.devices import one_device
+from jaxvae.training import TrainConfig
 from jaxvae.training.directory import made_otherwise
 
 STUDY = "study.json"
 
 _PATIENCE = 600.0  # seconds, in which another shard measures a width
+_HANDOVER = 60.0  # seconds, in which a process that is lost loses its lock
 _COMPILERS = 2  # threads: half of the work is Python's, of which only one runs at a time
 
 
@@ -52,6 +55,7 @@ def compare(
     *,
     baseline: str | None = None,
     shard: Shard = ALONE,
+    search: bool = False,
     watch: Callable[[str, float, float | None], None] = lambda name, share, left: None,
     stop: Callable[[], bool] = lambda: False,
     say: Callable[[str], None] = lambda line: None,
@@ -67,6 +71,7 @@ def compare(
         baseline: the variant that others will be compared with, which is noted before anything is trained; where it
             isn't given, and none is noted, it is ``statistics.BASELINE`` or else the first variant.
         shard: which of the groups are trained here; other processes may train others in the same directory.
+        search: whether to search for each group's learning rate, and not to train all cells (``search.wanted``).
         watch: called now and then, with what is being trained, the share that is done of all that was lacking, and the
             seconds that are left, None where that isn't known yet.
         stop: asked now and then; once it answers True, the study ends.
@@ -87,24 +92,24 @@ def compare(
         source: {name: fingerprint(split) for name, split in data.splits.items()} for source, data in loaded.items()
     }
     _require_as_then(cells, known, digests, out / RESULTS)
-    waiting = lacking(dealt(cells, shard), known)
-    for line in dict.fromkeys(line for kind in experiments_of(waiting) for line in kind.report):
+    waiting = lacking(dealt(cells, loaded, shard), known)
+    for line in dict.fromkeys(line for kind in experiments_of(waiting, loaded) for line in kind.report):
         say(line)
     for name in dict.fromkeys(config.dataset for config in cells):
         require_apart(out, name)
-    asked = {"grid": dict(grid), "baseline": baseline}
+    asked = {"grid": dict(grid), "baseline": baseline, "search": search}
     first = BASELINE if BASELINE in variants else variants[0]
     if shard == ALONE:
         _require_own(out)
         with only_writer(out):
             _prepare(out, asked, first)
-            return _compare(cells, digests, out, shard, watch, stop)
+            return _compare(cells, loaded, digests, out, shard, search, watch, stop)
     if not (out / LOCK).exists():  # as it does where another shard is about to begin the study
         _require_own(out)
-    with holding(out, f"{LOCK}-{shard.number}-of-{shard.total}"):
+    with holding(out, f"{LOCK}-{shard.number}-of-{shard.total}", _HANDOVER):
         with holding(out, LOCK, _PATIENCE):
             _prepare(out, asked, first)
-        return _compare(cells, digests, out, shard, watch, stop)
+        return _compare(cells, loaded, digests, out, shard, search, watch, stop)
 
 
 def _require_as_then(
@@ -128,57 +133,81 @@ def _require_as_then(
 
 def _compare(
     cells: Sequence[TrainConfig],
+    loaded: Loaded,
     digests: Mapping[Source, Mapping[str, str]],
     out: Path,
     shard: Shard,
+    search: bool,
     watch: Callable[[str, float, float | None], None],
     stop: Callable[[], bool],
 ) -> bool:
     own = read_results(out / shard.table)
-    waiting = lacking(dealt(cells, shard), read_tables(out))
-    shares = np.cumsum([0.0, *costs(waiting)])
-    shares /= shares[-1] or 1
+    mine = dealt(cells, loaded, shard)
+    waiting = lacking(_asked_for(mine, out, search), read_tables(out))
+    total, done = sum(costs(_at_most(mine) if search else waiting, loaded)), 0.0
     pace, spent = Pace(len(waiting), _COMPILERS), 0.0
-    for group, (start, end), sweep in zip(
-        waiting, itertools.pairwise(shares.tolist()), _compiled_ahead(waiting, out, shard, pace), strict=True
-    ):
-        name = variant({"config": plain(group[0])})
-        watch(name, start, pace.left(start, spent))
-        before = time.monotonic() - spent
-        for segment, found in enumerate(sweep.train(), 1):
-            if found is not None:
-                data = digests[source_of(group[0])]
-                own += [{**record, "data": data} for record in group_records(group, found, sweep.counts)]
-                write_results(out / shard.table, own)
-            elif stop():
-                return False
-            share, spent = start + (end - start) * min(1, segment / sweep.segments), time.monotonic() - before
-            watch(name, share, pace.left(share, spent))
-    return _joined(cells, out, shard)
+    while waiting:
+        ends = np.cumsum([done, *costs(waiting, loaded)])
+        total, done = max(total, ends[-1]), ends[-1]
+        shares = itertools.pairwise((ends / total).tolist())
+        sweeps = _compiled_ahead(waiting, loaded, out, shard, pace)
+        for group, (start, end), sweep in zip(waiting, shares, sweeps, strict=True):
+            name = variant({"config": plain(group[0])})
+            watch(name, start, pace.left(start, spent))
+            before = time.monotonic() - spent
+            for segment, found in enumerate(sweep.train(), 1):
+                if found is not None:
+                    data = digests[source_of(group[0])]
+                    own += [{**record, "data": data} for record in group_records(group, found, sweep.counts)]
+                    write_results(out / shard.table, own)
+                elif stop():
+                    return False
+                share, spent = start + (end - start) * min(1, segment / sweep.segments), time.monotonic() - before
+                watch(name, share, pace.left(share, spent))
+        waiting = lacking(_asked_for(mine, out, search), read_tables(out))
+        pace.more(len(waiting))
+    return _joined(cells, out, shard, search)
 
 
-def _joined(cells: Sequence[TrainConfig], out: Path, shard: Shard) -> bool:
+def _asked_for(some: Sequence[list[TrainConfig]], out: Path, search: bool) -> Sequence[list[TrainConfig]]:
+    """The cells of groups that are to be trained, as far as that is known yet."""
+    if not search:
+        return some
+    records = {cell(record["config"]): record for record in read_tables(out)}
+    return [wanted(group, records) for group in some]
+
+
+def _at_most(some: Sequence[list[TrainConfig]]) -> list[list[TrainConfig]]:
+    """As many of the cells of groups as a search trains in the end, at most."""
+    sizes = [[len({getattr(c, name) for c in group}) for name in ("learning_rate", "seed")] for group in some]
+    return [group[: most_cells(*size)] for group, size in zip(some, sizes, strict=True)]
+
+
+def _joined(cells: Sequence[TrainConfig], out: Path, shard: Shard, search: bool) -> bool:
     """Whether all cells are trained; the shard that finds them so puts all tables into one, in the cells' order."""
     found = {cell(record["config"]): record for record in read_tables(out)}
-    names = [cell(plain(config)) for group in groups(cells) for config in group]
-    if not found.keys() >= {*names}:
+    if lacking(_asked_for(groups(cells), out, search), [*found.values()]):
         return False
     with nullcontext() if shard == ALONE else holding(out, LOCK, _PATIENCE):
         if len(read_results(out / RESULTS)) < len(found):
-            write_results(out / RESULTS, [found.pop(name) for name in names] + [*found.values()])
+            names = [cell(plain(config)) for group in groups(cells) for config in group]
+            first = [found.pop(name) for name in names if name in found]
+            write_results(out / RESULTS, [*first, *found.values()])
     return True
 
 
-def _compiled_ahead(waiting: Sequence[Sequence[TrainConfig]], out: Path, shard: Shard, pace: Pace) -> Iterator[Sweep]:
+def _compiled_ahead(
+    waiting: Sequence[Sequence[TrainConfig]], loaded: Loaded, out: Path, shard: Shard, pace: Pace
+) -> Iterator[Sweep]:
     """The groups' programs, each compiled while others run."""
-    mesh, alone = cell_mesh(), one_device()
+    mesh = cell_mesh()
     with nullcontext() if shard == ALONE else holding(out, LOCK, _PATIENCE):
-        widths = [_width(out, group[0], alone, mesh, -(-len(group) // mesh.size)) for group in waiting]
+        widths = [_width(out, group[0], loaded, mesh, -(-len(group) // mesh.size)) for group in waiting]
 
     def compiled(group: Sequence[TrainConfig], width: int) -> Sweep:
         rates, seeds = zip(*((config.learning_rate, config.seed) for config in group), strict=True)
         began = time.monotonic()
-        sweep = Sweep(make_experiment(group[0], alone), mesh, width, rates, seeds)
+        sweep = Sweep(experiment_of(group[0], loaded), mesh, width, rates, seeds)
         sweep.compile()
         pace.compiled(time.monotonic() - began)
         return sweep
@@ -193,10 +222,15 @@ def _compiled_ahead(waiting: Sequence[Sequence[TrainConfig]], out: Path, shard: 
             yield ahead.popleft().result()
 
 
-def estimate(grid: Grid, out: Path | None, shard: Shard = ALONE) -> list[Estimate]:
-    """What it would cost to train what the table in a directory, if any, lacks of these cells; writes nothing."""
+def estimate(grid: Grid, out: Path | None, shard: Shard = ALONE, search: bool = False) -> list[Estimate]:
+    """What it would cost to train what the table in a directory, if any, lacks of these cells; writes nothing.
+
+    Of a search it is the most that it takes, where nothing of it is there yet.
+    """
     known = read_tables(out) if out else []
-    return estimates(lacking(dealt(cells_of(grid, known)[0], shard), known), cell_mesh())
+    cells, loaded = cells_of(grid, known)
+    mine = dealt(cells, loaded, shard)
+    return estimates(lacking(_at_most(mine) if search else mine, known), loaded, cell_mesh())
 
 
 def is_study(out: Path) -> bool:
@@ -208,6 +242,11 @@ def read_grid(out: Path) -> Grid | None:
     """What the study in a directory was last asked for; None for one put together of others."""
     grid = _read_study(out)["grid"]
     return grid and {name: tuple(tuple(x) if isinstance(x, list) else x for x in grid[name]) for name in grid}
+
+
+def read_search(out: Path) -> bool:
+    """Whether the study in a directory was last asked to search for learning rates."""
+    return bool(_read_study(out)["search"])
 
 
 def read_baseline(out: Path) -> str:
@@ -227,7 +266,9 @@ def merge_studies(sources: Sequence[Path], out: Path) -> None:
     baselines = {read_baseline(source) for source in sources if is_study(source)}
     _require_own(out)
     with only_writer(out):
-        _prepare(out, {"grid": None, "baseline": None}, baselines.pop() if len(baselines) == 1 else BASELINE)
+        _prepare(
+            out, {"grid": None, "baseline": None, "search": False}, baselines.pop() if len(baselines) == 1 else BASELINE
+        )
         write_results(out / RESULTS, merge([read_tables(out), *tables]))
 
 
@@ -243,13 +284,14 @@ def _prepare(out: Path, asked: Mapping[str, Any], first: str) -> None:
     study = _read_study(out) if is_study(out) else {"widths": {}, "baseline": asked["baseline"] or first}
     noted = study["baseline"]
     require(asked["baseline"] in (None, noted), "baseline", asked["baseline"], f"{noted}, noted when the study began")
-    _write_study(out, {**study, "grid": asked["grid"]})
+    _write_study(out, {**study, "grid": asked["grid"], "search": asked["search"]})
 
 
 def _read_study(out: Path) -> dict[str, Any]:
     try:
         found = json.loads(read_file(out / STUDY))
-        grid, widths, baseline = found["grid"], found["widths"], found.get("baseline", BASELINE)
+        grid, widths = found["grid"], found["widths"]
+        baseline, search = found.get("baseline", BASELINE), found.get("search", False)
         lists = grid is None or all(isinstance(values, list) for values in grid.values())
         require(
             lists and isinstance(widths, dict), "grid and widths", (grid, widths), "objects, of lists and of numbers"
@@ -257,7 +299,8 @@ def _read_study(out: Path) -> dict[str, Any]:
         for width in widths.values():
             require(type(width) is int and width >= 1, "widths", width, "of whole numbers above 0")
         require(isinstance(baseline, str), "baseline", baseline, "a variant's name")
-        return {"grid": grid, "widths": widths, "baseline": baseline}
+        require(isinstance(search, bool), "search", search, "true or false")
+        return {"grid": grid, "widths": widths, "baseline": baseline, "search": search}
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(f"{out / STUDY} must be a study's, got {error!r}") from error
 
@@ -266,7 +309,7 @@ def _write_study(out: Path, study: dict[str, Any]) -> None:
     write_atomically(out / STUDY, json.dumps(study, indent=1) + "\n")
 
 
-def _width(out: Path, config: TrainConfig, alone: Mesh, mesh: Mesh, most: int) -> int:
+def _width(out: Path, config: TrainConfig, loaded: Loaded, mesh: Mesh, most: int) -> int:
     """Cells in lockstep on each device, as measured when the study first had a group of these shapes.
 
     Results depend on it in their last digits, so that a study keeps it.
@@ -276,6 +319,6 @@ def _width(out: Path, config: TrainConfig, alone: Mesh, mesh: Mesh, most: int) -
     name = " ".join(str(x) for x in (mesh.size, "x", jax.devices()[0].device_kind, *data, *layers))
     study = _read_study(out)
     if name not in study["widths"]:
-        study["widths"][name] = measured_width(make_experiment(config, alone), mesh, most)
+        study["widths"][name] = measured_width(experiment_of(config, loaded), mesh, most)
         _write_study(out, study)
     return int(study["widths"][name])

@@ -70,8 +70,8 @@ def extended(grid: Grid, fields: Mapping[str, Any]) -> Grid:
     return {**grid, **found}
 
 
-def command(grid: Grid) -> str:
-    """What to type for a study of this grid.
+def command(grid: Grid, search: bool = False) -> str:
+    """What to type for a study of this grid, or a search in it.
 
     >>> command({**DEFAULT, "seed": (0, 1)})
     'jaxvae compare --seed 0 1'
@@ -80,7 +80,7 @@ def command(grid: Grid) -> str:
     for name, values in grid.items():
         if values != DEFAULT.get(name):
             words += ["--" + name.replace("_", "-"), *map(str, values[0] if name in WIDTHS else values)]
-    return shlex.join(words)
+    return shlex.join([*words, *["--search"] * search])
 
 
 def configurations(grid: Grid) -> list[TrainConfig]:

@@ -7,6 +7,7 @@ import bisect
 import functools
 import itertools
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -75,22 +76,23 @@ def student(mean: float, error: float, seeds: int, level: float = LEVEL) -> Diff
     return Difference(mean, mean - half, mean + half, seeds)
 
 
-def tuned_error(ours: SeedScores, theirs: SeedScores) -> float:
-    """The standard error of the difference between two tuned variants, by a nested bootstrap; NaN for one seed.
+def tuned_error(terms: Sequence[tuple[float, SeedScores]]) -> float:
+    """The standard error of a contrast of tuned variants, by a nested bootstrap; NaN for one seed.
 
-    Seeds are resampled, those of both variants together, and each resample chooses both learning rates anew, so that
-    the error has in it what the choice adds. The variance of the difference t* over resamples counts that twice, once
+    A contrast is a sum of their NLLs t, each times its coefficient: with 1 and -1 the difference between two. Seeds are
+    resampled, those of all variants together, and each resample chooses all learning rates anew, so that the error has
+    in it what the choice adds. The variance of the contrast t* over resamples counts that twice, once
     for the data and once for the resample, and so is too wide; what t* owes to each seed isn't: Σ_s cov(w_s, t*)², w_s
     being the seed's weight in units of 1/S (Efron 2014, "Estimation and accuracy after model selection", Journal of the
     American Statistical Association 109, theorem 1). It is multiplied by S / (S - 1), by which the bootstrap's variance
     is too small: where no resample chooses otherwise, the error is the usual s/√S, and ``student`` of it is Student's
     interval.
     """
-    seeds = ours.reported.shape[1]
+    seeds = terms[0][1].reported.shape[1]
     if seeds < 2:
         return math.nan
     weights, chances = _resamples(seeds)
-    x = ours.tuned(weights) - theirs.tuned(weights)
+    x = np.sum([coefficient * scores.tuned(weights) for coefficient, scores in terms], axis=0)
     owed = (chances * (x - chances @ x)) @ (seeds * weights - 1)
     return math.sqrt(np.sum(owed**2) * seeds / (seeds - 1))
 

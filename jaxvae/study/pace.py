@@ -28,6 +28,10 @@ class Pace:
         """Notes what a program took; from any thread."""
         self._seconds.append(seconds)
 
+    def more(self, programs: int) -> None:
+        """Notes that there are more programs than was known."""
+        self._programs += programs
+
     def left(self, share: float, spent: float) -> float | None:
         """Seconds; None before any training is done.
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -24,13 +24,16 @@ from jaxvae.training.experiment import load_data
 Source = tuple[Any, ...]
 """What of a configuration says which data are loaded."""
 
+Loaded = Mapping[Source, Dataset]
+"""The data of a study's configurations, each of them once."""
+
 
 def source_of(config: TrainConfig) -> Source:
     """Which data a configuration asks for."""
     return config.dataset, config.data_dir, config.validation, config.reading
 
 
-def cells_of(grid: Grid, known: Sequence[Record]) -> tuple[list[TrainConfig], dict[Source, Dataset]]:
+def cells_of(grid: Grid, known: Sequence[Record]) -> tuple[list[TrainConfig], Loaded]:
     """All cells, with a value for what they leave to the data; and the data, each of which is loaded once.
 
     Where data have no validation images, to choose learning rates by, some training images are held out; but not of
@@ -39,22 +42,29 @@ def cells_of(grid: Grid, known: Sequence[Record]) -> tuple[list[TrainConfig], di
     Raises:
         ValueError: for a grid that isn't allowed, or data that are missing or don't fit.
     """
+    split: dict[Source, tuple[Dataset, int | None]] = {}  # with what is held out, of what is asked for
     loaded: dict[Source, Dataset] = {}
-    counts: dict[Source, int | None] = {}  # what is held out, of what is asked for
     whole = {record["config"]["dataset"] for record in known if record["config"]["validation"] is None}
     found = []
     for config in configurations(grid):
         asked = source_of(config)
-        if asked not in counts:
+        if asked not in split:
             dataset, count = load_data(config), config.validation
             if dataset.validation is None and count is None and config.dataset not in whole:
                 count = min(len(dataset.test), len(dataset.train) // 10)
                 dataset = hold_out(dataset, count)
-            counts[asked] = count
-            loaded[source_of(dataclasses.replace(config, validation=count))] = dataset
-        config = dataclasses.replace(config, validation=counts[asked])
-        found.append(resolved(config, loaded[source_of(config)]))
+            split[asked] = dataset, count
+        dataset, count = split[asked]
+        config = resolved(dataclasses.replace(config, validation=count), dataset)
+        found.append(config)
+        loaded[source_of(config)] = dataset  # a likelihood that follows from the data may say how they are read
     return list(dict.fromkeys(found)), loaded
+
+
+def experiment_of(config: TrainConfig, loaded: Loaded) -> Experiment:
+    """What a configuration names, on one device and of data that are loaded already."""
+    whole = dataclasses.replace(config, validation=None)  # the validation images are held out already
+    return make_experiment(whole, one_device(), dataset=loaded[source_of(config)])
 
 
 def lacking(some: Sequence[Sequence[TrainConfig]], records: Sequence[Record]) -> list[list[TrainConfig]]:
@@ -64,19 +74,19 @@ def lacking(some: Sequence[Sequence[TrainConfig]], records: Sequence[Record]) ->
     return [group for group in lacking if group]
 
 
-def dealt(cells: Sequence[TrainConfig], shard: Shard) -> list[list[TrainConfig]]:
+def dealt(cells: Sequence[TrainConfig], loaded: Loaded, shard: Shard) -> list[list[TrainConfig]]:
     """A shard's groups, whatever a table holds, so that all shards deal alike."""
     every = groups(cells)
-    return every if shard == ALONE else shard.share(every, costs(every))
+    return every if shard == ALONE else shard.share(every, costs(every, loaded))
 
 
-def costs(some: Sequence[Sequence[TrainConfig]]) -> list[float]:
+def costs(some: Sequence[Sequence[TrainConfig]], loaded: Loaded) -> list[float]:
     """What it costs to train and score groups of cells, in proportion; in FLOPs where groups differ in these."""
     kinds = [_kind(group[0]) for group in some]
     each = dict.fromkeys(kinds, 1.0)
     if len(each) > 1:
         for kind in each:
-            experiment = make_experiment(kind, one_device())
+            experiment = experiment_of(kind, loaded)
             each[kind] = step_flops(experiment) * _steps(experiment)
     return [each[kind] * len(group) for kind, group in zip(kinds, some, strict=True)]
 
@@ -94,9 +104,9 @@ def _steps(experiment: Experiment) -> float:
     return experiment.steps + forwards / (3 * experiment.batch_size * config.train_samples)
 
 
-def experiments_of(waiting: Sequence[Sequence[TrainConfig]]) -> list[Experiment]:
+def experiments_of(waiting: Sequence[Sequence[TrainConfig]], loaded: Loaded) -> list[Experiment]:
     """One of each kind of data and model, so that what doesn't fit is refused."""
-    return [make_experiment(config, one_device()) for config in dict.fromkeys(_kind(group[0]) for group in waiting)]
+    return [experiment_of(config, loaded) for config in dict.fromkeys(_kind(group[0]) for group in waiting)]
 
 
 def _kind(config: TrainConfig) -> TrainConfig:
@@ -133,16 +143,16 @@ class Estimate(NamedTuple):
     memory: int
 
 
-def estimates(waiting: Sequence[Sequence[TrainConfig]], mesh: Mesh) -> list[Estimate]:
+def estimates(waiting: Sequence[Sequence[TrainConfig]], loaded: Loaded, mesh: Mesh) -> list[Estimate]:
     """What groups of cells cost, by kind: programs of the first group of each are compiled, and some steps measured."""
     kinds: dict[TrainConfig, list[Sequence[TrainConfig]]] = {}
     for group in waiting:
         kinds.setdefault(_kind(group[0]), []).append(group)
-    return [_estimate(some, mesh) for some in kinds.values()]
+    return [_estimate(some, loaded, mesh) for some in kinds.values()]
 
 
-def _estimate(some: Sequence[Sequence[TrainConfig]], mesh: Mesh) -> Estimate:
-    first, experiment = some[0], make_experiment(some[0][0], one_device())
+def _estimate(some: Sequence[Sequence[TrainConfig]], loaded: Loaded, mesh: Mesh) -> Estimate:
+    first, experiment = some[0], experiment_of(some[0][0], loaded)
     width = measured_width(experiment, mesh, -(-len(first) // mesh.size))
     rates, seeds = zip(*((config.learning_rate, config.seed) for config in first), strict=True)
     sweep = Sweep(experiment, mesh, width, rates, seeds)

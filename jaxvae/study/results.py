@@ -48,6 +48,8 @@ _DIGEST = "digest"
 _FAR = 3.0  # standard errors over the images: two trainings of one cell, on two machines, are far closer
 
 _COMPARED = ("parameterization", "constraint", "learning_rate", "seed")
+_FILLED = ("likelihood", "binarization", "validation", "batch_size", "likelihood_std", "streaming")
+"""Fields that may follow from the data, and the later ones from those before."""
 
 
 def cell(config: Mapping[str, Any]) -> str:
@@ -69,6 +71,8 @@ def variant(record: Record) -> str:
 def settings(records: Sequence[Record]) -> list[dict[str, Any]]:
     """For each record, the fields of its configuration that differ within the table, but for those compared.
 
+    What follows from the data is left out where the others tell it already.
+
     >>> settings([{"config": {"seed": 0, "dtype": "float32"}}, {"config": {"seed": 1, "dtype": "bfloat16"}}])
     [{'dtype': 'float32'}, {'dtype': 'bfloat16'}]
     """
@@ -78,7 +82,17 @@ def settings(records: Sequence[Record]) -> list[dict[str, Any]]:
         for name in (configs[0] if configs else {})
         if name not in _COMPARED and any(config[name] != configs[0][name] for config in configs)
     ]
-    return [{name: config[name] for name in names} for config in configs]
+    told = [name for name in names if name not in _FILLED]
+    for name in _FILLED:
+        if name in names and not _follows(name, told, configs):
+            told.append(name)
+    return [{name: config[name] for name in names if name in told} for config in configs]
+
+
+def _follows(name: str, others: Sequence[str], configs: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a field is the same wherever these others are."""
+    values: dict[str, Any] = {}
+    return all(values.setdefault(cell({x: c[x] for x in others}), c[name]) == c[name] for c in configs)
 
 
 def read_results(path: Path) -> list[Record]:

@@ -148,6 +148,11 @@ class Outcome(NamedTuple):
         return all(point.validated for comparison in self.comparisons for point in comparison.points)
 
     @property
+    def uneven(self) -> bool:
+        """Whether learning rates have fewer seeds than a variant's best, as after a search."""
+        return any(len(p.records) < len(c.best.records) for c in self.comparisons if c.best for p in c.points)
+
+    @property
     def learning_rates(self) -> list[float]:
         """All that were tried, ascending."""
         return sorted({point.learning_rate for comparison in self.comparisons for point in comparison.points})
@@ -185,9 +190,14 @@ def points(records: Sequence[Record]) -> list[Point]:
 
 
 def best(candidates: Sequence[Point]) -> Point | None:
-    """The point that is lowest in the mean of what it is chosen by; None where every one has a failure."""
+    """The point that is lowest in the mean of what it is chosen by; None where every one has a failure.
+
+    Only those of the most seeds can be: a mean over fewer is another number.
+    """
     working = [point for point in candidates if not point.failures]
-    return min(working, key=lambda point: float(point.chosen_by.mean()), default=None)
+    most = max((len(point.records) for point in working), default=0)
+    whole = (point for point in working if len(point.records) == most)
+    return min(whole, key=lambda point: float(point.chosen_by.mean()), default=None)
 
 
 def _on_shared_seeds(some: Sequence[Point]) -> np.ndarray:
@@ -204,29 +214,31 @@ def _of_seeds(some: Sequence[Point], seeds: Sequence[int]) -> SeedScores:
     )
 
 
-def tuned_difference(ours: Sequence[Point], theirs: Sequence[Point]) -> tuple[float, float, int]:
-    """How much higher the NLL of a variant is than another's, each at its best learning rate.
+def tuned_contrast(terms: Sequence[tuple[float, Sequence[Point]]]) -> tuple[float, float, int]:
+    """A sum of the NLLs of variants, each at its best learning rate, and times its coefficient.
+
+    With 1 for one variant and -1 for another it is how much higher the first one's NLL is.
 
     Args:
-        ours: the variant's points in one setting.
-        theirs: the other's.
+        terms: each one's coefficient, and the points of a variant in one setting.
 
     Returns:
-        The mean of the paired differences in nats, on the seeds that both bests have; its standard error, with what the
-        choice of the learning rates adds (``intervals.tuned_error``); and the number of seeds. NaN where a variant has
-        no best, or too few seeds.
+        The mean of the single seeds' contrasts, over those seeds that all bests have, in nats or as the coefficients
+        scale them; its standard error, with what the choice of the learning rates adds (``intervals.tuned_error``); and
+        the number of seeds. NaN where a variant has no best, or too few seeds.
     """
-    tops = best(ours), best(theirs)
-    if tops[0] is None or tops[1] is None:
+    tops = [best(some) for _, some in terms]
+    if any(top is None for top in tops):
         return math.nan, math.nan, 0
-    seeds = sorted({*tops[0].seeds.tolist()} & {*tops[1].seeds.tolist()})
+    seeds = sorted(set.intersection(*({*top.seeds.tolist()} for top in tops if top)))
     if not seeds:
         return math.nan, math.nan, 0
     # A learning rate that lacks some of these seeds can't be chosen in a resample of them.
-    sides = [[p for p in some if not p.failures and {*seeds} <= {*p.seeds.tolist()}] for some in (ours, theirs)]
-    scores = [_of_seeds(side, seeds) for side in sides]
-    nll, reference = (_of_seeds([top], seeds).reported for top in tops if top)
-    return float((nll - reference).mean()), tuned_error(*scores), len(seeds)
+    sides = [[p for p in some if not p.failures and {*seeds} <= {*p.seeds.tolist()}] for _, some in terms]
+    coefficients = [coefficient for coefficient, _ in terms]
+    error = tuned_error([(x, _of_seeds(side, seeds)) for x, side in zip(coefficients, sides, strict=True)])
+    means = [_of_seeds([top], seeds).reported.mean() for top in tops if top]
+    return math.fsum(x * mean for x, mean in zip(coefficients, means, strict=True)), error, len(seeds)
 
 
 def robustness_width(some: Sequence[Point], reference: float, tolerance: float = NEAR) -> Width:
@@ -291,7 +303,7 @@ def _outcome(setting: Setting, by_variant: Mapping[str, Sequence[Point]], baseli
     mirrors = _mirrors(list(by_variant), baseline)
     judged = [name for name in by_variant if name != baseline and not mirrors[name]]
     level = 1 - (1 - LEVEL) / max(1, len(judged))
-    found = {name: tuned_difference(by_variant[name], by_variant[baseline]) for name in judged}
+    found = {name: tuned_contrast([(1, by_variant[name]), (-1, by_variant[baseline])]) for name in judged}
 
     def compared(name: str, level: float) -> Difference | None:
         return student(*found[name], level) if name in found and tops[name] and tops[baseline] else None

@@ -18,7 +18,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say(seeds):
 
 def test_intervals_that_are_too_narrow_are_found_out(monkeypatch):
     true = statistics.tuned_error
-    monkeypatch.setattr(statistics, "tuned_error", lambda ours, theirs: 0.5 * true(ours, theirs))
+    monkeypatch.setattr(statistics, "tuned_error", lambda terms: 0.5 * true(terms))
     assert coverage.coverage(200, 10) < 0.85
 
 

@@ -50,7 +50,7 @@ def test_a_study_has_all_its_cells(whole):
 
 def test_a_finished_study_trains_nothing(whole, monkeypatch):
     before = (whole / study.RESULTS).read_bytes()
-    for name in ("Sweep", "make_experiment"):  # nor needs the data
+    for name in ("Sweep", "experiment_of"):
         monkeypatch.setattr(f"jaxvae.study.comparison.{name}", None)
     assert study.compare(GRID, whole)
     assert (whole / study.RESULTS).read_bytes() == before
@@ -96,6 +96,26 @@ def test_more_cells_are_added_to_a_table(whole, tmp_path):
     records = numbers(tmp_path)
     assert records[:4] == numbers(whole)[:4]
     assert [(r["config"]["learning_rate"], r["config"]["seed"]) for r in records[4:]] == [(1e-3, 2), (1e-2, 2)]
+
+
+def test_a_search_trains_some_of_the_cells_and_goes_on_where_it_stopped(tmp_path):
+    grid = {**GRID, "parameterization": ("log_variance",), "learning_rate": (1e-4, 1e-3, 3e-3, 1e-2, 3e-1)}
+    rounds, out = [], tmp_path / "search"
+    watch = lambda name, share, left: rounds.append(share)  # noqa: E731
+    assert not study.compare(grid, out, search=True, watch=watch, stop=lambda: len(rounds) > 3)
+    begun = numbers(out)
+    assert [(r["config"]["learning_rate"], r["config"]["seed"]) for r in begun] == [(3e-3, 0), (1e-2, 0)]
+    assert study.compare(study.read_grid(out), out, search=study.read_search(out))
+    records = numbers(out)
+    assert all(record in records for record in begun)
+    known = {(r["config"]["learning_rate"], r["config"]["seed"]): r["validation_nll"] for r in records}
+    assert len(known) == len(records) < 10
+    assert {rate for rate, seed in known if seed == 1} == {
+        *sorted({r for r, _ in known}, key=lambda r: known[r, 0])[:2]
+    }
+    before = (out / study.RESULTS).read_bytes()
+    assert study.compare(grid, out, search=True, watch=lambda *_: pytest.fail("it is done"))
+    assert (out / study.RESULTS).read_bytes() == before
 
 
 def test_shards_end_with_the_same_table(whole, tmp_path):
@@ -165,6 +185,7 @@ def test_a_directory_in_use_is_refused(tmp_path):
         "{",
         "[]",
         '{"grid": 1}',
+        '{"widths": {}, "grid": {}, "search": 1}',
         '{"widths": {}, "grid": 3}',
         '{"widths": [], "grid": {}}',
         '{"widths": {}, "grid": {"a": 5}}',

@@ -73,6 +73,7 @@ def test_other_values_replace_the_grids_own():
 
 def test_the_command_names_what_differs_from_the_default():
     assert command(DEFAULT) == "jaxvae compare"
+    assert command(DEFAULT, search=True) == "jaxvae compare --search"
     fields = {"dataset": ["my images.npy"], "hidden": (64, 32), "learning_rate": [0.5]}
     assert command(extended(DEFAULT, fields)) == (
         "jaxvae compare --hidden 64 32 --learning-rate 0.5 --dataset 'my images.npy'"

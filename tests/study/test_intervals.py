@@ -17,6 +17,10 @@ def scores(reported, chosen_by=None):
 ZERO = scores([[0.0, 0.0, 0.0]])
 
 
+def error(ours, theirs):
+    return tuned_error([(1, ours), (-1, theirs)])
+
+
 def test_interval_of_a_mean_by_hand():
     half = T_2 * math.sqrt(42 / 18 / 3)
     assert mean_with_interval(np.array([1.0, 2, 4])) == pytest.approx((7 / 3, 7 / 3 - half, 7 / 3 + half, 3))
@@ -48,14 +52,14 @@ def test_error_is_the_usual_one_where_the_choice_is_clear(seeds):
     rng = np.random.default_rng(0)
     ours, theirs = (rng.standard_normal((2, seeds)) + np.array([[0], [100]]) for _ in range(2))
     expected = scipy.stats.sem(ours[0] - theirs[0])
-    assert tuned_error(scores(ours), scores(theirs)) == pytest.approx(expected, rel=1e-12)
+    assert error(scores(ours), scores(theirs)) == pytest.approx(expected, rel=1e-12)
 
 
 def test_error_of_many_seeds_is_nearly_the_usual_one():
     x = np.random.default_rng(0).standard_normal((1, 12))
     # A covariance from 4000 draws is off by about √(1 / 4000) of the deviations' product.
     usual = scipy.stats.sem(x[0])
-    assert tuned_error(scores(x), scores(np.zeros((1, 12)))) == pytest.approx(usual, rel=4 * math.sqrt(1 / 4000))
+    assert error(scores(x), scores(np.zeros((1, 12)))) == pytest.approx(usual, rel=4 * math.sqrt(1 / 4000))
 
 
 def test_error_has_what_the_choice_adds_by_enumeration():
@@ -64,11 +68,18 @@ def test_error_has_what_the_choice_adds_by_enumeration():
     lacking = (2 / 3) ** 3  # the share of resamples without seed 0, whose mean is 5
     # So cov(w₀, t*) = -4 · lacking, and as the other two seeds share its weight, theirs is half of that each.
     owed = lacking * np.array([-4, 2, 2])
-    assert tuned_error(ours, ZERO) == pytest.approx(math.sqrt(np.sum(owed**2) * 3 / 2))
+    assert error(ours, ZERO) == pytest.approx(math.sqrt(np.sum(owed**2) * 3 / 2))
+
+
+def test_error_of_a_contrast_of_four_is_that_of_its_seeds():
+    rng = np.random.default_rng(0)
+    x, factors = rng.standard_normal((4, 5)), (2.0, -2.0, -0.5, 0.5)
+    expected = scipy.stats.sem(factors @ x)
+    assert tuned_error([(f, scores([row])) for f, row in zip(factors, x, strict=True)]) == pytest.approx(expected)
 
 
 def test_no_error_from_one_seed():
-    assert math.isnan(tuned_error(scores([[1.0]]), scores([[0.0]])))
+    assert math.isnan(error(scores([[1.0]]), scores([[0.0]])))
 
 
 @pytest.mark.parametrize(("ratio", "level"), [(0.3, 0.95), (1.0, 0.95), (1.0, 0.995), (3.0, 0.95), (40.0, 0.95)])

@@ -42,3 +42,11 @@ def test_training_alone_is_left_once_all_is_compiled():
     pace = Pace(1, 2)
     pace.compiled(50.0)
     assert pace.left(0.25, 10.0) == 30.0
+
+
+def test_programs_that_are_added_take_their_time():
+    pace = Pace(programs=1, at_once=1)
+    pace.compiled(10.0)
+    assert pace.left(share=0.5, spent=1.0) == 1.0
+    pace.more(2)
+    assert pace.left(share=0.5, spent=1.0) == pytest.approx(20.0 + 2.0 / 3)

@@ -117,3 +117,17 @@ def test_variant_and_setting():
     assert [variant(r) for r in table] == ["direct_std + lagrange", "log_std"]
     assert settings(table) == [{"latents": 16, "dtype": "bfloat16"}, {"latents": 3, "dtype": "float32"}]
     assert settings([]) == []
+
+
+def test_what_follows_from_the_data_is_no_setting():
+    fields = ("dataset", "likelihood", "binarization", "validation", "dtype")
+    digits, mnist = ("digits", "bernoulli", "dynamic", None), ("mnist", "bernoulli", "dynamic", 5000)
+    counts, real = ("counts", "poisson", "none", 9), ("digits", "gaussian_learned", "none", None)
+
+    def told(*rows):
+        return [tuple(s) for s in settings([{"config": dict(zip(fields, row, strict=True))} for row in rows])]
+
+    assert set(told((*digits, "float32"), (*mnist, "float32"), (*counts, "float32"))) == {("dataset",)}
+    assert set(told((*digits, "float32"), (*real, "float32"))) == {("likelihood",)}
+    assert set(told((*digits, "float32"), (*real, "float32"), (*mnist, "float32"))) == {("dataset", "likelihood")}
+    assert set(told((*digits, "float32"), (*digits[:3], 7, "float32"))) == {("validation",)}

@@ -43,12 +43,17 @@ def test_best_is_lowest_among_those_without_failure():
     assert st.best([point(3, 3), point(1, None), point(2, 3)]).mean == 2.5
     assert st.best([point(3, None), point(None, None)]) is None
     assert st.best([]) is None
+    assert st.best([point(1.0), point(2.0, 2.0), point(3.0, None)]).mean == 2  # of the most seeds
+
+
+def difference(ours, theirs):
+    return st.tuned_contrast([(1, ours), (-1, theirs)])
 
 
 def test_differences_are_of_the_seeds_that_both_have():
     a = st.points([record(seed=seed, nll=x) for seed, x in [(0, 100.0), (2, 21.0), (5, 32.0), (7, 44.0)]])
     b = st.points([record(seed=seed, nll=x) for seed, x in [(2, 20.0), (5, 30.0), (7, 40.0), (9, 0.0)]])
-    assert st.tuned_difference(a, b) == pytest.approx((7 / 3, math.sqrt(42 / 18 / 3), 3))
+    assert difference(a, b) == pytest.approx((7 / 3, math.sqrt(42 / 18 / 3), 3))
 
 
 @pytest.mark.parametrize(
@@ -60,20 +65,18 @@ def test_differences_are_of_the_seeds_that_both_have():
     ],
 )
 def test_no_error_from_one_seed_or_with_a_failure(a, b, expected):
-    assert st.tuned_difference([point(*a)], [point(*b)]) == pytest.approx(expected, nan_ok=True)
+    assert difference([point(*a)], [point(*b)]) == pytest.approx(expected, nan_ok=True)
 
 
 def test_no_difference_without_a_common_seed():
     other = st.points([record(seed=9)])
-    assert st.tuned_difference([point(1.0, 2.0)], other) == pytest.approx((math.nan, math.nan, 0), nan_ok=True)
+    assert difference([point(1.0, 2.0)], other) == pytest.approx((math.nan, math.nan, 0), nan_ok=True)
 
 
 def test_a_rate_that_lacks_a_seed_is_not_chosen_anew():
-    ours = [point(1.0, 2.0, 4.0), *st.points(runs("log_variance", (1.1, 2.1), 0.1))]
-    assert st.best(ours).learning_rate == 0.1  # its mean is over fewer seeds
-    ours = [point(1.0, 2.0, 4.0), *st.points(runs("log_variance", (9.0, 9.0), 0.1))]
+    ours = [point(1.0, 2.0, 4.0), *st.points(runs("log_variance", (0.5, 2.1), 0.1))]
     error = math.sqrt(42 / 18 / 3)
-    assert st.tuned_difference(ours, [point(0.0, 0.0, 0.0)]) == pytest.approx((7 / 3, error, 3))
+    assert difference(ours, [point(0.0, 0.0, 0.0)]) == pytest.approx((7 / 3, error, 3))
 
 
 def test_the_rate_is_chosen_by_the_validation_images_and_reported_on_the_test_images():
@@ -123,6 +126,13 @@ def test_a_mirror_is_no_evidence_and_what_reaches_zero_not_usable():
     assert failed.advised
     assert outcome.level == pytest.approx(1 - 0.05 / 3)  # not of the mirror
     assert outcome.deviation == pytest.approx(np.std([0.1, 0.0, -0.1], ddof=1))  # of softplus_std alone
+
+
+def test_after_a_search_not_all_learning_rates_have_all_seeds():
+    tried = [*runs("log_std", (20.0, 20.1), 0.01), *runs("log_variance", (20.0, 20.1), 0.01)]
+    assert not st.analyze(tried)[0].uneven
+    assert not st.analyze([*tried, *runs("log_std", (21.0, None), 0.1)])[0].uneven
+    assert st.analyze([*tried, *runs("log_std", (21.0,), 0.1)])[0].uneven
 
 
 @pytest.mark.parametrize(

@@ -7,16 +7,18 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxvae.study.factors import find_factors
 from jaxvae.study.intervals import LEVEL, MOST_SEEDS, POWER, Difference, seeds_to_resolve
+from jaxvae.study.report.dependence import dependence_line, effect_lines, grounds
 from jaxvae.study.statistics import NEAR, Comparison, Outcome, Width, spreads
-from jaxvae.texts import assignments, counted, minus, percentage, with_error
+from jaxvae.texts import assignments, counted, listed, percentage, rough, with_error
 
 RESOLVE = 0.1
 """Nats of which it is said how many seeds would tell them apart, where nothing else is asked for."""
 
 
 class Answer(NamedTuple):
-    """What is said of a setting ("" where there is one): the lines that stand on top, and sentences beneath them."""
+    """What is said of a setting ("" for all): the lines that stand on top, and sentences beneath them."""
 
     setting: str
     lines: Sequence[str]
@@ -24,7 +26,7 @@ class Answer(NamedTuple):
 
 
 def verdict(outcomes: Sequence[Outcome], resolve: float = RESOLVE) -> list[Answer]:
-    """The study in plain sentences, setting by setting, and then on what compares settings.
+    """The study in plain sentences: whether which variant is best depends on the setting, then each setting's own.
 
     The lines say whether it matters which variant one takes, which is the safest, and what to avoid. A variant is
     called better or worse only where its adjusted interval leaves out 0.
@@ -34,6 +36,9 @@ def verdict(outcomes: Sequence[Outcome], resolve: float = RESOLVE) -> list[Answe
         resolve: nats of which it is said how many seeds would tell them apart.
     """
     found = [_answer(outcome, resolve) for outcome in outcomes]
+    if varied := find_factors(outcomes):
+        lines = [line for factor in varied for line in (dependence_line(factor), *effect_lines(factor))]
+        found.insert(0, Answer("", lines, grounds(varied, outcomes)))
     by_setting = {outcome.setting: outcome for outcome in outcomes}
     for setting, plain in by_setting.items():
         twin = tuple((name, "fisher" if name == "precondition" else value) for name, value in setting)
@@ -70,7 +75,7 @@ def _without_baseline(outcome: Outcome) -> str:
         return "It cannot be said whether the choice matters: runs of every variant failed at every learning rate."
     return (
         f"It matters: runs of {outcome.baseline}, the baseline, failed at every learning rate, unlike those of "
-        f"{_list(alive)}; without it there are no differences in NLL."
+        f"{listed(alive)}; without it there are no differences in NLL."
     )
 
 
@@ -82,7 +87,7 @@ def _difference(outcome: Outcome) -> str:
         several = len(outcome.comparisons) > 1
         reason = f"no usable variant has two seeds in common with {base}" if several else f"{base} is the only variant"
         return f"It cannot be said whether the choice matters: {reason}."
-    bound = _nats(max((abs(end) for x in same.values() for end in x[1:3]), default=0.0))
+    bound = rough(max((abs(end) for x in same.values() for end in x[1:3]), default=0.0))
     if not better and not worse:
         usable = sum(c.usable and (c.variant in same or c.variant == base) for c in outcome.comparisons)
         return (
@@ -90,7 +95,7 @@ def _difference(outcome: Outcome) -> str:
             f"from {base}, at {percentage(LEVEL)} confidence."
         )
     told = [f"{_amounts(some)} nats {word}" for some, word in ((better, "better"), (worse, "worse")) if some]
-    rest = f"; {_list(list(same))} within {bound} nats of it" if same else ""
+    rest = f"; {listed(list(same))} within {bound} nats of it" if same else ""
     return f"It matters{tuned}: {'; '.join(told)} than {base}{rest}."
 
 
@@ -98,7 +103,7 @@ def _safest(outcome: Outcome) -> list[str]:
     """Which variant works over the widest range of learning rates, as far as the digit that is told tells."""
     safe = {c.variant: c.width for c in outcome.comparisons if c.usable and not c.mirrors}
     told = {name: round(width.decades, 1) for name, width in safe.items()}
-    if len(told) < 2 or max(told.values()) == 0:  # one variant, or one learning rate
+    if len(told) < 2 or max(told.values()) == 0 or outcome.uneven:  # one variant, or one learning rate, or not all
         return _take(outcome)
     names = [name for name in told if told[name] == max(told.values())]
     width = next((safe[name] for name in names if safe[name].open_low or safe[name].open_high), safe[names[0]])
@@ -107,7 +112,7 @@ def _safest(outcome: Outcome) -> list[str]:
         return [f"Any usable variant is as safe: each stays {near}."]
     base = safe.get(outcome.baseline)
     others = "" if base is None or outcome.baseline in names else f" ({outcome.baseline}: {_decades(base)})"
-    return [f"Safest: {_list(names)}, which stay{'s' * (len(names) == 1)} {near}{others}."]
+    return [f"Safest: {listed(names)}, which stay{'s' * (len(names) == 1)} {near}{others}."]
 
 
 def _take(outcome: Outcome) -> list[str]:
@@ -123,12 +128,12 @@ def _avoid(outcome: Outcome) -> list[str]:
     for c in outcome.comparisons:
         runs, failed = sum(len(p.records) for p in c.points), [p for p in c.points if p.failures]
         count = f"{sum(p.failures for p in failed)} of {counted(runs, 'run')} failed"
-        rates = f", at learning rate {_list([f'{p.learning_rate:g}' for p in failed])}" * (len(c.points) > 1)
+        rates = f", at learning rate {listed([f'{p.learning_rate:g}' for p in failed])}" * (len(c.points) > 1)
         if failed:
             told.append(f"{c.variant} ({count}{rates})")
         elif not c.advised:
             told.append(f"{c.variant} (advised against)")
-    return [f"Avoid {_list(told)}." if told else "Nothing to avoid: no run failed."]
+    return [f"Avoid {listed(told)}." if told else "Nothing to avoid: no run failed."]
 
 
 def _numbers(outcome: Outcome, base: Comparison) -> list[str]:
@@ -147,7 +152,7 @@ def _numbers(outcome: Outcome, base: Comparison) -> list[str]:
         (True, f"{base.variant} reaches {with_error(base.best.mean, base.best.standard_error)} nats{at}."),
         (against, f"Of those advised against: {_with_intervals(against)} nats from it."),
         (mirrors, f"{'; '.join(mirrors)}: the same model, and so no evidence."),
-        (unjudged, f"No claim on {_list(unjudged)}: below two seeds in common."),
+        (unjudged, f"No claim on {listed(unjudged)}: below two seeds in common."),
         (
             judged,
             f"Intervals: {percentage(LEVEL)}, adjusted for {counted(len(others), 'comparison')}, over "
@@ -186,8 +191,8 @@ def _failures(outcome: Outcome) -> list[str]:
         if struck:
             skipped = float(np.concatenate([p.skipped for p in struck]).mean())
             causes = Counter(record["cause"] for p in struck for record in p.records if record["cause"])
-            first = f", first in {_list([name for name, _ in causes.most_common()])}" if causes else ""
-            rates = f" at {_list([f'{p.learning_rate:g}' for p in struck])}" if several else ""
+            first = f", first in {listed([name for name, _ in causes.most_common()])}" if causes else ""
+            rates = f" at {listed([f'{p.learning_rate:g}' for p in struck])}" if several else ""
             told.append(
                 f"{comparison.variant}{rates} "
                 f"({sum(p.failures for p in struck)} of {counted(sum(len(p.records) for p in struck), 'run')} failed, "
@@ -209,8 +214,16 @@ def _caveats(outcome: Outcome) -> list[str]:
     ends = (grid[0], grid[-1]) if len(grid) > 1 else ()
     at_end = [c.variant for c in outcome.comparisons if c.best and c.best.learning_rate in ends]
     told = [
-        (missing, f"{missing} of {whole} runs are missing; differences are over the seeds that both have."),
-        (at_end, f"Best at an end of the learning rates tried, perhaps better beyond: {_list(at_end)}."),
+        (
+            missing and not outcome.uneven,
+            f"{missing} of {whole} runs are missing; differences are over the seeds that both have.",
+        ),
+        (
+            outcome.uneven,
+            "Not all learning rates have all seeds, as after a search: only those that have are chosen from, and how "
+            "wide a range of them works isn't known.",
+        ),
+        (at_end, f"Best at an end of the learning rates tried, perhaps better beyond: {listed(at_end)}."),
     ]
     return [sentence for applies, sentence in told if applies]
 
@@ -224,9 +237,9 @@ def _eventually(plain: Outcome, fisher: Outcome) -> list[str]:
         return [f"{claim} It cannot be said: no learning rate has two one-to-one variants that work on both sides."]
     rates = {sign: [f"{s.learning_rate:g}" for s in found if s.change.sign == sign] for sign in (-1, 0, 1)}
     turns = {-1: "brings the variants closer together", 1: "drives them apart", 0: "makes no difference seen"}
-    effects = [f"{turns[sign]} at learning rate {_list(rates[sign])}" for sign in turns if rates[sign]]
+    effects = [f"{turns[sign]} at learning rate {listed(rates[sign])}" for sign in turns if rates[sign]]
     numbers = [
-        f"{_nats(s.plain)} to {_nats(s.fisher)} at {s.learning_rate:g} "
+        f"{rough(s.plain)} to {rough(s.fisher)} at {s.learning_rate:g} "
         f"(change {_signed(s.change)}, {len(s.variants)} variants)"
         for s in found
     ]
@@ -245,22 +258,13 @@ def _amounts(differences: Mapping[str, Difference]) -> str:
     told = []
     for name, x in differences.items():
         low, high = sorted((abs(x.low), abs(x.high)))
-        told.append(f"{name} {_nats(abs(x.mean))} [{_nats(low)}, {_nats(high)}]")
-    return _list(told)
+        told.append(f"{name} {rough(abs(x.mean))} [{rough(low)}, {rough(high)}]")
+    return listed(told)
 
 
 def _signed(difference: Difference) -> str:
-    mean, low, high = (_nats(x, "+") for x in difference[:3])
+    mean, low, high = (rough(x, "+") for x in difference[:3])
     return f"{mean}, no interval" if math.isnan(difference.low) else f"{mean} [{low}, {high}]"
-
-
-def _nats(x: float, sign: str = "") -> str:
-    """Two digits, and every one before the point."""
-    return minus(f"{x:{sign}.{'0f' if abs(x) >= 10 else '2g'}}")
-
-
-def _list(names: Sequence[str]) -> str:
-    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 
 def _range(ascending: Sequence[int]) -> str:

@@ -219,8 +219,19 @@ def test_none_is_the_safest_where_ranges_are_the_same_to_the_digit_that_is_told(
 def test_each_setting_has_its_answer():
     table = runs("log_variance", (20.0,) * 3, dtype="float32") + runs("log_std", spaced(18, 0.1), dtype="float32")
     table += runs("log_variance", (20.0,) * 3, dtype="bfloat16") + runs("log_std", spaced(20, 0.1), dtype="bfloat16")
-    found = [(a.setting, a.lines[0][:10]) for a in answers(table)]
+    together, *found = [(a.setting, a.lines[0][:10]) for a in answers(table)]
+    assert together == ("", "Which vari")
     assert found == [("dtype = float32", "It matters"), ("dtype = bfloat16", "No differe")]
+
+
+def test_a_search_says_nothing_of_the_range_of_learning_rates():
+    lines, details = told(
+        *(runs(name, nll) for name, nll in {"log_variance": spaced(20, 0.1), "log_std": spaced(20.2, 0.2)}.items()),
+        *(runs(name, (21.0,), 0.1) for name in ("log_variance", "log_std")),
+    )
+    assert lines[1] == "Take log_variance: nothing here is better."
+    assert any(s.startswith("Not all learning rates have all seeds, as after a search") for s in details)
+    assert not any("missing" in s for s in details)
 
 
 def test_an_empty_table():
