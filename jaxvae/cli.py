@@ -5,23 +5,27 @@ A field of ``TrainConfig`` is a flag of ``jaxvae train`` without a line here, bu
 """
 
 import argparse
+import contextlib
 import functools
 import json
+import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from jaxvae import commands, process
 from jaxvae._version import __version__
-from jaxvae.texts import printable
+from jaxvae.completion import SCRIPTS
+from jaxvae.parsing import Parser
+from jaxvae.texts import printable, strict_json
 
-
-class _Parser(argparse.ArgumentParser):
-    """A parser, and by inheritance its subparsers, that raises where argparse would print the usage and exit."""
-
-    def error(self, message: str) -> NoReturn:
-        raise ValueError(f"{message} (see `{self.prog} --help`)")
+EXIT_CODES = f"""exit codes:
+  0    done
+  1    a mistake of jaxvae itself, with a traceback: please report it
+  2    refused or failed, with one line on stderr that says why; what was there is unharmed
+  {process.STOPPED}  stopped by Ctrl-C or SIGTERM; a run or a study is saved, and can be resumed
+"""
 
 
 def run() -> int:
@@ -47,8 +51,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     argv = sys.argv[1:] if argv is None else argv
     try:
-        args = _parser(argv[0] if argv else "").parse_args(argv)
-        status: int = args.run(args)
+        args = make_parser(argv[0] if argv else "").parse_args(argv)
+        with _nowhere() if args.quiet or args.json else contextlib.nullcontext():
+            reply: commands.Reply = args.run(args)
+        if args.json and reply.result is not None:
+            print(strict_json(reply.result, indent=1))
     except KeyboardInterrupt:
         print("jaxvae: interrupted", file=sys.stderr)
         return process.STOPPED
@@ -58,7 +65,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         text = " ".join(str(error).split()) or f"{type(error).__name__} of JAX; are there devices of JAX_PLATFORMS?"
         print("jaxvae: error:", printable(text), file=sys.stderr)
         return 2
-    return status
+    return reply.status
+
+
+@contextlib.contextmanager
+def _nowhere() -> Iterator[None]:
+    """Drops what is printed on stdout meanwhile."""
+    with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):
+        yield
 
 
 def _is_of_jax(error: Exception) -> bool:
@@ -73,22 +87,25 @@ def _is_of_jax(error: Exception) -> bool:
     return isinstance(error, JaxRuntimeError)
 
 
-def _parser(chosen: str) -> argparse.ArgumentParser:
-    """Commands whose flags take long to find have them only where they are chosen."""
-    parser = _Parser(
+def make_parser(chosen: str) -> Parser:
+    """The parser of all commands; those with many flags have them only where they are chosen."""
+    parser = Parser(
         prog="jaxvae",
         description="Gaussian latent variables under every variance parameterization.",
-        allow_abbrev=False,
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"jaxvae {__version__}")
-    parser.set_defaults(run=_help(parser))
+    parser.set_defaults(run=_help(parser), quiet=False, json=False)
     add = parser.add_subparsers(title="commands", metavar="COMMAND")
 
     command = _add(add, "list", commands.list_parameterizations, "show every named parameterization")
     command.add_argument("--names", action="store_true", help="names only, one per line")
+    command.add_argument("--sources", action="store_true", help="also the paper or code that each is from")
 
     command = _add(add, "explain", commands.explain, "draw what parameterizations make of their raw numbers")
     command.add_argument("names", metavar="NAME", nargs="*", help="a name from `jaxvae list`; all if none is given")
+    command.known["names"] = _flags()["fields"]["parameterization"]["choices"]
     _flag(command, "--out", Path("explained"), "where explain.png goes", "DIR")
 
     command = _add(add, "train", commands.train, "train a VAE, score it and draw it")
@@ -150,11 +167,20 @@ def _parser(chosen: str) -> argparse.ArgumentParser:
     command.add_argument("--format", choices=("safetensors", "stablehlo"), default="safetensors", help=text)
     command.add_argument("--push-to", metavar="OWNER/NAME", help="upload it to the Hugging Face hub, too")
 
-    command = _add_run_command(add, "diagnose", commands.diagnose, "say what ails a run's latents, and what to change")
+    command = _add_run_command(add, "diagnose", commands.diagnose, "say what is wrong with a run's latents, and what to change")
     _flag(command, "--split", "test", "test or validation")
 
+    text = "print what makes a shell complete commands, flags and their values"
+    command = _add(add, "completion", _complete, text)
+    command.epilog = (
+        'In ~/.bashrc: eval "$(jaxvae completion bash)"; in ~/.zshrc: eval "$(jaxvae completion zsh)"; in '
+        "~/.config/fish/config.fish: jaxvae completion fish | source"
+    )
+    command.add_argument("shell", metavar="SHELL", choices=[*SCRIPTS], help=", ".join(SCRIPTS))
+    command.add_argument("words", nargs="*", help=argparse.SUPPRESS)
+
     text = "list and prepare datasets"
-    nested = add.add_parser("data", help=text, description=text, allow_abbrev=False)
+    nested = add.add_parser("data", help=text, description=_sentence(text))
     nested.set_defaults(run=_help(nested))
     add = nested.add_subparsers(title="commands", metavar="COMMAND")
     command = _add(add, "list", commands.data_list, "show the known datasets")
@@ -175,23 +201,40 @@ def _parser(chosen: str) -> argparse.ArgumentParser:
     return parser
 
 
-def _help(parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace], int]:
-    def run(args: argparse.Namespace) -> int:
+def _complete(args: argparse.Namespace) -> commands.Reply:
+    """``jaxvae completion``: a shell's script, or what it asks for."""
+    if not args.words:
+        print(SCRIPTS[args.shell])
+        return commands.Reply({"script": SCRIPTS[args.shell]})
+    found = make_parser(args.words[0]).candidates(args.words)
+    print(*found, sep="\n")
+    return commands.Reply(found)
+
+
+_Command = Callable[[argparse.Namespace], commands.Reply]
+
+
+def _help(parser: argparse.ArgumentParser) -> _Command:
+    def run(args: argparse.Namespace) -> commands.Reply:
         parser.print_help()
-        return 0
+        return commands.Reply()
 
     return run
 
 
-def _add(add: Any, name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
-    command: argparse.ArgumentParser = add.add_parser(name, help=text, description=text, allow_abbrev=False)
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _add(add: Any, name: str, run: _Command, text: str) -> Parser:
+    command: Parser = add.add_parser(name, help=text, description=_sentence(text))
     command.set_defaults(run=run)
+    command.add_argument("--quiet", action="store_true", help="print nothing but warnings and errors")
+    command.add_argument("--json", action="store_true", help="print the result as JSON in place of lines")
     return command
 
 
-def _add_run_command(
-    add: Any, name: str, run: Callable[[argparse.Namespace], int], text: str
-) -> argparse.ArgumentParser:
+def _add_run_command(add: Any, name: str, run: _Command, text: str) -> Parser:
     command = _add(add, name, run, text)
     text = "the directory of a run of `jaxvae train` (default: the newest in runs)"
     command.add_argument("path", metavar="RUN", type=Path, nargs="?", help=text)
@@ -231,7 +274,7 @@ class _Field(argparse.Action):
         namespace.fields = {**namespace.fields, self.dest: tuple(values) if isinstance(values, list) else values}
 
 
-def _add_train_options(command: argparse.ArgumentParser) -> None:
+def _add_train_options(command: Parser) -> None:
     command.set_defaults(fields={})
     command.add_argument("--out", metavar="DIR", type=Path, help="where the run goes (default: a new one in runs)")
     command.add_argument("--resume", action="store_true", help="go on with the run in --out, or begin it")
@@ -251,7 +294,7 @@ def _add_train_options(command: argparse.ArgumentParser) -> None:
     _add_fields(command, {})
 
 
-def _add_compare_options(command: argparse.ArgumentParser) -> None:
+def _add_compare_options(command: Parser) -> None:
     command.epilog = (
         "Every field takes one or more values, and all combinations are trained, several at a time on each device; on "
         "CPUs, each core is made a device, before JAX starts. --hidden, --upper-hidden, --upper-latents, --size and "
@@ -279,7 +322,7 @@ def _add_compare_options(command: argparse.ArgumentParser) -> None:
     _add_fields(command, _flags()["study"], nargs="+")
 
 
-def _add_reproduce_options(command: argparse.ArgumentParser) -> None:
+def _add_reproduce_options(command: Parser) -> None:
     tables, stages = _flags()["tables"], _flags()["stages"]
     command.epilog = (
         "What was stopped or killed goes on where it was; what is scored already isn't trained again. Several "
@@ -292,6 +335,7 @@ def _add_reproduce_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--rows", metavar="ROW", nargs="+", help="some of its lines only, such as vae-1 iwae-5")
     text = "names from `jaxvae list` (default: that of the source)"
     command.add_argument("--parameterization", metavar="NAME", nargs="+", help=text)
+    command.known["parameterization"] = _flags()["fields"]["parameterization"]["choices"]
     command.add_argument(
         "--samples", metavar="N", type=int, help="importance samples per image (default: the source's)"
     )
@@ -305,9 +349,7 @@ def _flags() -> dict[str, Any]:
     return found
 
 
-def _add_fields(
-    command: argparse.ArgumentParser, defaults: Mapping[str, str], without: Sequence[str] = (), **several: Any
-) -> None:
+def _add_fields(command: Parser, defaults: Mapping[str, str], without: Sequence[str] = (), **several: Any) -> None:
     """A flag per field of the configuration.
 
     Args:
@@ -321,6 +363,7 @@ def _add_fields(
     for name, field in fields.items():
         default = defaults.get(name, field["default"])
         text = field["help"] + (f" (default: {default})" if default else "")
+        command.known[name] = field.get("choices", ())
         group.add_argument(
             "--" + name.replace("_", "-"),
             action=_Field,

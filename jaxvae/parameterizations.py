@@ -9,7 +9,6 @@ To add one, write a line like those at the end of this file; a new transform goe
 """
 
 import dataclasses
-import difflib
 import functools
 import math
 from collections.abc import Mapping
@@ -25,6 +24,7 @@ from jaxvae import special
 from jaxvae.arguments import STATIC, holds_tracer, require, require_broadcast, shown
 from jaxvae.chains import Affine, Chain, Clip, Floor, HardClip, SoftClip, TanhClip
 from jaxvae.special import finite
+from jaxvae.texts import nearest
 from jaxvae.transforms import (
     Abs,
     Exp,
@@ -395,7 +395,7 @@ def parameterization(name: str) -> Parameterization:
     """
     found = find(name) if isinstance(name, str) else None
     if found is None:
-        near = difflib.get_close_matches(str(name), [*PARAMETERIZATIONS, *ALIASES], n=3, cutoff=0.4)
+        near = nearest(name, [*PARAMETERIZATIONS, *ALIASES], cutoff=0.4)
         allowed = f"those listed by `jaxvae list`; nearest: {', '.join(near)}" if near else ", ".join(PARAMETERIZATIONS)
         raise ValueError(f"parameterization must be one of {allowed}, got {shown(name)}")
     return found

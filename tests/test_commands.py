@@ -101,6 +101,21 @@ def test_evaluate_prints_and_keeps_the_score(run, capsys):
     assert f"{score['bits_per_dimension']:.4f} bits/dim" in out
 
 
+def test_a_program_reads_the_result_as_json(run, capsys, tmp_path):
+    assert main(["evaluate", str(run), "--samples", "2", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == json.loads((run / "evaluation-test.json").read_text())
+    assert main(["encode", str(run), "--out", "z.npz", "--json", "--quiet"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out) == {"files": ["z.npz"]}
+    assert err == ""
+    assert main(["train", *TINY, "--epochs", "1", "--out", "other", "--quiet", "--json"]) == 0
+    out, err = capsys.readouterr()
+    found = json.loads(out)
+    assert (found["run"], found["complete"], found["evaluation"]["images"]) == ("other", True, 300)
+    assert {Path(path).name for path in found["files"]} == PICTURES
+    assert err == ""
+
+
 def test_the_drawing_commands_draw_anew(run, capsys):
     for command, flags in (
         ("sample", ["--count", "4", "--seed", "3"]),
@@ -212,7 +227,7 @@ def test_a_remedy_is_for_a_state_and_of_flags_that_train_takes(state):
 
 def test_states_of_the_same_remedy_share_a_line():
     assert commands._remedies(["not finite", "unfinished", "skipped updates", "negative KL"]) == [
-        "flags of jaxvae train for this",
+        "flags of jaxvae train that change this",
         "  not finite, skipped updates: --learning-rate, --clip-norm",
         "  unfinished: --resume",
     ]
@@ -221,7 +236,7 @@ def test_states_of_the_same_remedy_share_a_line():
 
 def test_its_own_config_trains_the_same_run_again(run, tmp_path, capsys):
     assert main(["train", "--config", str(run / "config.json"), "--resume", "--out", str(tmp_path / "again")]) == 0
-    assert "again holds no run yet: begun" in capsys.readouterr().out
+    assert "again holds no run yet, so a new one begins" in capsys.readouterr().out
     states = [training.load_state(out) for out in (run, tmp_path / "again")]
     leaves = [jax.tree.leaves(state.params) for state in states]
     assert all(np.array_equal(a, b) for a, b in zip(*leaves, strict=True))
@@ -414,7 +429,7 @@ def test_a_signal_saves_and_ends_and_the_run_goes_on(tmp_path, capsys, number):
     process.send_signal(number)
     out, err = process.communicate(timeout=120)
     assert process.returncode == STOPPED, err
-    assert "stopped and saved; to go on: jaxvae train --resume --out run" in out
+    assert "The run is stopped and saved. To go on: jaxvae train --resume --out run" in out
     assert "Traceback" not in err
     step = int(training.load_state(tmp_path / "run").step)
     assert 0 < step < 3000 * 16
@@ -526,7 +541,7 @@ def test_reproduce_refuses_in_one_line(capsys):
 
 
 def test_a_dataset_may_want_other_defaults():
-    args = cli._parser("train").parse_args(["train", "--dataset", "linear-gaussian", "--epochs", "7"])
+    args = cli.make_parser("train").parse_args(["train", "--dataset", "linear-gaussian", "--epochs", "7"])
     config = commands._configuration(args)
     assert (config.hidden, config.likelihood, config.epochs) == ((), "gaussian_learned", 7)
 

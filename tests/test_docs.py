@@ -109,7 +109,7 @@ def invocations() -> list[str]:
 @pytest.mark.parametrize("line", invocations())
 def test_command_parses(line: str) -> None:
     words = [word for word in shlex.split(line)[1:] if word != "--help"]
-    args = cli._parser(words[0]).parse_args(words)
+    args = cli.make_parser(words[0]).parse_args(words)
     if words[0] == "train":
         config_from_mapping(args.fields)
     for name, values in getattr(args, "fields", {}).items() if words[0] == "compare" else ():

@@ -1,7 +1,6 @@
 """A dataset by its name: bundled, known to tensorflow-datasets, or your own path."""
 
 import dataclasses
-import difflib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -15,6 +14,7 @@ from jaxvae.data.options import PLAIN, Reading
 from jaxvae.data.origins import Origin, fingerprint
 from jaxvae.data.tables import KNOWN, is_table
 from jaxvae.data.tabulated import load_counts
+from jaxvae.texts import nearest
 
 
 class Bundled(NamedTuple):
@@ -144,7 +144,7 @@ def _sizing(name: str, reading: Reading) -> Reading:
 
 def _hint(name: str) -> str:
     known = [*BUNDLED, *SOURCES]
-    near = difflib.get_close_matches(name, {*known, *survey()}, n=3)
+    near = nearest(name, {*known, *survey()})
     asked = f"did you mean {' or '.join(near)}? " if near else ""
     return f"{asked}known are {', '.join(known)}, and what tensorflow-datasets has"
 

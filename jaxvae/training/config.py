@@ -1,7 +1,6 @@
 """The configuration of a run: every choice that its result depends on, as plain values."""
 
 import dataclasses
-import difflib
 import functools
 import json
 import math
@@ -21,6 +20,7 @@ from jaxvae.likelihoods import COMPOSITIONS, COUNTS, LIKELIHOODS
 from jaxvae.models import ACTIVATIONS, ARCHITECTURES, INFERENCES
 from jaxvae.objectives import SCHEDULES
 from jaxvae.parameterizations import parameterization
+from jaxvae.texts import nearest
 from jaxvae.training.bounds import BOUNDS
 from jaxvae.training.optimizers import DECAYS, OPTIMIZERS, stage_ends
 
@@ -229,7 +229,7 @@ def config_from_mapping(values: Mapping[str, Any]) -> TrainConfig:
     """
     require(isinstance(values, Mapping), "config", values, "an object of TrainConfig's fields")
     for name in values:
-        near = difflib.get_close_matches(str(name), _hints(), n=3)
+        near = nearest(name, _hints())
         known = isinstance(name, str) and name in _hints()
         require(known, "config", name, f"a field of TrainConfig{'; nearest: ' * bool(near)}{', '.join(near)}")
     return TrainConfig(**values)

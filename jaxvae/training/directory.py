@@ -5,7 +5,6 @@ import importlib.metadata
 import io
 import json
 import logging
-import math
 import platform
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -21,6 +20,7 @@ from jaxvae.arguments import require
 from jaxvae.data import DataContract, Origin, contract_from_mapping, origin_from_mapping, require_apart
 from jaxvae.files import naming, only_writer, read_file, require_free, write_atomically
 from jaxvae.interop import load_safetensors, save_safetensors
+from jaxvae.texts import strict_json
 from jaxvae.training.agreement import failing_together
 from jaxvae.training.config import CHANGEABLE, TrainConfig, read_config
 from jaxvae.training.devices import cores
@@ -106,8 +106,7 @@ class RunDirectory:
 
     def write_report(self, name: str, found: Mapping[str, Any]) -> None:
         """Keeps what was found of the run, as JSON."""
-        text = json.dumps(_strict(found), indent=1, allow_nan=False)
-        write_atomically(self.path / f"{name}.json", text + "\n")
+        write_atomically(self.path / f"{name}.json", strict_json(found, indent=1) + "\n")
 
     @contextmanager
     def begun(
@@ -348,16 +347,7 @@ class MetricsLog:
 
 
 def _line(record: Mapping[str, Any]) -> str:
-    return json.dumps(_strict(record), allow_nan=False) + "\n"
-
-
-def _strict(value: Any) -> Any:
-    """As strict JSON, which has no NaN and no infinity, can have it: null stands for them."""
-    if isinstance(value, Mapping):
-        return {name: _strict(x) for name, x in value.items()}
-    if isinstance(value, list | tuple):
-        return [_strict(x) for x in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return strict_json(record) + "\n"
 
 
 def _summary_writer(directory: Path) -> Any:
