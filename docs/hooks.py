@@ -17,6 +17,13 @@ REPORT = "results/compare-mnist/report.md"
 REGISTRY = "<!-- registry -->"
 COLAB = "https://colab.research.google.com/github/jaxvae/jaxvae/blob/main/notebooks/"
 
+SCRIPTS = """This page has what `--help` says of each command.
+
+For scripts, `--json` prints the result as JSON, and `--quiet` nothing but warnings and errors. Commands that read a run
+take the newest one in `runs` where none is named, and say which on stderr. A misspelt command or flag is answered with
+the nearest ones. `eval "$(jaxvae completion bash)"` makes bash complete commands, flags and their values; zsh and fish
+are known, too."""
+
 
 def on_files(files: Any, config: Any) -> Any:
     """Adds the pages that are made, and the pictures that they show."""
@@ -56,7 +63,7 @@ def notebooks() -> str:
 
 def command_line() -> str:
     """What every command answers to --help."""
-    lines = ["# The command line", "", "What `--help` says of each command.", "", *_fenced(help_of())]
+    lines = ["# The command line", "", SCRIPTS, "", *_fenced(help_of())]
     for words in commands():
         lines += ["", f"## jaxvae {' '.join(words)}", "", *_fenced(help_of(*words))]
     return "\n".join(lines) + "\n"

@@ -167,7 +167,7 @@ def make_parser(chosen: str) -> Parser:
     command.add_argument("--format", choices=("safetensors", "stablehlo"), default="safetensors", help=text)
     command.add_argument("--push-to", metavar="OWNER/NAME", help="upload it to the Hugging Face hub, too")
 
-    command = _add_run_command(add, "diagnose", commands.diagnose, "say what is wrong with a run's latents, and what to change")
+    command = _add_run_command(add, "diagnose", commands.diagnose, "say what is wrong with a run's latents")
     _flag(command, "--split", "test", "test or validation")
 
     text = "print what makes a shell complete commands, flags and their values"

@@ -17,6 +17,7 @@ from PIL import Image
 import jaxvae as jv
 from jaxvae import cli, contract
 from jaxvae.data import load
+from jaxvae.interop.optional import load_optional
 from jaxvae.study.grid import WIDTHS
 from jaxvae.trained import export_programs
 from jaxvae.training import config_from_mapping, make_experiment, train
@@ -79,6 +80,8 @@ def test_code_runs(page: Path, monkeypatch: pytest.MonkeyPatch, place: Path) -> 
     monkeypatch.chdir(place)
     # All checks take half a minute.
     monkeypatch.setattr(contract, "_CHECKS", {"monotone": contract._CHECKS["monotone"]})
+    for peer in re.findall("^import (distrax)$", page.read_text(), re.MULTILINE):
+        load_optional(peer, peer)  # without the warnings that it raises as it loads
     with jax.default_prng_impl("unsafe_rbg"):  # compiles faster; no page shows random numbers
         run(page)
 

@@ -50,8 +50,8 @@ class RunDirectory:
         tensorboard: the folder of TensorBoard's event files.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: str | Path) -> None:
+        self.path = path = Path(path)
         self.metrics, self.checkpoints, self.tensorboard = path / METRICS, path / CHECKPOINTS, path / "tensorboard"
         self._config = path / CONFIG
 

@@ -69,7 +69,7 @@ class _Silence:
 
 def train(
     experiment: Experiment,
-    out: Path,
+    out: str | Path,
     *,
     batches: Iterable[Any] | None = None,
     resume: bool = False,
@@ -265,7 +265,7 @@ def _validation(experiment: Experiment, state: TrainState, fitted: Array | None)
     return {f"validation_{name}": value for name, value in terms.summary().items()}
 
 
-def load_state(out: Path) -> TrainState:
+def load_state(out: str | Path) -> TrainState:
     """The last state of the run in a directory.
 
     Raises:
