@@ -275,7 +275,7 @@ def load_state(out: str | Path) -> TrainState:
     kept = directory.kept()
     experiment = make_experiment(directory.config(), origin=None if kept is None else kept.origin)
     like = _abstract(experiment)
-    return read_checkpoints(directory, lambda found: found.restore(existing(found.last, out), like)).state
+    return read_checkpoints(directory, lambda found: found.restore(existing(found.last, directory.path), like)).state
 
 
 def existing(step: int | None, out: Path) -> int:
