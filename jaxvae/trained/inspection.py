@@ -1,4 +1,4 @@
-"""Looking at a run: what its latents do, as arrays for pictures, and what is wrong with it.
+"""Inspection of a run: images as latents vary, for pictures, and a diagnosis.
 
 Images are (..., H, W, C) in [0, 1]. A diagnosis looks at the posterior, and at the course of training.
 """
@@ -29,7 +29,7 @@ class Traversals(NamedTuple):
 def traversed(
     model: TrainedModel, image: ArrayLike, label: Any, latents: np.ndarray, steps: int = 9, reach: float = 3.0
 ) -> Traversals:
-    """What each of these latents does to an image, between -reach and reach.
+    """Decodes an image as each of these latents varies between -reach and reach.
 
     Args:
         model: the model.
@@ -48,12 +48,12 @@ def traversed(
 def examine(out: Path, split: str = "test", dataset: str | None = None) -> Diagnosis:
     """Diagnoses the run in a directory: q(z|x) of a split under its last parameters, and its metrics.
 
-    Over- and underflow are judged for the dtype that its network computes in.
+    Over- and underflow are judged for the dtype of its network.
 
     Args:
         out: the directory.
         split: ``test`` or ``validation``.
-        dataset: where the data are now, if they have moved.
+        dataset: the path of the data, if they have moved.
 
     Raises:
         ValueError: where there is no run, no checkpoint, or no such split.
@@ -71,11 +71,11 @@ def examine(out: Path, split: str = "test", dataset: str | None = None) -> Diagn
 
 
 def course(records: Sequence[Mapping[str, Any]], epochs: int, latents: int) -> list[Finding]:
-    """What a run's metrics show.
+    """The findings in a run's metrics.
 
     Args:
         records: of ``metrics.jsonl``.
-        epochs: that it was to have.
+        epochs: the number of epochs that it was to have.
         latents: L.
     """
     if not records:

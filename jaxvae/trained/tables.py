@@ -1,4 +1,4 @@
-"""What a model says of each image or latent, as files: .npz, .npy, .csv, or a folder of pictures."""
+"""Files of a model's results for each image or latent: .npz, .npy, .csv, or a folder of pictures."""
 
 import csv
 import io

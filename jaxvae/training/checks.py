@@ -1,4 +1,4 @@
-"""What a train step asks of its trees, checked where they are first seen: static, and so free at run time."""
+"""Checks of a train step's pytrees when it is traced: they are static, and so free at run time."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +15,7 @@ _ELSEWHERE = (
 
 
 def require_trainable(params: chex.ArrayTree) -> None:
-    """Raises where a parameter isn't one that a gradient is taken of.
+    """Raises where a parameter can't be trained by gradients.
 
     Raises:
         TypeError: for a leaf that isn't an array of floats, or one float.

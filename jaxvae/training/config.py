@@ -1,4 +1,4 @@
-"""The configuration of a run: every choice that its result depends on, as plain values."""
+"""The configuration of a run: the choices that its result depends on, as plain values."""
 
 import dataclasses
 import functools
@@ -218,7 +218,7 @@ class TrainConfig:
         return self.evaluate_every or max(1, self.epochs // 20)
 
     def evaluated_after(self, epoch: int) -> bool:
-        """Whether a checkpoint, with a validation, is due: also at the end of each stage."""
+        """Whether a checkpoint and a validation are due after this epoch; they are at the end of each stage, too."""
         ends = stage_ends(self.epochs) if self.learning_rate_decay == "stages" else []
         return epoch % self.epochs_between_evaluations == 0 or epoch in (*ends, self.epochs)
 
@@ -228,7 +228,7 @@ class TrainConfig:
 
 
 def config_from_mapping(values: Mapping[str, Any]) -> TrainConfig:
-    """A configuration from plain values, such as those of a JSON file; what is missing keeps its default.
+    """Makes a configuration of plain values, such as those of a JSON file; missing fields have their defaults.
 
     Raises:
         ValueError: for a name that isn't a field, or a value that isn't of its type or range.
@@ -247,10 +247,10 @@ def _hints() -> Mapping[str, Any]:
 
 
 def read_config(path: Path) -> TrainConfig:
-    """The configuration in a JSON file, such as a run's ``config.json``.
+    """Reads the configuration in a JSON file, such as a run's ``config.json``.
 
     Raises:
-        ValueError: for a file that can't be read, isn't a JSON object, or holds what isn't allowed.
+        ValueError: for a file that can't be read, isn't a JSON object, or has fields or values that aren't allowed.
     """
     try:
         values = json.loads(read_file(path).decode("utf-8-sig"), object_pairs_hook=_once_each)

@@ -1,4 +1,4 @@
-"""Where a step's first number that isn't finite arose, and what to say when that has brought training to a halt."""
+"""The cause of non-finite updates: the first number of a step that is not finite, and a report of it."""
 
 import functools
 from typing import Any
@@ -28,7 +28,7 @@ def cause(terms: Terms) -> Array:
 
 
 def postmortem(experiment: Experiment, params: chex.ArrayTree, batch: Any, key: Array) -> str:
-    """Which number of a step went bad first, and what the latents' σ are like.
+    """Reports which number of a step was the first that is not finite, and where the latents' σ are.
 
     Args:
         experiment: what is trained.
