@@ -1,4 +1,4 @@
-"""What a dataset is: splits of images and labels, and how many grey levels a pixel has."""
+"""Datasets: splits of images and labels, and the number of grey levels."""
 
 import dataclasses
 import functools
@@ -28,7 +28,7 @@ _CHUNK = 2**22  # numbers looked at a time
 
 
 def chunks(images: np.ndarray) -> Iterator[np.ndarray]:
-    """Some images (N, ...) at a time, so that a memory map need not fit."""
+    """Goes through images (N, ...) in parts, so that a memory map need not fit into memory."""
     rows = max(1, _CHUNK // max(1, math.prod(images.shape[1:])))
     for start in range(0, len(images), rows):
         yield images[start : start + rows]
@@ -42,8 +42,7 @@ class Split:
         images: (N, H, W, C); uint8 or uint16 in 0..levels-1, or float32 where the dataset has no levels. May be a
             memory map.
         labels: (N,) int32, or none.
-        ids: what each image is called where it comes from, (N,): the name of its file, or its row there. None for
-            rows 0, 1, ….
+        ids: the name of each image in its source, (N,): its file, or its row. None for rows 0, 1, ….
 
     Raises:
         ValueError: where shape or dtype are others, or there are no images.
@@ -89,17 +88,17 @@ class Dataset:
     """Splits of images of one shape and one range.
 
     Attributes:
-        name: what it was loaded by.
+        name: the name or path that it was loaded by.
         train: the images to learn from.
         validation: the images to choose by, or none.
         test: the images to report on.
         levels: how many grey levels there are: pixel value v stands for v / (levels - 1). None for float images.
         classes: how many classes the labels tell apart; 0 without labels.
         class_names: of each class, where they have names.
-        apportioned: how many images there were, where they came in one and were split here; else 0.
+        apportioned: the number of images, if they came without splits and were split here; else 0.
         reading: how files became images; of its value range are float images, whose numbers are as stored.
-        notes: what was made of files on the way, a sentence each.
-        of_files: whether images are called by their files, relative to a folder, and keep their splits by these.
+        notes: sentences on what was done to files.
+        of_files: whether images are named by their files, relative to a folder, and are split by these names.
 
     Raises:
         ValueError: where image shapes differ between splits, or dtype and levels contradict each other.
@@ -133,7 +132,7 @@ class Dataset:
 
     @functools.cached_property
     def extremes(self) -> tuple[float, float]:
-        """The lowest and the highest number of all images, which are looked at some at a time."""
+        """The lowest and the highest number of all images."""
         found = [(x.min(), x.max()) for split in self.splits.values() for x in chunks(split.images)]
         return float(min(low for low, _ in found)), float(max(high for _, high in found))
 
@@ -206,7 +205,7 @@ def describe(dataset: Dataset) -> str:
 
 
 def report(dataset: Dataset) -> list[str]:
-    """What the data were taken for, a line each: ``describe``, their numbers, whence the splits, and notes.
+    """Lines on how the data were read: ``describe``, their numbers, where the splits are from, and notes.
 
     >>> from jaxvae.data import load
     >>> report(load("digits"))[1:]

@@ -1,4 +1,4 @@
-"""A dataset by its name: bundled, known to tensorflow-datasets, or your own path."""
+"""Datasets by name or path: bundled, of tensorflow-datasets, or your own."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -41,7 +41,7 @@ BUNDLED: Mapping[str, Bundled] = MappingProxyType(
 def load(
     name: str, data_dir: str | Path | None = None, validation: int | None = None, reading: Reading = PLAIN
 ) -> Dataset:
-    """A dataset by name or path.
+    """Loads a dataset by name or path.
 
     Args:
         name: ``digits``, which is bundled; ``linear-gaussian``, which is drawn, and whose images are not in [0, 1]; a
@@ -50,7 +50,7 @@ def load(
         data_dir: where prepared datasets are; that of tensorflow-datasets if not given.
         validation: how many training images, the last ones, to hold out as validation split. None leaves the
             dataset its own, if it has one.
-        reading: what must be said of your own files, where they may mean two things.
+        reading: how to read your own files, where that is ambiguous.
 
     Raises:
         ValueError: for an unknown name, data that don't fit, or a validation that leaves no training images.
@@ -150,7 +150,7 @@ def _hint(name: str) -> str:
 
 
 def suggested(name: str) -> Mapping[str, Any]:
-    """The fields of ``TrainConfig`` that a dataset suggests in place of their defaults; none for most.
+    """The fields of ``TrainConfig`` for which a dataset suggests other defaults; most suggest none.
 
     >>> suggested("linear-gaussian")["likelihood"]
     'gaussian_learned'

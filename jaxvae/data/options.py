@@ -1,4 +1,4 @@
-"""What must be said of data that may mean two things: how files and arrays become images."""
+"""Options for data that can be read in two ways: how files and arrays become images."""
 
 import dataclasses
 import math
@@ -20,8 +20,8 @@ class Reading:
         layout: one of ``LAYOUTS``; ``auto`` where the shape says it.
         levels: how many grey levels integers have: v stands for v / (levels - 1). None where the numbers say it.
         value_range: the numbers that stand for black and white, which become 0 and 1; () for none.
-        counts: whether whole numbers count something, of which there may be any number; rows (N, D) are of D features.
-        label: the column of a table that the classes are in.
+        counts: whether whole numbers are counts without an upper limit; rows (N, D) have D features.
+        label: the column of a table with the classes.
         size: (H, W) to resize images to, and to crop them to at the centre; () where all have one size.
         grey: whether colours become grey.
         background: the colour behind transparent pixels, by a name or as ``#rrggbb``.
@@ -59,4 +59,4 @@ class Reading:
 
 
 PLAIN = Reading()
-"""Where nothing need be said."""
+"""The reading with all defaults."""

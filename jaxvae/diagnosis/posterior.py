@@ -41,8 +41,8 @@ class Diagnosis:
         dtype: for which over- and underflow are judged.
         examples: N.
         kl: each latent's mean KL, (L,).
-        information: at most what each latent tells of the examples: the mean KL of q from the Gaussian that has the
-            mean and variance of q's mixture over examples, (L,).
+        information: an upper bound of the information that each latent carries about the examples: the mean KL of q to
+            the Gaussian that has the mean and variance of q's mixture over examples, (L,).
         mean_variance: the variance of each latent's posterior mean over examples, (L,).
         log_std: its ``QUANTILES``, (5, L).
         gain: those of |d log σ / d raw|, (5, L).

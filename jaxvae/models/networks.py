@@ -33,7 +33,7 @@ def _join(x: Array, label: Array | None) -> Array:
 
 
 class MLP(nn.Module):
-    """Dense layers, each with the activation behind it: (..., F) to (..., hidden[-1])."""
+    """Dense layers, each followed by the activation: (..., F) to (..., hidden[-1])."""
 
     hidden: tuple[int, ...]
     activation: str
@@ -47,7 +47,7 @@ class MLP(nn.Module):
 
 
 class MLPEncoder(nn.Module):
-    """Images, flattened, through dense layers: (B, H, W, C) to (B, hidden[-1])."""
+    """An encoder of dense layers on flattened images: (B, H, W, C) to (B, hidden[-1])."""
 
     hidden: tuple[int, ...]
     activation: str
@@ -71,7 +71,7 @@ def _repeat(values: tuple[float, ...]) -> Callable[..., Array]:
 
 
 class MLPDecoder(nn.Module):
-    """Latents through dense layers to a likelihood's outputs: (..., L) to (..., *shape).
+    """A decoder of dense layers to a likelihood's outputs: (..., L) to (..., *shape).
 
     Attributes:
         shape: that of one image's outputs.
