@@ -184,7 +184,7 @@ def compare(args: argparse.Namespace) -> Reply:
             asked = study.extended(study.QUICK if args.quick else study.DEFAULT, args.fields)
             grid = study.read_grid(out) if resumed else asked
             if args.dry_run:
-                require(grid is not None, "--dry-run", str(out), "for a study that isn't put together of others")
+                require(grid is not None, "--dry-run", str(out), "for a study that was not merged from others")
                 assert grid is not None
                 estimates = study.estimate(grid, out, shard)
                 _print_estimates(estimates)

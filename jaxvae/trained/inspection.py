@@ -131,10 +131,10 @@ def _overfitted(records: Sequence[Mapping[str, Any]]) -> float:
 
 
 def _end(records: Sequence[Mapping[str, Any]]) -> str:
-    """How a run without a checkpoint ended."""
+    """A sentence on how a run without a checkpoint ended."""
     done = records[-1]["epoch"] if records else 0
     lost = f", {records[-1]['skipped']} of its updates not finite" if records and records[-1]["skipped"] else ""
     return (
-        f"this one died of numbers that aren't finite, or was stopped, in epoch {done + 1}{lost}; "
+        f"this run ended in epoch {done + 1}{lost}, before its first checkpoint; if its updates were not finite, "
         "train it again with a lower learning rate"
     )

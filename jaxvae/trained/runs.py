@@ -40,8 +40,8 @@ class Run:
         model: with its parameters.
 
     Raises:
-        ValueError: where there is no run, or no checkpoint yet; for a run of before runs kept what they need of their
-            data, where these can't be read.
+        ValueError: where there is no run, or no checkpoint yet; for a run of an older version, which did not store what
+            it needs of its data, where these can't be read.
     """
 
     def __init__(self, path: str | Path, *, best: bool = True, dataset: str | Path | Dataset | None = None) -> None:
@@ -124,15 +124,15 @@ class Run:
 
 
 def _made_again(path: Path, config: TrainConfig, dataset: str | Path | Dataset | None) -> Experiment:
-    """The experiment of a run of before runs kept what they need of their data."""
+    """The experiment of a run of an older version, which did not store what it needs of its data."""
     if isinstance(dataset, str | Path):
         config = dataclasses.replace(config, dataset=str(dataset))
     try:
         return make_experiment(config, one_device(), dataset=dataset if isinstance(dataset, Dataset) else None)
     except (ValueError, OSError) as error:
         raise ValueError(
-            f"{path} was trained before runs kept what they need of their data, which can't be read now ({error}); "
-            "--dataset says where they are"
+            f"{path} is of an older version, which did not store what it needs of its data, and these can't be read "
+            f"({error}); --dataset says where they are"
         ) from error
 
 

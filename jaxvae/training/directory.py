@@ -208,8 +208,8 @@ def read_contract(path: Path) -> DataContract:
 def _require_changeable(found: Mapping[str, Any], config: Mapping[str, Any], where: Path, done: int) -> None:
     """Raises where a field differs that may not, or so many epochs as are done already are too many."""
     for name, value in config.items():
-        allowed = f"{found[name]!r}, as in {where} (when resuming, {', '.join(CHANGEABLE)} may change; what else is to"
-        allowed += " be another can begin from this run's weights, by --init-from)"
+        allowed = f"{found[name]!r}, as in {where} (when resuming, only {', '.join(CHANGEABLE)} may change; for"
+        allowed += " another change, start a new run from this one's weights, by --init-from)"
         require(found[name] == value or name in CHANGEABLE, name, value, allowed)
     require(config["epochs"] >= done, "epochs", config["epochs"], f"at least the {done} that are done")
 
@@ -275,10 +275,10 @@ def made_otherwise(found: Any, where: Path, *, warn: bool = False) -> dict[str, 
     require(isinstance(found, dict), str(where), found, "an object of texts")
     changes = {name: [found[name], now] for name, now in versions().items() if found.get(name, now) != now}
     for name, (then, now) in changes.items():
-        require(name not in _DRAWN, name, now, f"{then!r}, as in {where}: other random numbers make other results")
+        require(name not in _DRAWN, name, now, f"{then!r}, as in {where}: other random numbers give other results")
     if changes and warn:
         texts = ", ".join(f"{name} is {now}, not {then}" for name, (then, now) in changes.items())
-        logging.getLogger("jaxvae").warning("last digits may be others than if all had been made at once: %s", texts)
+        logging.getLogger("jaxvae").warning("last digits may differ from those of an uninterrupted run: %s", texts)
     return changes
 
 

@@ -52,8 +52,9 @@ def postmortem(experiment: Experiment, params: chex.ArrayTree, batch: Any, key: 
     q = jax.jit(functools.partial(_posterior, experiment))(params, batch, key)
     shares = [f"{float(jnp.mean(mask)):.0%}" for mask in ranges.saturation(q)]
     return (
-        f"the first that isn't finite is the {first}; of the latents' σ, {shares[0]} are at their floor, {shares[1]} "
-        f"at their ceiling, {shares[2]} have a dead gradient (parameterization {experiment.config.parameterization})"
+        f"the first number that is not finite is the {first}; of the latents' σ, {shares[0]} are at their floor, "
+        f"{shares[1]} at their ceiling, and {shares[2]} have gradient 0 (parameterization "
+        f"{experiment.config.parameterization})"
     )
 
 
