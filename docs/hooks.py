@@ -14,7 +14,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 BENCHMARKS = ROOT / "benchmarks"
 REPORT = "results/compare-mnist/report.md"
-REGISTRY = "<!-- registry -->"
+REGISTRY, FIELDS = "<!-- registry -->", "<!-- fields -->"
 COLAB = "https://colab.research.google.com/github/jaxvae/jaxvae/blob/main/notebooks/"
 
 SCRIPTS = """This page has what `--help` says of each command.
@@ -40,8 +40,10 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Puts the registry where a page asks for it."""
-    return markdown.replace(REGISTRY, registry()) if REGISTRY in markdown else markdown
+    """Puts the tables where a page asks for them."""
+    for mark, table in ((REGISTRY, registry), (FIELDS, fields)):
+        markdown = markdown.replace(mark, table()) if mark in markdown else markdown
+    return markdown
 
 
 def results() -> str:
@@ -62,7 +64,7 @@ def notebooks() -> str:
 
 
 def command_line() -> str:
-    """What every command answers to --help."""
+    """The help of every command."""
     lines = ["# The command line", "", SCRIPTS, "", *_fenced(help_of())]
     for words in commands():
         lines += ["", f"## jaxvae {' '.join(words)}", "", *_fenced(help_of(*words))]
@@ -102,12 +104,20 @@ def help_of(*words: str) -> str:
 
 
 def registry() -> str:
-    """Every named parameterization, as `jaxvae list` shows it."""
+    """Every named parameterization, as `jaxvae list --sources` shows it."""
     from jaxvae.parameterizations import PARAMETERIZATIONS
 
     rows = [f"| `{n}` | `{p.formula}` | {p.std_range} | {p.source} |" for n, p in PARAMETERIZATIONS.items()]
     rows = [row.replace("|r|", r"\|r\|") for row in rows]
     return "\n".join(["| name | formula in the raw number r | range of σ | source |", "|---|---|---|---|", *rows])
+
+
+def fields() -> str:
+    """Every field of the configuration, as `jaxvae train --help` tells it."""
+    found = json.loads((ROOT / "jaxvae/flags.json").read_text(encoding="utf-8"))["fields"]
+    rows = [f"| `{n}` | {x['type']} | {x['default'] or 'none'} | {x['help']} |" for n, x in found.items()]
+    rows = [row.replace("|x", r"\|x").replace("|z", r"\|z") for row in rows]
+    return "\n".join(["| field | type | default | meaning |", "|---|---|---|---|", *rows])
 
 
 def _fenced(text: str) -> list[str]:

@@ -144,6 +144,13 @@ def test_registry_page_has_every_name() -> None:
     assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {5}
 
 
+def test_fields_page_has_every_field() -> None:
+    assert "<!-- fields -->" in (ROOT / "docs/reference/training.md").read_text()
+    rows = hooks().fields().splitlines()[2:]
+    assert [row.split("`")[1] for row in rows] == [field.name for field in dataclasses.fields(TrainConfig)]
+    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {5}
+
+
 def test_notebooks_page_has_every_notebook() -> None:
     page = hooks().notebooks()
     for path in (ROOT / "notebooks").glob("*.ipynb"):
