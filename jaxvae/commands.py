@@ -172,7 +172,7 @@ def compare(args: argparse.Namespace) -> Reply:
         if args.merge:
             require(out is not None, "--out", None, "given with --merge: where the merged table goes")
             others = [*(f"--{name.replace('_', '-')}" for name in args.fields), *["--quick"] * args.quick]
-            require(not others, "--merge", others, "given without what says what to train")
+            require(not others, "--merge", others, "given without flags that say what to train")
             study.merge_studies(args.merge, out)
         elif args.report_only:
             begun = out is not None and study.is_study(out)
@@ -257,7 +257,7 @@ def _print_estimates(found: Sequence["Estimate"]) -> None:
     seconds, compilation = sum(x.seconds for x in found), sum(x.compilation for x in found)
     training, programs = (timedelta(seconds=round(x)) for x in (seconds, compilation))
     cells = counted(sum(x.cells for x in found), "cell")
-    _say(f"{cells}: about {training} of training, beside which programs are compiled for up to {programs}")
+    _say(f"{cells}: about {training} of training; programs are compiled meanwhile, for up to {programs}")
 
 
 def _print_wrapped(*paragraphs: str) -> None:
@@ -493,7 +493,7 @@ def _prepare() -> None:
     from jaxvae.arguments import require
 
     compiled = not jax.config.jax_disable_jit  # type: ignore[attr-defined]
-    require(compiled, "JAX_DISABLE_JIT", True, "unset, to train: that is one compiled program")
+    require(compiled, "JAX_DISABLE_JIT", True, "unset for training, which is one compiled program")
     process.use_compilation_cache()
 
 

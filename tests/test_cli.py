@@ -214,7 +214,7 @@ def test_training_without_compilation_is_refused(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with jax.disable_jit():
-        assert "JAX_DISABLE_JIT must be unset, to train" in refusal(capsys, "train")
+        assert "JAX_DISABLE_JIT must be unset for training" in refusal(capsys, "train")
 
 
 def test_as_a_module() -> None:

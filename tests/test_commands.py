@@ -467,7 +467,7 @@ def test_compare_trains_and_reports_and_goes_on(tmp_path, capsys):
     capsys.readouterr()
     assert main(["compare", "--out", str(path), "--dry-run"]) == 0  # nothing is left to do
     assert (
-        capsys.readouterr().out == "0 cells: about 0:00:00 of training, beside which programs are compiled for up "
+        capsys.readouterr().out == "0 cells: about 0:00:00 of training; programs are compiled meanwhile, for up "
         "to 0:00:00\n"
     )
     command = re.search(r"jaxvae compare --parameterization.*", (path / "report.md").read_text())
@@ -499,11 +499,11 @@ def test_compare_trains_and_reports_and_goes_on(tmp_path, capsys):
         (["--baseline", "log_varience"], "baseline must be one of log_variance, log_std, softplus_std, "),
         (
             ["--merge", "a", "--out", "x", "--quick"],
-            "--merge must be given without what says what to train, got ['--quick']",
+            "--merge must be given without flags that say what to train, got ['--quick']",
         ),
         (
             ["--merge", "a", "--out", "x", "--seed", "1"],
-            "--merge must be given without what says what to train, got ['--seed']",
+            "--merge must be given without flags that say what to train, got ['--seed']",
         ),
         (["--batch-size", "5000"], "batch_size must be at most the 1,297 training images, got 5000"),
         (["--dataset", "mnits"], "did you mean mnist"),
