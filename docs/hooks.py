@@ -1,4 +1,4 @@
-"""What the site shows and no file in docs/ holds: the results, the notebooks, the command line, the registry.
+"""Pages and tables that no file in docs/ has: results, notebooks, the command line, the registry, the configuration.
 
 Each is made from its one source when the site is built, so that none can be out of date.
 """
@@ -13,6 +13,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 BENCHMARKS = ROOT / "benchmarks"
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 REPORT = "results/compare-mnist/report.md"
 REGISTRY, FIELDS = "<!-- registry -->", "<!-- fields -->"
 COLAB = "https://colab.research.google.com/github/jaxvae/jaxvae/blob/main/notebooks/"
@@ -31,6 +32,7 @@ def on_files(files: Any, config: Any) -> Any:
 
     pages = {"results.md": results(), "notebooks.md": notebooks(), "reference/cli.md": command_line()}
     pages[REPORT] = (BENCHMARKS / REPORT).read_text()
+    pages |= {f"notebooks/{path.stem}.md": notebook(path) for path in NOTEBOOKS}
     for name, content in pages.items():
         files.append(File.generated(config, name, content=content))
     for path in sorted((BENCHMARKS / "results").rglob("*.png")):
@@ -54,13 +56,35 @@ def results() -> str:
 def notebooks() -> str:
     """A list of the notebooks: title, first paragraph, links."""
     lines = ["# Notebooks", "", "Each runs from top to bottom on a CPU, and is stored with its outputs.", ""]
-    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+    for path in NOTEBOOKS:
         first = "".join(json.loads(path.read_text())["cells"][0]["source"])
         title, *paragraphs = (part for part in re.split(r"\n\s*\n", first) if not part.startswith("[!["))
-        source = f"https://github.com/jaxvae/jaxvae/blob/main/notebooks/{path.name}"
         lines += [f"## {title.lstrip('# ')}", "", *paragraphs[:1], ""]
-        lines += [f"[Open in Colab]({COLAB}{path.name}) · [read on GitHub]({source})", ""]
+        lines += [f"[Read](notebooks/{path.stem}.md) · [open in Colab]({COLAB}{path.name})", ""]
     return "\n".join(lines)
+
+
+def notebook(path: Path) -> str:
+    """A notebook as a page, with its outputs; its pictures are part of it."""
+    parts = []
+    for cell in json.loads(path.read_text())["cells"]:
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            parts.append(re.sub(r"\]\((\w+)\.ipynb\)", r"](\1.md)", source))
+        elif source:
+            parts.append(f"```python\n{source}\n```")
+            parts += [_output(output) for output in cell["outputs"]]
+    return "\n\n".join(parts) + "\n"
+
+
+def _output(output: Any) -> str:
+    """An output of a cell, in the best of the forms that it has."""
+    data = output.get("data", {"text/plain": output.get("text", "")})
+    if "image/png" in data:
+        return f"![](data:image/png;base64,{''.join(data['image/png']).replace(chr(10), '')})"
+    if "text/markdown" in data:
+        return "".join(data["text/markdown"])
+    return f"```text\n{''.join(data['text/plain']).rstrip()}\n```"
 
 
 def command_line() -> str:

@@ -91,7 +91,7 @@ def make_parser(chosen: str) -> Parser:
     """The parser of all commands; those with many flags have them only where they are chosen."""
     parser = Parser(
         prog="jaxvae",
-        description="Gaussian latent variables under every variance parameterization.",
+        description="Variational autoencoders in JAX, and studies of how to parameterize their Gaussians.",
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

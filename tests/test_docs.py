@@ -155,6 +155,10 @@ def test_notebooks_page_has_every_notebook() -> None:
     page = hooks().notebooks()
     for path in (ROOT / "notebooks").glob("*.ipynb"):
         assert f"main/notebooks/{path.name})" in page
+        shown = hooks().notebook(path)
+        assert f"(notebooks/{path.stem}.md)" in page
+        assert "\n![](data:image/png;base64," in shown or "\n```text\n" in shown
+        assert ".ipynb)" not in shown.replace(f"main/notebooks/{path.name})", "")
 
 
 def test_results_link_to_what_the_site_has() -> None:
