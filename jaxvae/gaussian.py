@@ -2,13 +2,15 @@
 
 Conventions of this file: each element of a ``Gaussian`` is a Gaussian of its own, and functions are elementwise;
 nothing is summed or averaged. The last axis of a ``Correlated`` Gaussian is one event, and functions return one number
-per event, in the shape of the batch axes before it. Information is in nats. Derivatives are finite: where the true one
-overflows, the largest finite number takes its place. So a cotangent of 0, which ``jnp.where`` and ``jnp.minimum`` send
-to what they mask or clip, gives a gradient of 0, unless the value there is NaN. At σ = 0 a KL is inf, except between
-equals, and a density is inf at the mean and -inf elsewhere; the derivatives there are the limits from the right, made
-finite. 16-bit inputs are computed in float32; so are noise, KL and densities, and only samples return to the inputs'
-dtype. ``loc``, ``raw`` and points broadcast by NumPy's rules. The parameterization alone decides how σ arises from
-``raw``.
+per event, in the shape of the batch axes before it. Information is in nats.
+
+Derivatives are finite: where the true one overflows, the largest finite number takes its place. So a cotangent of 0,
+which ``jnp.where`` and ``jnp.minimum`` send to what they mask or clip, gives a gradient of 0, unless the value there is
+NaN. At σ = 0 a KL is inf, except between equals, and a density is inf at the mean and -inf elsewhere; the derivatives
+there are the limits from the right, made finite.
+
+16-bit inputs are computed in float32; so are noise, KL and densities, and only samples return to the inputs' dtype.
+``loc``, ``raw`` and points broadcast by NumPy's rules. The parameterization alone decides how σ arises from ``raw``.
 """
 
 import abc
@@ -205,9 +207,9 @@ def reparameterize(q: AnyGaussian, noise: ArrayLike) -> Array:
 
     Args:
         q: Gaussians of any shape, of independent or correlated elements.
-        noise: standard normal numbers that broadcast with q, e.g. ``(K, *q.shape)``. For a ``CholeskyGaussian``, z =
-            mean + T noise. A ``LowRankGaussian`` takes L + R numbers per event: those of the L elements, then those of
-            the R common factors.
+        noise: standard normal numbers that broadcast with q, e.g. ``(K, *q.shape)``. For a ``CholeskyGaussian``,
+            z is mean + T noise. A ``LowRankGaussian`` takes L + R numbers per event: those of the L elements, then
+            those of the R common factors.
 
     Returns:
         An array of the broadcast shape and of q's dtype, differentiable in ``q`` and ``noise``.
@@ -278,9 +280,10 @@ def _noise(key: Array, q: Gaussian, shape: tuple[int, ...]) -> Array:
 def kl_divergence(q: AnyGaussian, p: AnyGaussian | None = None) -> Array:
     """KL(q ‖ p) in nats, elementwise, or per event for correlated elements; without ``p``, to the standard normal.
 
-    KL(q ‖ N(0, 1)) = ½ (σ² - 1 - log σ² + mean²); KL(q ‖ p) = ½ (expm1mx(2ρ) + ((mean_q - mean_p) / σ_p)²) with ρ =
-    log(σ_q / σ_p). It is never negative. If q and p have the same parameterization, it keeps its relative accuracy near
-    0, and is exactly 0 for equals; otherwise log(σ_q / σ_p) is a difference of logs, with their rounding errors.
+    KL(q ‖ N(0, 1)) = ½ (σ² - 1 - log σ² + mean²);
+    KL(q ‖ p) = ½ (expm1mx(2ρ) + ((mean_q - mean_p) / σ_p)²) with ρ = log(σ_q / σ_p).
+    It is never negative. If q and p have the same parameterization, it keeps its relative accuracy near 0, and is
+    exactly 0 for equals; otherwise ρ is a difference of logs, with their rounding errors.
 
     Args:
         q: Gaussians of any shape, of independent or correlated elements.

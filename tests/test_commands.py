@@ -392,7 +392,7 @@ def test_a_score_that_is_not_finite_is_an_error(run, capsys, monkeypatch):
     found = {**json.loads((run / "evaluation-test.json").read_text()), "nll": float("nan")}
     monkeypatch.setattr("jaxvae.trained.evaluate", lambda *_: found)
     shutil.copytree(run, "run")
-    assert "NLL must be finite, got nan: jaxvae diagnose run says" in refusal(capsys, "evaluate", "run")
+    assert "NLL must be finite, got nan; jaxvae diagnose run says" in refusal(capsys, "evaluate", "run")
     assert json.loads(Path("run/evaluation-test.json").read_text())["nll"] is None
 
 
