@@ -12,9 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import jaxvae
+from jaxvae.data.catalog import SOURCES
+from jaxvae.data.loading import BUNDLED
+from jaxvae.parameterizations import PARAMETERIZATIONS
 from jaxvae.study import DEFAULT
 from jaxvae.study.presets import PRESETS, STAGES
 from jaxvae.training import TrainConfig
+
+KNOWN = {
+    "dataset": (*BUNDLED, *SOURCES),
+    **dict.fromkeys(("parameterization", "likelihood_parameterization"), (*PARAMETERIZATIONS,)),
+}
+"""By field, some of the names that it may take, of any number."""
 
 PATH = Path(jaxvae.__file__).with_name("flags.json")
 
@@ -38,7 +47,9 @@ def flags() -> str:
     for field in dataclasses.fields(TrainConfig):
         choices = field.metadata["choices"]
         text = field.metadata["help"] + (f": {', '.join(choices)}" if choices else "")
+        known = choices or KNOWN.get(field.name, ())
         fields[field.name] = {"type": kind(hints[field.name]), "default": shown(field.default), "help": text}
+        fields[field.name] |= {"choices": [*known]} if known else {}
     study = {name: shown(values) for name, values in DEFAULT.items()}
     found = {"fields": fields, "study": study, "tables": [*PRESETS], "stages": STAGES}
     return json.dumps(found, indent=1, ensure_ascii=False) + "\n"

@@ -1,4 +1,4 @@
-"""What the site shows and no file in docs/ holds: the results, the notebooks, the command line, the registry.
+"""Pages and tables that no file in docs/ has: results, notebooks, the command line, the registry, the configuration.
 
 Each is made from its one source when the site is built, so that none can be out of date.
 """
@@ -13,9 +13,17 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 BENCHMARKS = ROOT / "benchmarks"
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 REPORT = "results/compare-mnist/report.md"
-REGISTRY = "<!-- registry -->"
+REGISTRY, FIELDS = "<!-- registry -->", "<!-- fields -->"
 COLAB = "https://colab.research.google.com/github/jaxvae/jaxvae/blob/main/notebooks/"
+
+SCRIPTS = """This page has what `--help` says of each command.
+
+For scripts, `--json` prints the result as JSON, and `--quiet` nothing but warnings and errors. Commands that read a run
+take the newest one in `runs` where none is named, and say which on stderr. A misspelt command or flag is answered with
+the nearest ones. `eval "$(jaxvae completion bash)"` makes bash complete commands, flags and their values; zsh and fish
+are known, too."""
 
 
 def on_files(files: Any, config: Any) -> Any:
@@ -24,6 +32,7 @@ def on_files(files: Any, config: Any) -> Any:
 
     pages = {"results.md": results(), "notebooks.md": notebooks(), "reference/cli.md": command_line()}
     pages[REPORT] = (BENCHMARKS / REPORT).read_text()
+    pages |= {f"notebooks/{path.stem}.md": notebook(path) for path in NOTEBOOKS}
     for name, content in pages.items():
         files.append(File.generated(config, name, content=content))
     for path in sorted((BENCHMARKS / "results").rglob("*.png")):
@@ -33,8 +42,10 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Puts the registry where a page asks for it."""
-    return markdown.replace(REGISTRY, registry()) if REGISTRY in markdown else markdown
+    """Puts the tables where a page asks for them."""
+    for mark, table in ((REGISTRY, registry), (FIELDS, fields)):
+        markdown = markdown.replace(mark, table()) if mark in markdown else markdown
+    return markdown
 
 
 def results() -> str:
@@ -45,18 +56,40 @@ def results() -> str:
 def notebooks() -> str:
     """A list of the notebooks: title, first paragraph, links."""
     lines = ["# Notebooks", "", "Each runs from top to bottom on a CPU, and is stored with its outputs.", ""]
-    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+    for path in NOTEBOOKS:
         first = "".join(json.loads(path.read_text())["cells"][0]["source"])
         title, *paragraphs = (part for part in re.split(r"\n\s*\n", first) if not part.startswith("[!["))
-        source = f"https://github.com/jaxvae/jaxvae/blob/main/notebooks/{path.name}"
         lines += [f"## {title.lstrip('# ')}", "", *paragraphs[:1], ""]
-        lines += [f"[Open in Colab]({COLAB}{path.name}) · [read on GitHub]({source})", ""]
+        lines += [f"[Read](notebooks/{path.stem}.md) · [open in Colab]({COLAB}{path.name})", ""]
     return "\n".join(lines)
 
 
+def notebook(path: Path) -> str:
+    """A notebook as a page, with its outputs; its pictures are part of it."""
+    parts = []
+    for cell in json.loads(path.read_text())["cells"]:
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            parts.append(re.sub(r"\]\((\w+)\.ipynb\)", r"](\1.md)", source))
+        elif source:
+            parts.append(f"```python\n{source}\n```")
+            parts += [_output(output) for output in cell["outputs"]]
+    return "\n\n".join(parts) + "\n"
+
+
+def _output(output: Any) -> str:
+    """An output of a cell, in the best of the forms that it has."""
+    data = output.get("data", {"text/plain": output.get("text", "")})
+    if "image/png" in data:
+        return f"![](data:image/png;base64,{''.join(data['image/png']).replace(chr(10), '')})"
+    if "text/markdown" in data:
+        return "".join(data["text/markdown"])
+    return f"```text\n{''.join(data['text/plain']).rstrip()}\n```"
+
+
 def command_line() -> str:
-    """What every command answers to --help."""
-    lines = ["# The command line", "", "What `--help` says of each command.", "", *_fenced(help_of())]
+    """The help of every command."""
+    lines = ["# The command line", "", SCRIPTS, "", *_fenced(help_of())]
     for words in commands():
         lines += ["", f"## jaxvae {' '.join(words)}", "", *_fenced(help_of(*words))]
     return "\n".join(lines) + "\n"
@@ -95,12 +128,20 @@ def help_of(*words: str) -> str:
 
 
 def registry() -> str:
-    """Every named parameterization, as `jaxvae list` shows it."""
+    """Every named parameterization, as `jaxvae list --sources` shows it."""
     from jaxvae.parameterizations import PARAMETERIZATIONS
 
     rows = [f"| `{n}` | `{p.formula}` | {p.std_range} | {p.source} |" for n, p in PARAMETERIZATIONS.items()]
     rows = [row.replace("|r|", r"\|r\|") for row in rows]
     return "\n".join(["| name | formula in the raw number r | range of σ | source |", "|---|---|---|---|", *rows])
+
+
+def fields() -> str:
+    """Every field of the configuration, as `jaxvae train --help` tells it."""
+    found = json.loads((ROOT / "jaxvae/flags.json").read_text(encoding="utf-8"))["fields"]
+    rows = [f"| `{n}` | {x['type']} | {x['default'] or 'none'} | {x['help']} |" for n, x in found.items()]
+    rows = [row.replace("|x", r"\|x").replace("|z", r"\|z") for row in rows]
+    return "\n".join(["| field | type | default | meaning |", "|---|---|---|---|", *rows])
 
 
 def _fenced(text: str) -> list[str]:

@@ -8,16 +8,16 @@
 >>> z.shape, kl.shape
 ((128, 20), (128,))
 
-Axes, everywhere: K samples, B batch, event axes last. Functions are elementwise and unreduced; the caller sums
-over event axes and averages over the batch. Only a Gaussian of correlated elements has one number for each event, its
-last axis. Information is in nats.
+Axes, everywhere: K samples, B batch, event axes last. Functions are elementwise and unreduced; the caller sums over
+event axes and averages over the batch. For a Gaussian of correlated elements, whose last axis is one event, results
+have one number per event. Information is in nats.
 
-The workshop, which the training extra installs (``pip install "jaxvae[train]"``), is imported where it is first used:
+The workshop, which the training extra installs (``pip install "jaxvae[train]"``), is imported when it is first used:
 ``jv.training``, ``jv.models``, ``jv.data``, ``jv.likelihoods``, ``jv.objectives``, ``jv.trained``, ``jv.study``,
 ``jv.plots``; and ``jv.load``, which reads a trained model.
 
-``import jaxvae`` doesn't load JAX: the core comes with the first of its names that is used, or at once where JAX is
-loaded already.
+``import jaxvae`` does not load JAX: the core is loaded when one of its names is first used, or at once if JAX is loaded
+already.
 """
 
 import importlib

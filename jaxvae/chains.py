@@ -1,6 +1,6 @@
-"""Clips before a transform, a floor after it, and the chain that composes them.
+"""Chains of clips before a transform, the transform, and a floor after it.
 
-The field bounds its variances in many ways; each is a chain, so that the exact published form can be stated,
+Published models bound their variances in many ways. Each is a chain, so that the exact published form can be stated,
 measured and converted: ``Chain(TanhClip(5.0), Exp(), Floor(1e-2))`` is what NVAE does to a log-std.
 """
 
@@ -37,7 +37,7 @@ class Clip:
         raise NotImplementedError
 
     def inverse(self, value: Array) -> Array:
-        """A raw with this value; anything outside the range."""
+        """A raw with this value; outside the range the result is undefined."""
         raise NotImplementedError
 
     def difference(self, a: Array, b: Array, step: Array) -> Array:
@@ -198,7 +198,7 @@ def _image(part: Clip | Transform, interval: Interval) -> tuple[float, float]:
 
 @dataclasses.dataclass(frozen=True, init=False)
 class Chain(Transform):
-    """Any number of clips, one transform, and perhaps a floor, from the raw number outwards."""
+    """Any number of clips, one transform, and optionally a floor, applied to raw in this order."""
 
     parts: tuple[Clip | Transform | Floor, ...]
 

@@ -5,23 +5,27 @@ A field of ``TrainConfig`` is a flag of ``jaxvae train`` without a line here, bu
 """
 
 import argparse
+import contextlib
 import functools
 import json
+import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from jaxvae import commands, process
 from jaxvae._version import __version__
-from jaxvae.texts import printable
+from jaxvae.completion import SCRIPTS
+from jaxvae.parsing import Parser
+from jaxvae.texts import printable, strict_json
 
-
-class _Parser(argparse.ArgumentParser):
-    """A parser, and by inheritance its subparsers, that raises where argparse would print the usage and exit."""
-
-    def error(self, message: str) -> NoReturn:
-        raise ValueError(f"{message} (see `{self.prog} --help`)")
+EXIT_CODES = f"""exit codes:
+  0    done
+  1    a mistake of jaxvae itself, with a traceback: please report it
+  2    refused or failed, with one line on stderr that says why; what was there is unharmed
+  {process.STOPPED}  stopped by Ctrl-C or SIGTERM; a run or a study is saved, and can be resumed
+"""
 
 
 def run() -> int:
@@ -47,8 +51,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     argv = sys.argv[1:] if argv is None else argv
     try:
-        args = _parser(argv[0] if argv else "").parse_args(argv)
-        status: int = args.run(args)
+        args = make_parser(argv[0] if argv else "").parse_args(argv)
+        with _nowhere() if args.quiet or args.json else contextlib.nullcontext():
+            reply: commands.Reply = args.run(args)
+        if args.json and reply.result is not None:
+            print(strict_json(reply.result, indent=1))
     except KeyboardInterrupt:
         print("jaxvae: interrupted", file=sys.stderr)
         return process.STOPPED
@@ -58,7 +65,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         text = " ".join(str(error).split()) or f"{type(error).__name__} of JAX; are there devices of JAX_PLATFORMS?"
         print("jaxvae: error:", printable(text), file=sys.stderr)
         return 2
-    return status
+    return reply.status
+
+
+@contextlib.contextmanager
+def _nowhere() -> Iterator[None]:
+    """Drops what is printed on stdout meanwhile."""
+    with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):
+        yield
 
 
 def _is_of_jax(error: Exception) -> bool:
@@ -73,29 +87,32 @@ def _is_of_jax(error: Exception) -> bool:
     return isinstance(error, JaxRuntimeError)
 
 
-def _parser(chosen: str) -> argparse.ArgumentParser:
-    """Commands whose flags take long to find have them only where they are chosen."""
-    parser = _Parser(
+def make_parser(chosen: str) -> Parser:
+    """The parser of all commands; those with many flags have them only where they are chosen."""
+    parser = Parser(
         prog="jaxvae",
-        description="Gaussian latent variables under every variance parameterization.",
-        allow_abbrev=False,
+        description="Variational autoencoders in JAX, and studies of how to parameterize their Gaussians.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"jaxvae {__version__}")
-    parser.set_defaults(run=_help(parser))
+    parser.set_defaults(run=_help(parser), quiet=False, json=False)
     add = parser.add_subparsers(title="commands", metavar="COMMAND")
 
     command = _add(add, "list", commands.list_parameterizations, "show every named parameterization")
     command.add_argument("--names", action="store_true", help="names only, one per line")
+    command.add_argument("--sources", action="store_true", help="also the paper or code that each is from")
 
-    command = _add(add, "explain", commands.explain, "draw what parameterizations make of their raw numbers")
+    command = _add(add, "explain", commands.explain, "draw σ and its gradient over the raw number")
     command.add_argument("names", metavar="NAME", nargs="*", help="a name from `jaxvae list`; all if none is given")
-    _flag(command, "--out", Path("explained"), "where explain.png goes", "DIR")
+    command.known["names"] = _flags()["fields"]["parameterization"]["choices"]
+    _flag(command, "--out", Path("explained"), "the directory of explain.png", "DIR")
 
     command = _add(add, "train", commands.train, "train a VAE, score it and draw it")
     if chosen == "train":
         _add_train_options(command)
 
-    command = _add(add, "compare", commands.compare, "train all parameterizations side by side: which one, and why")
+    command = _add(add, "compare", commands.compare, "train parameterizations side by side: which one, and why")
     if chosen == "compare":
         _add_compare_options(command)
 
@@ -107,15 +124,17 @@ def _parser(chosen: str) -> argparse.ArgumentParser:
     _flag(command, "--samples", 1000, "importance samples per image")
     _flag(command, "--split", "test", "test or validation")
 
-    command = _add_run_command(add, "encode", commands.encode, "write what images are encoded to")
+    command = _add_run_command(add, "encode", commands.encode, "encode images, and write the latents")
     _add_inputs(command)
     text = "a .npz or .csv file of names, labels, mean, log σ and latents, or a .npy file of latents"
     command.add_argument("--out", metavar="FILE", type=Path, required=True, help=text)
 
-    command = _add_run_command(add, "decode", commands.decode, "write the images that latents decode to")
+    command = _add_run_command(add, "decode", commands.decode, "decode latents, and write the images")
     text = "a .npz file from `jaxvae encode`, or a .npy file (N, L)"
     command.add_argument("--latents", metavar="FILE", type=Path, required=True, help=text)
-    command.add_argument("--label", metavar="CLASS", help="of all, for a conditional model: its number or name")
+    command.add_argument(
+        "--label", metavar="CLASS", help="the class of all images, for a conditional model: its number or name"
+    )
     text = "a new directory for pictures, or a .npy file; of a table a .csv or .npy file"
     command.add_argument("--out", metavar="PATH", type=Path, required=True, help=text)
 
@@ -124,19 +143,19 @@ def _parser(chosen: str) -> argparse.ArgumentParser:
     _flag(command, "--samples", 1000, "importance samples per image")
     command.add_argument("--out", metavar="FILE", type=Path, required=True, help="a .csv or .npz file")
 
-    command = _add_run_command(add, "impute", commands.impute, "fill what is missing, given what was observed")
+    command = _add_run_command(add, "impute", commands.impute, "fill missing entries, given those observed")
     _add_inputs(command)
-    text = "that many draws, in place of the mean: a .npy file (M, N, ...), or a .csv file for each, FILE-1.csv, …"
+    text = "write that many draws instead of the mean: a .npy file (M, N, ...), or a .csv file for each, FILE-1.csv, …"
     command.add_argument("--draws", metavar="M", type=int, help=text)
     _flag(command, "--samples", 1000, "importance samples per image")
-    _flag(command, "--seed", 0, "of all noise")
-    text = "a .npy file, as the data are, or a .csv file of names and numbers; not there yet"
+    _flag(command, "--seed", 0, "the seed of all noise")
+    text = "a new file: .npy in the data's shape, or .csv of names and numbers"
     command.add_argument("--out", metavar="FILE", type=Path, required=True, help=text)
 
-    command = _add_run_command(add, "sample", commands.sample, "draw samples of a run's prior")
+    command = _add_run_command(add, "sample", commands.sample, "draw images sampled from a run's prior")
     _flag(command, "--count", 100, "how many")
     _flag(command, "--seed", 0, "of the latents")
-    text = "of all, for a conditional model: its number or name (default: all in turn)"
+    text = "the class of all images, for a conditional model: its number or name (default: all in turn)"
     command.add_argument("--label", metavar="CLASS", help=text)
     _add_picture(command)
 
@@ -145,33 +164,46 @@ def _parser(chosen: str) -> argparse.ArgumentParser:
     _flag(command, "--count", 36, "how many")
     _add_picture(command)
 
-    command = _add_run_command(add, "traverse", commands.traverse, "draw what each latent does to an image")
+    command = _add_run_command(add, "traverse", commands.traverse, "draw an image as each latent varies")
     _add_inputs(command)
     _flag(command, "--row", 0, "which image")
-    _flag(command, "--latents", 10, "how many, those with the highest KL")
-    _flag(command, "--steps", 9, "values of each")
-    _flag(command, "--reach", 3.0, "from minus to plus this many σ of the prior")
+    _flag(command, "--latents", 10, "how many latents, by falling KL")
+    _flag(command, "--steps", 9, "how many values of each latent")
+    _flag(command, "--reach", 3.0, "the largest value, in σ of the prior")
     _add_picture(command)
 
-    command = _add_run_command(add, "export", commands.export, "write a run's model as a folder that stands for itself")
+    command = _add_run_command(
+        add, "export", commands.export, "write a run's model to a folder that needs nothing else"
+    )
     command.add_argument("--out", metavar="DIR", type=Path, required=True, help="a new directory")
-    text = "safetensors, which jv.load reads; or stablehlo, which JAX alone runs (default: safetensors)"
+    text = "safetensors, for jv.load; or stablehlo, for JAX without jaxvae (default: safetensors)"
     command.add_argument("--format", choices=("safetensors", "stablehlo"), default="safetensors", help=text)
-    command.add_argument("--push-to", metavar="OWNER/NAME", help="upload it to the Hugging Face hub, too")
+    command.add_argument("--push-to", metavar="OWNER/NAME", help="also upload it to the Hugging Face hub")
 
-    command = _add_run_command(add, "diagnose", commands.diagnose, "say what ails a run's latents, and what to change")
+    command = _add_run_command(add, "diagnose", commands.diagnose, "say what is wrong with a run's latents")
     _flag(command, "--split", "test", "test or validation")
 
+    text = "print what makes a shell complete commands, flags and their values"
+    command = _add(add, "completion", _complete, text)
+    command.epilog = (
+        'In ~/.bashrc: eval "$(jaxvae completion bash)"; in ~/.zshrc: eval "$(jaxvae completion zsh)"; in '
+        "~/.config/fish/config.fish: jaxvae completion fish | source"
+    )
+    command.add_argument("shell", metavar="SHELL", choices=[*SCRIPTS], help=", ".join(SCRIPTS))
+    command.add_argument("words", nargs="*", help=argparse.SUPPRESS)
+
     text = "list and prepare datasets"
-    nested = add.add_parser("data", help=text, description=text, allow_abbrev=False)
+    nested = add.add_parser("data", help=text, description=_sentence(text))
     nested.set_defaults(run=_help(nested))
     add = nested.add_subparsers(title="commands", metavar="COMMAND")
     command = _add(add, "list", commands.data_list, "show the known datasets")
-    command.add_argument("--all", action="store_true", help="with those that need more than a download, and why")
+    command.add_argument(
+        "--all", action="store_true", help="also those that need more than a download, and what they need"
+    )
     _add_data_dir(command)
-    command = _add(add, "inspect", commands.data_inspect, "say what data are taken for, and draw some, before training")
+    command = _add(add, "inspect", commands.data_inspect, "show how data are read, with a picture, before training")
     command.add_argument("name", metavar="DATASET", help="as --dataset of `jaxvae train`")
-    command.add_argument("--out", metavar="FILE", type=Path, help="where the picture goes (default: here)")
+    command.add_argument("--out", metavar="FILE", type=Path, help="the picture (default: in this directory)")
     command.set_defaults(fields={})
     if chosen == "data":
         _add_fields(command, {}, without=("dataset",))
@@ -184,27 +216,44 @@ def _parser(chosen: str) -> argparse.ArgumentParser:
     return parser
 
 
-def _help(parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace], int]:
-    def run(args: argparse.Namespace) -> int:
+def _complete(args: argparse.Namespace) -> commands.Reply:
+    """``jaxvae completion``: a shell's script, or what it asks for."""
+    if not args.words:
+        print(SCRIPTS[args.shell])
+        return commands.Reply({"script": SCRIPTS[args.shell]})
+    found = make_parser(args.words[0]).candidates(args.words)
+    print(*found, sep="\n")
+    return commands.Reply(found)
+
+
+_Command = Callable[[argparse.Namespace], commands.Reply]
+
+
+def _help(parser: argparse.ArgumentParser) -> _Command:
+    def run(args: argparse.Namespace) -> commands.Reply:
         parser.print_help()
-        return 0
+        return commands.Reply()
 
     return run
 
 
-def _add(add: Any, name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
-    command: argparse.ArgumentParser = add.add_parser(name, help=text, description=text, allow_abbrev=False)
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _add(add: Any, name: str, run: _Command, text: str) -> Parser:
+    command: Parser = add.add_parser(name, help=text, description=_sentence(text))
     command.set_defaults(run=run)
+    command.add_argument("--quiet", action="store_true", help="print nothing but warnings and errors")
+    command.add_argument("--json", action="store_true", help="print the result as JSON in place of lines")
     return command
 
 
-def _add_run_command(
-    add: Any, name: str, run: Callable[[argparse.Namespace], int], text: str
-) -> argparse.ArgumentParser:
+def _add_run_command(add: Any, name: str, run: _Command, text: str) -> Parser:
     command = _add(add, name, run, text)
     text = "the directory of a run of `jaxvae train` (default: the newest in runs)"
     command.add_argument("path", metavar="RUN", type=Path, nargs="?", help=text)
-    text = "where the run's data are now, if they have moved"
+    text = "the run's data, if they have moved"
     command.add_argument("--dataset", metavar="PATH", help=text)
     return command
 
@@ -213,9 +262,9 @@ def _add_inputs(command: argparse.ArgumentParser) -> None:
     """Which images."""
     text = "new data: a .npy or .npz file, a table, an image, or a folder of images (default: the run's own)"
     command.add_argument("--data", metavar="PATH", type=Path, help=text)
-    _flag(command, "--split", "test", "of the run's own: train, validation or test")
+    _flag(command, "--split", "test", "the split of the run's own images: train, validation or test")
     command.add_argument("--labels", metavar="FILE", type=Path, help="a .npy file of labels, for a conditional model")
-    command.add_argument("--label", metavar="CLASS", help="of all images: its number or name")
+    command.add_argument("--label", metavar="CLASS", help="the class of all images: its number or name")
 
 
 def _add_picture(command: argparse.ArgumentParser) -> None:
@@ -240,74 +289,83 @@ class _Field(argparse.Action):
         namespace.fields = {**namespace.fields, self.dest: tuple(values) if isinstance(values, list) else values}
 
 
-def _add_train_options(command: argparse.ArgumentParser) -> None:
+def _add_train_options(command: Parser) -> None:
     command.set_defaults(fields={})
-    command.add_argument("--out", metavar="DIR", type=Path, help="where the run goes (default: a new one in runs)")
-    command.add_argument("--resume", action="store_true", help="go on with the run in --out, or begin it")
-    text = "begin with the weights of a run or of an exported model, as far as they fit"
+    command.add_argument("--out", metavar="DIR", type=Path, help="the run's directory (default: a new one in runs)")
+    command.add_argument("--resume", action="store_true", help="resume the run in --out; start it, if there is none")
+    text = "start from the weights of a run or an exported model, where names and shapes match"
     command.add_argument("--init-from", metavar="RUN", help=text)
-    command.add_argument("--config", metavar="FILE", type=Path, help="a JSON file of the fields below, as config.json")
-    command.add_argument("--tensorboard", action="store_true", help="write TensorBoard's files, too (an extra)")
+    command.add_argument(
+        "--config", metavar="FILE", type=Path, help="a JSON file of the fields below, such as a run's config.json"
+    )
+    command.add_argument(
+        "--tensorboard", action="store_true", help="also write TensorBoard's files (needs the extra tensorboard)"
+    )
     command.add_argument(
         "--distributed",
         action="store_true",
-        help="this is one of several processes; clusters that JAX knows need no more, others the next three",
+        help="this process is one of several; outside clusters that JAX knows, with the next three flags",
     )
-    command.add_argument("--coordinator", metavar="HOST:PORT", help="the first process, as all can reach it")
-    command.add_argument("--processes", metavar="N", type=int, help="how many there are")
-    command.add_argument("--process", metavar="I", type=int, help="which one this is, from 0")
-    _flag(command, "--timeout", 300, "seconds in which all have to start", "SECONDS")
+    command.add_argument("--coordinator", metavar="HOST:PORT", help="the address of the first process")
+    command.add_argument("--processes", metavar="N", type=int, help="the number of processes")
+    command.add_argument("--process", metavar="I", type=int, help="the index of this process, from 0")
+    _flag(command, "--timeout", 300, "how long to wait for all processes to start", "SECONDS")
     _add_fields(command, {})
 
 
-def _add_compare_options(command: argparse.ArgumentParser) -> None:
+def _add_compare_options(command: Parser) -> None:
     command.epilog = (
         "Every field takes one or more values, and all combinations are trained, several at a time on each device; on "
         "CPUs, each core is made a device, before JAX starts. --hidden, --upper-hidden, --upper-latents, --size and "
         "--value-range have one value, of several numbers; and --precondition fisher has the plain runs beside it. "
-        "Cells that a table holds already aren't trained again. Where defaults aren't those of jaxvae train, it is so "
+        "Cells that a table holds already are not trained again. Some defaults differ from those of jaxvae train, so "
         "that 180 runs take minutes (--latents, --hidden, --epochs, --batch-size), or that every σ is in the range of "
         "each parameterization (--init-std: that of a sigmoid ends at 1)."
     )
     command.set_defaults(fields={})
-    text = "where table, report and figures go (default: a new one in runs); what is there already isn't trained again"
+    text = (
+        "the directory of table, report and figures (default: a new one in runs); cells that are there are not repeated"
+    )
     command.add_argument("--out", metavar="DIR", type=Path, help=text)
     command.add_argument("--quick", action="store_true", help="a small study of about a minute")
-    text = "what the others are compared with, noted before anything is trained (default: log_variance, or the first)"
+    text = "the variant that others are compared with, recorded before training (default: log_variance, or the first)"
     command.add_argument("--baseline", metavar="VARIANT", help=text)
-    text = "say how many seeds would tell apart so many nats"
+    text = "report how many seeds would resolve so many nats"
     _flag(command, "--resolve", 0.1, text)
     text = "try neighbouring learning rates by the first seed until none is better; the two best have the other seeds"
     command.add_argument("--search", action="store_true", help=text)
-    command.add_argument("--dry-run", action="store_true", help="train nothing, say how much there is to do")
+    command.add_argument("--dry-run", action="store_true", help="train nothing, estimate how long it takes")
     text = (
-        "train share I of N in --out, which all shares have in common (default: as the SLURM array or the indexed "
-        "Kubernetes job says whose task this is)"
+        "train share I of N; all shares have the same --out (default: from the SLURM array or the indexed "
+        "Kubernetes job that this process is a task of)"
     )
     command.add_argument("--shard", metavar="I/N", help=text)
-    text = "share it out over a cluster, all of whose machines have --out in common"
+    text = "divide the study among the machines of a cluster, which share the directory --out"
     command.add_argument("--on", choices=["slurm", "ray"], help=text)
-    command.add_argument("--tasks", metavar="N", type=int, help="how many shares it is then dealt out in")
+    command.add_argument("--tasks", metavar="N", type=int, help="the number of tasks, with --on")
     text = "what each task is given: submitit's parameters (timeout_min=60 gpus_per_node=1) or Ray's (num_gpus=1)"
     command.add_argument("--resources", metavar="NAME=VALUE", nargs="+", default=[], help=text)
-    command.add_argument("--report-only", action="store_true", help="train nothing, write the report of what is there")
-    command.add_argument("--merge", metavar="DIR", type=Path, nargs="+", help="train nothing, join these studies")
+    command.add_argument(
+        "--report-only", action="store_true", help="train nothing, write the report of the cells so far"
+    )
+    command.add_argument("--merge", metavar="DIR", type=Path, nargs="+", help="train nothing, merge these studies")
     _add_fields(command, _flags()["study"], nargs="+")
 
 
-def _add_reproduce_options(command: argparse.ArgumentParser) -> None:
+def _add_reproduce_options(command: Parser) -> None:
     tables, stages = _flags()["tables"], _flags()["stages"]
     command.epilog = (
-        "What was stopped or killed goes on where it was; what is scored already isn't trained again. Several "
+        "A row that was stopped or killed is resumed, and one that is scored is not trained again. Several "
         "processes may share a directory, each with --rows or --parameterization of its own."
     )
     command.add_argument("name", metavar="TABLE", choices=tables, help=", ".join(tables))
-    command.add_argument("--out", metavar="DIR", type=Path, help="where the runs go (default: runs/TABLE)")
+    command.add_argument("--out", metavar="DIR", type=Path, help="the directory of the runs (default: runs/TABLE)")
     text = f"how many of the {stages} stages of IWAE's training, of 1, 3, 9, … epochs (default: all)"
     command.add_argument("--stages", metavar="N", type=int, help=text)
-    command.add_argument("--rows", metavar="ROW", nargs="+", help="some of its lines only, such as vae-1 iwae-5")
+    command.add_argument("--rows", metavar="ROW", nargs="+", help="only these rows, such as vae-1 iwae-5")
     text = "names from `jaxvae list` (default: that of the source)"
     command.add_argument("--parameterization", metavar="NAME", nargs="+", help=text)
+    command.known["parameterization"] = _flags()["fields"]["parameterization"]["choices"]
     command.add_argument(
         "--samples", metavar="N", type=int, help="importance samples per image (default: the source's)"
     )
@@ -321,9 +379,7 @@ def _flags() -> dict[str, Any]:
     return found
 
 
-def _add_fields(
-    command: argparse.ArgumentParser, defaults: Mapping[str, str], without: Sequence[str] = (), **several: Any
-) -> None:
+def _add_fields(command: Parser, defaults: Mapping[str, str], without: Sequence[str] = (), **several: Any) -> None:
     """A flag per field of the configuration.
 
     Args:
@@ -337,6 +393,7 @@ def _add_fields(
     for name, field in fields.items():
         default = defaults.get(name, field["default"])
         text = field["help"] + (f" (default: {default})" if default else "")
+        command.known[name] = field.get("choices", ())
         group.add_argument(
             "--" + name.replace("_", "-"),
             action=_Field,

@@ -1,13 +1,13 @@
-"""Bounds of raw as functions of raw and of the bounds: for bounds that are learned, or computed by a network.
+"""Bounds on raw as functions of raw and the bounds, for bounds that are learned or computed by a network.
 
-A parameterization is static, and so are the numbers that it is made of. What is traced acts on raw before:
+A parameterization is static, and so are its numbers. Traced bounds act on raw before it:
 
     Gaussian(loc, soft_clip(raw, low, high), log_variance)    # PETS, which learns low and high
     Gaussian(loc, log_floor(raw, floor), log_variance)        # σ² = e^raw + floor
     Gaussian(loc, log_floor(p.log_std(raw), floor), log_std)  # σ = p.std(raw) + floor, p any parameterization
     Gaussian(loc, scale * raw + shift, p)                     # a learned gain
 
-With numbers in place of arrays they are what ``SoftClip``, ``Floor`` and ``Affine`` do.
+With numbers in place of arrays they do what ``SoftClip``, ``Floor`` and ``Affine`` do.
 """
 
 import math
@@ -26,8 +26,8 @@ def soft_clip(raw: ArrayLike, low: ArrayLike = -math.inf, high: ArrayLike = math
     """The softplus clip of PETS (Chua et al. 2018, arXiv:1805.12114), on one side or both.
 
     r <- high - softplus(high - r), then r <- low + softplus(r - low). With both bounds its values end just above
-    ``high``, at low + softplus(high - low). Its slopes by all three are exact and sum to 1; none is 0 where another one
-    isn't. PETS learns both bounds, and adds 0.01 (Σ high - Σ low) to its loss, which draws them together.
+    ``high``, at low + softplus(high - low). Its derivatives by the three arguments sum to 1 and keep their digits. PETS
+    learns both bounds, and adds 0.01 (Σ high - Σ low) to its loss, which draws them together.
 
     Args:
         raw: any shape.
@@ -52,7 +52,8 @@ def soft_clip(raw: ArrayLike, low: ArrayLike = -math.inf, high: ArrayLike = math
 def log_floor(log_value: ArrayLike, low: ArrayLike) -> Array:
     """log(e^log_value + low): the log of a positive number that a floor was added to.
 
-    Its slope by ``log_value`` is the part that the number has in the sum, that by ``low`` 1 / (e^log_value + low).
+    Its derivative by ``log_value`` is e^log_value / (e^log_value + low), and that by ``low`` is 1 / (e^log_value +
+    low).
 
     Args:
         log_value: any shape.
@@ -62,7 +63,8 @@ def log_floor(log_value: ArrayLike, low: ArrayLike) -> Array:
         An array of the broadcast shape, differentiable in both.
 
     Raises:
-        ValueError: for a number that isn't positive. Where one of an array isn't, the result is NaN.
+        ValueError: for a ``low`` that is a number and not positive. Where an element of an array is not, the result is
+            NaN.
     """
     log_g, floor = _operands(log_value=log_value, low=low)
     if isinstance(low, int | float):

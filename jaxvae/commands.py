@@ -1,7 +1,7 @@
 """What each subcommand does: read, call, print, draw. No maths here.
 
-A command is a function of the parsed arguments. It imports what is slow to import itself, and raises ValueError,
-OSError or ArithmeticError with one line for the user.
+A command is a function of the parsed arguments. It prints lines for a reader, and returns an ``Reply`` for a program.
+It imports what is slow to import itself, and raises ValueError, OSError or ArithmeticError with one line for the user.
 """
 
 import argparse
@@ -17,14 +17,14 @@ from contextlib import nullcontext, suppress
 from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jaxvae import process
-from jaxvae.extras import require_train_extra
 from jaxvae.texts import counted, flag_words, printable
 
 if TYPE_CHECKING:
     import numpy as np
+    from rich.console import Console
 
     from jaxvae.data import DataContract, Split, Unsplit
     from jaxvae.study import Estimate, Shard
@@ -67,32 +67,32 @@ REMEDIES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 """By state of a diagnosis, the flags of ``jaxvae train`` that do what is advised there."""
 
 
-def list_parameterizations(args: argparse.Namespace) -> int:
+class Reply(NamedTuple):
+    """What a command has to answer: a value that JSON can hold, or None; and its exit status."""
+
+    result: Any = None
+    status: int = 0
+
+
+def list_parameterizations(args: argparse.Namespace) -> Reply:
     """``jaxvae list``."""
     from jaxvae.parameterizations import PARAMETERIZATIONS
 
+    rows = [
+        {"name": name, "range": str(p.std_range), "formula": p.formula, "source": p.source}
+        for name, p in PARAMETERIZATIONS.items()
+    ]
     if args.names:
-        print(*PARAMETERIZATIONS, sep="\n")
-        return 0
-
-    require_train_extra("jaxvae list", "rich")
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    table.add_column("name\n  range of σ", no_wrap=True)
-    table.add_column("formula in the raw number r\nsource", overflow="fold")
-    for name, p in PARAMETERIZATIONS.items():
-        table.add_row(
-            Text.assemble((name, "bold"), f"\n  {p.std_range}"), Text.assemble(p.formula, "\n", (p.source, "dim"))
-        )
-    Console(markup=False, highlight=False).print(table)
-    return 0
+        _say(*PARAMETERIZATIONS)
+    else:
+        heads = {"name": "name", "range": "range of σ", "formula": "formula in the raw number r", "source": "source"}
+        shown = ("name", "range", "formula", *["source"] * args.sources)
+        widths = {column: max(len(row[column]) for row in (heads, *rows)) for column in shown}
+        _say(*("  ".join(f"{row[column]:{widths[column]}}" for column in shown).rstrip() for row in (heads, *rows)))
+    return Reply(rows)
 
 
-def explain(args: argparse.Namespace) -> int:
+def explain(args: argparse.Namespace) -> Reply:
     """``jaxvae explain``."""
     from jaxvae.parameterizations import PARAMETERIZATIONS, parameterization
 
@@ -104,15 +104,14 @@ def explain(args: argparse.Namespace) -> int:
     figure = plots.explain(chosen)
     try:
         args.out.mkdir(parents=True, exist_ok=True)
-        _save(figure, args.out / "explain.png")
+        return Reply({"files": [_save(figure, args.out / "explain.png")]})
     except OSError as error:
         raise ValueError(
             f"--out must be a directory to write to, got {str(args.out)!r} ({error.strerror or error})"
         ) from error
-    return 0
 
 
-def train(args: argparse.Namespace) -> int:
+def train(args: argparse.Namespace) -> Reply:
     """``jaxvae train``."""
     _join(args)  # before signals are noted: JAX would take SIGTERM for itself
     _prepare()
@@ -135,28 +134,30 @@ def train(args: argparse.Namespace) -> int:
         with nullcontext(args.out) if args.out else claimed(Path("runs") / name) as out:
             watch: dict[str, Any] = {}
             if first:
-                begun = " holds no run yet: begun" if args.resume and not RunDirectory(out).holds_run else ""
+                begun = " holds no run yet, so a new one begins" * (args.resume and not RunDirectory(out).holds_run)
                 _say(*experiment.report, f"{out}{begun}")
-                watch = {"watch": lambda step: RunProgress(config.epochs, experiment.steps_per_epoch, step)}
+                total = config.epochs, experiment.steps_per_epoch
+                watch = {"watch": lambda step: RunProgress(*total, step, console=_console(args))}
             complete = training.train(
                 experiment, out, resume=args.resume, tensorboard=args.tensorboard, stop=stopped, **watch
             )
+    result = {"run": str(out), "complete": complete} if first else None
     if not complete:
         if first:
-            _say(f"stopped and saved; to go on: jaxvae train --resume --out {out}")
-        return process.STOPPED
+            _say(f"The run is stopped and saved. To go on: jaxvae train --resume --out {out}")
+        return Reply(result, process.STOPPED)
     if alone:
         from jaxvae.trained import Run
 
         run = Run(out)
-        _report(run, config.samples, "test")
-        _draw(run)
-    elif first:
-        _say(f"complete; to score it: jaxvae evaluate {out}")
-    return 0
+        score = _report(run, config.samples, "test")
+        return Reply({"run": str(out), "complete": True, "evaluation": score, "files": _draw(run)})
+    if first:
+        _say(f"The run is complete. To score it: jaxvae evaluate {out}")
+    return Reply(result)
 
 
-def compare(args: argparse.Namespace) -> int:
+def compare(args: argparse.Namespace) -> Reply:
     """``jaxvae compare``."""
     process.use_every_core()
     _prepare()
@@ -177,7 +178,7 @@ def compare(args: argparse.Namespace) -> int:
         if args.merge:
             require(out is not None, "--out", None, "given with --merge: where the merged table goes")
             others = [*(f"--{name.replace('_', '-')}" for name in args.fields), *["--quick"] * args.quick]
-            require(not others, "--merge", others, "given without what says what to train")
+            require(not others, "--merge", others, "given without flags that say what to train")
             study.merge_studies(args.merge, out)
         elif args.report_only:
             begun = out is not None and study.is_study(out)
@@ -190,18 +191,19 @@ def compare(args: argparse.Namespace) -> int:
             grid = study.read_grid(out) if resumed else asked
             search = search or (resumed and study.read_search(out))
             if args.dry_run:
-                require(grid is not None, "--dry-run", str(out), "for a study that isn't put together of others")
+                require(grid is not None, "--dry-run", str(out), "for a study that was not merged from others")
                 assert grid is not None
-                _print_estimates(study.estimate(grid, out, shard, search))
-                return 0
+                estimates = study.estimate(grid, out, shard, search)
+                _print_estimates(estimates)
+                return Reply([x._asdict() for x in estimates])
             if args.on is not None:
-                require(grid is not None, "--on", str(out), "for a study that isn't put together of others")
+                require(grid is not None, "--on", str(out), "for a study that was not merged from others")
                 assert grid is not None
                 return _share_out(args, grid, search)
             name = f"compare-{Path(str(asked.get('dataset', ('digits',))[0])).stem}"
             with nullcontext(out) if out else claimed(Path("runs") / name) as out:
                 if grid is not None:
-                    with StudyProgress() as progress:
+                    with StudyProgress(_console(args)) as progress:
 
                         def watch(name: str, share: float, left: float | None) -> None:
                             if share == 0:
@@ -219,11 +221,13 @@ def compare(args: argparse.Namespace) -> int:
                             say=_say,
                         )
                     if stopped():
-                        _say(f"stopped and saved; to go on: jaxvae compare --out {out}")
-                        return process.STOPPED
+                        _say(f"The study is stopped and saved. To go on: jaxvae compare --out {out}")
+                        return Reply({"study": str(out), "complete": False}, process.STOPPED)
                     if not complete:
-                        _say(f"shard {shard} is done; the last shard to be writes the report, or --report-only does")
-                        return 0
+                        _say(
+                            f"Shard {shard} is done. The last shard that ends writes the report, or --report-only does."
+                        )
+                        return Reply({"study": str(out), "complete": False})
     if grid is None:
         command = "jaxvae compare --merge DIR ... --out DIR, of the studies that were joined"
     else:
@@ -234,10 +238,11 @@ def compare(args: argparse.Namespace) -> int:
     for answer in answers:
         _print_wrapped(*filter(None, [answer.setting]), *answer.lines, "", " ".join(answer.details), "")
     _say(*paths)
-    return 0
+    found = [answer._asdict() for answer in answers]
+    return Reply({"study": str(out), "complete": True, "answers": found, "files": [*map(str, paths)]})
 
 
-def _share_out(args: argparse.Namespace, grid: "Grid", search: bool) -> int:
+def _share_out(args: argparse.Namespace, grid: "Grid", search: bool) -> Reply:
     """Trains a study by tasks on a cluster, each of which trains a shard."""
     from jaxvae import study
     from jaxvae.arguments import require
@@ -253,13 +258,12 @@ def _share_out(args: argparse.Namespace, grid: "Grid", search: bool) -> int:
     resources = dict(map(_resource, args.resources))
     if args.on == "ray":
         study.run_on_ray(tasks, resources)
-        _say(out / "report.html")
-        return 0
+        return _written(out / "report.html")
     logs = out.with_name(f"{out.name}-logs")
     jobs = study.submit_to_slurm(tasks, logs, resources)
     _say(f"submitted {', '.join(job.job_id for job in jobs)}; what they print is in {logs}")
     _say(f"the last to be done writes the report; before that: jaxvae compare --out {args.out} --report-only")
-    return 0
+    return Reply({"study": str(out), "complete": False, "jobs": [job.job_id for job in jobs]})
 
 
 def _resource(text: str) -> tuple[str, Any]:
@@ -301,7 +305,7 @@ def _print_estimates(found: Sequence["Estimate"]) -> None:
     seconds, compilation = sum(x.seconds for x in found), sum(x.compilation for x in found)
     training, programs = (timedelta(seconds=round(x)) for x in (seconds, compilation))
     cells = counted(sum(x.cells for x in found), "cell")
-    _say(f"{cells}: about {training} of training, beside which programs are compiled for up to {programs}")
+    _say(f"{cells}: about {training} of training; programs are compiled meanwhile, for up to {programs}")
 
 
 def _print_wrapped(*paragraphs: str) -> None:
@@ -314,7 +318,7 @@ def _print_wrapped(*paragraphs: str) -> None:
         _say(wide)
 
 
-def reproduce(args: argparse.Namespace) -> int:
+def reproduce(args: argparse.Namespace) -> Reply:
     """``jaxvae reproduce``."""
     _prepare()
     from jaxvae.arguments import require
@@ -335,26 +339,24 @@ def reproduce(args: argparse.Namespace) -> int:
 
         def watch(name: str, experiment: "Experiment", step: int) -> RunProgress:
             _say(out / name)
-            return RunProgress(experiment.config.epochs, experiment.steps_per_epoch, step)
+            return RunProgress(experiment.config.epochs, experiment.steps_per_epoch, step, console=_console(args))
 
-        done = 0
+        lines = []
         for line in reproduction.reproduce(preset, todo, out, watch=watch, stop=stopped):
             _say(line)
-            done += 1
-    if done < len(todo):
-        _say(f"stopped and saved; to go on, the same command again, with --out {out}")
-        return process.STOPPED
-    _say(out / reproduction.TABLE)
-    return 0
+            lines.append(line)
+    complete, table = len(lines) == len(todo), out / reproduction.TABLE
+    _say(table if complete else f"The runs are stopped and saved. To go on: the same command again, with --out {out}")
+    result = {"runs": str(out), "complete": complete, "lines": lines, "files": [str(table)] * bool(lines)}
+    return Reply(result, 0 if complete else process.STOPPED)
 
 
-def evaluate(args: argparse.Namespace) -> int:
+def evaluate(args: argparse.Namespace) -> Reply:
     """``jaxvae evaluate``."""
-    _report(_open_run(args), args.samples, args.split)
-    return 0
+    return Reply(_report(_open_run(args), args.samples, args.split))
 
 
-def encode(args: argparse.Namespace) -> int:
+def encode(args: argparse.Namespace) -> Reply:
     """``jaxvae encode``."""
     import numpy as np
 
@@ -363,18 +365,17 @@ def encode(args: argparse.Namespace) -> int:
     tables.require_suffix(args.out, ".npz", ".csv", ".npy")
     run = _open(args)
     found = _inputs(args, run)
-    q, latents = run.model.infer(found.images, found.labels, progress=True)
+    q, latents = run.model.infer(found.images, found.labels, progress=not args.quiet)
     if args.out.suffix == ".npy":
         tables.write_array(args.out, np.asarray(latents))
     else:
         named = {"names": found.names} | ({} if found.labels is None else {"labels": found.labels})
         numbers = {"mean": q.mean, "log_std": q.log_std, "latents": latents}
         tables.write_table(args.out, named | {name: np.asarray(x) for name, x in numbers.items()})
-    _say(args.out)
-    return 0
+    return _written(args.out)
 
 
-def decode(args: argparse.Namespace) -> int:
+def decode(args: argparse.Namespace) -> Reply:
     """``jaxvae decode``."""
     import numpy as np
 
@@ -400,11 +401,10 @@ def decode(args: argparse.Namespace) -> int:
         tables.write_pictures(args.out, images, names)
     else:
         tables.write_array(args.out, images)
-    _say(args.out)
-    return 0
+    return _written(args.out)
 
 
-def scores(args: argparse.Namespace) -> int:
+def scores(args: argparse.Namespace) -> Reply:
     """``jaxvae score``."""
     from jaxvae.data.missing import observed_counts
     from jaxvae.trained import tables
@@ -412,16 +412,15 @@ def scores(args: argparse.Namespace) -> int:
     tables.require_suffix(args.out, ".csv", ".npz")
     run = _open(args)
     found = _inputs(args, run)
-    table = run.model.score(found.images, found.labels, samples=args.samples, progress=True)
+    table = run.model.score(found.images, found.labels, samples=args.samples, progress=not args.quiet)
     about = {"names": found.names} | ({} if found.labels is None else {"labels": found.labels})
     if run.model.contract.missing:
         about["observed"] = observed_counts(found.images)
     tables.write_table(args.out, {**about, **table._asdict()})
-    _say(args.out)
-    return 0
+    return _written(args.out)
 
 
-def impute(args: argparse.Namespace) -> int:
+def impute(args: argparse.Namespace) -> Reply:
     """``jaxvae impute``."""
     import jax
     import numpy as np
@@ -430,7 +429,7 @@ def impute(args: argparse.Namespace) -> int:
     from jaxvae.data.missing import count_missing
     from jaxvae.trained import tables
 
-    tables.require_suffix(args.out, ".npy", ".csv")
+    tables.require_suffix(args.out, *tables.ROWS)
     require(args.samples >= 1, "--samples", args.samples, "at least 1")
     require(args.draws is None or args.draws >= 1, "--draws", args.draws, "at least 1")
     apart = args.draws is not None and args.out.suffix == ".csv"
@@ -438,47 +437,46 @@ def impute(args: argparse.Namespace) -> int:
     for out in outs:
         require(not out.exists(), "--out", str(out), "a file that doesn't exist yet")
     run = _open(args)
-    found = _inputs(args, run)
-    key = jax.random.key(args.seed)
+    found, features = _inputs(args, run), run.model.contract.features
+    key, quiet = jax.random.key(args.seed), args.quiet
     filled = run.model.impute(
-        found.images, found.labels, draws=args.draws, samples=args.samples, key=key, progress=True
+        found.images, found.labels, draws=args.draws, samples=args.samples, key=key, progress=not quiet
     )
     if args.out.suffix == ".npy":
         tables.write_array(args.out, filled)
     else:
         for out, one in zip(outs, filled if apart else [filled], strict=True):
-            tables.write_rows(out, found.names, one)
+            if features:
+                tables.write_rows(out, features, one)
+            else:
+                tables.write_numbers(out, found.names, one)
     count, total = count_missing(found.images), int(np.prod(found.images.shape))
     how = "by their means" if args.draws is None else f"by {counted(args.draws, 'draw')} each"
     _say(f"{count:,} of {total:,} entries were missing, and are filled {how}", *outs)
-    return 0
+    return Reply({"missing": count, "entries": total, "files": [*map(str, outs)]})
 
 
-def sample(args: argparse.Namespace) -> int:
+def sample(args: argparse.Namespace) -> Reply:
     """``jaxvae sample``."""
     _require_count("--count", args.count, _MOST_IMAGES)
     run = _open(args)
     out = _out(args, run, "samples")
     if run.model.contract.features:
-        _write_samples(run.model, args.count, args.seed, out, args.label)
-    else:
-        _save(_samples(run.model, args.count, args.seed, args.label), out)
-    return 0
+        return Reply({"files": [_write_samples(run.model, args.count, args.seed, out, args.label)]})
+    return Reply({"files": [_save(_samples(run.model, args.count, args.seed, args.label), out)]})
 
 
-def reconstruct(args: argparse.Namespace) -> int:
+def reconstruct(args: argparse.Namespace) -> Reply:
     """``jaxvae reconstruct``."""
     _require_count("--count", args.count, _MOST_IMAGES)
     run = _open(args)
     out = _out(args, run, "reconstructions")
     if run.model.contract.features:
-        _write_reconstructions(run.model, _inputs(args, run), args.count, out)
-    else:
-        _save(_reconstructions(run.model, _inputs(args, run), args.count), out)
-    return 0
+        return Reply({"files": [_write_reconstructions(run.model, _inputs(args, run), args.count, out)]})
+    return Reply({"files": [_save(_reconstructions(run.model, _inputs(args, run), args.count), out)]})
 
 
-def traverse(args: argparse.Namespace) -> int:
+def traverse(args: argparse.Namespace) -> Reply:
     """``jaxvae traverse``."""
     from jaxvae.arguments import require
 
@@ -489,13 +487,11 @@ def traverse(args: argparse.Namespace) -> int:
     out = _out(args, run, "traversals")
     asked = args.row, args.latents, args.steps, args.reach
     if run.model.contract.features:
-        _write_traversals(run.model, _inputs(args, run), *asked, out)
-    else:
-        _save(_traversals(run.model, _inputs(args, run), *asked), out)
-    return 0
+        return Reply({"files": [_write_traversals(run.model, _inputs(args, run), *asked, out)]})
+    return Reply({"files": [_save(_traversals(run.model, _inputs(args, run), *asked), out)]})
 
 
-def export(args: argparse.Namespace) -> int:
+def export(args: argparse.Namespace) -> Reply:
     """``jaxvae export``."""
     from jaxvae import trained
     from jaxvae.arguments import require
@@ -507,13 +503,15 @@ def export(args: argparse.Namespace) -> int:
         trained.export_programs(_open(args).model, args.out)
     else:
         trained.export_run(_open_run(args), args.out)
-    _say(args.out)
+    reply = _written(args.out)
     if args.push_to is not None:
-        _say(hub.push(args.out, args.push_to))
-    return 0
+        address = hub.push(args.out, args.push_to)
+        _say(address)
+        reply.result["address"] = address
+    return reply
 
 
-def diagnose(args: argparse.Namespace) -> int:
+def diagnose(args: argparse.Namespace) -> Reply:
     """``jaxvae diagnose``."""
     process.use_compilation_cache()
     from jaxvae import plots
@@ -523,9 +521,9 @@ def diagnose(args: argparse.Namespace) -> int:
     path = _path(args)
     found = inspection.examine(path, args.split, args.dataset)
     _say(found, *_remedies(finding.name for finding in found.findings))
-    RunDirectory(path).write_report("diagnosis", {"split": args.split, **found.to_dict()})
-    _save(plots.diagnosis(found), path / "diagnosis.png")
-    return 0
+    report = {"run": str(path), "split": args.split, **found.to_dict()}
+    RunDirectory(path).write_report("diagnosis", report)
+    return Reply({**report, "files": [_save(plots.diagnosis(found), path / "diagnosis.png")]})
 
 
 def _remedies(states: Iterable[str]) -> list[str]:
@@ -535,10 +533,10 @@ def _remedies(states: Iterable[str]) -> list[str]:
         if state in REMEDIES:
             by_flags.setdefault(REMEDIES[state], []).append(state)
     lines = [f"  {', '.join(names)}: {', '.join(flags)}" for flags, names in by_flags.items()]
-    return ["flags of jaxvae train for this", *lines] if lines else []
+    return ["flags of jaxvae train that change this", *lines] if lines else []
 
 
-def data_list(args: argparse.Namespace) -> int:
+def data_list(args: argparse.Namespace) -> Reply:
     """``jaxvae data list``."""
     from jaxvae import data
     from jaxvae.data.catalog import beyond_in_words
@@ -550,10 +548,10 @@ def data_list(args: argparse.Namespace) -> int:
         _say(f"{entry.name:{width}}  {'ready' if entry.prepared else '-    '}  {entry.note}")
     if not everything:
         _say(f"{beyond_in_words()}: jaxvae data list --all")
-    return 0
+    return Reply([entry._asdict() for entry in entries])
 
 
-def data_inspect(args: argparse.Namespace) -> int:
+def data_inspect(args: argparse.Namespace) -> Reply:
     """``jaxvae data inspect``."""
     process.use_compilation_cache()
     import jax.numpy as jnp
@@ -572,27 +570,29 @@ def data_inspect(args: argparse.Namespace) -> int:
     lines = column_lines(experiment.config.likelihood, dataset) if dataset.features else []
     command = shlex.join(["jaxvae", "train", *flag_words([("dataset", args.name), *args.fields.items()])])
     _say(*experiment.report, *odd, *lines, f"to train: {command}")
+    found = {"report": [*experiment.report, *odd, *lines], "train": command}
     if dataset.features:
         require(args.out is None, "--out", str(args.out), "left out for a table, of which nothing is drawn")
-        return 0
+        return Reply({**found, "files": []})
     images = dataset.train.images
     rows = [len(images) * i // _SHEET for i in range(_SHEET)] if len(images) > _SHEET else range(len(images))
     seen = experiment.contract.seen(jnp.asarray(images[list(rows)]))
     title = f"{Path(args.name).name}: training images as the model sees them{_marked(experiment.contract)}"
-    _save(plots.image_grid(seen, title=title), out)
-    return 0
+    return Reply({**found, "files": [_save(plots.image_grid(seen, title=title), out)]})
 
 
-def data_prepare(args: argparse.Namespace) -> int:
+def data_prepare(args: argparse.Namespace) -> Reply:
     """``jaxvae data prepare``."""
     from jaxvae import data
 
-    _say(data.prepare(args.name, args.source, args.data_dir))
+    place = data.prepare(args.name, args.source, args.data_dir)
+    _say(place)
     try:
-        _say(data.describe(data.load(args.name, args.data_dir)))
+        described = data.describe(data.load(args.name, args.data_dir))
     except ValueError as error:  # as where images differ in size
-        _say(f"prepared, but can't be trained on as it is: {error}")
-    return 0
+        described = f"prepared, but can't be trained on as it is: {error}"
+    _say(described)
+    return Reply({"data": str(place), "report": described})
 
 
 def _prepare() -> None:
@@ -602,7 +602,7 @@ def _prepare() -> None:
     from jaxvae.arguments import require
 
     compiled = not jax.config.jax_disable_jit  # type: ignore[attr-defined]
-    require(compiled, "JAX_DISABLE_JIT", True, "unset, to train: that is one compiled program")
+    require(compiled, "JAX_DISABLE_JIT", True, "unset for training, which is one compiled program")
     process.use_compilation_cache()
 
 
@@ -685,7 +685,7 @@ def _path(args: argparse.Namespace) -> Path:
     if args.path is not None:
         return args.path
     path = newest_run(Path("runs"))
-    print(printable(f"jaxvae: RUN is {path}, the newest"), file=sys.stderr)
+    _note(args, f"RUN is {path}, the newest")
     return path
 
 
@@ -732,7 +732,7 @@ def _inputs(args: argparse.Namespace, run: "Run | Exported") -> "Unsplit":
     if args.data is not None:
         found = data.load_unsplit(args.data, run.model.contract)
         for note in found.notes:
-            print(printable(f"jaxvae: {note}"), file=sys.stderr)
+            _note(args, note)
     else:
         splits = run.dataset.splits
         require(args.split in splits, "split", args.split, " or ".join(splits))
@@ -749,8 +749,8 @@ def _unsplit(split: "Split") -> "Unsplit":
     return Unsplit(split.images, split.labels, split.names)
 
 
-def _report(run: "Run", samples: int, split: str) -> None:
-    """Scores a run, prints the score, and keeps it as JSON."""
+def _report(run: "Run", samples: int, split: str) -> dict[str, Any]:
+    """Scores a run, prints the score, keeps it as JSON, and returns it."""
     from jaxvae import trained
     from jaxvae.texts import known
     from jaxvae.training.directory import evaluation
@@ -772,29 +772,38 @@ def _report(run: "Run", samples: int, split: str) -> None:
     run.directory.write_report(evaluation(split), result)
     if not math.isfinite(result["nll"]):
         raise ArithmeticError(
-            f"NLL must be finite, got {result['nll']}: jaxvae diagnose {run.path} says what ails the run"
+            f"NLL must be finite, got {result['nll']}; jaxvae diagnose {run.path} says what is wrong with the run"
         )
+    return result
 
 
-def _draw(run: "Run") -> None:
-    """All pictures of a run."""
+def _draw(run: "Run") -> list[str]:
+    """Draws all pictures of a run, and returns their paths."""
     from jaxvae import plots
 
     test, terms, out = run.dataset.test, run.posterior(), run.path
-    _save(plots.curves(run.directory.records()), out / "curves.png")
+    files = [
+        _save(plots.curves(run.directory.records()), out / "curves.png"),
+        _save(plots.std_histograms(terms.std, terms.kl.mean(axis=0)), out / "std.png"),
+    ]
     if run.model.contract.features:
-        _write_reconstructions(run.model, _unsplit(test), 36, out / "reconstructions.csv")
-        _write_samples(run.model, 100, 0, out / "samples.csv")
-        _write_traversals(run.model, _unsplit(test), 0, 10, 9, 3.0, out / "traversals.csv")
+        files += [
+            _write_reconstructions(run.model, _unsplit(test), 36, out / "reconstructions.csv"),
+            _write_samples(run.model, 100, 0, out / "samples.csv"),
+            _write_traversals(run.model, _unsplit(test), 0, 10, 9, 3.0, out / "traversals.csv"),
+        ]
     else:
-        _save(_reconstructions(run.model, _unsplit(test), 36), out / "reconstructions.png")
-        _save(_samples(run.model, 100, 0), out / "samples.png")
-        _save(_traversals(run.model, _unsplit(test), 0, 10, 9, 3.0), out / "traversals.png")
-    _save(plots.std_histograms(terms.std, terms.kl.mean(axis=0)), out / "std.png")
+        files += [
+            _save(_reconstructions(run.model, _unsplit(test), 36), out / "reconstructions.png"),
+            _save(_samples(run.model, 100, 0), out / "samples.png"),
+            _save(_traversals(run.model, _unsplit(test), 0, 10, 9, 3.0), out / "traversals.png"),
+        ]
     if len(terms.order) > 1:
         pair = terms.order[:2]
         mean, std = terms.mean[:, pair], terms.std[:, pair]
-        _save(plots.latent_map(mean, test.labels, std, latents=(int(pair[0]), int(pair[1]))), out / "latents.png")
+        figure = plots.latent_map(mean, test.labels, std, latents=(int(pair[0]), int(pair[1])))
+        files.append(_save(figure, out / "latents.png"))
+    return files
 
 
 def _samples(model: "TrainedModel", count: int, seed: int, label: str | None = None) -> Any:
@@ -850,7 +859,7 @@ def _traversed(
     return latents, kl, inspection.traversed(model, given.images[row], label, latents, steps, reach)
 
 
-def _write_samples(model: "TrainedModel", count: int, seed: int, out: Path, label: str | None = None) -> None:
+def _write_samples(model: "TrainedModel", count: int, seed: int, out: Path, label: str | None = None) -> str:
     """Rows drawn from p(x), and of a conditional model their classes."""
     import jax
     import numpy as np
@@ -862,34 +871,35 @@ def _write_samples(model: "TrainedModel", count: int, seed: int, out: Path, labe
         numbers = np.arange(count) % contract.classes if label is None else np.full(count, contract.label(label))
         names = np.array(contract.class_names)[numbers] if contract.class_names else numbers
         marks = {contract.reading.label or "label": names}
-    _write_rows(out, model, np.asarray(rows), marks)
+    return _write_rows(out, model, np.asarray(rows), marks)
 
 
-def _write_reconstructions(model: "TrainedModel", given: "Unsplit", count: int, out: Path) -> None:
+def _write_reconstructions(model: "TrainedModel", given: "Unsplit", count: int, out: Path) -> str:
     """Of the first rows, E[x|z] at the latents that they are encoded to."""
     import numpy as np
 
     labels = None if given.labels is None else given.labels[:count]
-    _write_rows(out, model, np.asarray(model.reconstruct(given.images[:count], labels)), {})
+    return _write_rows(out, model, np.asarray(model.reconstruct(given.images[:count], labels)), {})
 
 
 def _write_traversals(
     model: "TrainedModel", given: "Unsplit", row: int, count: int, steps: int, reach: float, out: Path
-) -> None:
+) -> str:
     """What each latent does to a row: which it is, its value, and the row."""
     import numpy as np
 
     latents, _, found = _traversed(model, given, row, count, steps, reach)
     moved = {"latent": np.repeat(latents, steps), "value": np.tile(found.values, len(latents))}
-    _write_rows(out, model, found.images, moved)
+    return _write_rows(out, model, found.images, moved)
 
 
-def _write_rows(out: Path, model: "TrainedModel", rows: "np.ndarray", more: "Mapping[str, np.ndarray]") -> None:
-    """Rows in the table's own terms, or a .npy file of their numbers; says where."""
+def _write_rows(out: Path, model: "TrainedModel", rows: "np.ndarray", more: "Mapping[str, np.ndarray]") -> str:
+    """Rows in the table's own terms, or a .npy file of their numbers; says where, and returns it."""
     from jaxvae.trained import tables
 
     tables.write_rows(out, model.contract.features, rows, more)
     _say(out)
+    return str(out)
 
 
 def _say(*lines: object) -> None:
@@ -897,11 +907,31 @@ def _say(*lines: object) -> None:
     print(*(printable(line) for text in lines for line in str(text).split("\n")), sep="\n", flush=True)
 
 
-def _save(figure: Any, path: Path) -> None:
-    """The whole picture, or the file as it was; says where."""
+def _console(args: argparse.Namespace) -> "Console | None":
+    """Where progress is shown: nowhere under --quiet; None stands for stderr."""
+    from rich.console import Console
+
+    return Console(file=io.StringIO()) if args.quiet else None
+
+
+def _note(args: argparse.Namespace, text: str) -> None:
+    """A line on stderr that goes without saying under --quiet."""
+    if not args.quiet:
+        print(printable(f"jaxvae: {text}"), file=sys.stderr)
+
+
+def _written(path: Path) -> Reply:
+    """Says what was written, and returns it."""
+    _say(path)
+    return Reply({"files": [str(path)]})
+
+
+def _save(figure: Any, path: Path) -> str:
+    """Writes the whole picture, or leaves the file as it was; says where, and returns it."""
     from jaxvae.files import write_atomically
 
     content = io.BytesIO()
     figure.savefig(content, format=path.suffix[1:])
     write_atomically(path, content.getvalue())
     _say(path)
+    return str(path)

@@ -1,7 +1,7 @@
-"""The contract of a parameterization, as checks that any object can be put to.
+"""The contract of a parameterization, as checks that run on any object.
 
 ``check_parameterization`` runs them all; the library's own registry is tested by that same function. A check is
-a function of the parameterization that raises AssertionError, with what it saw, where the promise is broken.
+a function of the parameterization that raises AssertionError, with what it found, where the contract is broken.
 """
 
 import dataclasses
@@ -25,11 +25,11 @@ _CHECKS: dict[str, Callable[[Parameterization], None]] = {}
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """What ``check_parameterization`` found.
+    """The result of ``check_parameterization``.
 
     Attributes:
         parameterization: what was checked.
-        failures: for each check that failed, what was seen.
+        failures: by check that failed, what was found.
         passed: the names of the checks that passed.
     """
 
@@ -39,7 +39,7 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing failed."""
+        """Whether all checks passed."""
         return not self.failures
 
     def __str__(self) -> str:
@@ -50,7 +50,7 @@ class Report:
 
 
 def check_parameterization(parameterization: Parameterization | str) -> Report:
-    """Runs the whole contract on a parameterization, registered, by its name or itself, or one's own.
+    """Runs the whole contract on a parameterization, a registered one or your own.
 
     The checks, by name: ``in_range``, ``monotone``, ``round_trip``, ``consistent`` (std, variance, precision and
     log std agree), ``gain`` (against finite differences in float64), ``ratio`` (of near raws), ``equal`` (KL of
@@ -58,10 +58,10 @@ def check_parameterization(parameterization: Parameterization | str) -> Report:
     ``sampled_std``, ``sampled_kl`` and ``sampled_entropy`` (closed forms against Monte Carlo).
 
     Args:
-        parameterization: what to check. Takes some 5 to 20 seconds on two cores.
+        parameterization: the parameterization, or its name. The checks take 5 to 20 seconds on two cores.
 
     Returns:
-        A report; ``report.ok`` is True where all held, and ``print(report)`` tells what did not.
+        A report: ``report.ok`` is True if all checks passed, and ``print(report)`` says which did not.
 
     >>> from jaxvae.parameterizations import log_variance
     >>> check_parameterization(log_variance).ok

@@ -1,9 +1,10 @@
-"""A Gaussian as an array and as a tree: what maps over its leaves, and what one does with arrays done to it.
+"""Gaussians as arrays and as pytrees: indexing, stacking and reshaping them, and maps over their leaves.
 
-The leaves of one Gaussian have batch axes of one number, shared ones of size 1: ``loc`` of shape (5, 3) and ``raw`` of
-shape (3,) are stored as (5, 3) and (1, 3). So a shared leaf is computed once, and still whatever maps over the leaves'
-leading axes finds the same axis in each of them: ``jax.tree.map(lambda x: x[0], q)`` is right, and ``jax.vmap`` and
-``jax.lax.scan`` raise where one leaf is shared and another isn't. ``broadcast_to(q, q.shape)`` makes all of one size.
+All leaves of a Gaussian have the same number of batch axes, and size 1 where they are shared: ``loc`` of shape (5, 3)
+and ``raw`` of shape (3,) are stored as (5, 3) and (1, 3). So what depends on a shared leaf alone is computed once, and
+yet a map over leading axes finds the same axis in each leaf: ``jax.tree.map(lambda x: x[0], q)`` is right, and
+``jax.vmap`` and ``jax.lax.scan`` raise where one leaf is shared and another isn't. ``broadcast_to(q, q.shape)`` gives
+all leaves one size.
 """
 
 import dataclasses
@@ -30,10 +31,10 @@ _STAND_INS = (NoneType, bool, PartitionSpec, Sharding, jax.ShapeDtypeStruct)
 
 
 class Distribution:
-    """What the kinds of Gaussians have in common: a frozen dataclass of leaves and a static parameterization.
+    """The base of all kinds of Gaussians: a frozen dataclass of leaves and a static parameterization.
 
-    Indexing, ``len``, ``reshape``, and this module's functions act on the batch axes: all axes of a ``Gaussian``, all
-    but the last, the event's, of one whose elements are correlated.
+    Indexing, ``len``, ``reshape`` and this module's functions act on the batch axes. For a ``Gaussian`` these are all
+    axes; for correlated elements, all but the last, which is the event.
     """
 
     parameterization: Parameterization
@@ -62,9 +63,9 @@ class Distribution:
 
     @classmethod
     def tree(cls, *leaves: Any, parameterization: Parameterization | str | None = None) -> Self:
-        """A tree of this structure whose leaves are anything, one for each array of the distribution.
+        """A pytree of this distribution's structure with any leaves, one for each of its arrays.
 
-        For trees that say something of a distribution where the constructor would take the leaves for its numbers,
+        For trees that describe a distribution, where the constructor would take the leaves for its numbers,
         e.g. ``in_axes=Gaussian.tree(0, 1)``. With a leaf that is None, True, False, a PartitionSpec, a Sharding or a
         ShapeDtypeStruct the constructor does the same.
 
@@ -214,7 +215,7 @@ class Distribution:
     def reshape(self, *shape: int | tuple[int, ...]) -> Self:
         """The same Gaussians with batch axes of another shape; one of its sizes may be -1.
 
-        What isn't shared by all of them is no longer shared.
+        A leaf stays shared only if it is shared along all batch axes.
         """
         (wanted,) = shape if len(shape) == 1 and isinstance(shape[0], tuple | list) else (shape,)
         full = self._batch
@@ -233,11 +234,11 @@ D = TypeVar("D", bound=Distribution)
 
 
 def broadcast_to(q: D, shape: Sequence[int]) -> D:
-    """The same Gaussians, each leaf of the full shape: nothing is shared, so that any map over the leaves is right.
+    """The same Gaussians with each leaf of the full shape, so that no leaf is shared and any map over leaves is right.
 
     Args:
         q: Gaussians of independent or correlated elements.
-        shape: that of a sample of the result, the event included; ``q.shape`` for no other axes than it has.
+        shape: the shape of a sample of the result, with the event axis; ``q.shape`` adds no axes.
 
     Raises:
         ValueError: where q doesn't broadcast to the shape.
@@ -260,7 +261,7 @@ def broadcast_to(q: D, shape: Sequence[int]) -> D:
 
 
 def stack(qs: Sequence[D], axis: int = 0) -> D:
-    """Gaussians of one kind, shape and parameterization, joined along a new batch axis; as ``jnp.stack``.
+    """Joins Gaussians of one kind, shape and parameterization along a new batch axis, as ``jnp.stack`` does.
 
     Raises:
         ValueError: without Gaussians, or where shapes or parameterizations differ.
@@ -276,10 +277,10 @@ def stack(qs: Sequence[D], axis: int = 0) -> D:
 
 
 def concatenate(qs: Sequence[D], axis: int = 0) -> D:
-    """Gaussians of one kind and parameterization, joined along a batch axis that they have; as ``jnp.concatenate``.
+    """Joins Gaussians of one kind and parameterization along an existing batch axis, as ``jnp.concatenate`` does.
 
     Raises:
-        ValueError: without Gaussians, or where parameterizations, or shapes but for this axis, differ.
+        ValueError: without Gaussians, or where parameterizations differ, or shapes along another axis.
     """
     first = _first(qs)
     axis = _batch_axis(axis, len(first._batch))
@@ -295,7 +296,7 @@ def concatenate(qs: Sequence[D], axis: int = 0) -> D:
 
 
 def where(condition: ArrayLike, q: D, p: D) -> D:
-    """The Gaussians of ``q`` where the condition holds, of ``p`` elsewhere; their kind and parameterization are one.
+    """Gaussians of ``q`` where the condition holds, of ``p`` elsewhere; both are of one kind and parameterization.
 
     Args:
         condition: bools that broadcast with the batch axes.

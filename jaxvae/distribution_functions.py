@@ -1,8 +1,8 @@
 """Distribution functions of a Gaussian, their logs, their inverse, and the probability of an interval.
 
-Conventions of this file: those of ``jaxvae.gaussian``; all is elementwise, of independent elements. An x may be
-infinite. Each function takes z = (x - mean) / σ from the parameterization, so it is right also where σ itself under- or
-overflows, and has derivatives that are exact in both tails and finite for a finite value.
+Conventions of this file are those of ``jaxvae.gaussian``; all functions are elementwise, for independent elements. An x
+may be infinite. Each function takes z = (x - mean) / σ from the parameterization, and so is right also where σ itself
+under- or overflows. Derivatives keep their digits in both tails, and are finite for a finite value.
 """
 
 import functools
@@ -21,20 +21,20 @@ from jaxvae.squashed import TanhGaussian
 
 
 def cdf(q: Gaussian, x: ArrayLike) -> Array:
-    """P(X <= x) = Φ((x - mean) / σ), elementwise, exact also where it is next to 0.
+    """P(X <= x) = Φ((x - mean) / σ), elementwise, with relative accuracy also near 0.
 
     Args:
         q: Gaussians of any shape.
         x: points that broadcast with q.
 
     Returns:
-        An array of the broadcast shape, float32 or float64; so do the others of this file.
+        An array of the broadcast shape, float32 or float64, as all functions of this file return.
     """
     return special.ndtr(_z(q, x))
 
 
 def survival(q: Gaussian, x: ArrayLike) -> Array:
-    """P(X > x) = Φ((mean - x) / σ), elementwise, exact also where it is next to 0."""
+    """P(X > x) = Φ((mean - x) / σ), elementwise, with relative accuracy also near 0."""
     return special.ndtr(-_z(q, x))
 
 
@@ -69,7 +69,7 @@ def mode(q: Gaussian | TanhGaussian) -> Array:
 
 
 def median(q: Gaussian | TanhGaussian) -> Array:
-    """The point that half of the mass lies below, of the full shape: the mean, squashed for a ``TanhGaussian``."""
+    """The point with half of the mass below it, of the full shape: the mean, squashed for a ``TanhGaussian``."""
     if isinstance(q, TanhGaussian):
         return q.median
     require_gaussian(q=q)
@@ -79,7 +79,7 @@ def median(q: Gaussian | TanhGaussian) -> Array:
 def quantile(q: Gaussian, probability: ArrayLike) -> Array:
     """The x with P(X <= x) = probability: mean + σ Φ⁻¹(probability), elementwise; the inverse of ``cdf``.
 
-    A probability near 1 has few digits left: there take 2 mean - quantile(q, 1 - probability), of the other tail's.
+    A probability near 1 has few digits: there compute 2 mean - quantile(q, other), with the other tail's probability.
 
     Args:
         q: Gaussians of any shape.
@@ -127,8 +127,8 @@ def _scaled_jvp(p: Parameterization, primals: tuple, tangents: tuple) -> tuple[A
 def log_interval_probability(q: Gaussian, low: ArrayLike, high: ArrayLike) -> Array:
     """log P(low < X <= high) = log(Φ(b) - Φ(a)) with a, b = (low - mean) / σ, (high - mean) / σ, in nats, elementwise.
 
-    Exact for intervals of any width, anywhere, and so are its derivatives: the log-likelihood of a number that was
-    rounded or censored.
+    It is the log-likelihood of a number that was rounded or censored. Value and derivatives keep their digits for
+    intervals of any width, in the tails, too.
 
     Args:
         q: Gaussians of any shape.

@@ -1,15 +1,16 @@
 """The Gaussian latent variable: sampled, scored and compared by pure functions.
 
-Conventions of this file: a ``Gaussian`` is elementwise, each element being a Gaussian of its own; nothing is
-summed or averaged. Of a ``Correlated`` one the last axis is one event, and what is computed of it has the shape of
-the batch, the axes before: it is that of the whole event, as no element has one of its own. Information is in nats.
-A gradient is the cotangent times a slope, and slopes are finite: where a true one is beyond the dtype to compute in, it
-is the largest finite number. So a cotangent of 0, which ``jnp.where`` and ``jnp.minimum`` send to what they mask or
-clip, gives a gradient of 0, unless the value there is NaN. At σ = 0 a KL is inf, but between equals, and a density -inf
-off the mean and inf at it; the slopes are those from the right, made finite.
+Conventions of this file: each element of a ``Gaussian`` is a Gaussian of its own, and functions are elementwise;
+nothing is summed or averaged. The last axis of a ``Correlated`` Gaussian is one event, and functions return one number
+per event, in the shape of the batch axes before it. Information is in nats.
+
+Derivatives are finite: where the true one overflows, the largest finite number takes its place. So a cotangent of 0,
+which ``jnp.where`` and ``jnp.minimum`` send to what they mask or clip, gives a gradient of 0, unless the value there is
+NaN. At σ = 0 a KL is inf, except between equals, and a density is inf at the mean and -inf elsewhere; the derivatives
+there are the limits from the right, made finite.
+
 16-bit inputs are computed in float32; so are noise, KL and densities, and only samples return to the inputs' dtype.
-``loc``, ``raw`` and points broadcast by NumPy's rules. How sigma arises from ``raw`` is the parameterization's
-affair alone.
+``loc``, ``raw`` and points broadcast by NumPy's rules. The parameterization alone decides how σ arises from ``raw``.
 """
 
 import abc
@@ -42,10 +43,10 @@ class Gaussian(Distribution):
     """Independent Gaussians, one per element; a pytree whose leaves are ``loc`` and ``raw``.
 
     Attributes:
-        loc: the location, any shape; the mean, but for the natural parameterization. Integers and bools become
-            float32; a Python number takes the dtype of ``raw``.
-        raw: the unconstrained number that the parameterization turns into σ; broadcasts with ``loc``, with which it
-            is stored with as many axes.
+        loc: the location, of any shape; it is the mean, except under a natural parameterization. Integers and bools
+            become float32; a Python number takes the dtype of ``raw``.
+        raw: the unconstrained number that the parameterization turns into σ; broadcasts with ``loc``, and is stored
+            with the same number of axes.
         parameterization: static, or the name of a registered one; ``log_variance`` if not given.
 
     Raises:
@@ -199,15 +200,16 @@ def _full_raw(q: Gaussian) -> Array:
 
 
 def reparameterize(q: AnyGaussian, noise: ArrayLike) -> Array:
-    """z = mean + σ noise: what ``sample`` does with noise of its own (Kingma & Welling 2014).
+    """Reparameterized samples z = mean + σ noise, for given noise (Kingma & Welling 2014).
 
-    For noise that is shared, antithetic or quasi-random, or drawn by another generator.
+    ``sample`` draws the noise itself. This function is for noise that is shared, antithetic or quasi-random, or drawn
+    by another generator.
 
     Args:
         q: Gaussians of any shape, of independent or correlated elements.
-        noise: standard normal numbers that broadcast with q, e.g. ``(K, *q.shape)``. A ``CholeskyGaussian`` has
-            T noise for σ noise. A ``LowRankGaussian`` takes L + R of them for an event, the elements' own and then
-            those of the common causes.
+        noise: standard normal numbers that broadcast with q, e.g. ``(K, *q.shape)``. For a ``CholeskyGaussian``,
+            z is mean + T noise. A ``LowRankGaussian`` takes L + R numbers per event: those of the L elements, then
+            those of the R common factors.
 
     Returns:
         An array of the broadcast shape and of q's dtype, differentiable in ``q`` and ``noise``.
@@ -248,11 +250,11 @@ def sample(key: Array, q: AnyGaussian, shape: tuple[int, ...] = ()) -> Array:
 
 
 def sample_and_log_prob(key: Array, q: AnyGaussian, shape: tuple[int, ...] = ()) -> tuple[Array, Array]:
-    """Reparameterized samples, those of ``sample``, and their log-densities in nats: what an actor's loss needs.
+    """Reparameterized samples, as of ``sample``, with their log-densities in nats, as an actor's loss needs them.
 
-    The log-density comes from the noise, -½ ε² - log σ - ½ log 2π, and so is right also where a sample of few digits
-    no longer tells it, as that of a ``TanhGaussian`` near its bounds. Its gradient is that of log q(z(q); q), along the
-    path of the sample; of correlated elements it is ``log_prob`` of the sample.
+    The log-density is computed from the noise, as -½ ε² - log σ - ½ log 2π, and so is right also where the rounded
+    sample does not determine it, as for a ``TanhGaussian`` near its bounds. Its gradient is that of log q(z(q); q),
+    along the path of the sample. For correlated elements it is ``log_prob`` of the sample.
 
     Args:
         key: a PRNG key.
@@ -276,24 +278,24 @@ def _noise(key: Array, q: Gaussian, shape: tuple[int, ...]) -> Array:
 
 
 def kl_divergence(q: AnyGaussian, p: AnyGaussian | None = None) -> Array:
-    """KL(q ‖ p) in nats, elementwise, or of correlated elements per event; without ``p``, to the standard normal.
+    """KL(q ‖ p) in nats, elementwise, or per event for correlated elements; without ``p``, to the standard normal.
 
     KL(q ‖ N(0, 1)) = ½ (σ² - 1 - log σ² + mean²);
     KL(q ‖ p) = ½ (expm1mx(2ρ) + ((mean_q - mean_p) / σ_p)²) with ρ = log(σ_q / σ_p).
-    Never negative, and relatively accurate near 0 within one parameterization, where it is exactly 0 for equals;
-    between two, log(σ_q / σ_p) is a difference of logs, off by their rounding.
+    It is never negative. If q and p have the same parameterization, it keeps its relative accuracy near 0, and is
+    exactly 0 for equals; otherwise ρ is a difference of logs, with their rounding errors.
 
     Args:
         q: Gaussians of any shape, of independent or correlated elements.
-        p: Gaussians that broadcast with q, in any parameterization: of independent elements with any q; a
-            ``CholeskyGaussian`` with any q but a ``LowRankGaussian``.
+        p: Gaussians that broadcast with q, in any parameterization. Independent elements go with any q, and a
+            ``CholeskyGaussian`` with any q except a ``LowRankGaussian``.
 
     Returns:
         An array of the broadcast shape, float32 or float64; without its last axis where q's or p's elements are
         correlated.
 
     Raises:
-        TypeError: for a pair of kinds whose KL the library doesn't have.
+        TypeError: for a pair of kinds whose KL is not implemented.
     """
     if isinstance(q, Delegate):
         return q._kl_divergence(p)
@@ -415,7 +417,7 @@ def standard_log_prob(z: ArrayLike) -> Array:
 
 
 def entropy(q: AnyGaussian) -> Array:
-    """H(q) = log σ + ½ log(2πe), in nats, elementwise; ½ log det(2πe Σ), per event, of correlated elements."""
+    """H(q) = log σ + ½ log(2πe), in nats, elementwise; for correlated elements ½ log det(2πe Σ), per event."""
     if isinstance(q, Delegate):
         return q._entropy()
     require_gaussian(q=q)
@@ -425,8 +427,8 @@ def entropy(q: AnyGaussian) -> Array:
 def cross_entropy(q: AnyGaussian, p: AnyGaussian) -> Array:
     """-E_q[log p] = ½ (σ_q²/σ_p² + (mean_q - mean_p)²/σ_p²) + log σ_p + ½ log 2π, in nats, elementwise.
 
-    Where the elements of either are correlated it is KL(q ‖ p) + H(q), per event, for the pairs that
-    ``kl_divergence`` takes.
+    If the elements of q or p are correlated, it is KL(q ‖ p) + H(q), per event, for the pairs that ``kl_divergence``
+    takes.
     """
     if isinstance(q, Delegate):
         if not isinstance(p, Delegate):
@@ -492,8 +494,8 @@ def _normal(dtype: jnp.dtype) -> tuple[float, float]:
 def wasserstein2(q: Gaussian, p: Gaussian) -> Array:
     """The 2-Wasserstein distance sqrt((mean_q - mean_p)² + (σ_q - σ_p)²), elementwise, in units of x.
 
-    Over event axes, the distance of the diagonal Gaussians is the root of the sum of squares; as a loss take the
-    sum of squares itself, which has a gradient where q = p.
+    The distance of diagonal Gaussians over event axes is the root of the sum of squares. As a loss, take the sum of
+    squares itself, which is differentiable at q = p.
     """
     require_gaussian(q=q, p=p)
     q, p = _together(q, p)
@@ -516,8 +518,8 @@ jax.export.register_namedtuple_serialization(Fisher, serialized_name="jaxvae.Fis
 def fisher(q: Gaussian) -> Fisher:
     """The Fisher metric of (loc, raw), the Hessian of KL(q ‖ q') at q' = q, elementwise.
 
-    diag(1/σ², 2 gain²) with gain = d log σ / d raw; in the natural parameterization the mean moves with raw,
-    and the metric has a cross term.
+    It is diag(1/σ², 2 gain²) with gain = d log σ / d raw. Under a natural parameterization raw also moves the mean, and
+    the metric has a cross term.
     """
     require_gaussian(q=q)
     loc, raw = aligned(q.loc, q.raw)
@@ -560,7 +562,7 @@ def from_natural_parameters(
     """The Gaussian with these natural parameters: mean = -η₁/(2η₂), σ² = -1/(2η₂).
 
     Raises:
-        ValueError: outside ``jit`` where η₂ is not negative, or σ out of the parameterization's range; inside
+        ValueError: outside ``jit``, where η₂ is not negative or σ is out of the parameterization's range; inside
             ``jit`` the result is NaN there.
     """
     require_real(eta1=eta1, eta2=eta2)
@@ -591,7 +593,7 @@ def _from_moments(mean: Array, log_std: Array, p: Parameterization, *like: Array
 
 
 def convert(q: Gaussian, parameterization: Parameterization | str) -> Gaussian:
-    """The same distribution in another parameterization's coordinates.
+    """The same distribution in another parameterization.
 
     Raises:
         ValueError: outside ``jit`` where q's σ is out of the new range; inside ``jit``, raw is NaN there.
@@ -604,9 +606,9 @@ def convert(q: Gaussian, parameterization: Parameterization | str) -> Gaussian:
 
 
 def product(*factors: Gaussian, parameterization: Parameterization | str | None = None) -> Gaussian:
-    """The normalized product of Gaussian densities: precisions add, means average by precision.
+    """The normalized product of Gaussian densities: precisions add, and means are averaged with precisions as weights.
 
-    A product of experts (Hinton 2002), and the posterior of a ladder VAE (Sønderby et al. 2016, eq. 17).
+    This is a product of experts (Hinton 2002), and the posterior of a ladder VAE (Sønderby et al. 2016, eq. 17).
 
     Args:
         factors: Gaussians that broadcast together.

@@ -1,8 +1,8 @@
-"""Natural gradients: steps of the distribution, whatever the coordinates.
+"""Natural gradients, whose steps are those of the distribution and do not depend on its coordinates.
 
-A gradient step depends on the coordinates it is taken in; one along F⁻¹∇L, with F the Fisher metric, does not, to
-first order in its size (Amari 1998, Neural Computation 10, 251-276). So every smooth one-to-one parameterization
-takes the same small step, and what still tells them apart is of second order.
+A gradient step depends on the coordinates in which it is taken. A step along F⁻¹∇L, with the Fisher metric F, does not,
+to first order in its size (Amari 1998, Neural Computation 10, 251-276). So smooth one-to-one parameterizations take the
+same small step, and differ in second order only.
 """
 
 import jax
@@ -20,7 +20,7 @@ def natural_gradient(q: Gaussian, gradient: Gaussian) -> Gaussian:
 
         raw: (∂L/∂raw - t ∂L/∂loc) / (2 gain²);  loc: (∂L/∂loc) / a² - t · the above.
 
-    In all but the natural parameterization t = 0 and a = 1/σ. Where gain is 0, as behind a clip, or σ out of the
+    Except under a natural parameterization, t = 0 and a = 1/σ. Where gain is 0, as behind a clip, or σ is out of the
     float's range, F is singular, and its pseudo-inverse is taken: that part of the result is 0. As gain tends to 0, as
     near a floor, raw's part grows without bound.
 
@@ -61,10 +61,10 @@ def _quotient(x: Array, y: Array) -> Array:
 
 
 def precondition(q: Gaussian) -> Gaussian:
-    """The same Gaussian, but what flows back through it is the natural gradient in (loc, raw).
+    """The same Gaussian, whose backward pass turns the gradient of (loc, raw) into the natural gradient.
 
-    Put between an encoder and all that uses its output, it makes gradient descent move each example's distribution
-    alike under every parameterization, to first order; the encoder's own weights keep their Euclidean metric.
+    Between an encoder and all that uses its output, it makes gradient descent move each example's distribution in the
+    same way under every parameterization, to first order. The encoder's own weights keep their Euclidean metric.
 
     Args:
         q: Gaussians of any shape; the result's loc and raw are both broadcast to it.

@@ -1,15 +1,14 @@
-"""Quantity times transform: every way in which a raw number becomes a standard deviation.
+"""Parameterizations, quantity times transform: how a raw number becomes a standard deviation.
 
-A parameterization is two choices. The *quantity* says what the network models (``std``, ``variance`` or
-``precision``), the *transform* how an unconstrained number becomes that quantity. Nothing else in the library
-knows how sigma arises: sampling, KL, densities and plots ask the parameterization.
+A parameterization is two choices. The *quantity* is what the network models: ``std``, ``variance`` or ``precision``.
+The *transform* says how an unconstrained number becomes that quantity. Nothing else in the library knows how σ arises:
+sampling, KL, densities and plots ask the parameterization.
 
 To add one, write a line like those at the end of this file; a new transform goes to ``transforms.py``.
-``check_parameterization`` then tells whether it keeps the contract.
+``check_parameterization`` then says whether it keeps the contract.
 """
 
 import dataclasses
-import difflib
 import functools
 import math
 from collections.abc import Mapping
@@ -25,6 +24,7 @@ from jaxvae import special
 from jaxvae.arguments import STATIC, holds_tracer, require, require_broadcast, shown
 from jaxvae.chains import Affine, Chain, Clip, Floor, HardClip, SoftClip, TanhClip
 from jaxvae.special import finite
+from jaxvae.texts import nearest
 from jaxvae.transforms import (
     Abs,
     Exp,
@@ -48,10 +48,10 @@ QUANTITIES: Mapping[str, tuple[float, str]] = MappingProxyType(
 
 @dataclasses.dataclass(frozen=True)
 class Parameterization:
-    """A quantity and the transform that leads to it; static and hashable.
+    """A quantity and the transform from a raw number to it; static and hashable.
 
-    Two parameterizations are equal when quantity and transform are; name and source are for people.
-    All methods are elementwise; 16-bit inputs are computed, and answered, in float32.
+    Two parameterizations are equal if their quantities and transforms are; name and source are for people. All methods
+    are elementwise; for 16-bit inputs they compute and return float32.
 
     Attributes:
         quantity: ``std``, ``variance`` or ``precision``.
@@ -61,7 +61,7 @@ class Parameterization:
 
     Raises:
         ValueError: for an unknown quantity, or what isn't a ``Transform``.
-        TypeError: for a transform that holds traced arrays, which couldn't be differentiated in.
+        TypeError: for a transform that holds traced arrays, by which one could not differentiate.
     """
 
     quantity: str
@@ -84,12 +84,12 @@ class Parameterization:
 
     @property
     def formula(self) -> str:
-        """What it models, as plain text in the raw number r."""
+        """The formula as plain text in the raw number r."""
         return f"{QUANTITIES[self.quantity][1]} = {self.transform.formula()}"
 
     @property
     def std_range(self) -> Interval:
-        """The standard deviations it can express."""
+        """The range of standard deviations that it can express."""
         low, high, closed = self.transform.range
         ends = (_power(max(low, 0.0), self.exponent), _power(high, self.exponent))
         return Interval(min(ends), max(ends), closed)
@@ -121,14 +121,14 @@ class Parameterization:
 
     @special.weakly
     def log_std_ratio(self, raw_q: ArrayLike, raw_p: ArrayLike) -> Array:
-        """log(σ_q / σ_p) of two raws, to full relative accuracy where they are near; exactly 0 where equal."""
+        """log(σ_q / σ_p) of two raws, with full relative accuracy where they are near; exactly 0 where equal."""
         raw_q, raw_p = special.computed(raw_q=raw_q), special.computed(raw_p=raw_p)
         require_broadcast(raw_q=raw_q.shape, raw_p=raw_p.shape)
         return _log_std_ratio(self, raw_q, raw_p)
 
     @special.weakly
     def mean(self, loc: ArrayLike, raw: ArrayLike) -> Array:
-        """The mean; but for the natural parameterization, this is loc."""
+        """The mean: loc, except under a natural parameterization."""
         del raw
         return special.computed(loc=loc)
 
@@ -360,7 +360,7 @@ def with_gain(p: Parameterization, std: float, gain: float) -> Parameterization:
     """The same family with raw rescaled so that |d log σ / d raw| is ``gain`` where σ is ``std``.
 
     Raises:
-        ValueError: for a std out of range, or one at which σ doesn't respond to raw.
+        ValueError: for a std out of range, or one at which the gain is 0.
 
     >>> with_gain(log_std, 1.0, 0.5).formula
     'σ = exp(0.5·r)'
@@ -376,10 +376,10 @@ def with_gain(p: Parameterization, std: float, gain: float) -> Parameterization:
 _registry: dict[str, Parameterization] = {}
 
 PARAMETERIZATIONS: Mapping[str, Parameterization] = MappingProxyType(_registry)
-"""Every parameterization once, by its name: what the command line lists, the study sweeps and the tests walk."""
+"""All parameterizations by name; the command line lists them, the study sweeps them, and the tests go through them."""
 
 ALIASES: Mapping[str, str] = MappingProxyType({"dehaene_exp_linear": "exp_linear_std"})
-"""Second names, each with the name it stands for; accepted wherever a name is."""
+"""Aliases, each with the name that it stands for; they are accepted wherever a name is."""
 
 
 def find(name: str) -> Parameterization | None:
@@ -395,7 +395,7 @@ def parameterization(name: str) -> Parameterization:
     """
     found = find(name) if isinstance(name, str) else None
     if found is None:
-        near = difflib.get_close_matches(str(name), [*PARAMETERIZATIONS, *ALIASES], n=3, cutoff=0.4)
+        near = nearest(name, [*PARAMETERIZATIONS, *ALIASES], cutoff=0.4)
         allowed = f"those listed by `jaxvae list`; nearest: {', '.join(near)}" if near else ", ".join(PARAMETERIZATIONS)
         raise ValueError(f"parameterization must be one of {allowed}, got {shown(name)}")
     return found

@@ -42,7 +42,7 @@ class _Stop:
         self.heard += 1
         if self.heard > 1 or not self.asked:
             raise KeyboardInterrupt
-        print("stopping; once more to stop without saving", file=sys.stderr, flush=True)
+        print("stopping after saving; a second signal stops without saving", file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Where floating point holds: for which raw numbers a parameterization's KL and its slope come out right."""
+"""The raw numbers for which a parameterization's KL and its derivative are right in floating point."""
 
 import functools
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from jaxvae.gaussian import Gaussian, kl_divergence
 from jaxvae.parameterizations import Parameterization
 
 TOLERANCE = 1e-5
-"""The relative error up to which float32 counts as right."""
+"""The relative error up to which a float32 result counts as right."""
 
 NORMAL = {
     "float32": (2.0**-126, (2 - 2.0**-23) * 2.0**127),
@@ -25,7 +25,7 @@ NORMAL = {
 
 
 class Shape(NamedTuple):
-    """What a parameterization makes of each raw; KL(N(0, σ²) ‖ N(0, 1)) in nats, and its slope by raw."""
+    """For each raw: σ and gain; KL(N(0, σ²) ‖ N(0, 1)) in nats, and its derivative by raw."""
 
     log_std: np.ndarray
     std: np.ndarray
@@ -35,7 +35,7 @@ class Shape(NamedTuple):
 
 
 class Exactness(NamedTuple):
-    """For each raw: whether KL and slope are right in float32, whether σ responds to it, and σ in float64."""
+    """For each raw: whether KL and derivative are right in float32, whether σ responds to raw, and σ in float64."""
 
     exact: np.ndarray
     responds: np.ndarray
@@ -50,7 +50,7 @@ def shape(p: Parameterization, raw: ArrayLike) -> Shape:
 def exactness(p: Parameterization, raw: ArrayLike) -> Exactness:
     """Compares KL(N(0, σ²) ‖ N(0, 1)) and its derivative by raw in float32 with float64.
 
-    The 16-bit dtypes are computed in float32, so that what holds of float32 holds of their raws.
+    16-bit raws are computed in float32, so that the answer holds for them, too.
     """
     raw = np.asarray(raw, np.float32)
     approximate = shape(p, raw)
@@ -70,7 +70,7 @@ def _shape(p: Parameterization, raw: Array) -> tuple[Array, ...]:
 
 
 class Saturation(NamedTuple):
-    """Elementwise: whether σ is at its floor, at its ceiling, or deaf to its raw number."""
+    """Elementwise: whether σ is at its floor, at its ceiling, or does not respond to raw."""
 
     floor: Array
     ceiling: Array
@@ -78,7 +78,7 @@ class Saturation(NamedTuple):
 
 
 def saturation(q: Gaussian) -> Saturation:
-    """Where σ has come to an end of its parameterization's range, or of what floating point holds, or its gain is 0.
+    """Elementwise, whether σ is at an end of its parameterization's range or of the float's, or its gain is 0.
 
     A σ that isn't a number is at neither end.
     """

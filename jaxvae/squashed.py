@@ -1,12 +1,12 @@
-"""Gaussians behind a tanh: the policy of soft actor-critic, onto any interval.
+"""Gaussians squashed by a tanh onto any interval: the policy of soft actor-critic.
 
 y = (low + high)/2 + (high - low)/2 tanh(x), x a Gaussian, has the density of x over the slope of tanh:
 
     log p(y) = log N(x; mean, σ²) - log((high - low)/2) - log(1 - tanh²x)
 
-(Haarnoja et al. 2018, arXiv:1801.01290, appendix C). Everything is elementwise and in nats. Near a bound y keeps the
-digits of its distance to it, from which log p(y) is computed, so that it is right up to the last number inside. A
-sample is rounded inwards, and its density taken from x, which still tells apart what is one y.
+(Haarnoja et al. 2018, arXiv:1801.01290, appendix C). Everything is elementwise and in nats. Near a bound, log p(y) is
+computed from y's distance to the bound, and so is right up to the last number inside. A sample is rounded inwards, and
+its density is computed from x, which has more digits than y there.
 """
 
 import dataclasses
@@ -46,13 +46,13 @@ class TanhGaussian(Delegate):
     """y = (low + high)/2 + (high - low)/2 tanh(x) with x ~ N(mean, σ²), elementwise (Haarnoja et al. 2018).
 
     ``sample``, ``sample_and_log_prob``, ``reparameterize``, ``log_prob``, ``entropy``, ``kl_divergence``,
-    ``cross_entropy`` and ``jeffreys`` take it. Samples lie strictly between the bounds. At the bounds, where x is
-    infinite and the density tends to 0, and outside, ``log_prob`` is -inf with a gradient of 0: actions that something
-    else has clipped or rounded to a bound are to be moved inside before. The KL is that of the Gaussians of x, and asks
-    for equal bounds. The entropy has no closed form; it is integrated numerically, to the rounding of its terms.
+    ``cross_entropy`` and ``jeffreys`` accept it. Samples lie strictly between the bounds. At the bounds, where x is
+    infinite and the density tends to 0, and outside, ``log_prob`` is -inf with a gradient of 0: move actions that other
+    code has clipped or rounded to a bound inside first. The KL is that of the Gaussians of x, and needs equal bounds.
+    The entropy has no closed form; it is integrated numerically, to the rounding of its terms.
 
     Attributes:
-        loc: the location of x, any shape; its mean, but for the natural parameterization.
+        loc: the location of x, of any shape; it is the mean, except under a natural parameterization.
         raw: the unconstrained number that the parameterization turns into σ of x.
         parameterization: static, or the name of a registered one; ``log_variance`` if not given.
         low: the lower bound of y, of any shape that broadcasts; stored in the full one.
@@ -110,7 +110,7 @@ class TanhGaussian(Delegate):
 
     @property
     def median(self) -> Array:
-        """The y that half of the mass lies below, that of x's mean; of the full shape and the samples' dtype.
+        """The y with half of the mass below it, which is that of x's mean; of the full shape and the samples' dtype.
 
         It is what actor-critic code calls the mode, or the deterministic action.
         """
@@ -137,7 +137,7 @@ class TanhGaussian(Delegate):
     def log_det_jacobian(self, x: ArrayLike) -> Array:
         """log dy/dx = log((high - low)/2) + log(1 - tanh²x), elementwise: ``log_prob(base, x)`` less it is log p(y).
 
-        It is right at any x, also where y has no digits left to tell: for actions that are stored as x.
+        It is for actions that are stored as x, and is right also where y has no digits left.
         """
         x, low, high = self._with_bounds(x=x)
         return jnp.log(_half_width(low, high)) + special.log_sech2(x)

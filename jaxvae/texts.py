@@ -1,8 +1,11 @@
 """How numbers, formulas and choices are written for a reader, each in one way."""
 
+import difflib
 import itertools
+import json
 import math
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 
@@ -150,3 +153,36 @@ def rough(x: float, sign: str = "") -> str:
     ('0.12', '−123', '+3')
     """
     return minus(f"{x:{sign}.{'0f' if abs(x) >= 10 else '2g'}}")
+
+
+def nearest(word: object, names: Iterable[str], cutoff: float = 0.6) -> list[str]:
+    """At most three names that a misspelt word may stand for: those with its letters as initials, or spelt alike.
+
+    Args:
+        word: what was written.
+        names: what it may be.
+        cutoff: the least similarity, from 0 to 1, as of ``difflib``.
+
+    >>> nearest("--epoch", ["--epochs", "--ema-decay"]), nearest("--lr", ["--learning-rate", "--label"])
+    (['--epochs'], ['--learning-rate'])
+    """
+    known = list(names)
+    initials = [name for name in known if "".join(re.findall(r"(?<![a-z0-9])[a-z0-9]", name)) == str(word).strip("-")]
+    return initials or difflib.get_close_matches(str(word), known, n=3, cutoff=cutoff)
+
+
+def strict_json(value: Any, indent: int | None = None) -> str:
+    """A value as strict JSON, which has no NaN and no infinity: null stands for them.
+
+    >>> strict_json({"nll": math.nan, "of": (1, 2.5)})
+    '{"nll": null, "of": [1, 2.5]}'
+    """
+    return json.dumps(_finite(value), indent=indent, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _finite(x) for name, x in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(x) for x in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

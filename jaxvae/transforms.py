@@ -1,9 +1,9 @@
-"""From a raw, unconstrained number to a positive one.
+"""Transforms from a raw, unconstrained number to a positive one.
 
-A transform g is increasing and elementwise (``Square`` and ``Abs``, seen in the wild, are not increasing, and
-``Identity`` is not positive; they are here to be measured). It knows four things: its value, the log of its
-value (never by way of the value where that loses digits), its inverse, and log g(a)/g(b) for two raws that
-may lie near each other. All else in the library follows.
+A transform g is increasing and elementwise. (``Square`` and ``Abs``, which are seen in user code, are not increasing,
+and ``Identity`` is not positive; they are here to be measured.) It has four methods: its value, the log of its value
+(not computed from the value where that loses digits), its inverse, and log g(a)/g(b) for two raws that may be near each
+other. The rest of the library follows from these.
 
 Transforms are frozen dataclasses: hashable, comparable, and static under ``jit``.
 """
@@ -85,14 +85,14 @@ def quartered(x: Array, exponent: float) -> tuple[Array, Array]:
 class Transform(abc.ABC):
     """An increasing map g from raw numbers to positive ones.
 
-    ``forward``, ``inverse`` and ``range`` make a transform; the other methods have defaults that are right for
-    an ordinary g, and are overridden where a g needs care to keep its digits. All are elementwise.
+    A transform has to define ``forward``, ``inverse`` and ``range``. The other methods have defaults that are right for
+    an ordinary g; override them where a g needs care to keep its digits. All are elementwise.
     """
 
     @property
     @abc.abstractmethod
     def range(self) -> Interval:
-        """The values g can take."""
+        """The range of values that g takes."""
 
     @property
     def logarithmic(self) -> bool:
@@ -109,7 +109,7 @@ class Transform(abc.ABC):
 
     @abc.abstractmethod
     def inverse(self, value: Array) -> Array:
-        """The raw whose g is ``value``; anything outside the range."""
+        """The raw whose g is ``value``; outside the range the result is undefined."""
 
     def log_forward(self, raw: Array) -> Array:
         """log g(raw)."""
@@ -127,14 +127,14 @@ class Transform(abc.ABC):
     def log_ratio(self, a: Array, b: Array, step: Array | None = None) -> Array:
         """log(g(a) / g(b)), exactly 0 for a = b, to full relative accuracy where that is at most 1.
 
-        Here, for near raws, the integral of ``log_gain`` from b to a, which adds numbers of one sign (Gauss-Legendre
-        with 4 nodes), unless it contradicts the difference of logs, as it may across a kink; else that difference.
-        The library's own transforms have closed forms.
+        The default is, for near raws, the integral of ``log_gain`` from b to a, a sum of numbers of one sign
+        (Gauss-Legendre with 4 nodes), unless it contradicts the difference of logs, as it may across a kink; otherwise
+        that difference. The library's own transforms have closed forms.
 
         Args:
             a: raws.
-            b: others of the same shape.
-            step: a - b, where it is known to more digits than a and b keep of it.
+            b: raws of the same shape.
+            step: a - b, if it is known to more digits than a - b would have.
         """
         step = _step(a, b, step)
         log_a, log_b = self.log_forward(a), self.log_forward(b)
@@ -548,7 +548,7 @@ class HalfBounded(Transform):
 
 @dataclasses.dataclass(frozen=True)
 class Identity(Transform):
-    """r itself: no constraint. Its log is NaN below 0, which is what makes a constraint necessary, and -inf at 0."""
+    """r itself, without a constraint. Its log is -inf at 0 and NaN below, which is why a constraint is necessary."""
 
     range = Interval(-math.inf, math.inf)
 

@@ -1,5 +1,7 @@
 """The command line, mostly through ``main``; through a process where the process is the point."""
 
+import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,13 +15,14 @@ from one_device import environment
 
 import jaxvae as jv
 from benchmarks import flags
+from jaxvae import process
 from jaxvae.cli import main
 
 MODULE = (sys.executable, "-m", "jaxvae")
 COMMANDS = (
     *("list", "explain", "train", "compare", "reproduce", "evaluate", "sample", "reconstruct", "traverse", "diagnose"),
     "impute",
-    *("data", "data list", "data prepare"),
+    *("data", "data list", "data prepare", "completion"),
 )
 
 
@@ -46,35 +49,33 @@ def test_names(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.splitlines() == list(jv.PARAMETERIZATIONS)
 
 
-def test_list_shows_everything(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
-    assert main(["list"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    for name, p in jv.PARAMETERIZATIONS.items():
-        (row,) = (i for i, line in enumerate(lines) if line.split()[:1] == [name])
-        assert lines[row].split(maxsplit=1)[1].strip() == p.formula
-        assert lines[row + 1].strip().startswith(str(p.std_range))
-        assert lines[row + 1].rstrip().endswith(p.source)
+@pytest.mark.parametrize("flags", [(), ("--sources",)])
+def test_list_has_a_row_for_each(capsys: pytest.CaptureFixture[str], flags: tuple[str, ...]) -> None:
+    assert main(["list", *flags]) == 0
+    head, *rows = capsys.readouterr().out.splitlines()
+    assert re.split("  +", head)[:3] == ["name", "range of σ", "formula in the raw number r"]
+    expected = [[name, str(p.std_range), p.formula, p.source] for name, p in jv.PARAMETERIZATIONS.items()]
+    assert [re.split("  +", row) for row in rows] == [row[: 3 + len(flags)] for row in expected]
 
 
-def test_list_fits_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["list"]) == 0
-    out = capsys.readouterr().out
-    assert max(map(len, out.splitlines())) <= 80
-    assert "\x1b" not in out
-    assert "…" not in out
-    words = out.split()
-    for name, p in jv.PARAMETERIZATIONS.items():
-        assert name in words
-        assert str(p.std_range) in out
-        assert set(p.source.split()) <= set(words)
+def test_json_is_all_that_stdout_has(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["name"] for row in rows] == list(jv.PARAMETERIZATIONS)
+    assert rows[0]["formula"] == jv.log_variance.formula
 
 
-def test_list_styles_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setenv("TERM", "xterm")
-    assert main(["list"]) == 0
-    assert "\x1b[1mlog_variance" in capsys.readouterr().out
+def test_quiet_says_nothing_and_does_it_all(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "log_std", "--quiet"]) == 0
+    assert capsys.readouterr() == ("", "")
+    assert Path("explained/explain.png").exists()
+    assert "no_such" in refusal(capsys, "explain", "no_such", "--quiet", "--json")
+
+
+def test_exit_codes_are_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    _, _, text = capsys.readouterr().out.partition("exit codes:\n")
+    assert re.findall(r"^  (\d+) ", text, re.MULTILINE) == ["0", "1", "2", str(process.STOPPED)]
 
 
 def test_explain(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -128,15 +129,23 @@ def test_nothing_half_written(capsys: pytest.CaptureFixture[str], monkeypatch: p
 @pytest.mark.parametrize(
     ("argv", "named"),
     [
-        (["lst"], ("COMMAND", "'lst'", "'list'", "'explain'")),
-        (["list", "--nam"], ("--nam",)),
-        (["list", "a\nb"], ("a b",)),
-        (["explain", "--out"], ("--out", "expected one argument", "jaxvae explain --help")),
+        (["lst"], ("COMMAND", "'lst'; did you mean list?", "`jaxvae --help`")),
+        (["tran", "--epochs", "3"], ("'tran'; did you mean train?",)),
+        (["zzz"], ("'zzz', not one of list, explain, train,",)),
+        (["data", "lst"], ("'lst'; did you mean list?", "`jaxvae data --help`")),
+        (["list", "--nam"], ("--nam; did you mean --names?", "`jaxvae list --help`")),
+        (["list", "a\nb"], ("a b", "`jaxvae list --help`")),
+        (["--foo", "list"], ("unrecognized arguments: --foo (see `jaxvae --help`)",)),
+        (["explain", "--out"], ("--out", "expected one argument", "`jaxvae explain --help`")),
+        (["encode", "--ot=z.csv"], ("--ot; did you mean --out?", "`jaxvae encode --help`")),
+        (["train", "--parametrization", "x"], ("did you mean --parameterization", "`jaxvae train --help`")),
+        (["train", "--lr", "1"], ("--lr; did you mean --learning-rate?",)),
+        (["compare", "--epoch", "1"], ("--epoch; did you mean --epochs?", "`jaxvae compare --help`")),
     ],
 )
 def test_bad_usage(capsys: pytest.CaptureFixture[str], argv: list[str], named: tuple[str, ...]) -> None:
     line = refusal(capsys, *argv)
-    assert all(part in line.replace("list, explain", "'list', 'explain'") for part in named)
+    assert all(part in line for part in named)
 
 
 def test_no_command_prints_help(capsys: pytest.CaptureFixture[str]) -> None:
@@ -206,7 +215,7 @@ def test_training_without_compilation_is_refused(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with jax.disable_jit():
-        assert "JAX_DISABLE_JIT must be unset, to train" in refusal(capsys, "train")
+        assert "JAX_DISABLE_JIT must be unset for training" in refusal(capsys, "train")
 
 
 def test_as_a_module() -> None:
@@ -219,7 +228,7 @@ def test_as_a_module() -> None:
 
 
 def test_a_reader_that_leaves_early() -> None:
-    with subprocess.Popen([*MODULE, "list", "--names"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        process.stdout.close()
-        assert process.stderr.read() == b""
-    assert process.returncode == 0
+    with subprocess.Popen([*MODULE, "list", "--names"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as reader:
+        reader.stdout.close()
+        assert reader.stderr.read() == b""
+    assert reader.returncode == 0

@@ -209,6 +209,21 @@ def test_what_cannot_do_with_missing_entries_is_refused(capsys, flags, message):
     assert message in refusal(capsys, "train", "--dataset", "x.npy", "--out", "run", *flags)
 
 
+def test_a_program_reads_the_result_as_json(run, capsys, tmp_path):
+    assert main(["evaluate", str(run), "--samples", "2", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == json.loads((run / "evaluation-test.json").read_text())
+    assert main(["encode", str(run), "--out", "z.npz", "--json", "--quiet"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out) == {"files": ["z.npz"]}
+    assert err == ""
+    assert main(["train", *TINY, "--epochs", "1", "--out", "other", "--quiet", "--json"]) == 0
+    out, err = capsys.readouterr()
+    found = json.loads(out)
+    assert (found["run"], found["complete"], found["evaluation"]["images"]) == ("other", True, 300)
+    assert {Path(path).name for path in found["files"]} == PICTURES
+    assert err == ""
+
+
 def test_the_drawing_commands_draw_anew(run, capsys):
     for command, flags in (
         ("sample", ["--count", "4", "--seed", "3"]),
@@ -320,7 +335,7 @@ def test_a_remedy_is_for_a_state_and_of_flags_that_train_takes(state):
 
 def test_states_of_the_same_remedy_share_a_line():
     assert commands._remedies(["not finite", "unfinished", "skipped updates", "negative KL"]) == [
-        "flags of jaxvae train for this",
+        "flags of jaxvae train that change this",
         "  not finite, skipped updates: --learning-rate, --clip-norm",
         "  unfinished: --resume",
     ]
@@ -329,7 +344,7 @@ def test_states_of_the_same_remedy_share_a_line():
 
 def test_its_own_config_trains_the_same_run_again(run, tmp_path, capsys):
     assert main(["train", "--config", str(run / "config.json"), "--resume", "--out", str(tmp_path / "again")]) == 0
-    assert "again holds no run yet: begun" in capsys.readouterr().out
+    assert "again holds no run yet, so a new one begins" in capsys.readouterr().out
     states = [training.load_state(out) for out in (run, tmp_path / "again")]
     leaves = [jax.tree.leaves(state.params) for state in states]
     assert all(np.array_equal(a, b) for a, b in zip(*leaves, strict=True))
@@ -485,7 +500,7 @@ def test_a_score_that_is_not_finite_is_an_error(run, capsys, monkeypatch):
     found = {**json.loads((run / "evaluation-test.json").read_text()), "nll": float("nan")}
     monkeypatch.setattr("jaxvae.trained.evaluate", lambda *_: found)
     shutil.copytree(run, "run")
-    assert "NLL must be finite, got nan: jaxvae diagnose run says" in refusal(capsys, "evaluate", "run")
+    assert "NLL must be finite, got nan; jaxvae diagnose run says" in refusal(capsys, "evaluate", "run")
     assert json.loads(Path("run/evaluation-test.json").read_text())["nll"] is None
 
 
@@ -522,7 +537,7 @@ def test_a_signal_saves_and_ends_and_the_run_goes_on(tmp_path, capsys, number):
     process.send_signal(number)
     out, err = process.communicate(timeout=120)
     assert process.returncode == STOPPED, err
-    assert "stopped and saved; to go on: jaxvae train --resume --out run" in out
+    assert "The run is stopped and saved. To go on: jaxvae train --resume --out run" in out
     assert "Traceback" not in err
     step = int(training.load_state(tmp_path / "run").step)
     assert 0 < step < 3000 * 16
@@ -560,7 +575,7 @@ def test_compare_trains_and_reports_and_goes_on(tmp_path, capsys):
     capsys.readouterr()
     assert main(["compare", "--out", str(path), "--dry-run"]) == 0  # nothing is left to do
     assert (
-        capsys.readouterr().out == "0 cells: about 0:00:00 of training, beside which programs are compiled for up "
+        capsys.readouterr().out == "0 cells: about 0:00:00 of training; programs are compiled meanwhile, for up "
         "to 0:00:00\n"
     )
     command = re.search(r"jaxvae compare --parameterization.*", (path / "report.md").read_text())
@@ -598,11 +613,11 @@ def test_compare_trains_and_reports_and_goes_on(tmp_path, capsys):
         (["--baseline", "log_varience"], "baseline must be one of log_variance, log_std, softplus_std, "),
         (
             ["--merge", "a", "--out", "x", "--quick"],
-            "--merge must be given without what says what to train, got ['--quick']",
+            "--merge must be given without flags that say what to train, got ['--quick']",
         ),
         (
             ["--merge", "a", "--out", "x", "--seed", "1"],
-            "--merge must be given without what says what to train, got ['--seed']",
+            "--merge must be given without flags that say what to train, got ['--seed']",
         ),
         (["--batch-size", "5000"], "batch_size must be at most the 1,297 training images, got 5000"),
         (["--dataset", "mnits"], "did you mean mnist"),
@@ -640,7 +655,7 @@ def test_reproduce_refuses_in_one_line(capsys):
 
 
 def test_a_dataset_may_want_other_defaults():
-    args = cli._parser("train").parse_args(["train", "--dataset", "linear-gaussian", "--epochs", "7"])
+    args = cli.make_parser("train").parse_args(["train", "--dataset", "linear-gaussian", "--epochs", "7"])
     config = commands._configuration(args)
     assert (config.hidden, config.likelihood, config.epochs) == ((), "gaussian_learned", 7)
 

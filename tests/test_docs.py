@@ -17,6 +17,7 @@ from PIL import Image
 import jaxvae as jv
 from jaxvae import cli, contract
 from jaxvae.data import load
+from jaxvae.interop.optional import load_optional
 from jaxvae.study.grid import WIDTHS
 from jaxvae.trained import export_programs
 from jaxvae.training import config_from_mapping, make_experiment, train
@@ -79,6 +80,8 @@ def test_code_runs(page: Path, monkeypatch: pytest.MonkeyPatch, place: Path) -> 
     monkeypatch.chdir(place)
     # All checks take half a minute.
     monkeypatch.setattr(contract, "_CHECKS", {"monotone": contract._CHECKS["monotone"]})
+    for peer in re.findall("^import (distrax)$", page.read_text(), re.MULTILINE):
+        load_optional(peer, peer)  # without the warnings that it raises as it loads
     with jax.default_prng_impl("unsafe_rbg"):  # compiles faster; no page shows random numbers
         run(page)
 
@@ -109,7 +112,7 @@ def invocations() -> list[str]:
 @pytest.mark.parametrize("line", invocations())
 def test_command_parses(line: str) -> None:
     words = [word for word in shlex.split(line)[1:] if word != "--help"]
-    args = cli._parser(words[0]).parse_args(words)
+    args = cli.make_parser(words[0]).parse_args(words)
     if words[0] == "train":
         config_from_mapping(args.fields)
     for name, values in getattr(args, "fields", {}).items() if words[0] == "compare" else ():
@@ -141,10 +144,21 @@ def test_registry_page_has_every_name() -> None:
     assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {5}
 
 
+def test_fields_page_has_every_field() -> None:
+    assert "<!-- fields -->" in (ROOT / "docs/reference/training.md").read_text()
+    rows = hooks().fields().splitlines()[2:]
+    assert [row.split("`")[1] for row in rows] == [field.name for field in dataclasses.fields(TrainConfig)]
+    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {5}
+
+
 def test_notebooks_page_has_every_notebook() -> None:
     page = hooks().notebooks()
     for path in (ROOT / "notebooks").glob("*.ipynb"):
         assert f"main/notebooks/{path.name})" in page
+        shown = hooks().notebook(path)
+        assert f"(notebooks/{path.stem}.md)" in page
+        assert "\n![](data:image/png;base64," in shown or "\n```text\n" in shown
+        assert ".ipynb)" not in shown.replace(f"main/notebooks/{path.name})", "")
 
 
 def test_results_link_to_what_the_site_has() -> None:

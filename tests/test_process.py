@@ -17,7 +17,7 @@ def test_a_first_signal_is_noted_and_a_second_ends(capsys):
         assert not stop()
         signal.raise_signal(signal.SIGTERM)
         assert stop()
-        assert capsys.readouterr().err == "stopping; once more to stop without saving\n"
+        assert capsys.readouterr().err == "stopping after saving; a second signal stops without saving\n"
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is before

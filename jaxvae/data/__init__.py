@@ -1,4 +1,4 @@
-"""Datasets: bundled, from tensorflow-datasets, or your own; binarization; batches from what doesn't fit."""
+"""Datasets, bundled, from tensorflow-datasets or your own; binarization; batches of data larger than memory."""
 
 from jaxvae import extras
 

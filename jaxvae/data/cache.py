@@ -1,4 +1,4 @@
-"""Arrays that were made of many files, kept in the user's cache, so that they are made once.
+"""A cache of arrays that were made of many files, in the user's cache directory.
 
 A folder for each list of files, by their names and sizes and by how they are read, holds ``CONTENT.npy`` and
 ``CONTENT.json`` for each digest of what was in them; and for each state of the files, as their times tell it, a file

@@ -1,4 +1,4 @@
-"""The datasets known by name: what they are, and the files to put where there is no network."""
+"""The datasets known by name, and the files that they are published as."""
 
 import dataclasses
 import functools

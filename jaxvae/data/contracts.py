@@ -230,6 +230,7 @@ class DataContract:
             raise self._refusal("numbers that are missing (NaN); the training had none such")
         if np.isnan(images).all(axis=(-3, -2, -1)).any():
             raise self._refusal("one of which no number is known")
+
     def _checked_rows(self, images: np.ndarray) -> np.ndarray:
         for feature, x in zip(self.features, images.reshape(-1, len(self.features)).T, strict=True):
             fits = feature.fits(x)

@@ -1,4 +1,4 @@
-"""What a dataset is: splits of images and labels, and how many grey levels a pixel has."""
+"""Datasets: splits of images and labels, and the number of grey levels."""
 
 import dataclasses
 import functools
@@ -56,7 +56,7 @@ def joined(parts: Iterable[Summary]) -> Summary:
 
 
 def chunks(images: np.ndarray) -> Iterator[np.ndarray]:
-    """Some images (N, ...) at a time, so that a memory map need not fit."""
+    """Goes through images (N, ...) in parts, so that a memory map need not fit into memory."""
     rows = max(1, _CHUNK // max(1, math.prod(images.shape[1:])))
     for start in range(0, len(images), rows):
         yield images[start : start + rows]
@@ -70,8 +70,7 @@ class Split:
         images: (N, H, W, C); uint8 or uint16 in 0..levels-1, or float32 where the dataset has no levels, of which NaN
             is a missing entry. May be a memory map.
         labels: (N,) int32, or none.
-        ids: what each image is called where it comes from, (N,): the name of its file, or its row there. None for
-            rows 0, 1, ….
+        ids: the name of each image in its source, (N,): its file, or its row. None for rows 0, 1, ….
 
     Raises:
         ValueError: where shape or dtype are others, or there are no images.
@@ -117,17 +116,17 @@ class Dataset:
     """Splits of images of one shape and one range.
 
     Attributes:
-        name: what it was loaded by.
+        name: the name or path that it was loaded by.
         train: the images to learn from.
         validation: the images to choose by, or none.
         test: the images to report on.
         levels: how many grey levels there are: pixel value v stands for v / (levels - 1). None for float images.
         classes: how many classes the labels tell apart; 0 without labels.
         class_names: of each class, where they have names.
-        apportioned: how many images there were, where they came in one and were split here; else 0.
+        apportioned: the number of images, if they came without splits and were split here; else 0.
         reading: how files became images; of its value range are float images, whose numbers are as stored.
-        notes: what was made of files on the way, a sentence each.
-        of_files: whether images are called by their files, relative to a folder, and keep their splits by these.
+        notes: sentences on what was done to files.
+        of_files: whether images are named by their files, relative to a folder, and are split by these names.
         features: the columns of a table, of which images are rows (1, 1, C), in the table's own units; () else.
 
     Raises:
@@ -274,7 +273,7 @@ def kind_and_shape(image_shape: tuple[int, ...], reading: Reading) -> tuple[str,
 
 
 def report(dataset: Dataset) -> list[str]:
-    """What the data were taken for, a line each: ``describe``, their numbers, whence the splits, and notes.
+    """Lines on how the data were read: ``describe``, their numbers, where the splits are from, and notes.
 
     >>> from jaxvae.data import load
     >>> report(load("digits"))[1:]

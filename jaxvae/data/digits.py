@@ -1,4 +1,4 @@
-"""The bundled digits: small, real, and there without a network."""
+"""The bundled handwritten digits, which need no network."""
 
 import importlib.resources
 
@@ -12,7 +12,7 @@ def load_digits() -> Dataset:
 
     The test set of Optical Recognition of Handwritten Digits (Alpaydin & Kaynak 1998, UCI Machine Learning
     Repository, doi 10.24432/C50P49), licensed under CC BY 4.0. Train 1,297, validation 200 and test 300 images,
-    from an order shuffled once and for all: ``digits.txt``, beside the data, says how.
+    from a fixed random order: ``digits.txt``, beside the data, says how.
     """
     with (importlib.resources.files("jaxvae.data") / "digits.npz").open("rb") as file, np.load(file) as arrays:
         images, labels = (np.split(arrays[key], (1297, 1497)) for key in ("images", "labels"))

@@ -1,4 +1,4 @@
-"""Your own data as image files in folders: subfolders are classes, or the splits."""
+"""Your own data as image files in folders, whose subfolders are classes or splits."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""One image file as numbers: decoded, upright, opaque, of one or three channels, and perhaps of a given size.
+"""Reading of one image file: decoded, upright, opaque, with one or three channels, and perhaps resized.
 
 Whatever a file's mode, what comes out is (H, W, C): uint8 in 0..255, uint16 in 0..65535, or float32 as it is stored.
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".pgm", ".ppm", ".tif", ".tiff")
-"""What counts as an image; other files are passed over."""
+"""The suffixes of images; other files are ignored."""
 
 TURNED, LAID, GREYED, SIZED, CUT = "turned", "laid", "greyed", "sized", "cut"
 """What may have been made of an image: turned upright, laid over a background, made grey, given another size, or read

@@ -1,4 +1,4 @@
-"""Batches from wherever they come: torch's loaders, tf.data, grain, Hugging Face's rows, or a generator of your own.
+"""Datasets from iterables of batches: torch's loaders, tf.data, grain, Hugging Face's rows, or a generator.
 
 None of these is imported. What a batch is made of need only become a NumPy array, by ``numpy()``, ``__array__`` or
 ``__dlpack__``; lists of such are stacked, pictures of Pillow's among them.

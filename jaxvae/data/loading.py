@@ -1,7 +1,6 @@
-"""A dataset by its name: bundled, known to tensorflow-datasets, or your own path."""
+"""Datasets by name or path: bundled, of tensorflow-datasets, or your own."""
 
 import dataclasses
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -16,6 +15,7 @@ from jaxvae.data.options import PLAIN, Reading, require_untabled
 from jaxvae.data.origins import Origin, fingerprint
 from jaxvae.data.tables import KNOWN, is_table
 from jaxvae.data.tabulated import load_rows
+from jaxvae.texts import nearest
 
 
 class Bundled(NamedTuple):
@@ -42,7 +42,7 @@ BUNDLED: Mapping[str, Bundled] = MappingProxyType(
 def load(
     name: str, data_dir: str | Path | None = None, validation: int | None = None, reading: Reading = PLAIN
 ) -> Dataset:
-    """A dataset by name or path.
+    """Loads a dataset by name or path.
 
     Args:
         name: ``digits``, which is bundled; ``linear-gaussian``, which is drawn, and whose images are not in [0, 1]; a
@@ -51,7 +51,7 @@ def load(
         data_dir: where prepared datasets are; that of tensorflow-datasets if not given.
         validation: how many training images, the last ones, to hold out as validation split. None leaves the
             dataset its own, if it has one.
-        reading: what must be said of your own files, where they may mean two things.
+        reading: how to read your own files, where that is ambiguous.
 
     Raises:
         ValueError: for an unknown name, data that don't fit, or a validation that leaves no training images.
@@ -150,13 +150,13 @@ def _sizing(name: str, reading: Reading) -> Reading:
 
 def _hint(name: str) -> str:
     known = [*BUNDLED, *KNOWN, *SOURCES]
-    near = difflib.get_close_matches(name, {*known, *survey()}, n=3)
+    near = nearest(name, {*known, *survey()})
     asked = f"did you mean {' or '.join(near)}? " if near else ""
     return f"{asked}known are {', '.join(known)}, and what tensorflow-datasets has"
 
 
 def suggested(name: str) -> Mapping[str, Any]:
-    """The fields of ``TrainConfig`` that a dataset suggests in place of their defaults; none for most.
+    """The fields of ``TrainConfig`` for which a dataset suggests other defaults; most suggest none.
 
     >>> suggested("linear-gaussian")["likelihood"]
     'gaussian_learned'

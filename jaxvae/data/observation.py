@@ -1,4 +1,4 @@
-"""From stored pixels to what a model sees: scaled, or binarized.
+"""The images that a model sees: stored pixels, scaled or binarized.
 
 A pixel value v of a dataset with L grey levels stands for p = v / (L - 1). It is seen as p itself, as a fixed 0 or 1,
 or, drawn anew each time, as 1 with probability p (Salakhutdinov & Murray 2008; Burda et al. 2016).
@@ -25,7 +25,7 @@ _CHUNK = 4096
 
 
 def binarize(dataset: Dataset, method: str, seed: int) -> Dataset:
-    """The dataset with its pixels made 0 or 1, once and for all, where the method says so.
+    """The dataset with pixels of 0 and 1, for the methods that binarize once.
 
     Floats of a value range of their own are scaled to [0, 1] first, under any method. Missing entries stay.
 
@@ -90,7 +90,7 @@ def _uniform(bits: np.random.Philox, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def observe(key: Array, images: ArrayLike, levels: int | None, dynamic: bool, dtype: DTypeLike = jnp.float32) -> Array:
-    """What the model sees of stored images: v / (levels - 1), or a Bernoulli draw with that probability.
+    """The images that the model sees: v / (levels - 1), or a Bernoulli draw with that probability.
 
     Pure, for use inside the train step. The draws of uint8 images cost half a random word each: a pixel is 1 where
     (k + 1/2) / 2^16 < v / (levels - 1), k uniform in 0..2^16-1. So 0 is never drawn as 1, the largest value always

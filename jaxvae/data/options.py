@@ -1,4 +1,4 @@
-"""What must be said of data that may mean two things: how files and arrays become images."""
+"""Options for data that can be read in two ways: how files and arrays become images."""
 
 import dataclasses
 import math
@@ -21,19 +21,19 @@ class Reading:
         layout: one of ``LAYOUTS``; ``auto`` where the shape says it.
         levels: how many grey levels integers have: v stands for v / (levels - 1). None where the numbers say it.
         value_range: the numbers that stand for black and white, which become 0 and 1; () for none.
-        counts: whether whole numbers count something, of which there may be any number; rows (N, D) are of D features.
-        label: the column of a table that the classes are in.
-        split: that which says of each row whether it is for training, validation or test.
-        group: that of groups, such as patients, whose rows are to be in one split.
+        counts: whether whole numbers are counts without an upper limit; rows (N, D) have D features.
+        label: the column of a table with the classes.
+        split: the column that says of each row whether it is for training, validation or test.
+        group: the column of groups, such as patients, whose rows are kept in one split.
         stratified: whether each split gets the same share of each class.
-        kinds: of columns, as ``tables.kinds_text`` has them.
-        names: the column of the rows' names.
-        array: of several arrays in a file, the one to read.
+        kinds: the kinds of columns, as ``tables.kinds_text`` writes them.
+        names: the column with the names of rows.
+        array: the array to read, where a file has several.
         missing: texts that stand for missing entries, beside the usual ones.
         delimiter: what separates the entries of a line.
-        decimal: what separates decimals.
-        thousands: what separates thousands.
-        header: whether the first line has names; None where this is to be seen from it.
+        decimal: the decimal separator.
+        thousands: the thousands separator.
+        header: whether the first line has names; None where the line itself shows it.
         size: (H, W) to resize images to, and to crop them to at the centre; () where all have one size.
         grey: whether colours become grey.
         background: the colour behind transparent pixels, by a name or as ``#rrggbb``.
@@ -82,7 +82,7 @@ class Reading:
 
 
 PLAIN = Reading()
-"""Where nothing need be said."""
+"""The reading with all defaults."""
 
 OF_TABLES = (
     "label",

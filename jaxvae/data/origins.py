@@ -1,4 +1,4 @@
-"""Where a run's data came from, and whether they are still the same: what a run keeps, so that it stands alone."""
+"""The origin of a run's data: where they came from, and fingerprints that tell whether they are the same."""
 
 import dataclasses
 import hashlib
@@ -48,7 +48,7 @@ class Origin:
         return [line for line in found if line]
 
     def change(self, name: str, count: int, digest: str | None) -> str:
-        """A line on how a split of so many images and this fingerprint isn't as it was; "" where it is."""
+        """A line on how a split with this number of images and fingerprint has changed; "" if it has not."""
         if count != (before := self.counts.get(name, 0)):
             return f"the {name} split has {counted(count, 'image')}, not {before:,}"
         return "" if digest == self.digests.get(name) else f"images or labels of the {name} split are others"

@@ -1,4 +1,4 @@
-"""Datasets that tensorflow-datasets has prepared: found by name or path, and read once.
+"""Datasets that tensorflow-datasets has prepared, found by name or path, and read once.
 
 A prepared dataset is a folder of records. They are read in their order, and kept beside the records as .npy files,
 which later load at once, mapped into memory.
@@ -35,7 +35,7 @@ def default_data_dir() -> Path:
 
 
 class Wanted(NamedTuple):
-    """What a name asks for, as tensorflow-datasets writes it: ``name/config:version``, perhaps less."""
+    """A dataset's name in tensorflow-datasets' form, ``name/config:version``, perhaps without parts."""
 
     builder: str
     config: str

@@ -1,4 +1,4 @@
-"""Batches from a split that doesn't fit on the device: shuffled, endless, and resumable at any step."""
+"""Batches of a split that is too large for the device: shuffled, endless, and resumable at any step."""
 
 from collections.abc import Iterator
 
@@ -15,7 +15,7 @@ _AHEAD = 16
 def stream(
     split: Split, batch_size: int, seed: int, start: int = 0, process_index: int = 0, process_count: int = 1
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Endless batches, each epoch in an order of its own, read ahead by threads; needs grain.
+    """An endless iterator of batches, shuffled anew each epoch and read ahead by threads; needs grain.
 
     Batch number n is a function of split, batch_size, seed and n alone: to go on after n batches, start at n. An
     epoch has len(split) // batch_size batches, and leaves the rest of its order out.

@@ -1,4 +1,4 @@
-"""What ails a posterior, and what to change: criteria, and the words for what they find."""
+"""The diagnosis of a posterior: what is wrong with its latents, by which criterion, and what to change."""
 
 from jaxvae.diagnosis.criteria import IDLE as IDLE
 from jaxvae.diagnosis.posterior import Diagnosis as Diagnosis

@@ -1,4 +1,4 @@
-"""What ails a posterior: latents that are collapsed, deaf, at a bound, or out of a dtype's range; and what to change.
+"""The diagnosis of a posterior: latents that are collapsed, saturated, at a bound, or out of a dtype's range.
 
 For the host: results are NumPy's, and nothing here is to be traced. The thresholds are in ``criteria``, the words in
 ``states``. N examples, L latents; information is in nats.
@@ -34,15 +34,15 @@ _DTYPES = ("float16", "bfloat16", "float32", "float64")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Diagnosis:
-    """What was found of a posterior; as text, its findings.
+    """The diagnosis of a posterior; its text is the findings, each with an advice.
 
     Attributes:
         parameterization: how σ arises.
         dtype: for which over- and underflow are judged.
         examples: N.
         kl: each latent's mean KL, (L,).
-        information: at most what each latent tells of the examples: the mean KL of q from the Gaussian that has the
-            mean and variance of q's mixture over examples, (L,).
+        information: an upper bound of the information that each latent carries about the examples: the mean KL of q to
+            the Gaussian that has the mean and variance of q's mixture over examples, (L,).
         mean_variance: the variance of each latent's posterior mean over examples, (L,).
         log_std: its ``QUANTILES``, (5, L).
         gain: those of |d log σ / d raw|, (5, L).
@@ -63,7 +63,7 @@ class Diagnosis:
 
     @property
     def healthy(self) -> bool:
-        """Whether there is nothing but notes."""
+        """Whether there is no error and no warning; notes, as of a latent that isn't used, are no fault."""
         return all(finding.level == "note" for finding in self.findings)
 
     @property
@@ -107,7 +107,8 @@ class Diagnosis:
             f"{self.parameterization.name or self.parameterization.formula} in {self.dtype}, {len(self.kl)} latents, "
             f"{self.examples:,} examples: KL {self.kl.sum():.4g} nats"
         )
-        return "\n".join([title, *map(self._paragraph, self.findings)] + ["healthy"] * self.healthy)
+        end = [] if not self.healthy else ["no errors, no warnings"] if self.findings else ["healthy"]
+        return "\n".join([title, *map(self._paragraph, self.findings), *end])
 
     def _paragraph(self, finding: Finding) -> str:
         where = _named(finding.latents, len(self.kl)) if finding.latents else "the run"
@@ -121,7 +122,7 @@ class Diagnosis:
 
 
 def diagnose(q: Gaussian, *, kl: ArrayLike | None = None, dtype: DTypeLike | None = None) -> Diagnosis:
-    """Which latents of a posterior are ill, how, and what to change.
+    """Finds which latents of a posterior are in trouble, and says how to change that.
 
     Collapse and constancy are judged from two examples on.
 

@@ -1,6 +1,7 @@
 """The states that a posterior or its training can be in: each one's name, how grave it is, what it is, what to change.
 
-Said here and nowhere else, for any encoder and any training loop; the numbers are those of ``criteria``.
+All words stand here and nowhere else. They advise code, for any encoder and any training loop; the numbers are those
+of ``criteria``.
 """
 
 from collections.abc import Iterable, Mapping
@@ -20,7 +21,7 @@ from jaxvae.diagnosis.criteria import (
 )
 
 LEVELS = ("error", "warning", "note")
-"""Wrong already; will go wrong, or wastes what it could do; good to know."""
+"""An error is wrong already; a warning will go wrong, or wastes what the latent could do; a note is good to know."""
 
 
 class State(NamedTuple):
@@ -31,31 +32,36 @@ class State(NamedTuple):
     advice: str
 
 
-_FREER = "take a free form (log_variance, softplus_std) or bounds that let gradients through (pets_log_variance)"
-_CALMER = "lower the learning rate, clip the gradients, and see the other findings for where σ stands"
-_OURS = "use jv.kl_divergence, jv.log_prob and jv.sample, which work from log σ, in float32 at least"
+_FREER = (
+    "take a parameterization without bounds (jv.log_variance, jv.softplus_std), or with bounds that let gradients "
+    "through (jv.pets_log_variance)"
+)
+_CLIPPED = "clip the gradients (optax.clip_by_global_norm)"
+_CALMER = f"lower the learning rate, {_CLIPPED}, and see the other findings for where σ stands"
+_OURS = "use jv.kl_divergence, jv.log_prob and jv.sample, which compute from log σ, in float32 at least"
+_RAISED = "raise β from 0 (jv.objectives.beta_schedule), grant free bits (jv.objectives.free_bits)"
 
 STATES: Mapping[str, State] = MappingProxyType(
     {
         "not finite": State(
             "error",
-            "what the network gave, loc or raw, is NaN or infinite: it went wrong before the Gaussian",
-            "lower the learning rate, clip the gradients, look at the data; skip such updates",
+            "the network's output, loc or raw, is NaN or infinite: it went wrong before the Gaussian",
+            f"lower the learning rate, {_CLIPPED}, look at the data; skip such updates (optax.apply_if_finite)",
         ),
         "σ not positive": State(
             "error",
             "σ is negative, 0 or not a number: nothing in {formula} keeps it positive",
-            "take a parameterization with a transform (log_variance, softplus_std), or project σ onto a lower bound",
+            "take a parameterization that keeps σ positive (jv.log_variance, jv.softplus_std, jv.projected_std)",
         ),
         "infinite KL": State(
             "error",
             "the KL is beyond what is computed with: σ or mean is too large for any formula",
-            "lower the learning rate, or bound σ above (nvae_log_std, pets_log_variance)",
+            "lower the learning rate, or bound σ above (jv.nvae_log_std, jv.pets_log_variance)",
         ),
         "gradient not finite": State(
             "error",
             "d log σ / d raw of {formula} isn't a finite number there",
-            "put the transform to jv.check_parameterization, which says where and why",
+            "run jv.check_parameterization on it, which says where and why",
         ),
         "negative KL": State(
             "error",
@@ -65,66 +71,68 @@ STATES: Mapping[str, State] = MappingProxyType(
         ),
         "posterior collapse": State(
             "error",
-            "every latent is collapsed: the decoder does without them",
-            "raise β from 0, grant free bits, or take a weaker decoder",
+            "every latent is collapsed: the decoder ignores them",
+            f"{_RAISED}, or take a weaker decoder",
         ),
         "vanishing KL": State(
             "error",
-            f"the KL fell below {IDLE:g} nats per latent while training: latents were in use, and were given up",
-            "raise β more slowly or not so far, grant free bits, lower the learning rate",
+            f"the KL fell below {IDLE:g} nats per latent during training: latents were in use, and then collapsed",
+            f"{_RAISED}, more slowly or less far, or lower the learning rate",
         ),
         "no finite update": State(
             "error",
-            "there are epochs in which no update was finite: training stands still",
+            "there are epochs in which no update was finite: nothing is learned there",
             _CALMER,
         ),
         "skipped updates": State(
             "warning",
-            "updates weren't finite, and were left out",
+            "some updates were not finite, and were skipped",
             _CALMER,
         ),
         "divergence": State(
             "warning",
             f"the training ELBO has lost over {100 * LOST:g} % of what it had gained",
-            "lower the learning rate, or let it decay",
+            "lower the learning rate, or let it decay (optax.cosine_decay_schedule)",
         ),
         "exploding gradient": State(
             "warning",
             f"an epoch's mean gradient norm is over {EXPLODED:g} times the median epoch's",
-            "clip the gradients, warm the learning rate up, or lower it",
+            f"{_CLIPPED}, warm the learning rate up (optax.linear_schedule), or lower it",
         ),
         "overfitting": State(
             "warning",
             f"since its best epoch the validation ELBO lost over {100 * LOST:g} % of what it had gained, "
             "while training's rose",
-            "take the best checkpoint, train shorter, or on more data, or a smaller decoder",
+            "take the best checkpoint, train for fewer epochs or on more data, or take a smaller decoder",
         ),
-        "zero gradient": State("warning", "d log σ / d raw is exactly 0: no gradient moves σ any more", _FREER),
+        "zero gradient": State("warning", "d log σ / d raw is exactly 0: no gradient moves σ", _FREER),
         "saturated": State(
             "warning",
-            f"σ hardly answers to raw: |d log σ / d raw| is below {DEAF:g}, "
-            f"Adam needs {1 / (1e-3 * DEAF):,.0f} steps of 1e-3 per e-fold",
-            _FREER + "; a learning rate that is too high gets there, too",
+            f"σ hardly depends on raw: |d log σ / d raw| is below {DEAF:g}, so that Adam with learning rate 1e-3 "
+            f"takes {1 / (1e-3 * DEAF):,.0f} steps to change σ by a factor of e",
+            f"{_FREER}; or lower the learning rate, which may have led there",
         ),
         "at the floor": State(
             "warning",
             f"σ is within {100 * NEAR_END:g} % of the lowest that {{formula}} can give, {{low}}",
-            "lower the floor if the data want a smaller σ; if not, it is at work and keeps σ from 0",
+            "lower the floor if the data need a smaller σ; if not, it does its work, which is to keep σ from 0",
         ),
         "at the ceiling": State(
             "warning",
             f"σ is within {100 * NEAR_END:g} % of the highest that {{formula}} can give, {{high}}",
-            "raise the ceiling: well above 1, so that an unused latent can come to the prior's σ = 1",
+            "raise the ceiling well above 1, so that an unused latent can reach the prior's σ = 1",
         ),
         "steep": State(
             "warning",
-            f"the KL's slope by mean or raw is above {STEEP:g} nats: few such elements outweigh all others",
-            "clip the gradients, lower the learning rate, or take softplus_std, whose slope rises slowly",
+            f"the derivative of the KL by mean or raw is above {STEEP:g} nats: few such elements outweigh all others",
+            f"{_CLIPPED}, lower the learning rate, or take jv.softplus_std, under which it grows slowly",
         ),
-        "overflow": State("warning", "σ² or mean² is above {dtype}'s largest number: a usual KL is inf or NaN", _OURS),
+        "overflow": State(
+            "warning", "σ² or mean² is above {dtype}'s largest number: a KL written by hand is inf or NaN", _OURS
+        ),
         "underflow": State(
             "warning",
-            "σ² is below {dtype}'s smallest normal number: a usual log(σ²) is -inf, 1/σ² inf, their gradients NaN",
+            "σ² is below {dtype}'s smallest normal number: log(σ²) is -inf by hand, 1/σ² inf, and their gradients NaN",
             _OURS,
         ),
         "exp overflow": State(
@@ -134,34 +142,34 @@ STATES: Mapping[str, State] = MappingProxyType(
         ),
         "noise lost": State(
             "warning",
-            "σ is below the spacing of {dtype}'s numbers at the mean: samples are the mean itself",
-            "draw in a wider dtype, bound σ below (sigma_vae_log_std), or keep the means near 0",
+            "σ is below the spacing of {dtype}'s numbers at the mean: each sample is the mean itself",
+            "sample in a wider dtype, bound σ below (jv.sigma_vae_log_std), or keep the means near 0",
         ),
         "constant": State(
             "warning",
-            f"it costs over {COSTLY:g} nats, but is nearly the same for every example: "
-            f"it tells less than {IDLE:g} nats of them",
-            "train on; if it stays so, grant fewer free bits, or take fewer latents",
+            f"q has a KL above {COSTLY:g} nats, but is nearly the same for every example: "
+            f"it carries less than {IDLE:g} nats of information about them",
+            "train for longer; if it stays so, grant fewer free bits, or take fewer latents",
         ),
         "collapsed": State(
             "note",
-            f"q is the prior whatever the example: KL and variance of the mean below {IDLE:g}",
-            "no harm if other latents are in use; to use it, lower β, raise it from 0, or grant free bits",
+            f"q is the prior for every example: its KL and the variance of its mean are below {IDLE:g}",
+            f"this does no harm if other latents are in use; to use it, lower β, {_RAISED}",
         ),
         "lost digits": State(
             "note",
-            f"q is so near the prior that a usual KL in {{dtype}} is off by {100 / DIGITS:g} % or more, "
+            f"q is so near the prior that a KL written by hand in {{dtype}} is off by {100 / DIGITS:g} % or more, "
             "and may be negative",
             _OURS,
         ),
         "unfinished": State(
             "note",
-            "training ended before its last epoch: stopped, killed, or out of finite updates",
+            "training ended before its last epoch: it was stopped or killed, or its updates were no longer finite",
             "resume it from its last checkpoint, or see the other findings",
         ),
     }
 )
-"""All states by name, the gravest first; some of them only a run shows."""
+"""All states by name, the gravest first; some of them are found in a run only."""
 
 
 class Finding(NamedTuple):

@@ -1,4 +1,4 @@
-"""Beside what one has: other libraries' distributions and bijectors, trained layers, weights in files.
+"""Adapters: other libraries' distributions and bijectors, trained layers, and weights in files.
 
 Importing this loads none of the peers; each is loaded by the function that needs it.
 """

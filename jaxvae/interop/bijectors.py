@@ -15,12 +15,12 @@ from jaxvae.transforms import Interval, Transform
 def from_bijector(bijector: Any, range: Interval | None = None) -> "FromBijector":
     """A transform that is a bijector: ``Parameterization("std", from_bijector(tfb.Softplus()))``.
 
-    It has the digits that the bijector's ``forward`` and ``inverse`` have, and no more: where its value underflows, far
-    out, its log is -inf and the slope 0, and one made with float32 constants may take float32 alone.
-    ``check_parameterization`` tells. ``Softplus`` and the other transforms of this library have no such places.
+    It is as accurate as the bijector's ``forward`` and ``inverse``: where its value underflows, its log is -inf and the
+    derivative 0, and one with float32 constants may accept float32 only. ``check_parameterization`` tells. ``Softplus``
+    and the other transforms of this library have no such limits.
 
     Args:
-        bijector: an elementwise one, of distrax or TFP, made of constants; what it is made of isn't trained.
+        bijector: an elementwise one, of distrax or TFP, made of constants, which are not trained.
         range: the values it can take; found by its values at ±∞ if not given.
 
     Raises:

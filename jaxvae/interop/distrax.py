@@ -1,6 +1,6 @@
 """A Gaussian as a distrax distribution, and back.
 
-It is a ``distrax.Normal``, so that what takes one takes it, and whatever is registered for one, finds it.
+It is a ``distrax.Normal``, so that functions of one accept it, and what is registered for one applies.
 """
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""A trained head's last layer, from one parameterization to another with the same outputs.
+"""Conversion of a trained head's last layer to another parameterization with the same distribution.
 
 The map from raw to raw is affine where both parameterizations are one and the same function of a line in raw. Two
 exponentials are, whatever their quantities: quantity = e^u with u = a raw + b is log σ = k u, a line again (k = 1 for
@@ -48,8 +48,8 @@ def convert_head(
     Args:
         kernel: of the layer that gives raw, of any layout; of any array type.
         bias: its bias; None if it has none.
-        source: what the layer was trained under, or its name.
-        target: what it shall serve.
+        source: the parameterization that the layer was trained under, or its name.
+        target: the new parameterization, or its name.
 
     Raises:
         ValueError: where the map isn't affine; or where it has a shift, and there is no bias to take it.

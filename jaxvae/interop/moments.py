@@ -1,4 +1,4 @@
-"""Mean and raw in one array, as encoders return them."""
+"""Gaussians from mean and raw in one array, as encoders return them."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""To the distributions of other libraries and back, each loaded when it is first asked for."""
+"""Conversion to other libraries' distributions and back; each library is loaded when it is first needed."""
 
 import importlib
 from types import ModuleType

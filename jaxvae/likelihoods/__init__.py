@@ -1,4 +1,4 @@
-"""p(x | z): what a decoder's outputs say about an image, about counts, or about a table.
+"""Likelihoods p(x | z): distributions of images, counts and tables, whose parameters are a decoder's outputs.
 
 >>> import jax, jax.numpy as jnp
 >>> pixels = likelihood("discretized_logistic", levels=256)

@@ -1,8 +1,8 @@
-"""Pixels from one logit each: the Bernoulli, and the continuous Bernoulli on [0, 1].
+"""Likelihoods with one logit per pixel: the Bernoulli, and the continuous Bernoulli on [0, 1].
 
-With [·] 1 where true and 0 elsewhere, both log-densities are (x - [r > 0]) r - t(|r|), of which the first term has
-shed what the two would otherwise lose to each other: t(a) = log(1 + e^-a) for the Bernoulli,
-log((1 - e^-a) / a) for the continuous one. Their slope is x - E[x | r], which sheds the same.
+With [·] 1 where true and 0 elsewhere, both log-densities are (x - [r > 0]) r - t(|r|), whose two terms do not cancel:
+t(a) = log(1 + e^-a) for the Bernoulli, log((1 - e^-a) / a) for the continuous one. Their derivative x - E[x | r] is
+computed in the same way.
 """
 
 import dataclasses
@@ -42,10 +42,10 @@ def _log_mass_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
 
 @dataclasses.dataclass(frozen=True)
 class Bernoulli(ChannelLikelihood):
-    """Outputs are logits r: log p = x r - softplus(r).
+    """The Bernoulli distribution, whose outputs are logits r: log p = x r - softplus(r).
 
-    A probability for x in {0, 1}. For grey x it is the usual cross-entropy, the log of no density: the
-    ``ContinuousBernoulli`` is the one that integrates to 1.
+    It is the log-probability of x in {0, 1}. For grey x it is the usual cross-entropy, which is not the log of a
+    density; the ``ContinuousBernoulli`` is one.
 
     >>> Bernoulli().log_prob(jnp.asarray([1e30, -1e30]), jnp.ones(2)).tolist()
     [0.0, -1.0000000150474662e+30]
@@ -127,7 +127,7 @@ def _log_density_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
 
 @dataclasses.dataclass(frozen=True)
 class ContinuousBernoulli(ChannelLikelihood):
-    """Outputs are logits r: the density r e^(r x) / (e^r - 1) on [0, 1], which is uniform at r = 0.
+    """The density r e^(r x) / (e^r - 1) on [0, 1], whose outputs are logits r; it is uniform at r = 0.
 
     Loaiza-Ganem & Cunningham 2019, arXiv:1907.06845, where its normalizing constant is written in λ = sigmoid(r).
     """

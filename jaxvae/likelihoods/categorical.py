@@ -1,4 +1,4 @@
-"""Grey levels without order: one softmax over them per channel."""
+"""The categorical likelihood of grey levels, a softmax over the levels of each channel."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -52,7 +52,7 @@ def expected_value(survival: Callable[[Array], Array], levels: int, like: Array)
 
 @dataclasses.dataclass(frozen=True)
 class Categorical(ChannelLikelihood):
-    """Outputs are a logit for every level of every channel.
+    """A categorical distribution over levels, whose outputs are a logit for every level of every channel.
 
     Attributes:
         levels: the number of grey levels.

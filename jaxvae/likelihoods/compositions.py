@@ -1,4 +1,4 @@
-"""Counts that share a total: how many of N fell to each of C channels.
+"""Likelihoods of counts with a known total N over C channels.
 
 Given their total, independent Poissons are a multinomial, and negative binomials of one μ / θ a Dirichlet-multinomial.
 So a joint log-mass is the sum over the channels of log P(x_c) less log P(N), with the means that make N the expected
@@ -36,7 +36,7 @@ def _divided(key: Array, log_size: Array, log_share: Array) -> Array:
 
 
 class CompositionLikelihood(CountLikelihood):
-    """What these share: ``log_prob`` takes the total from x, and ``mean`` and ``sample`` from ``log_size``."""
+    """The base of these: ``log_prob`` takes the total from x, and ``mean`` and ``sample`` take it from ``log_size``."""
 
     joint = True
     separable = False
@@ -54,7 +54,7 @@ class CompositionLikelihood(CountLikelihood):
 
 @dataclasses.dataclass(frozen=True)
 class Multinomial(CompositionLikelihood):
-    """Outputs are logits, of which the softmax over the channels is each one's probability.
+    """The multinomial, whose outputs are logits; their softmax over channels is each channel's probability.
 
     >>> round(float(Multinomial().log_prob(jnp.zeros((1, 2)), jnp.ones((1, 2))).sum()), 4)
     -0.6931
@@ -74,7 +74,7 @@ class Multinomial(CompositionLikelihood):
 
 @dataclasses.dataclass(frozen=True)
 class DirichletMultinomial(CompositionLikelihood):
-    """Outputs are logits of the mean shares, which vary about these by a Dirichlet distribution that the model learns.
+    """The Dirichlet-multinomial, whose outputs are logits of the mean shares; it learns how much shares vary.
 
     Its parameters α are the mean shares times the concentration A, which is 1 for each channel at the start. As A grows
     it tends to the multinomial.

@@ -1,4 +1,4 @@
-"""Counts: Poisson and negative binomial, either perhaps with more zeros than it would have."""
+"""Likelihoods of counts: Poisson and negative binomial, and either one zero-inflated."""
 
 import abc
 import dataclasses
@@ -23,7 +23,7 @@ START_INFLATION = 0.1
 
 
 class CountLikelihood(RoleLikelihood):
-    """What kinds of counts share, of which the neutral outputs mean 1.
+    """The base of these; neutral outputs give a mean of 1.
 
     The first of the roles is the mean's. A kind gives ``_log_mass``, ``_log_mean`` and ``_draw``, of numbers (..., R)
     and log-sizes (...).
@@ -71,7 +71,7 @@ class CountLikelihood(RoleLikelihood):
 
 @dataclasses.dataclass(frozen=True)
 class Poisson(CountLikelihood):
-    """Outputs are raws of the mean.
+    """The Poisson distribution, whose outputs are raws of the mean.
 
     Attributes:
         transform: from a raw to the mean, before the size.
@@ -104,7 +104,7 @@ class Poisson(CountLikelihood):
 
 @dataclasses.dataclass(frozen=True)
 class NegativeBinomial(CountLikelihood):
-    """Outputs are raws of the mean μ, or logits log(μ / θ); and raws of θ where that is an output.
+    """The negative binomial, whose outputs are raws of μ, or logits log(μ / θ), and raws of θ if that is an output.
 
     The variance is μ + μ² / θ. θ is the inverse dispersion, also called the total count, and is 1 at the start.
 
@@ -156,9 +156,9 @@ class NegativeBinomial(CountLikelihood):
 
 @dataclasses.dataclass(frozen=True)
 class ZeroInflated(CountLikelihood):
-    """A count that is 0 with probability π, and else as another kind has it.
+    """A count that is 0 with probability π, and otherwise is distributed as another kind.
 
-    Outputs are the other kind's, and for every channel the logit of π where that is an output.
+    Outputs are those of the other kind, and a logit of π for every channel if that is an output.
 
     Attributes:
         kind: of the counts, such as ``Poisson()`` or ``NegativeBinomial()``.

@@ -1,4 +1,4 @@
-"""Grey levels in order: the Gaussian on the grid of levels.
+"""The discretized Gaussian, on the grid of grey levels.
 
 Level v has the mass of the Gaussian between v - 1/2 and v + 1/2; the first and the last level take the tails as well.
 """
@@ -20,7 +20,7 @@ from jaxvae.parameterizations import Parameterization, log_variance
 
 @dataclasses.dataclass(frozen=True)
 class DiscretizedGaussian(ChannelLikelihood):
-    """Outputs are locs, then raws, of a Gaussian that is rounded to the nearest level.
+    """A Gaussian that is rounded to the nearest level; outputs are locs, then raws.
 
     Attributes:
         levels: the number of grey levels.

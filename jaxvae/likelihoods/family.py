@@ -1,4 +1,4 @@
-"""What every likelihood is: an object that scores, averages and samples x, given a decoder's outputs.
+"""The base of likelihoods: objects that score and sample x, and give its mean, for a decoder's outputs.
 
 Conventions of this folder: the last axis is channels C, and only it is special; data x are (..., C), outputs are (...,
 C k), in which the k numbers of a channel lie together. An image's x lies in [0, 1]; level v of L grey levels is v / (L
@@ -56,13 +56,13 @@ def scaled_by(parameterization: Parameterization | str, std: float) -> Parameter
 
 
 class Likelihood(abc.ABC):
-    """A family of distributions of x, of which a decoder's outputs (and perhaps what a model learns) pick one.
+    """A family of distributions of x, whose parameters are a decoder's outputs and perhaps learned ones.
 
     Attributes:
-        discrete: whether ``log_prob`` is the log of a probability mass, so that bits per dimension make sense.
-        sized: whether x grows with a size that is known, so that ``log_size`` may be given.
-        separable: whether each term of ``log_prob`` is that of its own number of x alone, whatever the others are, so
-            that the sum over some of them is their log-density.
+        discrete: whether ``log_prob`` is the log of a probability, so that bits per dimension are defined.
+        sized: whether the mean of x may be proportional to a known size, given as ``log_size``.
+        separable: whether each term of ``log_prob`` depends on its own number of x alone, so that the sum over some of
+            them is their log-density.
     """
 
     discrete: ClassVar[bool] = False
@@ -104,7 +104,7 @@ class Likelihood(abc.ABC):
         Args:
             outputs: (..., C k), e.g. (K, B, H, W, C k).
             x: (..., C), e.g. (B, H, W, C).
-            raw: what the model learned, like ``raw_start``, for a likelihood that has it.
+            raw: the likelihood's own parameters, like ``raw_start``, for a likelihood with such.
             log_size: the log of each example's size, e.g. of its total count, for a ``sized`` likelihood; broadcasts
                 with x, e.g. (B, 1). It is added to the log of the mean.
 

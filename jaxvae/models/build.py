@@ -1,4 +1,4 @@
-"""Models by name: what a configuration says, as modules."""
+"""Models by name: the modules that a configuration names."""
 
 import math
 
@@ -62,17 +62,17 @@ def make_model(
             the stages (conv), from the image inwards.
         activation: a name in ``ACTIVATIONS``; recurrent units have their own.
         blocks: residual blocks in a stage; conv only.
-        upper_latents: of the layers above, from below; none for a ``VAE``.
+        upper_latents: the numbers of latents of the upper layers, the lowest first; none for a ``VAE``.
         upper_hidden: widths of the dense layers between two layers of latents.
         inference: a name in ``INFERENCES``.
-        flow_steps: of a ``CouplingFlow`` behind the head; none in a hierarchy.
+        flow_steps: the couplings of a ``CouplingFlow`` after the head; 0 in a hierarchy.
         init_std: σ of q(z|x) at the start.
         raw_min: as of ``GaussianHead``.
         preconditioned: as of ``GaussianHead``.
         classes: of the labels that condition encoder and decoder; 0 for none.
-        dtype: what encoder and decoder compute in; the head, KL and densities are float32.
-        mean: the data's mean (H, W, C), which the decoder starts at where the likelihood can (Burda et al. 2016, code;
-            on MNIST, 2 nats after 10 epochs); a convolutional one starts at its mean over the image.
+        dtype: the dtype of encoder and decoder; the head, KL and densities are float32.
+        mean: the data's mean (H, W, C), at which the decoder starts where the likelihood has one (Burda et al. 2016,
+            code; on MNIST, 2 nats after 10 epochs); a convolutional one starts at its mean over the image.
         offset: whether the mean of counts is in proportion to their total, which is known.
         missing: whether entries of images may be missing, as of ``LatentModel``.
 

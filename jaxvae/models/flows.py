@@ -1,4 +1,4 @@
-"""Normalizing flows: a Gaussian's samples, moved by an invertible map that the features choose, to a richer posterior.
+"""Normalizing flows: invertible maps of a Gaussian's samples, given the features, for a richer posterior.
 
 With z₀ ~ q₀ and z = f(z₀), log q(z) = log q₀(z₀) - Σ_l log_scale_l (Rezende & Mohamed 2015, arXiv:1505.05770).
 Latents are (..., B, L), such as (K, B, L), and features (B, F); everything is float32 whatever their dtype.
@@ -33,7 +33,7 @@ def _interleave(even: Array, odd: Array) -> Array:
 
 
 class Coupling(nn.Module):
-    """The mean and the scale that some latents are given by the others and the features: 0 and 1 at the start."""
+    """A network from some latents and the features to the shift and scale of the others: 0 and 1 at the start."""
 
     hidden: tuple[int, ...]
     activation: str
@@ -62,12 +62,13 @@ class Coupling(nn.Module):
 class CouplingFlow(nn.Module):
     """Affine couplings z' = shift + scale·z of every other latent, given the rest (Dinh et al. 2017, arXiv:1605.08803).
 
-    Step by step, the latents of odd and of even index move in turn; (shift, raw) are an MLP's, of those that stay and
-    of the features, and scale is what σ would be of raw. It starts as the identity.
+    Steps move the latents of odd and of even index in turn. An MLP of the others and the features gives (shift, raw),
+    and the parameterization makes scale of raw as it would make σ. The flow starts as the identity.
 
-    The default is smooth, exactly 1 at raw = 0, and scale(-r) = 1/scale(r), so that the inverse is as tame as the map.
-    It grows and falls only like r and 1/r, and log scale has a slope of at most 1/2: where two moves of one latent at
-    raw = 60 come to e^120 under log_std, which float32 doesn't hold, here they come to 3600.
+    The default is smooth, exactly 1 at raw = 0, and scale(-r) = 1/scale(r), so that the inverse grows no faster than
+    the map. It grows like r and falls like 1/r, and log scale has a derivative of at most 1/2. So two moves of one
+    latent at raw = 60 come to a factor of 3600, where under log_std they would come to e^120, which overflows in
+    float32.
 
     Attributes:
         steps: the number of couplings; from 2 on, every latent moves.
@@ -103,7 +104,7 @@ class CouplingFlow(nn.Module):
         return self._through(reparameterize, range(self.steps), z, context)
 
     def inverse(self, z: Array, context: Array) -> tuple[Array, Array]:
-        """The original whose f is z, and the log_scale of f there; shapes and errors are those of the call."""
+        """The inverse: z₀ with f(z₀) = z, and the log_scale of f there; shapes and errors are those of the call."""
         return self._through(_standardize, reversed(range(self.steps)), z, context)
 
     def _through(

@@ -1,4 +1,4 @@
-"""The last layer of an encoder: features in, a Gaussian out."""
+"""The last layer of an encoder, from features to a Gaussian."""
 
 import functools
 
@@ -15,10 +15,11 @@ from jaxvae.parameterizations import Parameterization, as_parameterization, log_
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
 def project(x: Array, low: float) -> Array:
-    """max(x, low), where a gradient passes unless descent along it would lead further out.
+    """max(x, low), whose gradient is passed on below, except where descent would lead further out.
 
-    So an output of a network takes steps of projected gradient descent: from the nearest point that is allowed, and
-    back to it (Bertsekas 1999, section 2.3). The maximum's own gradient is 0 outside, from where nothing returns.
+    So a network's output takes steps of projected gradient descent, from the nearest allowed point and back to it
+    (Bertsekas 1999, section 2.3). The gradient of the maximum itself is 0 outside, so that an output there would never
+    return.
     """
     return jnp.maximum(x, low)
 
@@ -37,16 +38,16 @@ project.defvjp(_project_forward, _project_backward)
 class GaussianHead(nn.Module):
     """A dense layer to (loc, raw), in float32 whatever the features' dtype.
 
-    It starts with the same means and the same σ = init_std under every parameterization, so that what differs later
-    is owed to the choice alone: raw's kernel is zero and its bias ``raw_from_std(init_std)``; the mean's bias is zero,
-    and its kernel LeCun's. (Were that zero, too, latents would carry nothing at first, and many never learn to: on
-    MNIST, 17 nats after 8 epochs.)
+    It starts with the same means and the same σ = init_std under every parameterization, so that later differences are
+    due to the parameterization alone. Raw's kernel is zero and its bias ``raw_from_std(init_std)``; the mean's bias is
+    zero, and its kernel LeCun's. (With a kernel of zero, latents would carry no information at first, and many would
+    never learn to: on MNIST that costs 17 nats after 8 epochs.)
 
     Attributes:
         latents: the number of latents L.
         parameterization: how σ arises from raw, or the name of a registered one.
         init_std: σ at the start; must lie in the parameterization's range.
-        raw_min: project raw onto what is at least this: see ``project``.
+        raw_min: the lower bound onto which raw is projected; see ``project``.
         preconditioned: whether gradients that flow back into (loc, raw) are divided by their Fisher metric.
 
     >>> q, _ = GaussianHead(4).init_with_output(jax.random.key(0), jnp.ones((3, 8)))

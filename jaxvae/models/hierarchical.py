@@ -1,6 +1,6 @@
-"""Hierarchies of Gaussian latents z_1 … z_n, the first below, next to the image: two ways to infer them.
+"""Hierarchies of Gaussian latents z_1 … z_n, z_1 next to the image, with bottom-up or top-down inference.
 
-Latents are the layers side by side, (..., L_1 + … + L_n). Labels, where there are any, condition encoder and decoder.
+Latents are the layers side by side, (..., L_1 + … + L_n). Labels, if there are any, condition encoder and decoder.
 """
 
 import itertools
@@ -105,13 +105,13 @@ def _log_probs(posteriors: list[Gaussian], layers: list[Array]) -> Array:
 
 
 class TopDownVAE(_Hierarchy):
-    """q and p share their way down, and q says how it differs from p (Sønderby et al. 2016, arXiv:1602.02282).
+    """q and p share a top-down network, and q is given relative to p (Sønderby et al. 2016, arXiv:1602.02282).
 
-    Features go up from the image without drawing; then layers are drawn from the top. The latents here are
-    u_l = (z_l - mean_p) / σ_p, in which every prior is N(0, 1) and q(u_l) = N(Δmean / σ_p, σ_q / σ_p), which is what
-    the head makes of the features from below and from above: a residual posterior (Vahdat & Kautz 2020,
-    arXiv:2007.03898), whose KL is that of a Gaussian from N(0, 1), without a difference of two logs. Log-densities of
-    u differ from those of z by log σ_p, in q as in p.
+    Features are computed upwards from the image without sampling; then the layers are sampled from the top. The latents
+    here are u_l = (z_l - mean_p) / σ_p, in which every prior is N(0, 1) and q(u_l) = N(Δmean / σ_p, σ_q / σ_p), which
+    is what the head makes of the features from below and from above: a residual posterior (Vahdat & Kautz 2020,
+    arXiv:2007.03898), whose KL is that of a Gaussian from N(0, 1), without a difference of two logs. Log-densities of u
+    differ from those of z by log σ_p, in q as in p.
     """
 
     def draw(self, x: Array, noise: Array, label: Array | None = None) -> Draws:

@@ -36,7 +36,7 @@ def join_labels(x: Array, label: Array | None, classes: int) -> Array:
 
 
 class MLP(nn.Module):
-    """Dense layers, each with the activation behind it: (..., F) to (..., hidden[-1])."""
+    """Dense layers, each followed by the activation: (..., F) to (..., hidden[-1])."""
 
     hidden: tuple[int, ...]
     activation: str
@@ -50,7 +50,7 @@ class MLP(nn.Module):
 
 
 class MLPEncoder(nn.Module):
-    """Images, flattened, through dense layers: (B, H, W, C) to (B, hidden[-1])."""
+    """An encoder of dense layers on flattened images: (B, H, W, C) to (B, hidden[-1])."""
 
     hidden: tuple[int, ...]
     activation: str
@@ -85,7 +85,7 @@ def _alike(count: int) -> Callable[..., Array]:
 
 
 class MLPDecoder(nn.Module):
-    """Latents through dense layers to a likelihood's outputs: (..., L) to (..., *shape).
+    """A decoder of dense layers to a likelihood's outputs: (..., L) to (..., *shape).
 
     Attributes:
         shape: that of one image's outputs.

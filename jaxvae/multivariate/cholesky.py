@@ -1,4 +1,4 @@
-"""The Gaussian of any covariance, by the Cholesky factor of it: element by element, by the chain rule.
+"""The Gaussian of any covariance by its Cholesky factor, computed element by element with the chain rule.
 
 Given x_<i, the elements before it, x_i is a Gaussian of standard deviation σ_i. So log-density, entropy and KL are sums
 over the event of those of x_i given x_<i:
@@ -46,8 +46,8 @@ from jaxvae.serialization import serializable
 class CholeskyGaussian(CorrelatedGaussian):
     """N(loc, T Tᵀ), T lower triangular with diagonal σ (Kingma & Welling 2019, arXiv:1906.02691).
 
-    ``sample``, ``log_prob``, ``kl_divergence``, ``entropy`` and ``cross_entropy`` take it, and give one number for each
-    event, the last axis: their results have the shape of the batch.
+    ``sample``, ``log_prob``, ``kl_divergence``, ``entropy`` and ``cross_entropy`` accept it. The last axis is one
+    event, and all but ``sample`` return one number per event.
 
     Attributes:
         loc: the mean, ``(..., L)``.

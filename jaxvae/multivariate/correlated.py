@@ -1,4 +1,4 @@
-"""What Gaussians with correlated elements have in common: the checks, the pytree, sampling, and scores against σ.
+"""The base of Gaussians with correlated elements: checks, the pytree, and sampling.
 
 Conventions of this folder: the last axis, of L elements, is one event, and all axes before it are batch, broadcast by
 NumPy's rules. Information is in nats. 16-bit inputs are computed in float32; so are noise, KL and densities, and

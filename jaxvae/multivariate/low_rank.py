@@ -1,7 +1,7 @@
-"""The Gaussian of a few common causes and each element's own: a low-rank covariance plus a diagonal one.
+"""The Gaussian whose covariance is a low-rank one plus a diagonal one.
 
-All follows from W = U/σ: Σ = diag(σ) (I + W Wᵀ) diag(σ), and the capacitance I + WᵀW has the same determinant as
-I + W Wᵀ, and its inverse by Woodbury's identity (1950). Dividing by σ and never by σ², it holds out twice as far.
+All follows from W = U/σ: Σ = diag(σ) (I + W Wᵀ) diag(σ), and the capacitance I + WᵀW has the same determinant as I + W
+Wᵀ, and its inverse by Woodbury's identity (1950). It divides by σ and never by σ², which doubles the range of log σ.
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""The axes of an objective's arrays: those of the batch lead, of any number, and those of the event are summed.
+"""The axes of an objective's arrays: any number of batch axes, then event axes, which are summed.
 
 ``(*B)`` stands for any number of batch axes: (B), or (B, T) of sequences, or none for one example inside ``vmap``.
 ``(*L)`` stands for the axes of the latents: (L), or (H, W, C).

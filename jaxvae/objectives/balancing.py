@@ -1,4 +1,4 @@
-"""One KL per group of latents in a hierarchy, weighed so that none of them is left unused."""
+"""Balanced KL terms of a hierarchy's groups of latents, so that none is left unused."""
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ _OFFSET = 0.01
 def balance(kl: Array, sizes: ArrayLike) -> Array:
     """γ_g KL_g, γ_g ∝ (mean |KL_g| + 0.01) / size_g, of mean 1 (Vahdat & Kautz 2020, arXiv:2007.03898, appendix A).
 
-    What a group spends per latent is what it costs: groups of little KL are let use more. (The paper says "proportional
+    A group's weight is its KL per latent, so that groups of little KL may use more. (The paper says "proportional
     to the size", but the code and DVAE++, arXiv:1802.04920, appendix H, divide by it.) γ has no gradient. Not a bound:
     NVAE has it only while β is below 1, that is during the warm-up.
 

@@ -1,7 +1,7 @@
-"""Constraints by Lagrange multipliers: min L subject to c ≤ 0, as a saddle point of L + Σ λ c.
+"""Constraints by Lagrange multipliers: the minimum of L subject to c ≤ 0 is a saddle point of L + Σ λ c.
 
-The multipliers are parameters beside the model's. Their gradient is the constraint itself, and where the model
-descends, they ascend: ``optax.partition`` gives each its optimizer, and the train step need not know.
+The multipliers are parameters beside the model's. Their gradient is the constraint itself, and they ascend it:
+``optax.partition`` gives model and multipliers their own optimizers, and the train step stays as it is.
 
 >>> params = {"model": jnp.zeros(()), "multipliers": jnp.zeros(1)}
 >>> labels = {name: name for name in params}

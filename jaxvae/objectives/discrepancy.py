@@ -1,4 +1,4 @@
-"""The distance of two samples' distributions by a kernel, and the objective that holds q(z) near p(z) with it.
+"""The maximum mean discrepancy of two samples, and objectives that keep q(z) near p(z) by it.
 
 Kernels are functions of the squared distance r², with a scale C. Between two draws of N(0, 1) in L dimensions r² is
 2 L on average, which makes 2 L a good C.
@@ -47,7 +47,7 @@ def _require_scale(scale: float) -> None:
 def mmd(x: Array, y: Array, kernel: Kernel) -> Array:
     """E k(x, x') + E k(y, y') - 2 E k(x, y), the squared maximum mean discrepancy (Gretton et al. 2012, eq. 3).
 
-    The U-statistic: no point is paired with itself, so that it is unbiased, and may be below 0. A draw has any number
+    This is the U-statistic: no point is paired with itself. It is unbiased, and may be below 0. A draw has any number
     of axes; where the time steps of sequences (B, T, L) are draws, ``jax.vmap`` over T gives each its own discrepancy.
 
     Args:
@@ -82,7 +82,7 @@ def _within(x: Array, kernel: Kernel) -> Array:
 def info_vae(log_likelihood: Array, kl: Array, divergence: Array, alpha: ArrayLike, weight: ArrayLike) -> Array:
     """log p(x|z) - (1 - α) Σ KL - (α + λ - 1) D(q(z) ‖ p(z)): InfoVAE (Zhao et al. 2019, arXiv:1706.02262).
 
-    α = 0 with λ = 1 is the ELBO; α = 1 with the MMD as D is the MMD-VAE, whose KL isn't counted at all.
+    α = 0 with λ = 1 is the ELBO; α = 1 with the MMD as D is the MMD-VAE, which has no KL term.
 
     Args:
         log_likelihood: ``(*B)``.

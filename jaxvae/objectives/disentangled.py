@@ -1,4 +1,4 @@
-"""KL in parts or held at a value, for latents that each stand for one thing.
+"""Objectives for disentangled latents: a KL in parts, or held at a value.
 
 Shapes: ``*B`` is any number of batch axes, ``*L`` of the latents'; nats. Results are per example, ``(*B)``; a loss is
 minus their mean over the batch.

@@ -1,4 +1,4 @@
-"""Gradients of the same bounds with less noise: what reaches q's parameters, and by which path.
+"""Estimators of the bounds' gradients with less noise, by the path along which they reach q's parameters.
 
 A sample z = mean + σ ε carries the gradient of q's parameters twice: through z (the path), and through log q(z|x)
 itself (the score), whose mean is 0 or can be turned into one through z. All here is built on ``stop_parameters``,
@@ -101,7 +101,7 @@ def stl(log_joint: Array, q: Gaussian, z: Array) -> Array:
 def tapped(z: Latents, batch_ndim: int = 1) -> tuple[Latents, Array]:
     """The same z, and a tap, through which ``dreg`` weighs what flows back through z.
 
-    Use this z for the log-weights, and for nothing else: all that flows back through it is weighed.
+    Use this z for the log-weights only: every gradient that flows back through it is weighted.
 
     Args:
         z: ``(K, *B, *L)``, or a tree of such.
@@ -154,7 +154,7 @@ def dreg(log_weights: Array, tap: Array) -> Array:
     Σ w̃² (∂log w/∂z) (∂z/∂φ), which is unbiased, and 0 at the exact posterior. The second w̃ enters where the gradient
     leaves the tapped z, so that the decoder is run and differentiated once.
 
-    What the log-weights know of φ, they must know through the tapped z: log q with stopped parameters
+    The log-weights may depend on φ through the tapped z only: take log q with stopped parameters
     (``path_log_weights``). A hierarchical q(z₂|x) q(z₁|z₂, x) needs its networks twice: samples are drawn with φ,
     each z_l from the untapped ones above; then all of them are tapped together, and log q is that of the tapped ones
     with φ stopped, but not the z that it is conditioned on. This is unbiased, too; what Bauer & Mnih 2021

@@ -1,8 +1,8 @@
 """Losses of a regression that predicts its own noise: y ~ q(y|x) = N(mean(x), σ(x)²).
 
-The negative log-likelihood itself is ``-log_prob(q, y)``. Its gradient of the mean is divided by σ², so that points
-that are fitted badly are given a large σ and left alone; the losses here mend that. So do natural parameters
-(Immer et al. 2023), which need no loss of their own: ``-log_prob`` of a ``natural_softplus`` Gaussian.
+The negative log-likelihood itself is ``-log_prob(q, y)``. Its gradient by the mean is divided by σ², so that points
+that are fitted badly get a large σ, and then are hardly fitted any more. The losses here avoid that. So do natural
+parameters (Immer et al. 2023), which need no loss of their own: ``-log_prob`` of a ``natural_softplus`` Gaussian.
 
 Elementwise and unreduced, in nats: q of any shape, y broadcasts with it. A loss is their mean over the batch.
 """

@@ -1,4 +1,4 @@
-"""Bounds of log p(x), and estimates of it, that need nothing but the log-weights.
+"""Bounds and estimates of log p(x) from log-weights alone.
 
 log w = log p(x, z) - log q(z|x), z ~ q(z|x), in nats. Shapes: ``log_weights`` ``(K, *B)``, or ``(M, K, *B)`` where the
 samples come in M groups; ``*B`` is any number of batch axes. The caller has summed over the latents' axes, and where
@@ -93,7 +93,7 @@ class PartialBounds(NamedTuple):
 def piwae(log_weights: Array) -> PartialBounds:
     """IWAE of all M K samples for p's parameters, MIWAE for q's (Rainforth et al. 2018, arXiv:1802.04537).
 
-    Each bound is to be climbed by its own parameters only. With ``f(theta, phi)`` the log-weights,
+    Maximize each bound by its own parameters only. With ``f(theta, phi)`` the log-weights,
 
         stop = jax.lax.stop_gradient
         loss = -jnp.mean(piwae(f(theta, stop(phi))).generative + piwae(f(stop(theta), phi)).inference)

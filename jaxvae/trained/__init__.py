@@ -1,4 +1,4 @@
-"""A trained model as a thing one can use: loaded from its run's directory, called, scored, looked at."""
+"""Trained models: loaded from a run's directory, called, scored and inspected."""
 
 from jaxvae import extras
 

@@ -1,4 +1,4 @@
-"""A trained model as a folder that stands for itself: weights and JSON, nothing that is run when it is read."""
+"""Exported models: folders of weights and JSON, from which nothing is executed when they are read."""
 
 import dataclasses
 import shlex

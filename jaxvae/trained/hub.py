@@ -1,4 +1,4 @@
-"""Exported models on the Hugging Face hub, by way of ``huggingface_hub``, where that is installed."""
+"""Exported models on the Hugging Face hub, with ``huggingface_hub``, if it is installed."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ def _library() -> Any:
 
 
 def push(folder: Path, name: str) -> str:
-    """Uploads an exported folder as a model repository, made if need be, and returns its address.
+    """Uploads an exported folder to a model repository, which is made if it does not exist, and returns its address.
 
     Args:
         folder: the folder.
@@ -34,7 +34,7 @@ def push(folder: Path, name: str) -> str:
 
 
 def pull(address: str) -> Path:
-    """Downloads what ``push`` uploaded, ``hf://owner/name`` or ``hf://owner/name@revision``: a folder in the cache.
+    """Downloads a model, ``hf://owner/name`` or ``hf://owner/name@revision``, into the cache, and returns its folder.
 
     Raises:
         ImportError: without huggingface_hub.

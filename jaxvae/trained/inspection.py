@@ -1,4 +1,4 @@
-"""Looking at a run: what its latents do, as arrays for pictures, and what is wrong with it.
+"""Inspection of a run: images as latents vary, for pictures, and a diagnosis.
 
 Images are (..., H, W, C) in [0, 1]. A diagnosis looks at the posterior, and at the course of training.
 """
@@ -29,7 +29,7 @@ class Traversals(NamedTuple):
 def traversed(
     model: TrainedModel, image: ArrayLike, label: Any, latents: np.ndarray, steps: int = 9, reach: float = 3.0
 ) -> Traversals:
-    """What each of these latents does to an image, between -reach and reach.
+    """Decodes an image as each of these latents varies between -reach and reach.
 
     Args:
         model: the model.
@@ -48,12 +48,12 @@ def traversed(
 def examine(out: Path, split: str = "test", dataset: str | None = None) -> Diagnosis:
     """Diagnoses the run in a directory: q(z|x) of a split under its last parameters, and its metrics.
 
-    Over- and underflow are judged for the dtype that its network computes in.
+    Over- and underflow are judged for the dtype of its network.
 
     Args:
         out: the directory.
         split: ``test`` or ``validation``.
-        dataset: where the data are now, if they have moved.
+        dataset: the path of the data, if they have moved.
 
     Raises:
         ValueError: where there is no run, no checkpoint, or no such split.
@@ -71,11 +71,11 @@ def examine(out: Path, split: str = "test", dataset: str | None = None) -> Diagn
 
 
 def course(records: Sequence[Mapping[str, Any]], epochs: int, latents: int) -> list[Finding]:
-    """What a run's metrics show.
+    """The findings in a run's metrics.
 
     Args:
         records: of ``metrics.jsonl``.
-        epochs: that it was to have.
+        epochs: the number of epochs that it was to have.
         latents: L.
     """
     if not records:
@@ -131,10 +131,10 @@ def _overfitted(records: Sequence[Mapping[str, Any]]) -> float:
 
 
 def _end(records: Sequence[Mapping[str, Any]]) -> str:
-    """How a run without a checkpoint ended."""
+    """A sentence on how a run without a checkpoint ended."""
     done = records[-1]["epoch"] if records else 0
     lost = f", {records[-1]['skipped']} of its updates not finite" if records and records[-1]["skipped"] else ""
     return (
-        f"this one died of numbers that aren't finite, or was stopped, in epoch {done + 1}{lost}; "
+        f"this run ended in epoch {done + 1}{lost}, before its first checkpoint; if its updates were not finite, "
         "train it again with a lower learning rate"
     )

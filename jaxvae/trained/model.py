@@ -1,8 +1,8 @@
-"""A trained model: images to latents and back, samples, scores, for every kind of model by one interface.
+"""The trained model: one interface to encode, decode, sample and score, for all kinds of models.
 
-Images come as the training data did: what its ``contract`` says is converted, all else is refused in one line. Arrays
-of any number of images go through the device some at a time; what is traced (``jax.jit``, ``jax.vmap``, ``jax.grad``)
-goes through as it is, and only its shape and dtype can be checked.
+Images must be as the training data were: the model's ``contract`` says how they are converted, and others are refused.
+Arrays of any number of images are computed in batches. Traced images (``jax.jit``, ``jax.vmap``, ``jax.grad``) are
+computed at once, and only their shape and dtype can be checked.
 """
 
 import dataclasses
@@ -50,14 +50,14 @@ from jaxvae.training.scoring import (
 )
 @dataclasses.dataclass(frozen=True)
 class Decoded:
-    """p(x|z) of latents (..., L): a pytree, of images (..., H, W, C).
+    """The distribution p(x|z) of images (..., H, W, C) for latents (..., L); a pytree.
 
     Attributes:
-        outputs: the decoder's, (..., H, W, C k).
-        raw: what the likelihood has of its own, or None.
-        likelihood: what the outputs mean.
+        outputs: those of the decoder, (..., H, W, C k).
+        raw: the likelihood's own parameters, or None.
+        likelihood: the family that the outputs are parameters of.
         contract: how x may be given.
-        log_size: of counts whose mean grows with their total, the log of the total that ``mean`` and ``sample`` have.
+        log_size: for counts whose mean grows with their total, the log of the total for ``mean`` and ``sample``.
     """
 
     outputs: Array
@@ -68,7 +68,7 @@ class Decoded:
 
     @property
     def mean(self) -> Array:
-        """E[x|z], (..., H, W, C): in [0, 1], but for real data, counts and tables, which are in their own units.
+        """E[x|z], (..., H, W, C): in [0, 1], except for real data, counts and tables, which are in their own units.
 
         Of a table's categories it is the most probable one.
         """
@@ -89,12 +89,12 @@ class Decoded:
 
 
 class ImageScores(NamedTuple):
-    """Of each image, in nats, on the host; all (N,).
+    """The scores of images in nats, as NumPy arrays (N,).
 
     Attributes:
         elbo: log_likelihood - kl, a lower bound of log p(x).
         log_likelihood: log p(x|z), under one sample of q(z|x).
-        kl: of q(z|x) from p(z).
+        kl: KL(q(z|x) ‖ p(z)).
         log_evidence: the estimate of log p(x) by importance sampling.
         error: its Monte Carlo standard error; NaN for one sample.
     """
@@ -116,8 +116,8 @@ class TrainedModel:
         module: the Flax module.
         params: its parameters, ``{"params": ...}``, as ``module.apply`` takes them.
         fitted: the likelihood's scalar, where that isn't a parameter but was fitted to the training data.
-        step: of training, after which these were the parameters.
-        mean: the mean image of the training data, which the decoder started at; or None.
+        step: the training step that the parameters are of.
+        mean: the mean image of the training data, at which the decoder started; or None.
     """
 
     config: TrainConfig
@@ -140,33 +140,33 @@ class TrainedModel:
         return _seen(self.contract, images)
 
     def encode(self, images: ArrayLike, labels: Any = None, *, progress: bool = False) -> Gaussian:
-        """q(z|x), of shape (..., L): what each latent is drawn from, at the means of those that it depends on.
+        """q(z|x), of shape (..., L); in a hierarchy, of each latent given the means of those above it.
 
-        Where a flow follows, this is the Gaussian that it moves; ``latents`` are behind it.
+        With a flow, this is the Gaussian before the flow, and ``latents`` are after it.
 
         Args:
             images: (..., H, W, C), as the training data came.
             labels: their classes, (...), or one for all, by number or name; for a conditional model.
-            progress: whether to show on stderr how many are done.
+            progress: whether to show progress on stderr.
 
         Raises:
-            ValueError: for images that can't be like the training data, or labels that are missing or none.
+            ValueError: for images unlike the training data, or labels that are missing or unknown.
         """
         return self.infer(images, labels, progress=progress)[0]
 
     def latents(self, images: ArrayLike, labels: Any = None, *, progress: bool = False) -> Array:
-        """The latents (..., L) that images are decoded from by ``reconstruct``: the mean of each; see ``encode``."""
+        """The latents (..., L) of images: their means, after a flow, if any; arguments as for ``encode``."""
         return self.infer(images, labels, progress=progress)[1]
 
     def infer(self, images: ArrayLike, labels: Any = None, *, progress: bool = False) -> tuple[Gaussian, Array]:
-        """What ``encode`` and ``latents`` answer with, at once."""
+        """The results of ``encode`` and ``latents``, computed together."""
         return self._mapped(self._program(_encode), images, labels, progress)
 
     def decode(self, latents: ArrayLike, labels: Any = None) -> Decoded:
         """p(x|z) of latents (..., L); labels as for ``encode``.
 
         Raises:
-            ValueError: for latents of another number, or labels that are missing or none.
+            ValueError: for another number of latents, or labels that are missing or unknown.
         """
         require_real(latents=latents)
         shape, count = np.shape(latents), self.module.latents
@@ -196,13 +196,13 @@ class TrainedModel:
 
         Args:
             key: a PRNG key.
-            count: how many.
+            count: the number of images.
             labels: of a conditional model, (count,) or one for all, by number or name; its classes in turn, if not
                 given.
             drawn: whether x is drawn as well, in place of its mean.
 
         Raises:
-            ValueError: for less than one, or labels that aren't any.
+            ValueError: for a count below 1, or unknown labels.
         """
         latents = self.prior(key, count)
         if labels is None and self.contract.conditional:
@@ -236,7 +236,7 @@ class TrainedModel:
         Args:
             images: as for ``encode``.
             labels: as for ``encode``.
-            key: of the noise; one and the same if not given. What an image gets of it depends on the image alone.
+            key: a PRNG key of the noise; a fixed one if not given. An image's noise depends on that image alone.
             progress: as for ``encode``.
         """
         log_likelihood, kl = self._terms(images, labels, key, progress)
@@ -405,7 +405,7 @@ class TrainedModel:
         key: Array | None = None,
         progress: bool = False,
     ) -> ImageScores:
-        """All scores of images (N, H, W, C); arguments and errors as for ``log_evidence``."""
+        """Computes all scores of images (N, H, W, C); arguments and errors as for ``log_evidence``."""
         log_likelihood, kl = map(np.asarray, self._terms(images, labels, key, progress))
         kl = kl.sum(axis=-1)
         value, error = map(np.asarray, self._evidence(images, labels, samples, key, progress))

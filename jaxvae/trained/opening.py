@@ -1,4 +1,4 @@
-"""``jv.load``: a trained model from wherever it is kept."""
+"""``jv.load``, which reads a trained model from a run, an export or the hub."""
 
 from pathlib import Path
 
@@ -9,17 +9,17 @@ from jaxvae.trained.runs import Run
 
 
 def load_model(path: str | Path, *, best: bool = True, dataset: str | Path | None = None) -> TrainedModel:
-    """A trained model; its data aren't needed.
+    """Loads a trained model; its data are not needed.
 
     Args:
         path: the directory of a run of ``jaxvae train``, a folder of ``jaxvae export``, or ``hf://owner/name``.
         best: False for a run's last parameters, rather than those that scored best on its validation split, if there is
             one.
-        dataset: where the data are, for a run of before runs kept what they need of them.
+        dataset: the path of the data, for a run of an older version, which did not store what it needs of them.
 
     Raises:
         ValueError: where there is no such model.
-        ImportError: for one of the hub, without huggingface_hub.
+        ImportError: for a model of the hub, without huggingface_hub.
     """
     return open_model(path, best=best, dataset=dataset).model
 

@@ -1,4 +1,4 @@
-"""A trained model as programs of StableHLO, which JAX alone runs: encode, decode, score, for any number of images."""
+"""Programs of StableHLO that run a trained model with JAX alone: encode, decode and score."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A run in its directory as a trained model, with the data that it was trained on wherever these are needed."""
+"""Runs in their directories: the trained model, the data, and scores."""
 
 import dataclasses
 import functools
@@ -28,21 +28,21 @@ from jaxvae.training.scoring import Posterior, Task, log_evidence, posterior, sc
 
 
 class Run:
-    """A run of ``training.train``: its model, which stands alone, and its data, which are read when asked for.
+    """A run of ``training.train``: its model, and its data, which are read only when they are asked for.
 
     Args:
         path: the run's directory.
         best: False for the last parameters, rather than those that scored best on the validation split, if there is
             one.
-        dataset: where the data are now, if they have moved; or the data themselves, where they were in memory.
+        dataset: the path of the data, if they have moved; or the data themselves, if they were in memory.
 
     Attributes:
-        directory: what else is known of the run.
+        directory: the run's directory with its files.
         model: with its parameters.
 
     Raises:
-        ValueError: where there is no run, or no checkpoint yet; for a run of before runs kept what they need of their
-            data, where these can't be read.
+        ValueError: where there is no run, or no checkpoint yet; for a run of an older version, which did not store what
+            it needs of its data, where these can't be read.
     """
 
     def __init__(self, path: str | Path, *, best: bool = True, dataset: str | Path | Dataset | None = None) -> None:
@@ -74,16 +74,15 @@ class Run:
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """How many images each split had."""
+        """The number of images in each split."""
         return self._origin.counts
 
     @functools.cached_property
     def dataset(self) -> Dataset:
-        """What was trained on, as it is loaded; a warning where it was said where that is, and images are others.
+        """The data of the training, loaded again; warns if a given path has other images.
 
         Raises:
-            ValueError: where the images of a scored split aren't those of then, or the run doesn't know which these
-                were.
+            ValueError: where the images of a scored split have changed, or the run does not know which they were.
             FileNotFoundError: where the data aren't there.
         """
         require_known_split(self._split_is_known, self.path)
@@ -114,7 +113,7 @@ class Run:
         return {name: split for name, split in splits.items() if name != "train"}
 
     def split(self, name: str) -> Split:
-        """One of ``scored``; raises ValueError, besides, where there is none of this name."""
+        """A split of ``scored``; raises ValueError where there is none of this name, and as ``dataset``."""
         require(name in self.scored, "split", name, " or ".join(self.scored))
         return self.scored[name]
 
@@ -130,25 +129,25 @@ class Run:
 
 
 def _made_again(path: Path, config: TrainConfig, dataset: str | Path | Dataset | None) -> Experiment:
-    """The experiment of a run of before runs kept what they need of their data."""
+    """The experiment of a run of an older version, which did not store what it needs of its data."""
     if isinstance(dataset, str | Path):
         config = dataclasses.replace(config, dataset=str(dataset))
     try:
         return make_experiment(config, one_device(), dataset=dataset if isinstance(dataset, Dataset) else None)
     except (ValueError, OSError) as error:
         raise ValueError(
-            f"{path} was trained before runs kept what they need of their data, which can't be read now ({error}); "
-            "--dataset says where they are"
+            f"{path} is of an older version, which did not store what it needs of its data, and these can't be read "
+            f"({error}); --dataset says where they are"
         ) from error
 
 
 def evaluate(run: Run, samples: int, split: str = "test") -> dict[str, Any]:
     """Scores a run: ELBO and its terms, active units, KL per latent, importance-sampled NLL; nats per image.
 
-    Where entries may be missing, all of these are of those observed, and how many an image has of them is there, too.
+    Where entries may be missing, all of these are of the observed ones, and the result says how many an image has.
 
-    With them goes what they are a result of: split, number of images and samples, the step of the parameters, and, as
-    ``of``, the configuration, a fingerprint of the images and labels scored, and the versions.
+    The result also has the split, the numbers of images and samples, the step of the parameters, and, as ``of``, the
+    configuration, a fingerprint of the scored images and labels, and the versions.
 
     Args:
         run: the run.

@@ -1,4 +1,4 @@
-"""What a model says of each image or latent, as files: .npz, .npy, .csv, or a folder of pictures."""
+"""Files of a model's results for each image or latent: .npz, .npy, .csv, or a folder of pictures."""
 
 import csv
 import io
@@ -35,7 +35,7 @@ def write_table(out: Path, columns: Mapping[str, np.ndarray]) -> None:
     return _write(out, text.getvalue().encode(errors="surrogateescape"))
 
 
-def write_rows(out: Path, names: np.ndarray, x: np.ndarray) -> None:
+def write_numbers(out: Path, names: np.ndarray, x: np.ndarray) -> None:
     """Writes numbers (N, ...) as .csv, a line each, with the digits that it takes to read them back bit for bit."""
     text = io.StringIO(newline="")
     table = csv.writer(text, lineterminator="\n")

@@ -1,4 +1,4 @@
-"""Several processes that train as one: all have the same before them, and where one fails, all end."""
+"""Agreement of several processes that train as one: they compare what they train, and end together if one fails."""
 
 import contextlib
 import json
@@ -25,10 +25,10 @@ def gathered(text: str) -> list[str]:
 
 @contextlib.contextmanager
 def failing_together() -> Iterator[None]:
-    """Ends in every process with an error where it does in one; for what has no communication of its own.
+    """A context that raises in every process if it does in one; for code without communication between processes.
 
     Raises:
-        ValueError: with the error of the first process that has one, in those that have none.
+        ValueError: in processes without an error, with that of the first process that has one.
     """
     error: Exception | None = None
     try:

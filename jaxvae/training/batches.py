@@ -1,4 +1,4 @@
-"""Where batches come from: the device's own memory, or the disk by way of the host."""
+"""Feeds of batches, from the device's memory, the disk, or an iterable."""
 
 import functools
 from collections import deque
@@ -28,14 +28,14 @@ class Feed(Protocol):
         """The batch of this step."""
 
     def advance(self, state: TrainState, sums: Sums, stop: int) -> tuple[TrainState, Sums]:
-        """Trains until ``state.step`` is ``stop``, within an epoch, or too many updates in a row were skipped.
+        """Trains until ``state.step`` is ``stop``, within an epoch, or until too many updates in a row were skipped.
 
         State and sums passed in are donated.
         """
 
 
 class ResidentFeed:
-    """All images on every device, shuffled there.
+    """A feed that keeps all images on every device, and shuffles them there.
 
     Args:
         experiment: what is trained.
@@ -143,7 +143,7 @@ class _HostFeed:
 
 
 class StreamingFeed(_HostFeed):
-    """Batches read by grain, each process its share, one step at a time."""
+    """A feed of batches that grain reads, each process its share, one step at a time."""
 
     def _read(self, start: int) -> Iterator[dict[str, np.ndarray]]:
         return stream(
@@ -160,7 +160,7 @@ class StreamingFeed(_HostFeed):
 
 
 class IterableFeed(_HostFeed):
-    """Batches of any iterable, in its order, by ``full_batches``; of several processes, each has its own share.
+    """A feed of batches of any iterable, in its order; each of several processes has its own share.
 
     Args:
         experiment: what is trained.

@@ -1,4 +1,4 @@
-"""From a model and a batch to the bound of log p(x) that a configuration names: where models meet objectives."""
+"""The bound of log p(x) that a configuration names, for a model and a batch: where models meet objectives."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -14,7 +14,7 @@ from jaxvae.objectives import dreg, iwae, sampled_elbo, stop_parameters, tapped
 
 
 class Weights(NamedTuple):
-    """What K samples of q(z|x) weigh, and what the weights are made of.
+    """The importance weights of K samples of q(z|x), and the terms that they consist of.
 
     Attributes:
         log_weights: log p(x|z) + β (log p(z) - log q(z|x)), (K, B).
@@ -30,7 +30,7 @@ class Weights(NamedTuple):
 
 
 class Bound(NamedTuple):
-    """A bound of log-weights and a tap, (K, B) each, to (B,); and whether q's parameters count by way of z only."""
+    """A function from log-weights and a tap, (K, B), to a bound (B,); whether q's parameters act through z only."""
 
     function: Callable[[Array, Array], Array]
     path: bool = False
@@ -58,7 +58,7 @@ def log_weights(
     beta: ArrayLike = 1.0,
     path: bool = False,
 ) -> Weights:
-    """The weights of samples of q(z|x), and what else a step needs to know of them.
+    """The importance weights of samples of q(z|x), with the terms of the ELBO.
 
     Args:
         model: any with latents.

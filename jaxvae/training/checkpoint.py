@@ -37,9 +37,9 @@ _UNSCORED = -sys.float_info.max  # below all others, and a number in JSON
 class Checkpoints:
     """The checkpoints in a directory, by step.
 
-    Kept are the last two, and, where they are scored, the best one. A save that was killed leaves nothing that is
-    read. Each holds the SHA-256 of its files: what isn't as it was written is put aside, with a warning, so that a run
-    goes on from the one before; or refused, where they are only read.
+    The last two are kept, and the best one if checkpoints are scored. A save that was killed leaves nothing that is
+    read. Each checkpoint holds the SHA-256 of its files. A damaged one is put aside, with a warning, so that a run
+    continues from the one before; commands that only read refuse it.
 
     Args:
         directory: made if need be, unless only read.
@@ -75,7 +75,7 @@ class Checkpoints:
         self._manager.close()  # waits for the save under way
 
     def wait(self) -> None:
-        """Until all is on the disk."""
+        """Waits until everything is on the disk."""
         self._manager.wait_until_finished()
 
     @property
@@ -89,7 +89,7 @@ class Checkpoints:
         return self._manager.best_step() if self._scored else self.last
 
     def save(self, step: int, state: Any, score: float | None = None, fitted: float | None = None) -> None:
-        """Copies the state, and writes it while training goes on.
+        """Copies the state, and writes it in the background.
 
         Args:
             step: under which it is found; nothing is done where it is already there.
@@ -122,7 +122,7 @@ class Checkpoints:
         return _loaded(self._manager.restore(step, args=items)["state"])
 
     def restore_model(self, step: int) -> tuple[Any, float | None]:
-        """The parameters to evaluate of the state saved at this step, on one device, and what was fitted to the data.
+        """The parameters to evaluate at this step, on one device, and the fitted scalar of the likelihood.
 
         Raises:
             ValueError: for a checkpoint of another configuration.

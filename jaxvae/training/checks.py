@@ -1,4 +1,4 @@
-"""What a train step asks of its trees, checked where they are first seen: static, and so free at run time."""
+"""Checks of a train step's pytrees when it is traced: they are static, and so free at run time."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,13 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 
 _ELSEWHERE = (
-    "hand what isn't trained to init_state as model_state, or to the loss as it is "
+    "pass what isn't trained to init_state as model_state, or directly to the loss "
     "(eqx.partition(model, eqx.is_inexact_array), nnx.split(model, nnx.Param, ...))"
 )
 
 
 def require_trainable(params: chex.ArrayTree) -> None:
-    """Raises where a parameter isn't one that a gradient is taken of.
+    """Raises where a parameter can't be trained by gradients.
 
     Raises:
         TypeError: for a leaf that isn't an array of floats, or one float.
@@ -32,7 +32,7 @@ model_state, or to the loss as it is (eqx.partition(model, eqx.is_inexact_array)
             raise TypeError(f"{name} must be an array of floats, got {_kind(leaf)}; {_ELSEWHERE}")
     nodes = jax.tree.leaves(params, is_leaf=_is_batch_stat)
     if (isinstance(params, Mapping) and "batch_stats" in params) or any(map(_is_batch_stat, nodes)):
-        raise ValueError(f"params must be what is trained, got batch statistics among them; {_ELSEWHERE}")
+        raise ValueError(f"params must be trained parameters only, got batch statistics among them; {_ELSEWHERE}")
 
 
 def require_arrays(**trees: Any) -> None:

@@ -1,7 +1,6 @@
-"""The configuration of a run: every choice that its result depends on, as plain values."""
+"""The configuration of a run: the choices that its result depends on, as plain values."""
 
 import dataclasses
-import difflib
 import functools
 import json
 import math
@@ -22,6 +21,7 @@ from jaxvae.likelihoods import COMPOSITIONS, COUNTS, LIKELIHOODS, OF_COLUMNS
 from jaxvae.models import ACTIVATIONS, ARCHITECTURES, INFERENCES
 from jaxvae.objectives import SCHEDULES
 from jaxvae.parameterizations import parameterization
+from jaxvae.texts import nearest
 from jaxvae.training.bounds import BOUNDS
 from jaxvae.training.modelling import COLUMNS
 from jaxvae.training.optimizers import DECAYS, OPTIMIZERS, stage_ends
@@ -34,7 +34,7 @@ OBJECTIVES = ("elbo", *BOUNDS)
 FROZEN = ("none", "encoder", "decoder")
 
 AUTO = "auto"
-"""For a field that follows from the data."""
+"""The value of a field that is to follow from the data."""
 
 CHANGEABLE = (
     "epochs",
@@ -50,10 +50,10 @@ CHANGEABLE = (
     "evaluate_every",
     "samples",
 )
-"""The fields that may be others when a run is resumed: what steps to come are like, not what has been made of data."""
+"""The fields that may change when a run is resumed: they concern steps to come, and not the data or the model."""
 
 UNCONSTRAINED = ("direct_std", "direct_variance")
-"""The parameterizations that a constraint can be put on."""
+"""The parameterizations for which a constraint can be chosen."""
 
 
 _MOST = 2**31 - 1  # of int32, in which JAX counts
@@ -74,7 +74,7 @@ def _option(default: Any, text: str, *choices: str) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
-    """What to train on what, and how.
+    """The configuration of a training run: data, model, objective and optimizer.
 
     Raises:
         ValueError: naming the field, the value and what is allowed.
@@ -87,10 +87,10 @@ class TrainConfig:
     validation: int | None = _option(
         None, "hold out the last N training images for validation (default: the dataset's own split, or none)"
     )
-    layout: str = _option("auto", "the order of an array's axes, where its shape doesn't say", *data.LAYOUTS)
-    levels: int | None = _option(None, "how many grey levels integers have (default: as they look)")
-    value_range: tuple[float, ...] = _option((), "the numbers that are black and white, as -1 1 (default: none)")
-    counts: bool = _option(False, "take whole numbers for counts (a likelihood of counts says so, too)")
+    layout: str = _option("auto", "the order of an array's axes, where its shape is ambiguous", *data.LAYOUTS)
+    levels: int | None = _option(None, "the number of grey levels of integers (default: from the data)")
+    value_range: tuple[float, ...] = _option((), "the numbers of black and white, such as -1 1 (default: none)")
+    counts: bool = _option(False, "read whole numbers as counts (implied by a likelihood of counts)")
     label: str | None = _option(None, "the column of a table that has the classes")
     split: str | None = _option(None, "the column that says which rows are train, validation or test")
     group: str | None = _option(None, "the column of groups, such as patients, whose rows are to be in one split")
@@ -106,26 +106,28 @@ class TrainConfig:
     thousands: str | None = _option(None, "what separates thousands (default: nothing)")
     header: bool | None = _option(None, "whether a table's first line has names (default: as it looks)")
     size: tuple[int, ...] = _option((), "height and width to resize and crop images to (default: as they are)")
-    grey: bool = _option(False, "make colour images grey")
+    grey: bool = _option(False, "convert colour images to grey")
     background: str = _option("white", "the colour behind transparent pixels")
-    frames: bool = _option(False, "take each frame of an animation as an image")
-    skip_bad: bool = _option(False, "leave out files that can't be read")
+    frames: bool = _option(False, "read each frame of an animation as an image")
+    skip_bad: bool = _option(False, "skip files that can't be read")
     binarization: str = _option(
         AUTO, "how pixels become 0 or 1 (auto: dynamic for grey levels under bernoulli, else none)", AUTO, *data.METHODS
     )
-    conditional: bool = _option(False, "give the labels to encoder and decoder")
+    conditional: bool = _option(False, "condition encoder and decoder on the labels")
 
-    parameterization: str = _option("log_variance", "how the encoder's σ arises: a name from `jaxvae list`")
-    latents: int = _option(16, "the number of latents, in a hierarchy of its lowest layer")
-    upper_latents: tuple[int, ...] = _option((), "a hierarchy's layers above, from below (default: none)")
-    upper_hidden: tuple[int, ...] = _option((100, 100), "widths of the networks between its layers, or in a flow")
-    inference: str = _option("top_down", "how its layers are inferred", *INFERENCES)
+    parameterization: str = _option(
+        "log_variance", "the parameterization of the encoder's σ: a name from `jaxvae list`"
+    )
+    latents: int = _option(16, "the number of latents; in a hierarchy, of its lowest layer")
+    upper_latents: tuple[int, ...] = _option(
+        (), "numbers of latents of a hierarchy's upper layers, lowest first (default: none)"
+    )
+    upper_hidden: tuple[int, ...] = _option((100, 100), "widths of networks between a hierarchy's layers, or in a flow")
+    inference: str = _option("top_down", "how a hierarchy's layers are inferred", *INFERENCES)
     flow_steps: int = _option(0, "coupling layers between the encoder's Gaussian and q(z|x)")
     init_std: float = _option(1.0, "σ of q(z|x) at the start, the same for every parameterization")
-    match: str = _option(
-        "init", "what parameterizations share at the start: init_std, or also log_variance's d log σ / d raw", *MATCHES
-    )
-    constraint: str = _option("none", "how σ ≥ 0.0001 is kept where the parameterization doesn't", *CONSTRAINTS)
+    match: str = _option("init", "what all parameterizations share at the start: σ, or σ and d log σ / d raw", *MATCHES)
+    constraint: str = _option("none", "how σ ≥ 0.0001 is enforced under direct_std and direct_variance", *CONSTRAINTS)
     multiplier_rate: float = _option(1.0, "step size of the multipliers of a lagrange constraint")
     precondition: str = _option(
         "none", "the metric that gradients at the encoder's head are divided by", *PRECONDITIONERS
@@ -135,50 +137,54 @@ class TrainConfig:
         "p(x|z) (auto: bernoulli for grey or binary images, what suits its columns for a table, else gaussian_learned)",
         *dict.fromkeys((AUTO, COLUMNS, *LIKELIHOODS, *OF_COLUMNS)),
     )
-    offset: bool = _option(False, "let the mean of counts grow with their total, which is given (library size)")
-    likelihood_parameterization: str = _option("log_variance", "how the likelihood's σ arises, where it has one")
+    offset: bool = _option(False, "scale the mean of counts by their total, which is then given (library size)")
+    likelihood_parameterization: str = _option(
+        "log_variance", "the parameterization of the likelihood's σ, where it has one"
+    )
     likelihood_std: float | None = _option(
         None,
-        "the likelihood's σ, or where a learned one starts (default: at the data's for a Gaussian, else at 0.1); of a "
-        "table's columns in units of their own standard deviation (default: 1)",
+        "the likelihood's σ, or the initial one where it is learned (default: the data's for a Gaussian, else 0.1; for a "
+        "table's columns 1, in units of their own standard deviations)",
     )
-    architecture: str = _option("mlp", "encoder and decoder", *ARCHITECTURES)
+    architecture: str = _option("mlp", "the architecture of encoder and decoder", *ARCHITECTURES)
     hidden: tuple[int, ...] = _option(
         (200, 200), "widths (mlp; none for a linear model) or channels (conv), from the image inwards"
     )
     blocks: int = _option(1, "residual blocks in a stage (conv)")
     activation: str = _option(AUTO, "the nonlinearity (auto: tanh for mlp, silu for conv)", AUTO, *ACTIVATIONS)
-    dtype: str = _option("float32", "what encoder and decoder compute in; head, KL and loss are float32", *DTYPES)
+    dtype: str = _option("float32", "the dtype of encoder and decoder; head, KL and loss are float32", *DTYPES)
 
-    objective: str = _option("elbo", "the bound that is climbed; all but elbo by log-weights", *OBJECTIVES)
+    objective: str = _option(
+        "elbo", "the lower bound of log p(x) to maximize; all but elbo are of log-weights", *OBJECTIVES
+    )
     train_samples: int = _option(1, "samples of q(z|x) per image in a step")
     beta: float = _option(1.0, "weight of the KL")
-    beta_schedule: str = _option("constant", "β over the training", *SCHEDULES)
-    beta_cycles: int = _option(4, "how often a cyclical β starts again")
+    beta_schedule: str = _option("constant", "the schedule of β", *SCHEDULES)
+    beta_cycles: int = _option(4, "the number of cycles of a cyclical β")
     beta_ramp: float = _option(0.5, "the share of a cycle in which β rises")
-    free_bits: float = _option(0.0, "nats per latent below which the KL costs a constant")
+    free_bits: float = _option(0.0, "nats per latent below which the KL is a constant cost")
 
     epochs: int = _option(200, "passes over the training images")
     batch_size: int | None = _option(None, "images in a step, over all devices (default: 100, or all there are)")
-    optimizer: str = _option("adam", "what descends", *OPTIMIZERS)
+    optimizer: str = _option("adam", "the optimizer", *OPTIMIZERS)
     adam_b1: float = _option(0.9, "decay of Adam's first moment")
-    adam_eps: float = _option(1e-8, "what Adam adds to the root of its second moment")
-    adam_second_moment: float = _option(0.0, "where Adam's second moment starts")
+    adam_eps: float = _option(1e-8, "Adam's ε, which is added to the root of its second moment")
+    adam_second_moment: float = _option(0.0, "the initial value of Adam's second moment")
     learning_rate: float = _option(3e-3, "the highest learning rate")
-    learning_rate_decay: str = _option("cosine", "the learning rate's course after the warm-up", *DECAYS)
-    warmup_steps: int = _option(0, "steps in which the learning rate rises from 0")
+    learning_rate_decay: str = _option("cosine", "the decay of the learning rate after the warm-up", *DECAYS)
+    warmup_steps: int = _option(0, "steps over which the learning rate rises from 0")
     clip_norm: float | None = _option(None, "clip the gradient to this norm (default: no clipping)")
     ema_decay: float | None = _option(None, "evaluate an average of the parameters with this decay (default: none)")
-    freeze: str = _option("none", "the half of the model that stays as it begins, with what is beside it", *FROZEN)
-    max_skipped: int = _option(20, "stop after so many updates in a row that weren't finite")
+    freeze: str = _option("none", "the half of the model that keeps its initial weights", *FROZEN)
+    max_skipped: int = _option(20, "stop after this many non-finite updates in a row")
 
-    seed: int = _option(0, "of initial weights, data order and noise")
+    seed: int = _option(0, "the seed of initial weights, data order and noise")
     evaluate_every: int | None = _option(
         None, "epochs between checkpoints and validations (default: a twentieth of the epochs)"
     )
     samples: int = _option(100, "importance samples per test image in the final evaluation")
     streaming: bool | None = _option(
-        None, "read batches from disk by grain (default: where the images exceed half of the device's memory)"
+        None, "read batches from disk with grain (default: if the images exceed half of the device's memory)"
     )
 
     def __post_init__(self) -> None:
@@ -222,7 +228,7 @@ class TrainConfig:
 
     @property
     def reading(self) -> data.Reading:
-        """How files and arrays become images; a likelihood of counts says that these are counts."""
+        """How files and arrays become images; under a likelihood of counts, their numbers are counts."""
         given = {field.name: getattr(self, field.name) for field in dataclasses.fields(data.Reading)}
         return data.Reading(**{**given, "counts": self.counts or self.likelihood in (*COUNTS, *COMPOSITIONS)})
 
@@ -232,7 +238,7 @@ class TrainConfig:
         return self.evaluate_every or max(1, self.epochs // 20)
 
     def evaluated_after(self, epoch: int) -> bool:
-        """Whether a checkpoint, with a validation, is due: also at the end of each stage."""
+        """Whether a checkpoint and a validation are due after this epoch; they are at the end of each stage, too."""
         ends = stage_ends(self.epochs) if self.learning_rate_decay == "stages" else []
         return epoch % self.epochs_between_evaluations == 0 or epoch in (*ends, self.epochs)
 
@@ -242,14 +248,14 @@ class TrainConfig:
 
 
 def config_from_mapping(values: Mapping[str, Any]) -> TrainConfig:
-    """A configuration from plain values, such as those of a JSON file; what is missing keeps its default.
+    """Makes a configuration of plain values, such as those of a JSON file; missing fields have their defaults.
 
     Raises:
         ValueError: for a name that isn't a field, or a value that isn't of its type or range.
     """
     require(isinstance(values, Mapping), "config", values, "an object of TrainConfig's fields")
     for name in values:
-        near = difflib.get_close_matches(str(name), _hints(), n=3)
+        near = nearest(name, _hints())
         known = isinstance(name, str) and name in _hints()
         require(known, "config", name, f"a field of TrainConfig{'; nearest: ' * bool(near)}{', '.join(near)}")
     return TrainConfig(**values)
@@ -261,10 +267,10 @@ def _hints() -> Mapping[str, Any]:
 
 
 def read_config(path: Path) -> TrainConfig:
-    """The configuration in a JSON file, such as a run's ``config.json``.
+    """Reads the configuration in a JSON file, such as a run's ``config.json``.
 
     Raises:
-        ValueError: for a file that can't be read, isn't a JSON object, or holds what isn't allowed.
+        ValueError: for a file that can't be read, isn't a JSON object, or has fields or values that aren't allowed.
     """
     try:
         values = json.loads(read_file(path).decode("utf-8-sig"), object_pairs_hook=_once_each)

@@ -5,7 +5,6 @@ import importlib.metadata
 import io
 import json
 import logging
-import math
 import platform
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -21,6 +20,7 @@ from jaxvae.arguments import require
 from jaxvae.data import DataContract, Origin, contract_from_mapping, origin_from_mapping, require_apart
 from jaxvae.files import naming, only_writer, read_file, require_free, write_atomically
 from jaxvae.interop import load_safetensors, save_safetensors
+from jaxvae.texts import strict_json
 from jaxvae.training.agreement import failing_together
 from jaxvae.training.config import CHANGEABLE, TrainConfig, read_config
 from jaxvae.training.devices import cores
@@ -50,8 +50,8 @@ class RunDirectory:
         tensorboard: the folder of TensorBoard's event files.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: str | Path) -> None:
+        self.path = path = Path(path)
         self.metrics, self.checkpoints, self.tensorboard = path / METRICS, path / CHECKPOINTS, path / "tensorboard"
         self._config = path / CONFIG
 
@@ -106,8 +106,7 @@ class RunDirectory:
 
     def write_report(self, name: str, found: Mapping[str, Any]) -> None:
         """Keeps what was found of the run, as JSON."""
-        text = json.dumps(_strict(found), indent=1, allow_nan=False)
-        write_atomically(self.path / f"{name}.json", text + "\n")
+        write_atomically(self.path / f"{name}.json", strict_json(found, indent=1) + "\n")
 
     @contextmanager
     def begun(
@@ -209,8 +208,8 @@ def read_contract(path: Path) -> DataContract:
 def _require_changeable(found: Mapping[str, Any], config: Mapping[str, Any], where: Path, done: int) -> None:
     """Raises where a field differs that may not, or so many epochs as are done already are too many."""
     for name, value in config.items():
-        allowed = f"{found[name]!r}, as in {where} (when resuming, {', '.join(CHANGEABLE)} may change; what else is to"
-        allowed += " be another can begin from this run's weights, by --init-from)"
+        allowed = f"{found[name]!r}, as in {where} (when resuming, only {', '.join(CHANGEABLE)} may change; for"
+        allowed += " another change, start a new run from this one's weights, by --init-from)"
         require(found[name] == value or name in CHANGEABLE, name, value, allowed)
     require(config["epochs"] >= done, "epochs", config["epochs"], f"at least the {done} that are done")
 
@@ -276,10 +275,10 @@ def made_otherwise(found: Any, where: Path, *, warn: bool = False) -> dict[str, 
     require(isinstance(found, dict), str(where), found, "an object of texts")
     changes = {name: [found[name], now] for name, now in versions().items() if found.get(name, now) != now}
     for name, (then, now) in changes.items():
-        require(name not in _DRAWN, name, now, f"{then!r}, as in {where}: other random numbers make other results")
+        require(name not in _DRAWN, name, now, f"{then!r}, as in {where}: other random numbers give other results")
     if changes and warn:
         texts = ", ".join(f"{name} is {now}, not {then}" for name, (then, now) in changes.items())
-        logging.getLogger("jaxvae").warning("last digits may be others than if all had been made at once: %s", texts)
+        logging.getLogger("jaxvae").warning("last digits may differ from those of an uninterrupted run: %s", texts)
     return changes
 
 
@@ -348,16 +347,7 @@ class MetricsLog:
 
 
 def _line(record: Mapping[str, Any]) -> str:
-    return json.dumps(_strict(record), allow_nan=False) + "\n"
-
-
-def _strict(value: Any) -> Any:
-    """As strict JSON, which has no NaN and no infinity, can have it: null stands for them."""
-    if isinstance(value, Mapping):
-        return {name: _strict(x) for name, x in value.items()}
-    if isinstance(value, list | tuple):
-        return [_strict(x) for x in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return strict_json(record) + "\n"
 
 
 def _summary_writer(directory: Path) -> Any:

@@ -1,4 +1,4 @@
-"""From a configuration to what it names: data, model, loss, optimizer."""
+"""Experiments: the data, model, loss and optimizer that a configuration names."""
 
 import dataclasses
 import functools
@@ -58,21 +58,21 @@ _FIT_IMAGES = 10_000  # training images for what is fitted to data, not learned
 
 
 class Experiment(NamedTuple):
-    """A configuration, and what it names.
+    """The data, model, loss and optimizer that a configuration names.
 
     Attributes:
         config: the configuration.
         mesh: the devices.
         dataset: what is trained on.
         scored: validation (if there is one) and test split as they are scored.
-        contract: what the model takes for its data.
-        model: of its latents, images and parameters.
+        contract: what images may be, and how the model sees them.
+        model: the Flax module.
         tx: the optimizer.
         learning_rate: by step.
         beta: by step.
-        bound: what Lagrange multipliers keep the encoder's raw outputs above, or None.
-        start: parameters to begin with in place of drawn ones, by their path, from ``transferred``.
-        taken: what the data were taken for as they were loaded, a line each, when asked.
+        bound: the lower bound of the encoder's raw outputs by Lagrange multipliers, or None.
+        start: initial parameters that replace random ones, by their path, from ``transferred``.
+        taken: a function that gives lines on how the data were read.
     """
 
     config: TrainConfig
@@ -90,13 +90,13 @@ class Experiment(NamedTuple):
 
     @property
     def kept(self) -> Kept:
-        """What a run keeps of its data."""
+        """The description of the data that a run stores."""
         origin = origin_of(self.dataset, self.config.data_dir)
         return Kept(self.contract, origin, mean_image(self.dataset))
 
     @property
     def report(self) -> list[str]:
-        """What the data were taken for, and what is made of them, a line each; warnings last."""
+        """Lines on how the data were read and how the model sees them; warnings last."""
         config, scaled = self.config, ""
         low, high = self.contract.reading.value_range or (0, 1)
         if (low, high) != (0, 1):
@@ -131,23 +131,23 @@ class Experiment(NamedTuple):
 
     @property
     def dynamic(self) -> bool:
-        """Whether training draws its pixels anew each time."""
+        """Whether binary pixels are drawn anew in each step."""
         return self.config.binarization == "dynamic"
 
     @property
     def batch_size(self) -> int:
-        """Images in a step, over all devices."""
+        """The number of images in a step, over all devices."""
         assert self.config.batch_size is not None
         return self.config.batch_size
 
     @property
     def steps_per_epoch(self) -> int:
-        """Full batches in the training split."""
+        """The number of steps in an epoch: full batches of the training split."""
         return len(self.dataset.train) // self.batch_size
 
     @property
     def steps(self) -> int:
-        """Of the whole training."""
+        """The number of steps of the whole training."""
         return self.config.epochs * self.steps_per_epoch
 
     @property
@@ -158,7 +158,7 @@ class Experiment(NamedTuple):
         return {**dict.fromkeys(names, number), "skipped": count}
 
     def init(self, key: Array) -> chex.ArrayTree:
-        """The model's parameters at the start, and its multipliers, if any; to be jitted."""
+        """The initial parameters of the model, and the multipliers, if any; to be jitted."""
         image = jnp.zeros((1, *self.dataset.image_shape))
         label = jnp.zeros(1, jnp.int32) if self.model.classes else None
         params = self.model.init(key, image, key, label)
@@ -171,12 +171,12 @@ class Experiment(NamedTuple):
         return init_state(params, self.tx, train_key, ema=self.config.ema_decay is not None)
 
     def with_learning_rate(self, peak: ArrayLike) -> "Experiment":
-        """The same at another highest learning rate, which may be traced."""
+        """The same experiment at another highest learning rate, which may be traced."""
         config, unit = self.config, _learning_rate(self.config, 1.0, self.steps)
         return self._replace(tx=_optimizer(config, lambda step: peak * unit(step)))
 
     def loss(self, params: chex.ArrayTree, batch: Any, key: Array) -> tuple[Array, Metrics]:
-        """The objective, and the means of the ELBO (at β = 1, without free bits) and its terms; as a train step asks.
+        """The loss of a train step; its metrics are the means of the ELBO (at β = 1, without free bits) and its terms.
 
         Arguments are those of ``objective``.
         """
@@ -189,9 +189,10 @@ class Experiment(NamedTuple):
         }
 
     def objective(self, params: chex.ArrayTree, batch: Any, key: Array) -> tuple[Array, Terms]:
-        """Minus the mean over the batch of the configuration's bound; and the terms of the ELBO.
+        """The loss, which is minus the batch's mean of the bound, and the terms of the ELBO.
 
-        With Lagrange multipliers, plus theirs times the mean violation of the bound on each latent's raw output.
+        With Lagrange multipliers it includes each multiplier times the mean violation of the bound by a latent's raw
+        output.
 
         Args:
             params: the model's parameters, and its multipliers, if any.
@@ -220,7 +221,7 @@ class Experiment(NamedTuple):
         return function(weights.log_weights, weights.tap), weights.terms
 
     def fitted(self, params: chex.ArrayTree) -> Array | None:
-        """The likelihood's scalar where that isn't a parameter, but fitted to the training data under these."""
+        """The likelihood's scalar, if it is no parameter, but fitted to the training data under these parameters."""
         if not isinstance(self.model.likelihood, OptimalGaussian):
             return None
         split = as_scored(self.dataset, self.config.binarization, _FIT_IMAGES)["train"]
@@ -235,12 +236,12 @@ class Experiment(NamedTuple):
 def make_experiment(
     config: TrainConfig, mesh: Mesh | None = None, origin: Origin | None = None, dataset: Dataset | None = None
 ) -> Experiment:
-    """Loads the data, and builds the rest.
+    """Makes the experiment of a configuration: loads the data, and builds model, loss and optimizer.
 
     Args:
-        config: the configuration; what it leaves to the data has a value in the experiment's.
+        config: the configuration; the experiment's has values for the fields that it leaves to the data.
         mesh: the devices that share each batch; all of them, if not given.
-        origin: of the data, where a run has kept it: they are split as they were then.
+        origin: the origin of the data that a run has stored, so that they are split as they were then.
         dataset: the data, such as from ``data.from_arrays``, in place of what the configuration names.
 
     Raises:
@@ -305,19 +306,19 @@ def _bytes(shapes: chex.ArrayTree) -> int:
 
 
 def load_data(config: TrainConfig, origin: Origin | None = None) -> Dataset:
-    """The data that a configuration names, split as in ``origin`` where that is given; raises as ``load``."""
+    """Loads the data that a configuration names, split as in ``origin`` if it is given; raises as ``load``."""
     if origin is None:
         return load(config.dataset, config.data_dir, config.validation, config.reading)
     return load_again(origin, config.validation, reading=config.reading)
 
 
 def model_for(config: TrainConfig, contract: DataContract, mean: np.ndarray | None = None) -> LatentModel:
-    """The model that a configuration names, for such data.
+    """The model that a configuration names, for data of this contract.
 
     Args:
         config: the configuration.
         contract: of the data.
-        mean: their mean image, which the decoder starts at.
+        mean: the mean image of the data, at which the decoder starts.
 
     Raises:
         ValueError: where configuration and data don't fit.
@@ -380,6 +381,6 @@ def mean_image(dataset: Dataset) -> np.ndarray:
 
 
 def as_scored(dataset: Dataset, binarization: str, train: int) -> dict[str, Split]:
-    """The splits, of the training images the first ones only; dynamic pixels drawn once, the same for every run."""
+    """The splits as they are scored: the first training images only, with binary pixels drawn once for all runs."""
     dataset = dataclasses.replace(dataset, train=dataset.train.head(train))
     return (binarize(dataset, "fixed", seed=0) if binarization == "dynamic" else dataset).splits

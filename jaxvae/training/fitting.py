@@ -1,4 +1,4 @@
-"""A loop over batches from anywhere, for those who have a step and no configuration."""
+"""A training loop over any iterable of batches, for a step of your own."""
 
 import itertools
 import operator
@@ -24,16 +24,16 @@ _PAUSE = 0.25  # seconds between looks at the metrics
 def fit(
     step: Step, state: TrainState, batches: Iterable[Any], *, steps: int | None = None, progress: bool = True
 ) -> tuple[TrainState, dict[str, np.ndarray]]:
-    """One step per batch, with progress on stderr.
+    """Trains with one step per batch, and shows progress on stderr.
 
-    It can be called again with the state that it returns, e.g. after each evaluation; an iterator then goes on where it
-    was. The host waits for no step's metrics, but fetches them when later steps are under way.
+    It can be called again with the state that it returns, e.g. after each evaluation; an iterator then continues where
+    it was. The host does not wait for a step's metrics, but fetches them while later steps run.
 
     Args:
         step: from ``make_train_step``.
         state: from ``init_state``; it is donated, i.e. not to be used again.
         batches: any iterable of what the loss takes.
-        steps: at most so many, and no more batches are taken; needed where the iterable never ends.
+        steps: the largest number of steps, and of batches that are taken; necessary where the iterable never ends.
         progress: False to show nothing.
 
     Returns:

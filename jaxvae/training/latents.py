@@ -1,4 +1,4 @@
-"""From a configuration to how the encoder's σ arises: its parameterization as matched, its bound, its gradient."""
+"""How a configuration's encoder makes σ: its parameterization, matched if need be, and its bound."""
 
 from typing import NamedTuple
 
@@ -7,11 +7,11 @@ from jaxvae.parameterizations import Parameterization, behind, log_variance, par
 from jaxvae.training.config import TrainConfig
 
 STD_MIN = 1e-4
-"""The bound on σ, where one is kept by a constraint: that of ``projected_std``."""
+"""The lower bound on σ of a constraint: that of ``projected_std``."""
 
 
 class EncoderStd(NamedTuple):
-    """How the encoder's σ arises.
+    """The parameterization of the encoder's σ, and its bound.
 
     Attributes:
         parameterization: the named one, as matched; under a Lagrangian, the loss sees σ clipped at the bound, as there
@@ -26,7 +26,7 @@ class EncoderStd(NamedTuple):
 
 
 def make_encoder_std(config: TrainConfig) -> EncoderStd:
-    """What the configuration names.
+    """The parameterization and the bound that a configuration names.
 
     Raises:
         ValueError: where ``init_std`` is out of the parameterization's range.

@@ -1,4 +1,4 @@
-"""Where a step's first number that isn't finite arose, and what to say when that has brought training to a halt."""
+"""The cause of non-finite updates: the first number of a step that is not finite, and a report of it."""
 
 import functools
 from typing import Any
@@ -28,7 +28,7 @@ def cause(terms: Terms) -> Array:
 
 
 def postmortem(experiment: Experiment, params: chex.ArrayTree, batch: Any, key: Array) -> str:
-    """Which number of a step went bad first, and what the latents' σ are like.
+    """Reports which number of a step was the first that is not finite, and where the latents' σ are.
 
     Args:
         experiment: what is trained.
@@ -52,8 +52,9 @@ def postmortem(experiment: Experiment, params: chex.ArrayTree, batch: Any, key: 
     q = jax.jit(functools.partial(_posterior, experiment))(params, batch, key)
     shares = [f"{float(jnp.mean(mask)):.0%}" for mask in ranges.saturation(q)]
     return (
-        f"the first that isn't finite is the {first}; of the latents' σ, {shares[0]} are at their floor, {shares[1]} "
-        f"at their ceiling, {shares[2]} have a dead gradient (parameterization {experiment.config.parameterization})"
+        f"the first number that is not finite is the {first}; of the latents' σ, {shares[0]} are at their floor, "
+        f"{shares[1]} at their ceiling, and {shares[2]} have gradient 0 (parameterization "
+        f"{experiment.config.parameterization})"
     )
 
 

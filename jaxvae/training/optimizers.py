@@ -1,4 +1,4 @@
-"""Optimizers with warm-up, decay and clipping, and natural gradients, as parts of optax's chains."""
+"""Optimizers with warm-up, decay, clipping and natural gradients, as chains of optax."""
 
 import itertools
 import math
@@ -21,7 +21,7 @@ DECAYS = ("constant", "cosine", "drops", "stages")
 
 
 def stage_ends(epochs: int) -> list[int]:
-    """After which epochs a stage of 1, 3, 9, … epochs is over: 1, 4, 13, …, below ``epochs``.
+    """The epochs after which the stages of 1, 3, 9, … epochs end: 1, 4, 13, …, below ``epochs``.
 
     >>> stage_ends(121)
     [1, 4, 13, 40]
@@ -33,7 +33,7 @@ def stage_ends(epochs: int) -> list[int]:
 def learning_rate_schedule(
     peak: float, steps: int, *, epochs: int = 1, warmup_steps: int = 0, decay: str = "cosine"
 ) -> optax.Schedule:
-    """The learning rate by step: linear from 0 to ``peak``, then as ``decay`` says.
+    """The learning rate as a function of the step: a linear rise from 0 to ``peak``, then the decay.
 
     ``constant``; ``cosine``: half of one, to 0; ``drops``: by 10^(-1/5) at 2/5 and at 7/10 of the steps (pythae's
     reproductions); ``stages`` of 3^i epochs, i = 0, 1, …, with a tenth of the peak times 10^(1 - i/7), rounded to one
@@ -68,12 +68,12 @@ def learning_rate_schedule(
 
 
 class Adam(NamedTuple):
-    """What may be chosen of Adam.
+    """The choices of Adam.
 
     Attributes:
         b1: the decay of the first moment.
-        eps: what is added to the root of the second.
-        second_moment: where that starts: above 0, first steps are small. Divided by 1 - b2^t all the same.
+        eps: the number that is added to the root of the second moment.
+        second_moment: the initial second moment: above 0, the first steps are small. It is divided by 1 - b2^t, too.
     """
 
     b1: float = 0.9
@@ -88,7 +88,7 @@ def make_optimizer(
     optimizer: str = "adam",
     adam: Adam | None = None,
 ) -> optax.GradientTransformation:
-    """An optimizer, behind clipping of the gradient's global norm (Pascanu et al. 2013) where it is given.
+    """An optimizer, after clipping of the gradient's global norm (Pascanu et al. 2013) if a norm is given.
 
     Raises:
         ValueError: for an optimizer that isn't in ``OPTIMIZERS``, a ``clip_norm`` that isn't above 0, or numbers for
@@ -121,10 +121,10 @@ def _scale_by_adam(adam: Adam) -> optax.GradientTransformation:
 
 
 def scale_by_fisher() -> optax.GradientTransformation:
-    """Each ``Gaussian`` among the parameters gets its natural gradient (Amari 1998); other parameters keep theirs.
+    """An optax transformation to natural gradients (Amari 1998) of each ``Gaussian`` among the parameters.
 
-    For variational parameters that are optimized directly; behind a network use ``precondition`` instead. It stands
-    first in a chain. Its update raises ValueError without ``params``.
+    Gradients of other parameters are unchanged. It is for variational parameters that are optimized directly; behind a
+    network use ``precondition``. Put it first in a chain. Its update raises ValueError without ``params``.
     """
 
     def update(

@@ -1,4 +1,4 @@
-"""A whole run: from a configuration to a directory with checkpoints, metrics and a score; or on from where it was."""
+"""Runs: training of an experiment in a directory with checkpoints and metrics, and its resumption."""
 
 import dataclasses
 import json
@@ -34,7 +34,7 @@ _SEGMENT = 64  # steps between looks at the clock and at a wish to stop
 
 
 class Observer(Protocol):
-    """What watches a run."""
+    """An object that is told about a run's progress."""
 
     def update(self, step: int, metrics: Mapping[str, float]) -> None:
         """Called within epochs, with the means of the epoch so far."""
@@ -44,14 +44,14 @@ class Observer(Protocol):
 
 
 class EpochState(NamedTuple):
-    """What a checkpoint holds: the state, and the sums of the epoch under way."""
+    """The content of a checkpoint: the train state, and the running sums of the current epoch."""
 
     state: TrainState
     sums: Sums
 
 
 class NonFiniteError(ArithmeticError):
-    """Too many updates in a row weren't finite."""
+    """Raised when too many updates in a row were not finite."""
 
 
 class _Silence:
@@ -69,7 +69,7 @@ class _Silence:
 
 def train(
     experiment: Experiment,
-    out: Path,
+    out: str | Path,
     *,
     batches: Iterable[Any] | None = None,
     resume: bool = False,
@@ -77,23 +77,23 @@ def train(
     watch: Callable[[int], AbstractContextManager[Observer]] = lambda step: nullcontext(_Silence()),
     stop: Callable[[], bool] = lambda: False,
 ) -> bool:
-    """Trains, and writes everything into a directory; to be called by every process where there are several.
+    """Trains an experiment, and writes checkpoints and metrics into a directory; each of several processes calls it.
 
-    The result follows from the configuration alone: a run that was stopped or killed and resumed ends with the same
-    parameters as one that wasn't, bit for bit on a CPU. With ``batches`` this holds as far as these are the same: a run
-    that is resumed goes through as many as it was trained on before, without looking at them, and on from there.
+    The result follows from the configuration and the data: a run that was stopped or killed and resumed ends with the
+    same parameters as one that was not, bit for bit on a CPU. With ``batches`` this holds if the iterable gives the
+    same batches again: a run that is resumed skips as many as it was trained on before.
 
     Args:
         experiment: what to train, from ``make_experiment``.
         out: a directory that is new or empty; or, to resume, that of a run with the same configuration.
-        batches: what to train on in place of the experiment's training images, which then tell the kind of data and
-            the steps of an epoch: any iterable as for ``jaxvae.data.from_batches``, each batch of the configuration's
-            size, or of several processes its share. Where it ends, it is gone through again, whatever the epoch; a
-            smaller batch at its end is left out. An iterator has to last.
-        resume: whether to go on from the last checkpoint, if there is one.
-        tensorboard: whether to write TensorBoard's event files, too.
+        batches: an iterable to train on in place of the experiment's training images, which then only give the kind of
+            data and the steps of an epoch. It is as for ``jaxvae.data.from_batches``, with batches of the
+            configuration's size, or each process's share of that. When it ends, it is started again; a smaller batch at
+            its end is dropped. An iterator must last for the whole training.
+        resume: whether to continue from the last checkpoint, if there is one.
+        tensorboard: whether to write TensorBoard's event files as well.
         watch: given the step to begin with, the context in which training is observed.
-        stop: asked now and then; once it answers True, in any process, the run is saved and ended.
+        stop: called regularly; once it returns True in any process, the run is saved and ends.
 
     Returns:
         Whether training is complete; False when it was stopped.
@@ -265,7 +265,7 @@ def _validation(experiment: Experiment, state: TrainState, fitted: Array | None)
     return {f"validation_{name}": value for name, value in terms.summary().items()}
 
 
-def load_state(out: Path) -> TrainState:
+def load_state(out: str | Path) -> TrainState:
     """The last state of the run in a directory.
 
     Raises:
@@ -275,7 +275,7 @@ def load_state(out: Path) -> TrainState:
     kept = directory.kept()
     experiment = make_experiment(directory.config(), origin=None if kept is None else kept.origin)
     like = _abstract(experiment)
-    return read_checkpoints(directory, lambda found: found.restore(existing(found.last, out), like)).state
+    return read_checkpoints(directory, lambda found: found.restore(existing(found.last, directory.path), like)).state
 
 
 def existing(step: int | None, out: Path) -> int:

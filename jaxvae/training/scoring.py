@@ -1,7 +1,7 @@
-"""Evaluation over a whole split: exact, as the last batch is padded, and what was padded doesn't count.
+"""Evaluation over a whole split: the last batch is padded, and padding does not count.
 
-Split into batches, a run and a cell of a study are scored by the same functions of one batch and one key, which are
-pure (``batch_posterior``, ``batch_evidence``): a run calls them batch by batch, a study inside its cells' program.
+Runs and cells of a study are scored by the same pure functions of one batch and one key, ``batch_posterior`` and
+``batch_evidence``: a run calls them batch by batch, a study inside its cells' program.
 
 Shapes: N images, B in a batch, L latents, K importance samples. Everything is in nats per image.
 """
@@ -29,7 +29,7 @@ from jaxvae.training.bounds import log_weights
 from jaxvae.training.devices import put, shared_out
 
 BATCH = 200
-"""Images at a time, over all devices."""
+"""The number of images at a time, over all devices."""
 
 _TEMPORARIES = 2**28  # bytes that a program may need beside its arguments and results
 _CHUNK = 2**21  # decoder outputs in flight at a time: 8 MiB in float32, and a few times that inside
@@ -82,9 +82,9 @@ class LogEvidence(NamedTuple):
 
 
 class Task(NamedTuple):
-    """What is evaluated: a model with its parameters, on a split of so many grey levels.
+    """An evaluation to be made: a model with its parameters, and a split.
 
-    ``raw`` stands in for the likelihood's scalar where that isn't a parameter but fitted to the training data.
+    ``raw`` is the likelihood's scalar, if it is no parameter but was fitted to the training data.
     """
 
     model: LatentModel
@@ -112,7 +112,7 @@ class Batch(NamedTuple):
 
 
 def score_keys() -> Array:
-    """The keys of every evaluation: of a fit to the training data, of the terms, of the importance samples."""
+    """The random keys of every evaluation: for a fit to the training data, the terms, and importance samples."""
     return jax.random.split(jax.random.key(0), 3)
 
 

@@ -181,7 +181,7 @@ def _refusing_donated(run: Callable[Concatenate[TrainState, P], R]) -> Callable[
             if "deleted" in str(error) and any(x.is_deleted() for x in jax.tree.leaves(state) if _is_concrete(x)):
                 raise ValueError(
                     "state must be one that no step has had, got one whose arrays a step took over: "
-                    "go on with the state that it returned, or give it a copy, jax.tree.map(jnp.copy, state)"
+                    "continue with the state that it returned, or pass a copy, jax.tree.map(jnp.copy, state)"
                 ) from None
             raise
 

@@ -252,6 +252,9 @@ def test_text_and_json_are_whole():
     assert [f["name"] for f in stored["findings"]] == names(found)
     assert stored["shares"]["underflow"] == [0, 1, 0]
     assert str(jv.diagnose(gaussian([[0.0]], [[-1.0]]))).endswith("\nhealthy")
+    unused = str(jv.diagnose(gaussian(np.tile(LOC[:, None], 2) * [1, 0], np.tile([-2.0, 0.0], (N, 1)))))
+    assert "note     collapsed: z1" in unused
+    assert unused.endswith("\nno errors, no warnings")
     assert posterior._named((0, 3, 4, 5), 9) == "z0, z3-z5"
 
 

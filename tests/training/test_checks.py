@@ -33,7 +33,7 @@ begin = functools.partial(init_state, tx=optax.sgd(0.1), key=quick.key(0))
 )
 def test_a_parameter_without_a_gradient_is_refused_by_its_path(leaf, kind):
     with pytest.raises(
-        TypeError, match=rf"^params\['layers'\]\[1\] must be an array of floats, got ({kind}); hand what"
+        TypeError, match=rf"^params\['layers'\]\[1\] must be an array of floats, got ({kind}); pass what"
     ):
         begin({"layers": [jnp.ones(2), leaf]})
 
@@ -55,7 +55,9 @@ def test_batch_statistics_are_not_parameters():
     _, everything = nnx.split(nnx.BatchNorm(3, rngs=nnx.Rngs(0)))
     _, trained, _ = nnx.split(nnx.BatchNorm(3, rngs=nnx.Rngs(0)), nnx.Param, ...)
     for params in (jax.tree.map(lambda x: jnp.zeros(x.shape), variables), everything):
-        with pytest.raises(ValueError, match=r"^params must be what is trained, got batch statistics .*model_state"):
+        with pytest.raises(
+            ValueError, match=r"^params must be trained parameters only, got batch statistics .*model_state"
+        ):
             begin(params)
     begin(trained)
 

@@ -44,15 +44,17 @@ def explain(made, layer, bias, parameterization="log_variance"):
     ],
 )
 def test_the_first_bad_number_is_named(made, layer, bias, first):
-    assert explain(made, layer, bias).startswith(f"the first that isn't finite is the {first}; of the latents' σ, ")
+    assert explain(made, layer, bias).startswith(
+        f"the first number that is not finite is the {first}; of the latents' σ, "
+    )
 
 
 def test_the_ends_of_the_range_are_counted(made):
     said = explain(made, "head/raw", [-200.0, 0.0], "sac_log_std")  # clipped to -20 and 2
-    shares = "50% are at their floor, 0% at their ceiling, 50% have a dead gradient (parameterization sac_log_std)"
+    shares = "50% are at their floor, 0% at their ceiling, and 50% have gradient 0 (parameterization sac_log_std)"
     assert said.endswith(shares)
-    assert "0% are at their floor, 100% at their ceiling, 0% have" in explain(made, "head/raw", 200.0)
-    assert "0% are at their floor, 50% at their ceiling, 50% have" in explain(
+    assert "0% are at their floor, 100% at their ceiling, and 0% have" in explain(made, "head/raw", 200.0)
+    assert "0% are at their floor, 50% at their ceiling, and 50% have" in explain(
         made, "head/raw", [0.0, 3.0], "sac_log_std"
     )
 
