@@ -13,6 +13,7 @@ from jax.typing import ArrayLike
 from jaxvae.arguments import require
 from jaxvae.diagnosis import Diagnosis, Finding, diagnose, finding
 from jaxvae.diagnosis.criteria import EXPLODED, IDLE, LOST
+from jaxvae.texts import counted
 from jaxvae.trained.model import TrainedModel
 from jaxvae.trained.runs import Run
 from jaxvae.training.directory import RunDirectory
@@ -133,8 +134,9 @@ def _overfitted(records: Sequence[Mapping[str, Any]]) -> float:
 def _end(records: Sequence[Mapping[str, Any]]) -> str:
     """A sentence on how a run without a checkpoint ended."""
     done = records[-1]["epoch"] if records else 0
-    lost = f", {records[-1]['skipped']} of its updates not finite" if records and records[-1]["skipped"] else ""
+    skipped = records[-1]["skipped"] if records else 0
+    lost = f", with {counted(skipped, 'update')} that were not finite" if skipped else ""
     return (
-        f"this run ended in epoch {done + 1}{lost}, before its first checkpoint; if its updates were not finite, "
-        "train it again with a lower learning rate"
+        f"this run ended in epoch {done + 1}, before its first checkpoint{lost}; where updates are not finite, train "
+        "with a lower learning rate"
     )

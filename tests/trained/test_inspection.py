@@ -94,11 +94,13 @@ def test_a_run_that_ended_early_is_unfinished():
 def test_a_run_without_a_checkpoint_is_told_of_in_a_line(tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / CONFIG).write_text(TrainConfig(latents=2).to_json())
-    with pytest.raises(ValueError, match="in epoch 1; train it again") as caught:
+    with pytest.raises(ValueError, match="in epoch 1, before its first checkpoint;") as caught:
         inspection.examine(tmp_path / "run")
     lines = '{"epoch": 1, "step": 16, "elbo": null, "skipped": 9}\n'
     (tmp_path / "run" / METRICS).write_text(lines)
-    with pytest.raises(ValueError, match="in epoch 2, 9 of its updates not finite; train"):
+    with pytest.raises(
+        ValueError, match="in epoch 2, before its first checkpoint, with 9 updates that were not finite; "
+    ):
         inspection.examine(tmp_path / "run")
     assert "\n" not in str(caught.value)
     with pytest.raises(ValueError, match=r"run must be a directory with a config.json"):
