@@ -233,7 +233,7 @@ class DataContract:
 
     def _checked_rows(self, images: np.ndarray) -> np.ndarray:
         for feature, x in zip(self.features, images.reshape(-1, len(self.features)).T, strict=True):
-            fits = feature.fits(x)
+            fits = feature.fits(x) | np.isnan(x)
             if not fits.all():
                 found = f"{x[np.argmin(fits)]:g} in column {feature.name!r}, which must be {feature.allowed}"
                 raise self._refusal(found)

@@ -62,14 +62,16 @@ class Feature:
         return finite & (x > 0) if self.kind == "positive" else finite
 
     def fitted(self, x: np.ndarray, *, logs: bool) -> "Feature":
-        """The column in units of these training entries (N,), or of their logs.
+        """The column in units of those of these training entries (N,) that aren't missing, or of their logs.
 
         Raises:
             ValueError: where they are all the same.
         """
-        varies = bool(np.min(x) < np.max(x))
+        x = x[~np.isnan(x)]
+        varies = len(x) > 0 and bool(np.min(x) < np.max(x))
         allowed = 'several values in the train split: it has no unit; kind "skip" leaves it out (--kinds)'
-        require(varies, f"column {self.name!r}", f"{number(float(x[0]))} in all rows", allowed)
+        found = f"{number(float(x[0]))} in all rows" if len(x) else "none in any row"
+        require(varies, f"column {self.name!r}", found, allowed)
         x = x.astype(np.float64)
         x = np.log(x) if logs else x
         return dataclasses.replace(self, loc=float(np.mean(x)), scale=float(np.std(x)), logs=logs)

@@ -111,9 +111,7 @@ def as_images(table: DataTable) -> np.ndarray:
 
 
 def _require_trainable(table: DataTable, name: str) -> None:
-    """Raises ValueError for missing entries, and for numbers or levels that a model can't have."""
-    missing = [column.name for column in table.columns if column.missing]
-    require(not missing, f"{name}: columns", missing[:_SHOWN], "without missing entries")
+    """Raises ValueError for numbers or levels that a model can't have."""
     most = max((column.high for column in table.columns if column.kind == "count"), default=0)
     require(most <= MOST_COUNTED, f"{name}: counts", most, f"whole numbers in 0..{MOST_COUNTED}")
     blurred = [column.name for column in table.columns if column.blurred]

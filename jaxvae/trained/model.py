@@ -44,6 +44,9 @@ from jaxvae.training.scoring import (
     temporaries,
 )
 
+_VOTES = 101
+"""Draws of a category, of which the most frequent one is taken."""
+
 
 @functools.partial(
     jax.tree_util.register_dataclass, data_fields=("outputs", "raw"), meta_fields=("likelihood", "contract", "log_size")
@@ -320,7 +323,7 @@ class TrainedModel:
     ) -> np.ndarray:
         """The images with their missing entries (NaN) filled; what was observed stays as it is, bit for bit.
 
-        They are filled by E[x_missing | x_observed], or by draws from p(x_missing | x_observed): both by samples of
+        They are filled by E[x_missing | x_observed], categories by the most frequent of 101 draws; or by draws from p(x_missing | x_observed): both by samples of
         q(z|x_observed) that are weighed, and so the better, the more of them there are (see ``trained.imputation``).
 
         Args:
@@ -355,7 +358,15 @@ class TrainedModel:
             one[...] = np.where(missing, values.reshape(given.shape).astype(given.dtype), given)
         if not np.isfinite(whole).all():
             raise ArithmeticError("what fills missing entries must be finite; the model diverged, or data are far off")
-        return whole[0] if draws is None else whole
+        if draws is not None:
+            return whole
+        categories = [i for i, feature in enumerate(self.contract.features) if feature.levels]
+        if np.isnan(given)[..., categories].any():
+            drawn = self.impute(images, labels, draws=_VOTES, samples=samples, key=key, progress=progress)
+            for i in categories:
+                counts = [(drawn[..., i] == code).sum(axis=0) for code in range(len(self.contract.features[i].levels))]
+                whole[0][..., i] = np.argmax(counts, axis=0)
+        return whole[0]
 
     def _imputing(self, draws: int | None, samples: int, key: Array) -> "_Program":
         """The program of ``impute``: a batch to means (B, H, W, C), or draws (B, M, H, W, C)."""

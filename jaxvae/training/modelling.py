@@ -55,8 +55,9 @@ def require_suiting(name: str, dataset: Dataset) -> None:
         for split, x in dataset.splits.items():
             rows = x.images.reshape(len(x), -1)
             inside = (rows > low) & (rows < high) if name == "beta" else (rows >= low) & (rows <= np.float32(high))
-            if not inside.all():
-                row, column = np.argwhere(~inside)[0].tolist()
+            outside = ~inside & ~np.isnan(rows)
+            if outside.any():
+                row, column = np.argwhere(outside)[0].tolist()
                 found = f"{rows[row, column]:g} in column {dataset.features[column].name!r} of the {split} split"
                 require(
                     False, f"entries under likelihood {name}", found, f"{_BEYOND[name]}; --likelihood auto takes all"
@@ -143,7 +144,8 @@ def column_lines(name: str, dataset: Dataset) -> list[str]:
     lines = []
     for feature, x in zip(some, rows.T, strict=False):
         told = ", ".join(feature.levels[:_LEVELS]) + ", …" * (len(feature.levels) > _LEVELS)
-        told = told or f"{x.min():g} to {x.max():g}"
+        told = told or f"{np.nanmin(x):g} to {np.nanmax(x):g}"
+        told += f", {counted(int(missing), 'missing entry', 'missing entries')}" if (missing := np.isnan(x).sum()) else ""
         lines.append(f"  {feature.name:{width}}  {feature.kind:11}  {likelihood_of(name, feature):17}  {told}")
     more = len(dataset.features) - len(some)
     return [*lines, *[f"  and {counted(more, 'column')} more"] * (more > 0)]
