@@ -82,7 +82,7 @@ class Likelihood(abc.ABC):
         return self.raw_init
 
     def encoder_input(self, x: Array) -> Array:
-        """What an encoder should see of x (..., C), (..., F)."""
+        """What an encoder should see of x (..., C), (..., F); NaN of what is missing, which is NaN."""
         return x
 
     @abc.abstractmethod

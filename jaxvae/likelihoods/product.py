@@ -59,7 +59,9 @@ class Group:
     def encoder_input(self, x: Array) -> Array:
         """What an encoder should see of these columns (..., c): levels without order one-hot, (..., c levels)."""
         if self.nominal:
-            hot = jax.nn.one_hot(x.astype(jnp.int32), self.top + 1, dtype=x.dtype)
+            missing = jnp.isnan(x)
+            codes = jnp.where(missing, 0, x).astype(jnp.int32)
+            hot = jnp.where(missing[..., None], jnp.nan, jax.nn.one_hot(codes, self.top + 1, dtype=x.dtype))
             return hot.reshape(*x.shape[:-1], -1)
         return self.likelihood.encoder_input(x / self.top)
 

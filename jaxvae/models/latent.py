@@ -74,9 +74,9 @@ class LatentModel(nn.Module):
         """What the encoder makes of images (B, H, W, C), as the likelihood has it see them."""
         if not self.missing:
             return self.encoder(self.likelihood.encoder_input(x), label)
-        observed = ~jnp.isnan(x)
-        seen = jnp.where(observed, self.likelihood.encoder_input(jnp.where(observed, x, 0)), 0)
-        return self.encoder(jnp.concatenate([seen, observed.astype(seen.dtype)], axis=-1), label)
+        seen = self.likelihood.encoder_input(x)
+        observed = (~jnp.isnan(x)).astype(seen.dtype)
+        return self.encoder(jnp.concatenate([jnp.where(jnp.isnan(seen), 0, seen), observed], axis=-1), label)
 
     @property
     @abc.abstractmethod
