@@ -335,8 +335,8 @@ class TrainedModel:
         """
         require(isinstance(samples, int) and samples >= 1, "samples", samples, "at least 1")
         require(draws is None or (isinstance(draws, int) and draws >= 1), "draws", draws, "at least 1, or None")
-        found = f"one of {self.contract.description}"
-        require(self.contract.missing, "model", found, "one that was trained with missing entries")
+        kind = f"one of {self.contract.description}"
+        require(self.contract.missing, "model", kind, "one that was trained with missing entries")
         key = score_keys()[2] if key is None else key
         given = unmasked(images)
         found = np.asarray(self._mapped(self._imputing(draws, samples, key), given, labels, progress))
