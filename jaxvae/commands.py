@@ -447,9 +447,9 @@ def impute(args: argparse.Namespace) -> Reply:
     else:
         for out, one in zip(outs, filled if apart else [filled], strict=True):
             if features:
-                tables.write_rows(out, features, one)
+                tables.write_rows(out, features, one, _classes(run.model, found.labels))
             else:
-                tables.write_numbers(out, found.names, one)
+                tables.write_table(out, {"names": found.names, "x": one.reshape(len(one), -1)})
     count, total = count_missing(found.images), int(np.prod(found.images.shape))
     how = "by their means" if args.draws is None else f"by {counted(args.draws, 'draw')} each"
     _say(f"{count:,} of {total:,} entries were missing, and are filled {how}", *outs)
@@ -866,12 +866,21 @@ def _write_samples(model: "TrainedModel", count: int, seed: int, out: Path, labe
 
     contract = model.contract
     rows = model.sample(jax.random.key(seed), count, label, drawn=True)
-    marks = {}
+    numbers = None
     if contract.conditional:
         numbers = np.arange(count) % contract.classes if label is None else np.full(count, contract.label(label))
-        names = np.array(contract.class_names)[numbers] if contract.class_names else numbers
-        marks = {contract.reading.label or "label": names}
-    return _write_rows(out, model, np.asarray(rows), marks)
+    return _write_rows(out, model, np.asarray(rows), _classes(model, numbers))
+
+
+def _classes(model: "TrainedModel", labels: "np.ndarray | None") -> "Mapping[str, np.ndarray]":
+    """The column of a table with the classes of these numbers, under its own name; none without labels."""
+    import numpy as np
+
+    if labels is None:
+        return {}
+    contract = model.contract
+    names = np.array(contract.class_names)[labels] if contract.class_names else labels
+    return {contract.reading.label or "label": names}
 
 
 def _write_reconstructions(model: "TrainedModel", given: "Unsplit", count: int, out: Path) -> str:

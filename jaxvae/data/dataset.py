@@ -163,7 +163,7 @@ class Dataset:
         return height, width, channels
 
     @functools.cached_property
-    def _summary(self) -> "Summary":
+    def _summary(self) -> Summary:
         return joined(summary(x) for split in self.splits.values() for x in chunks(split.images))
 
     @property

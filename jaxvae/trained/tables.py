@@ -2,7 +2,6 @@
 
 import csv
 import io
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
@@ -31,19 +30,8 @@ def write_table(out: Path, columns: Mapping[str, np.ndarray]) -> None:
     table = csv.writer(text, lineterminator="\n")
     table.writerow(name for key, x in columns.items() for name in _names(key, x))
     for row in zip(*columns.values(), strict=True):
-        table.writerow(_cell(value) for part in row for value in np.atleast_1d(part).tolist())
+        table.writerow(_cell(value) for part in row for value in np.atleast_1d(part))
     return _write(out, text.getvalue().encode(errors="surrogateescape"))
-
-
-def write_numbers(out: Path, names: np.ndarray, x: np.ndarray) -> None:
-    """Writes numbers (N, ...) as .csv, a line each, with the digits that it takes to read them back bit for bit."""
-    text = io.StringIO(newline="")
-    table = csv.writer(text, lineterminator="\n")
-    rows = x.reshape(len(x), -1)
-    table.writerow(["names", *_names("x", rows)])
-    for name, row in zip(names.tolist(), rows, strict=True):
-        table.writerow([name, *map(str, row)])
-    _write(out, text.getvalue().encode(errors="surrogateescape"))
 
 
 def _names(key: str, x: np.ndarray) -> Iterable[str]:
@@ -51,9 +39,10 @@ def _names(key: str, x: np.ndarray) -> Iterable[str]:
 
 
 def _cell(value: Any) -> Any:
-    if not isinstance(value, float):
+    """An entry with the digits that it takes to read it back bit for bit."""
+    if not isinstance(value, np.floating):
         return value
-    return f"{value:.9g}" if math.isfinite(value) else ""
+    return str(value) if np.isfinite(value) else ""
 
 
 def write_rows(

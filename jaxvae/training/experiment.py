@@ -104,10 +104,7 @@ class Experiment(NamedTuple):
         elif self.levels is not None and not self.contract.binary:
             scaled = f", divided by {self.levels - 1}"
         seen = _SEEN[config.binarization]
-        missing, observed = "", ""
-        if self.contract.missing:
-            missing = ", 0 where they are missing, and which these are"
-            observed = " of what was observed, and so all nats"
+        missing = ", 0 where they are missing, and which these are" if self.contract.missing else ""
         labels = ", given their labels" if config.conditional else ""
         streamed = ", read from disk" if config.streaming else ""
         features, product, density = self.contract.features, "", []
@@ -119,8 +116,9 @@ class Experiment(NamedTuple):
         return [
             *self.taken(),
             f"the model sees them {seen}{scaled}{missing}{labels}, in batches of {self.batch_size:,}{streamed}",
-            f"p(x|z): {config.likelihood}{product}{observed}; σ of q(z|x): {config.parameterization}",
+            f"p(x|z): {config.likelihood}{product}; σ of q(z|x): {config.parameterization}",
             *density,
+            *["ELBO and NLL are of the observed entries"] * self.contract.missing,
             *(f"warning: {text}" for text in cautions(config, self.dataset)),
         ]
 

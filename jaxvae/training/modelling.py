@@ -7,6 +7,7 @@ import numpy as np
 
 from jaxvae.arguments import require
 from jaxvae.data import Dataset, Feature, names_told
+from jaxvae.data.missing import count_missing
 from jaxvae.data.tables import LIKELIHOODS as SUITING
 from jaxvae.likelihoods import OF_LOGS, Columns, Group, Standard, column_likelihood
 from jaxvae.parameterizations import Parameterization
@@ -145,7 +146,8 @@ def column_lines(name: str, dataset: Dataset) -> list[str]:
     for feature, x in zip(some, rows.T, strict=False):
         told = ", ".join(feature.levels[:_LEVELS]) + ", …" * (len(feature.levels) > _LEVELS)
         told = told or f"{np.nanmin(x):g} to {np.nanmax(x):g}"
-        told += f", {counted(int(missing), 'missing entry', 'missing entries')}" if (missing := np.isnan(x).sum()) else ""
+        missing = count_missing(x)
+        told += f", {missing:,} missing" if missing else ""
         lines.append(f"  {feature.name:{width}}  {feature.kind:11}  {likelihood_of(name, feature):17}  {told}")
     more = len(dataset.features) - len(some)
     return [*lines, *[f"  and {counted(more, 'column')} more"] * (more > 0)]

@@ -79,7 +79,7 @@ def test_pictures_stay_in_their_directory(tmp_path, name):
 @pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "uint8"])
 def test_rows_are_read_back_bit_for_bit(tmp_path, dtype):
     x = np.random.default_rng(0).normal(100, 30, size=(3, 2, 2)).astype(dtype)
-    tables.write_numbers(tmp_path / "x.csv", np.array(["a", "b,c", "d"]), x)
+    tables.write_table(tmp_path / "x.csv", {"names": np.array(["a", "b,c", "d"]), "x": x.reshape(3, 4)})
     head, *lines = csv.reader((tmp_path / "x.csv").read_text().splitlines())
     assert head == ["names", "x_0", "x_1", "x_2", "x_3"]
     assert [line[0] for line in lines] == ["a", "b,c", "d"]
