@@ -324,8 +324,8 @@ class TrainedModel:
         """The images with their missing entries (NaN) filled; what was observed stays as it is, bit for bit.
 
         They are filled by E[x_missing | x_observed], categories by the most frequent of 101 draws; or by draws from
-        p(x_missing | x_observed). Both are by samples of q(z|x_observed) that are weighed, and so the better, the more of
-        them there are (see ``trained.imputation``).
+        p(x_missing | x_observed). Both are by samples of q(z|x_observed) that are weighed, and so the better, the more
+        of them there are (see ``trained.imputation``).
 
         Args:
             images: as for ``encode``, with NaN, or masked arrays of ``numpy.ma``.
