@@ -121,7 +121,8 @@ MISFITS = {
     "range": (np.full((1, *trained_models.SHAPE), 17), "got 17 to 17"),
     "sign": (-IMAGES.astype(float), "got -1. to"),
     "fraction": (IMAGES * 0.9, "neither in \\[0, 1\\] nor a whole number"),
-    "nan": (np.full(trained_models.SHAPE, np.nan), "numbers that aren't finite"),
+    "inf": (np.full(trained_models.SHAPE, np.inf), "numbers that aren't finite"),
+    "nan": (np.full(trained_models.SHAPE, np.nan), "numbers that are missing .NaN.; the training had none such"),
 }
 
 
