@@ -879,8 +879,8 @@ def _classes(model: "TrainedModel", labels: "np.ndarray | None") -> "Mapping[str
     if labels is None:
         return {}
     contract = model.contract
-    names = np.array(contract.class_names)[labels] if contract.class_names else labels
-    return {contract.reading.label or "label": names}
+    numbered = contract.class_names and labels.dtype.kind in "iu"
+    return {contract.reading.label or "label": np.array(contract.class_names)[labels] if numbered else labels}
 
 
 def _write_reconstructions(model: "TrainedModel", given: "Unsplit", count: int, out: Path) -> str:

@@ -21,7 +21,7 @@ import numpy as np
 
 from jaxvae.arguments import require
 from jaxvae.data.dataset import Dataset, Summary, assemble, chunks, dtype_of, joined, summary
-from jaxvae.data.missing import beyond, unmasked, with_missing
+from jaxvae.data.missing import ended, unmasked, with_missing
 from jaxvae.data.options import PLAIN, SEQUENCES, Reading
 from jaxvae.files import require_file
 
@@ -124,8 +124,8 @@ def _dataset(name: str, fields: dict[str, np.ndarray], reading: Reading, notes: 
         fits = reading.layout in ("auto", SEQUENCES)
         require(fits, f"{name}: layout", reading.layout, f"{SEQUENCES} for what has lengths")
         reading = dataclasses.replace(reading, layout=SEQUENCES)
-        ended = {p: beyond(fields[f"{p}images"], x, f"{name}: {p}lengths") for p, x in lengths.items()}
-        fields = {**fields, **_with_masks(fields | {f"{p}mask": x for p, x in ended.items()}, name)}
+        masks = {f"{p}mask": ended(fields[f"{p}images"], x, f"{name}: {p}lengths") for p, x in lengths.items()}
+        fields = {**fields, **_with_masks(fields | masks, name)}
     images = {
         field.removesuffix("images"): arranged(x, reading, f"{name}: {field}")
         for field, x in fields.items()

@@ -192,12 +192,12 @@ class DataContract:
         if not images.size:
             return images.astype(np.float32)
         low, high, missing = summary(images)
-        if images.dtype.kind == "f" and np.isinf(images).any():
-            raise self._refusal("numbers that aren't finite")
         if missing:
             self._require_missing(images)
         if self.features:
             return self._checked_rows(images)
+        if images.dtype.kind == "f" and np.isinf(images).any():
+            raise self._refusal("numbers that aren't finite")
         if self.real:
             return images.astype(np.float32)
         if self.counts:

@@ -44,7 +44,7 @@ def with_missing(x: np.ndarray, mask: np.ndarray, field: str) -> np.ndarray:
     return np.where(missing, exact.type(np.nan), x.astype(exact))
 
 
-def beyond(x: np.ndarray, lengths: np.ndarray, field: str) -> np.ndarray:
+def ended(x: np.ndarray, lengths: np.ndarray, field: str) -> np.ndarray:
     """A mask of sequences (N, T, C), True beyond each one's length.
 
     Args:
@@ -55,7 +55,7 @@ def beyond(x: np.ndarray, lengths: np.ndarray, field: str) -> np.ndarray:
     Raises:
         ValueError: for other shapes or values.
 
-    >>> beyond(np.zeros((2, 3, 1)), np.array([3, 1]), "lengths")[..., 0].tolist()
+    >>> ended(np.zeros((2, 3, 1)), np.array([3, 1]), "lengths")[..., 0].tolist()
     [[False, False, False], [False, True, True]]
     """
     require(x.ndim == 3, f"{field} of images of shape", x.shape, "given for sequences (N, T, C) alone")
@@ -63,8 +63,8 @@ def beyond(x: np.ndarray, lengths: np.ndarray, field: str) -> np.ndarray:
     fits = lengths.dtype.kind in "iuf" and bool(np.all((lengths >= 1) & (lengths <= x.shape[1])))
     whole = fits and bool(np.all(lengths == np.rint(lengths)))
     require(whole, field, f"{lengths.min()} to {lengths.max()}", f"whole numbers in 1..{x.shape[1]}")
-    ended = np.arange(x.shape[1]) >= lengths[:, None]
-    return np.broadcast_to(ended[..., None], x.shape)
+    over = np.arange(x.shape[1]) >= lengths[:, None]
+    return np.broadcast_to(over[..., None], x.shape)
 
 
 def count_missing(x: np.ndarray) -> int:

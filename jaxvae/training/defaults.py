@@ -51,9 +51,6 @@ def resolved(config: TrainConfig, dataset: Dataset, devices: int = 1) -> TrainCo
         name = suiting(dataset.features) if in_columns(dataset) else name
     if binarization == AUTO:
         binarization = "dynamic" if grey and dataset.levels != 2 and name == "bernoulli" else "none"
-    activation = config.activation
-    if activation == AUTO:
-        activation = "silu" if config.architecture == "conv" else "tanh"
     if size is None:
         size = min(_BATCH, len(dataset.train))
         size -= size % devices if size >= devices else 0
@@ -67,7 +64,7 @@ def resolved(config: TrainConfig, dataset: Dataset, devices: int = 1) -> TrainCo
         likelihood=name,
         likelihood_std=std,
         binarization=binarization,
-        activation=activation,
+        activation=activation_of(config),
         batch_size=size,
         streaming=streaming,
     )
@@ -78,6 +75,13 @@ def resolved(config: TrainConfig, dataset: Dataset, devices: int = 1) -> TrainCo
 def in_columns(dataset: Dataset | DataContract) -> bool:
     """Whether each column is modelled by itself: those of a table that isn't of counts alone."""
     return bool(dataset.features) and not dataset.reading.counts
+
+
+def activation_of(config: TrainConfig) -> str:
+    """The nonlinearity that is asked for, or the architecture's."""
+    if config.activation != AUTO:
+        return config.activation
+    return "silu" if config.architecture == "conv" else "tanh"
 
 
 def _require_fit(config: TrainConfig, dataset: Dataset) -> None:

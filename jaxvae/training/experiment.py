@@ -37,7 +37,7 @@ from jaxvae.objectives import beta_schedule, dual_ascent, elbo, free_bits, lagra
 from jaxvae.parameterizations import parameterization
 from jaxvae.training.bounds import BOUNDS, log_weights
 from jaxvae.training.config import TrainConfig
-from jaxvae.training.defaults import LIKELIHOOD_STD, cautions, in_columns, resolved
+from jaxvae.training.defaults import LIKELIHOOD_STD, activation_of, cautions, in_columns, resolved
 from jaxvae.training.devices import copies, data_mesh, memory
 from jaxvae.training.directory import Kept
 from jaxvae.training.latents import make_encoder_std
@@ -332,7 +332,7 @@ def model_for(config: TrainConfig, contract: DataContract, mean: np.ndarray | No
         encoder_std.parameterization,
         architecture=config.architecture,
         hidden=config.hidden,
-        activation=config.activation,
+        activation=activation_of(config),
         blocks=config.blocks,
         upper_latents=config.upper_latents,
         upper_hidden=config.upper_hidden,

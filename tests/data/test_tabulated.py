@@ -111,7 +111,6 @@ def test_rows_that_are_added_change_no_code(tmp_path):
 @pytest.mark.parametrize(
     ("column", "message"),
     [
-        ([1.5, *[""] * 3, *range(56)], "columns must be without missing entries, got .'odd'."),
         (1e9 + np.arange(60) / 7, "columns must be measured in another unit.*, got .'odd'."),
         ([2**25, *range(59)], r"counts must be whole numbers in 0..16777216, got 33554432"),
     ],
@@ -120,6 +119,19 @@ def test_what_no_model_can_have_is_refused(tmp_path, column, message):
     pytest.importorskip("pandas")
     with pytest.raises(ValueError, match=message):
         load(str(write(tmp_path / "x.csv", {**MIXED, "odd": column})))
+
+
+def test_units_are_those_of_the_entries_that_are_there(tmp_path):
+    pytest.importorskip("pandas")
+    odd = [1.5, *[""] * 3, *range(56)]
+    data = load(str(write(tmp_path / "x.csv", {**MIXED, "odd": odd})))
+    assert data.missing == 3
+    names = [feature.name for feature in data.features]
+    x = data.train.images[..., names.index("odd")].ravel()
+    found = data.features[names.index("odd")].fitted(x, logs=False)
+    known = x[~np.isnan(x)].astype(np.float64)
+    assert len(known) < len(x)
+    assert (found.loc, found.scale) == (np.mean(known), np.std(known))
 
 
 def test_rows_with_names_are_found_again(tmp_path):
