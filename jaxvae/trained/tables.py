@@ -42,7 +42,7 @@ def _cell(value: Any) -> Any:
     """An entry with the digits that it takes to read it back bit for bit."""
     if not isinstance(value, np.floating):
         return value
-    return str(value) if np.isfinite(value) else ""
+    return str(value).removesuffix(".0") if np.isfinite(value) else ""
 
 
 def write_rows(

@@ -22,7 +22,7 @@ def test_a_table_is_read_back(tmp_path):
         rows = list(csv.reader(file))
     assert rows == [
         ["names", "labels", "mean_0", "mean_1"],
-        ["é/a,b.png", "3", "0.100000001", "-1e-30"],
+        ["é/a,b.png", "3", "0.1", "-1e-30"],
         ["c.png", "0", "2", ""],
     ]
     tables.write_table(tmp_path / "x.npz", COLUMNS)
