@@ -390,7 +390,9 @@ def decode(args: argparse.Namespace) -> Reply:
     if features:
         tables.require_suffix(args.out, *tables.ROWS)
     else:
-        require(pictures or args.out.suffix == ".npy", "out", str(args.out), "a path that ends in .npy, or a directory")
+        allowed = "a path that ends in .npy" + ("" if model.contract.sequences else ", or a directory")
+        fits = args.out.suffix == ".npy" or (pictures and not model.contract.sequences)
+        require(fits, "out", str(args.out), allowed)
     parts = [slice(start, start + _DECODED) for start in range(0, len(latents), _DECODED)]
     chosen = [None if labels is None else labels[part] for part in parts]
     decoded = (model.decode(latents[part], some).mean for part, some in zip(parts, chosen, strict=True))
@@ -576,7 +578,7 @@ def data_inspect(args: argparse.Namespace) -> Reply:
         return Reply({**found, "files": []})
     images = dataset.train.images
     rows = [len(images) * i // _SHEET for i in range(_SHEET)] if len(images) > _SHEET else range(len(images))
-    seen = experiment.contract.seen(jnp.asarray(images[list(rows)]))
+    seen = _pictured(experiment.contract, experiment.contract.seen(jnp.asarray(images[list(rows)])))
     title = f"{Path(args.name).name}: training images as the model sees them{_marked(experiment.contract)}"
     return Reply({**found, "files": [_save(plots.image_grid(seen, title=title), out)]})
 
@@ -755,7 +757,7 @@ def _report(run: "Run", samples: int, split: str) -> dict[str, Any]:
     from jaxvae.texts import known
     from jaxvae.training.directory import evaluation
 
-    result, noun = trained.evaluate(run, samples, split), "row" if run.model.contract.features else "image"
+    result, noun = trained.evaluate(run, samples, split), run.model.contract.noun
     bits = f", {result['bits_per_dimension']:.4f} bits/dim" if "bits_per_dimension" in result else ""
     unit = f"nats per {noun}"
     if "observed_entries" in result:
@@ -816,9 +818,17 @@ def _samples(model: "TrainedModel", count: int, seed: int, label: str | None = N
 
 
 def _drawn(model: "TrainedModel", images: Any) -> Any:
-    """Means within the range that the data's own numbers have, where that is [0, 1]: a Gaussian's may lie outside."""
+    """Means as pictures, within the range that the data's own numbers have, where that is [0, 1]: others may be not."""
     contract = model.contract
-    return images if contract.real or contract.counts or contract.features else images.clip(0, 1)
+    bounded = not (contract.real or contract.counts or contract.features)
+    return _pictured(contract, images.clip(0, 1) if bounded else images)
+
+
+def _pictured(contract: "DataContract", images: Any) -> "np.ndarray":
+    """Images as they are; sequences (..., T, 1, C) as pictures (..., C, T, 1), whose rows are channels."""
+    import numpy as np
+
+    return np.moveaxis(np.asarray(images), -1, -3) if contract.sequences else np.asarray(images)
 
 
 def _reconstructions(model: "TrainedModel", given: "Unsplit", count: int) -> Any:
@@ -826,7 +836,8 @@ def _reconstructions(model: "TrainedModel", given: "Unsplit", count: int) -> Any
 
     images, labels = given.images[:count], None if given.labels is None else given.labels[:count]
     title = f"Originals and their reconstructions{_marked(model.contract)}"
-    return plots.reconstructions(model.seen(images), _drawn(model, model.reconstruct(images, labels)), title)
+    originals = _pictured(model.contract, model.seen(images))
+    return plots.reconstructions(originals, _drawn(model, model.reconstruct(images, labels)), title)
 
 
 def _marked(contract: "DataContract") -> str:

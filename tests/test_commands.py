@@ -20,7 +20,7 @@ import pytest
 from matplotlib.image import imread
 
 import jaxvae as jv
-from jaxvae import cli, commands, process, study, trained, training
+from jaxvae import cli, commands, plots, process, study, trained, training
 from jaxvae.cli import main
 from jaxvae.diagnosis import STATES
 from jaxvae.files import entries
@@ -771,3 +771,24 @@ def test_a_table_is_inspected(tmp_path, capsys):
     assert lines[-1] == "to train: jaxvae train --dataset people.csv --label group"
     assert entries(tmp_path) == {"people.csv"}
     assert "--out must be left out for a table" in refusal(capsys, "data", "inspect", "people.csv", "--out", "x.png")
+
+
+def test_sequences_train_and_are_drawn_with_a_row_for_each_channel(capsys, monkeypatch):
+    rng, drawn = np.random.default_rng(0), []
+    np.savez("x.npz", x=rng.normal(size=(30, 7, 2)), lengths=rng.integers(3, 8, 30))
+    draw = plots.reconstructions
+    monkeypatch.setattr(plots, "reconstructions", lambda *x: drawn.append(x) or draw(*x))
+    flags = ["--architecture", "recurrent", "--hidden", "4", "--latents", "2", "--epochs", "1", "--samples", "2"]
+    assert main(["train", "--dataset", "x.npz", *flags, "--out", "run"]) == 0
+    out = capsys.readouterr().out
+    assert "sequences of 7x2, continuous" in out
+    assert "nats per sequence of" in out
+    originals, means, _ = drawn[0]
+    assert originals.shape == means.shape == (3, 2, 7, 1)
+    ended = np.isnan(originals[..., 0])
+    assert (ended[:, 0] == ended[:, 1]).all()
+    assert (ended[..., 1:] >= ended[..., :-1]).all()
+    np.save("z.npy", np.zeros((1, 2), np.float32))
+    assert "must be a path that ends in .npy, got 'new'" in refusal(
+        capsys, "decode", "run", "--latents", "z.npy", "--out", "new"
+    )

@@ -84,6 +84,16 @@ class DataContract:
         return self.reading.counts
 
     @property
+    def sequences(self) -> bool:
+        """Whether images are sequences (T, 1, C)."""
+        return self.reading.layout == SEQUENCES
+
+    @property
+    def noun(self) -> str:
+        """What one of the images is called."""
+        return "row" if self.features else "sequence" if self.sequences else "image"
+
+    @property
     def binary(self) -> bool:
         """Whether the model sees pixels of 0 and 1 only."""
         return self.binarization != "none" or self.levels == 2
@@ -129,7 +139,7 @@ class DataContract:
             return images
         if self.reading.layout == "nchw" and images.shape[-3:] == (channels, height, width):
             return images.swapaxes(-3, -2).swapaxes(-2, -1)
-        if self.reading.layout == SEQUENCES and images.shape[-2:] == (height, channels):
+        if self.sequences and images.shape[-2:] == (height, channels):
             return images[..., None, :]
         if height == width == 1 and images.ndim in (1, 2) and images.shape[-1] == channels:
             return images[..., None, None, :]
@@ -140,8 +150,7 @@ class DataContract:
         raise self._refusal(f"an array of shape {images.shape}")
 
     def _refusal(self, found: str) -> ValueError:
-        noun = "rows" if self.features else "images"
-        return ValueError(f"{noun} must be as in training, {self.description}, got {found}")
+        return ValueError(f"{self.noun}s must be as in training, {self.description}, got {found}")
 
     def grid(self, images: np.ndarray) -> int:
         """What a pixel's number is divided by: levels - 1, or 1 where they are in [0, 1], of a value range, or real.
