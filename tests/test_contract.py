@@ -5,6 +5,7 @@ import math
 
 import jax.numpy as jnp
 import pytest
+from representatives import each
 
 import jaxvae as jv
 from jaxvae import contract, special
@@ -24,7 +25,7 @@ EXPECTED = {
 }
 
 
-@pytest.mark.parametrize("name", sorted(jv.PARAMETERIZATIONS))
+@pytest.mark.parametrize("name", each())
 def test_the_registry_keeps_the_contract(name):
     report = jv.check_parameterization(jv.PARAMETERIZATIONS[name])
     assert set(report.failures) == EXPECTED.get(name, set()), str(report)

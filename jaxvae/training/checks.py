@@ -23,8 +23,8 @@ def require_trainable(params: chex.ArrayTree) -> None:
 
     >>> require_trainable({"w": 1.0, "steps": np.int32(3)})
     Traceback (most recent call last):
-    TypeError: params['steps'] must be an array of floats, got dtype int32; hand what isn't trained to init_state as \
-model_state, or to the loss as it is (eqx.partition(model, eqx.is_inexact_array), nnx.split(model, nnx.Param, ...))
+    TypeError: params['steps'] must be an array of floats, got dtype int32; pass what isn't trained to init_state as \
+model_state, or directly to the loss (eqx.partition(model, eqx.is_inexact_array), nnx.split(model, nnx.Param, ...))
     """
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         if not (_is_array(leaf) and jnp.issubdtype(jnp.result_type(leaf), jnp.floating)):

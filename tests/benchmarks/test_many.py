@@ -9,7 +9,7 @@ def test_its_commands_are_one_study(tmp_path):
     assert [*found] == ["digits-mlp", "digits-conv", "mnist-mlp", "mnist-conv", "reuters-mlp"]
     cells = set()
     for words in found.values():
-        args = cli._parser("compare").parse_args(words)
+        args = cli.make_parser("compare").parse_args(words)
         cells |= {*study.configurations(study.extended(study.DEFAULT, args.fields))}
         assert args.out == tmp_path
     assert len(cells) == 5 * 6 * 4 * 3

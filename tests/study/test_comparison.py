@@ -98,6 +98,7 @@ def test_more_cells_are_added_to_a_table(whole, tmp_path):
     assert [(r["config"]["learning_rate"], r["config"]["seed"]) for r in records[4:]] == [(1e-3, 2), (1e-2, 2)]
 
 
+@pytest.mark.slow
 def test_a_search_trains_some_of_the_cells_and_goes_on_where_it_stopped(tmp_path):
     grid = {**GRID, "parameterization": ("log_variance",), "learning_rate": (1e-4, 1e-3, 3e-3, 1e-2, 3e-1)}
     rounds, out = [], tmp_path / "search"

@@ -244,7 +244,7 @@ def test_a_run_of_before_does_not_know_a_folders_split(tmp_path):
     with pytest.raises(ValueError, match="run must be one that knows which images it was trained on: train it again"):
         training.train(make_experiment(run.model.config), tmp_path / "run", resume=True)
     (tmp_path / "images").rename(tmp_path / "moved")
-    with pytest.raises(ValueError, match=r"run was trained before .*, which can't be read now .*; --dataset says"):
+    with pytest.raises(ValueError, match=r"run is of an older version, .*can't be read .*; --dataset says"):
         jv.load(tmp_path / "run")
     assert jv.load(tmp_path / "run", dataset=tmp_path / "moved").contract == run.model.contract
 

@@ -378,7 +378,7 @@ def test_a_state_that_a_step_took_over_is_refused_in_one_line(loop):
         step = lambda state: jitted(state, data())  # noqa: E731
     state = start(tx)
     step(state)
-    with pytest.raises(ValueError, match=r"^state must be one that no step has had, got one .*: go on with .*$"):
+    with pytest.raises(ValueError, match=r"^state must be one that no step has had, got one .*: continue with .*$"):
         step(state)
 
 
