@@ -88,6 +88,12 @@ def test_codes_are_levels_themselves():
     assert [sorted(set(np.ravel(drawn[..., i]).tolist())) for i in range(3)] == [[*range(5)], [0, 1, 2], [0, 1, 2]]
 
 
+def test_a_missing_category_is_none_of_them_to_the_encoder():
+    kind = Columns((Group(Categorical(3), (0,), coded=True), Group(NegativeBinomial(), (1,))))
+    seen = kind.encoder_input(jnp.asarray([[2.0, jnp.nan], [jnp.nan, 0.0]]))
+    np.testing.assert_array_equal(seen, [[0, 0, 1, np.nan], [np.nan, np.nan, np.nan, 0]])
+
+
 def test_a_product_is_static_and_knows_its_kind():
     assert hash(TABLE) == hash(Columns(TABLE.groups))
     assert not TABLE.discrete

@@ -1,5 +1,6 @@
 """A table from a path, or from what is in memory: which file, folder or object is read by what."""
 
+import numbers
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from jaxvae.arguments import require
+from jaxvae.data.missing import unmasked
 from jaxvae.data.tables.columns import Kind
 from jaxvae.data.tables.contents import AS_IT_IS, TableContents, TableReading
 from jaxvae.data.tables.frames import FRAMES, frame_contents, read_frames, split_files
@@ -96,10 +98,14 @@ def _contents(data: Any, name: str) -> TableContents:
         return matrix_contents(
             name, data if isinstance(data, np.memmap) or hasattr(data, "tocsr") else np.asarray(data)
         )
-    columns = {str(column): _entries(np.asarray(x), f"{name}: column {column!r}") for column, x in data.items()}
+    columns = {str(column): _entries(unmasked(x), f"{name}: column {column!r}") for column, x in data.items()}
     counts = {len(x) for x in columns.values()}
     require(len(counts) == 1, f"{name}: lengths of columns", sorted(counts), "the same")
     return TableContents(name, ((name, counts.pop()),), columns)
+
+
+def _is_number(entry: Any) -> bool:
+    return isinstance(entry, numbers.Real) and not isinstance(entry, bool)
 
 
 def _entries(x: np.ndarray, field: str) -> np.ndarray:
@@ -108,8 +114,13 @@ def _entries(x: np.ndarray, field: str) -> np.ndarray:
         return x.astype(np.float64)
     if x.dtype.kind == "U":
         return x.astype(object)
+    if x.dtype == object and all(entry is None or _is_number(entry) for entry in x):
+        return np.array([np.nan if entry is None else float(entry) for entry in x])
     odd = [entry for entry in x.tolist() if not (entry is None or isinstance(entry, str))] if x.dtype == object else []
     require(
-        x.dtype.kind in "bmMO" and not odd, field, odd[:1] or str(x.dtype), "of numbers, strings and None, or dates"
+        x.dtype.kind in "bmMO" and not odd,
+        field,
+        odd[:1] or str(x.dtype),
+        "of numbers, of strings or of dates, perhaps with None",
     )
     return x

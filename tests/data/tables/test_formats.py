@@ -94,6 +94,13 @@ def test_a_matrix_in_memory_is_a_table(form):
     np.testing.assert_array_equal(table.values.toarray() if table.sparse else table.values, x)
 
 
+def test_columns_may_have_none_or_a_mask():
+    columns = {"a": [1, None, 2.5], "b": ["x", None, "y"], "c": np.ma.array([1.0, 2.0, 3.0], mask=[0, 1, 0])}
+    table = as_table({name: [*x] * 4 if name != "c" else np.ma.concatenate([x] * 4) for name, x in columns.items()})
+    assert [column.missing for column in table.columns] == [4, 4, 4]
+    np.testing.assert_array_equal(table.values[:3, 0], [1, np.nan, 2.5])
+
+
 def test_what_is_masked_is_missing():
     table = as_table(np.ma.array([[1, 2], [3, 4]], mask=[[False, True], [False, False]]))
     np.testing.assert_array_equal(table.values, [[1, np.nan], [3, 4]])
@@ -123,10 +130,13 @@ def test_a_data_frame_is_a_table():
     [
         ({"a": [1, 2], "b": [1]}, "cells: lengths of columns must be the same, got [1, 2]"),
         ({"a": [[1], [2]]}, "cells: column 'a': shape must be (N,), got (2, 1)"),
-        ({"a": [1j, 2]}, "cells: column 'a' must be of numbers, strings and None, or dates, got 'complex128'"),
+        (
+            {"a": [1j, 2]},
+            "cells: column 'a' must be of numbers, of strings or of dates, perhaps with None, got 'complex128'",
+        ),
         (
             {"a": np.array([1, "x"], object)},
-            "cells: column 'a' must be of numbers, strings and None, or dates, got [1]",
+            "cells: column 'a' must be of numbers, of strings or of dates, perhaps with None, got [1]",
         ),
         ({"a": [1, np.inf]}, "cells, row 2, column 'a' must be finite, got inf"),
         (np.array([[1, 2], [3, -np.inf]]), "cells, row 2, column '1' must be finite, got -inf"),
