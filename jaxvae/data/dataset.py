@@ -223,7 +223,8 @@ def assemble(
     dataset = Dataset(name, train, validation, test, levels, classes, names, *more)
     if dataset.missing:
         ids, sequences = {s: x.names for s, x in splits.items()}, reading.layout == SEQUENCES
-        require_observed({s: x.images for s, x in splits.items()}, ids, name, sequences)
+        columns = [feature.name for feature in features]
+        require_observed({s: x.images for s, x in splits.items()}, ids, name, sequences, columns)
     return dataset
 
 

@@ -3,7 +3,7 @@
 What is missing travels as NaN, with no second array: from files to what the model sees, which tells it apart itself.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -78,7 +78,11 @@ def observed_counts(x: np.ndarray) -> np.ndarray:
 
 
 def require_observed(
-    splits: Mapping[str, np.ndarray], names: Mapping[str, np.ndarray], name: str, sequences: bool = False
+    splits: Mapping[str, np.ndarray],
+    names: Mapping[str, np.ndarray],
+    name: str,
+    sequences: bool = False,
+    features: Sequence[str] = (),
 ) -> None:
     """Raises ValueError where a row of a split (N, ...) has no entry at all, or a column of the train split has none.
 
@@ -87,6 +91,7 @@ def require_observed(
         names: of their rows, (N,).
         name: what the data are called.
         sequences: whether rows are (T, W, C), of which training ones may all end before the others do.
+        features: the names of a table's columns.
     """
     for split, x in splits.items():
         rows = names[split][observed_counts(x) == 0].tolist()
@@ -94,8 +99,9 @@ def require_observed(
         require(not rows, f"{name}: {split} split", found, "one entry at least in each row")
     never = np.isnan(splits["train"]).all(axis=0)
     columns = np.argwhere(never.all(axis=0, keepdims=True) if sequences else never)
-    place = tuple(columns[0].tolist()) if len(columns) else ()
-    found = f"{len(columns)} without any, first {place} of (H, W, C)"
+    place = tuple(columns[0].tolist()) if len(columns) else (0,)
+    first = repr(features[place[-1]]) if features else f"{place} of (H, W, C)"
+    found = f"{len(columns)} without any, first {first}"
     require(not len(columns), f"{name}: train split", found, "one entry at least in each column")
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from jaxvae.data import Reading, load, load_again, origin_of, report
-from jaxvae.data.tables import TableReading, load_table
+from jaxvae.data.tables import TableReading, as_table, load_table
 from jaxvae.data.tabulated import from_table, load_rows, load_unsplit_rows
 
 COUNTS = np.random.default_rng(0).poisson(3, (60, 5))
@@ -132,6 +132,12 @@ def test_units_are_those_of_the_entries_that_are_there(tmp_path):
     known = x[~np.isnan(x)].astype(np.float64)
     assert len(known) < len(x)
     assert (found.loc, found.scale) == (np.mean(known), np.std(known))
+
+
+def test_a_column_that_training_rows_do_not_have_is_named():
+    columns = {"a": [1.5, 2.5] * 10, "b": [None] * 16 + [0.5] * 4, "part": ["train"] * 16 + ["test"] * 4}
+    with pytest.raises(ValueError, match=r"train split must be one entry .* in each column, got .*first 'b'"):
+        from_table(as_table(columns, TableReading(split="part")))
 
 
 def test_rows_with_names_are_found_again(tmp_path):
