@@ -390,8 +390,8 @@ def decode(args: argparse.Namespace) -> Reply:
     if features:
         tables.require_suffix(args.out, *tables.ROWS)
     else:
-        allowed = "a path that ends in .npy" + ("" if model.contract.sequences else ", or a directory")
-        fits = args.out.suffix == ".npy" or (pictures and not model.contract.sequences)
+        allowed = "a path that ends in .npy" + ("" if model.contract.reading.sequences else ", or a directory")
+        fits = args.out.suffix == ".npy" or (pictures and not model.contract.reading.sequences)
         require(fits, "out", str(args.out), allowed)
     parts = [slice(start, start + _DECODED) for start in range(0, len(latents), _DECODED)]
     chosen = [None if labels is None else labels[part] for part in parts]
@@ -828,7 +828,7 @@ def _pictured(contract: "DataContract", images: Any) -> "np.ndarray":
     """Images as they are; sequences (..., T, 1, C) as pictures (..., C, T, 1), whose rows are channels."""
     import numpy as np
 
-    return np.moveaxis(np.asarray(images), -1, -3) if contract.sequences else np.asarray(images)
+    return np.moveaxis(np.asarray(images), -1, -3) if contract.reading.sequences else np.asarray(images)
 
 
 def _reconstructions(model: "TrainedModel", given: "Unsplit", count: int) -> Any:

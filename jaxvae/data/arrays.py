@@ -125,7 +125,7 @@ def _dataset(name: str, fields: dict[str, np.ndarray], reading: Reading, notes: 
         require(fits, f"{name}: layout", reading.layout, f"{SEQUENCES} for what has lengths")
         reading = dataclasses.replace(reading, layout=SEQUENCES)
         masks = {f"{p}mask": ended(fields[f"{p}images"], x, f"{name}: {p}lengths") for p, x in lengths.items()}
-        fields = {**fields, **_with_masks(fields | masks, name)}
+        fields = _with_masks(fields | masks, name)
     images = {
         field.removesuffix("images"): arranged(x, reading, f"{name}: {field}")
         for field, x in fields.items()

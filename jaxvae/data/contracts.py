@@ -11,11 +11,11 @@ import numpy as np
 from jax import Array
 
 from jaxvae.arguments import require
-from jaxvae.data.dataset import Dataset, chunks, dtype_of, joined, kind_and_shape, require_grey_levels, summary
+from jaxvae.data.dataset import Dataset, chunks, dtype_of, joined, require_grey_levels, shape_told, summary
 from jaxvae.data.features import Feature, kinds_told
 from jaxvae.data.missing import unmasked
 from jaxvae.data.observation import METHODS, observe, unit_scaled
-from jaxvae.data.options import PLAIN, SEQUENCES, Reading
+from jaxvae.data.options import PLAIN, Reading
 
 _ON_LEVELS = ("categorical", "discretized")  # likelihoods that have no density between levels
 
@@ -84,14 +84,9 @@ class DataContract:
         return self.reading.counts
 
     @property
-    def sequences(self) -> bool:
-        """Whether images are sequences (T, 1, C)."""
-        return self.reading.layout == SEQUENCES
-
-    @property
     def noun(self) -> str:
         """What one of the images is called."""
-        return "row" if self.features else "sequence" if self.sequences else "image"
+        return "row" if self.features else self.reading.noun
 
     @property
     def binary(self) -> bool:
@@ -121,8 +116,8 @@ class DataContract:
             numbers = "real numbers" if self.real else "counts" if self.counts else f"floats in [{low:g}, {high:g}]"
         binarized = f", binarized ({self.binarization})" if self.binarization != "none" else ""
         missing = ", NaN where one is missing" if self.missing else ""
-        kind, shape = kind_and_shape(self.image_shape, self.reading)
-        return f"{kind} of {shape}, {numbers}{binarized}{missing}"
+        shape = shape_told(self.image_shape, self.reading)
+        return f"{self.noun}s of {shape}, {numbers}{binarized}{missing}"
 
     def arranged(self, images: Any) -> Any:
         """Images as an array (..., H, W, C) of NumPy's, JAX's or a tracer, from any shape that training data may have.
@@ -139,7 +134,7 @@ class DataContract:
             return images
         if self.reading.layout == "nchw" and images.shape[-3:] == (channels, height, width):
             return images.swapaxes(-3, -2).swapaxes(-2, -1)
-        if self.sequences and images.shape[-2:] == (height, channels):
+        if self.reading.sequences and images.shape[-2:] == (height, channels):
             return images[..., None, :]
         if height == width == 1 and images.ndim in (1, 2) and images.shape[-1] == channels:
             return images[..., None, None, :]

@@ -12,7 +12,7 @@ import numpy as np
 from jaxvae.arguments import require
 from jaxvae.data.features import Feature, kinds_told
 from jaxvae.data.missing import require_observed
-from jaxvae.data.options import MOST_LEVELS, PLAIN, SEQUENCES, Reading
+from jaxvae.data.options import MOST_LEVELS, PLAIN, Reading
 from jaxvae.texts import counted, percentage
 
 
@@ -222,7 +222,7 @@ def assemble(
     more = apportioned, reading, notes, of_files, features
     dataset = Dataset(name, train, validation, test, levels, classes, names, *more)
     if dataset.missing:
-        ids, sequences = {s: x.names for s, x in splits.items()}, reading.layout == SEQUENCES
+        ids, sequences = {s: x.names for s, x in splits.items()}, reading.sequences
         columns = [feature.name for feature in features]
         require_observed({s: x.images for s, x in splits.items()}, ids, name, sequences, columns)
     return dataset
@@ -258,19 +258,17 @@ def describe(dataset: Dataset) -> str:
         return f"{dataset.name}: {counts} rows of {counted(len(dataset.features), 'column')}, {classes}"
     numbers = "counts" if dataset.reading.counts else "continuous"
     levels = numbers if dataset.levels is None else f"{dataset.levels:,} grey levels"
-    kind, shape = kind_and_shape(dataset.image_shape, dataset.reading)
-    return f"{dataset.name}: {counts} {kind} of {shape}, {levels}, {classes}"
+    shape = shape_told(dataset.image_shape, dataset.reading)
+    return f"{dataset.name}: {counts} {dataset.reading.noun}s of {shape}, {levels}, {classes}"
 
 
-def kind_and_shape(image_shape: tuple[int, ...], reading: Reading) -> tuple[str, str]:
-    """What images are called, and their shape.
+def shape_told(image_shape: tuple[int, ...], reading: Reading) -> str:
+    """The shape of images, or of sequences without the axis that they don't have.
 
-    >>> kind_and_shape((29, 1, 12), Reading(layout="ntc"))
-    ('sequences', '29x12')
+    >>> shape_told((29, 1, 12), Reading(layout="ntc")), shape_told((8, 8, 1), PLAIN)
+    ('29x12', '8x8x1')
     """
-    if reading.layout == SEQUENCES:
-        return "sequences", f"{image_shape[0]}x{image_shape[2]}"
-    return "images", "x".join(map(str, image_shape))
+    return "x".join(map(str, (image_shape[0], image_shape[2]) if reading.sequences else image_shape))
 
 
 def report(dataset: Dataset) -> list[str]:

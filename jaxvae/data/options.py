@@ -80,6 +80,16 @@ class Reading:
         fits = len(self.size) in (0, 2) and all(1 <= side <= 2**14 for side in self.size)
         require(fits, "size", self.size, f"a height and a width, from 1 to {2**14}")
 
+    @property
+    def sequences(self) -> bool:
+        """Whether images are sequences (T, 1, C)."""
+        return self.layout == SEQUENCES
+
+    @property
+    def noun(self) -> str:
+        """What one of the images is called."""
+        return "sequence" if self.sequences else "image"
+
 
 PLAIN = Reading()
 """The reading with all defaults."""

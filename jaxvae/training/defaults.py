@@ -7,7 +7,6 @@ import numpy as np
 from jaxvae.arguments import require
 from jaxvae.data import DataContract, Dataset
 from jaxvae.data.dataset import chunks
-from jaxvae.data.options import SEQUENCES
 from jaxvae.likelihoods import COMPOSITIONS, COUNTS, LIKELIHOODS, OF_COLUMNS
 from jaxvae.texts import counted
 from jaxvae.training.config import AUTO, TrainConfig
@@ -145,7 +144,7 @@ def _std(dataset: Dataset) -> float:
 
 
 def _is_picture(dataset: Dataset) -> bool:
-    return dataset.image_shape[0] > 1 and dataset.reading.layout != SEQUENCES
+    return dataset.image_shape[0] > 1 and not dataset.reading.sequences
 
 
 def _ranged(dataset: Dataset) -> tuple[str, str]:
