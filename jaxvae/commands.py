@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from jaxvae.study import Estimate, Shard
     from jaxvae.study.grid import Grid
     from jaxvae.trained import Exported, Run, TrainedModel
-    from jaxvae.trained.inspection import Traversals
     from jaxvae.training import Experiment, TrainConfig
 
 _SHEET = 100  # images on a sheet of samples
@@ -463,9 +462,7 @@ def sample(args: argparse.Namespace) -> Reply:
     _require_count("--count", args.count, _MOST_IMAGES)
     run = _open(args)
     out = _out(args, run, "samples")
-    if run.model.contract.features:
-        return Reply({"files": [_write_samples(run.model, args.count, args.seed, out, args.label)]})
-    return Reply({"files": [_save(_samples(run.model, args.count, args.seed, args.label), out)]})
+    return Reply({"files": [_samples(run.model, args.count, args.seed, out, args.label)]})
 
 
 def reconstruct(args: argparse.Namespace) -> Reply:
@@ -473,9 +470,7 @@ def reconstruct(args: argparse.Namespace) -> Reply:
     _require_count("--count", args.count, _MOST_IMAGES)
     run = _open(args)
     out = _out(args, run, "reconstructions")
-    if run.model.contract.features:
-        return Reply({"files": [_write_reconstructions(run.model, _inputs(args, run), args.count, out)]})
-    return Reply({"files": [_save(_reconstructions(run.model, _inputs(args, run), args.count), out)]})
+    return Reply({"files": [_reconstructions(run.model, _inputs(args, run), args.count, out)]})
 
 
 def traverse(args: argparse.Namespace) -> Reply:
@@ -488,9 +483,7 @@ def traverse(args: argparse.Namespace) -> Reply:
     run = _open(args)
     out = _out(args, run, "traversals")
     asked = args.row, args.latents, args.steps, args.reach
-    if run.model.contract.features:
-        return Reply({"files": [_write_traversals(run.model, _inputs(args, run), *asked, out)]})
-    return Reply({"files": [_save(_traversals(run.model, _inputs(args, run), *asked), out)]})
+    return Reply({"files": [_traversals(run.model, _inputs(args, run), *asked, out)]})
 
 
 def export(args: argparse.Namespace) -> Reply:
@@ -716,10 +709,9 @@ def _out(args: argparse.Namespace, run: "Run | Exported", name: str) -> Path:
     """Where a picture, or of a table the rows, go: where it is asked for, or into the run's directory."""
     from jaxvae.trained import tables
 
-    rows = bool(run.model.contract.features)
     if args.out is None:
-        return run.path / f"{name}{'.csv' if rows else '.png'}"
-    tables.require_suffix(args.out, *(tables.ROWS if rows else (".png", ".pdf", ".svg")))
+        return run.path / _shown_in(run.model, name)
+    tables.require_suffix(args.out, *(tables.ROWS if run.model.contract.features else (".png", ".pdf", ".svg")))
     args.out.parent.mkdir(parents=True, exist_ok=True)
     return args.out
 
@@ -787,19 +779,10 @@ def _draw(run: "Run") -> list[str]:
     files = [
         _save(plots.curves(run.directory.records()), out / "curves.png"),
         _save(plots.std_histograms(terms.std, terms.kl.mean(axis=0)), out / "std.png"),
+        _reconstructions(run.model, _unsplit(test), 36, out / _shown_in(run.model, "reconstructions")),
+        _samples(run.model, 100, 0, out / _shown_in(run.model, "samples")),
+        _traversals(run.model, _unsplit(test), 0, 10, 9, 3.0, out / _shown_in(run.model, "traversals")),
     ]
-    if run.model.contract.features:
-        files += [
-            _write_reconstructions(run.model, _unsplit(test), 36, out / "reconstructions.csv"),
-            _write_samples(run.model, 100, 0, out / "samples.csv"),
-            _write_traversals(run.model, _unsplit(test), 0, 10, 9, 3.0, out / "traversals.csv"),
-        ]
-    else:
-        files += [
-            _save(_reconstructions(run.model, _unsplit(test), 36), out / "reconstructions.png"),
-            _save(_samples(run.model, 100, 0), out / "samples.png"),
-            _save(_traversals(run.model, _unsplit(test), 0, 10, 9, 3.0), out / "traversals.png"),
-        ]
     if len(terms.order) > 1:
         pair = terms.order[:2]
         mean, std = terms.mean[:, pair], terms.std[:, pair]
@@ -808,19 +791,32 @@ def _draw(run: "Run") -> list[str]:
     return files
 
 
-def _samples(model: "TrainedModel", count: int, seed: int, label: str | None = None) -> Any:
+def _shown_in(model: "TrainedModel", name: str) -> str:
+    """The file that shows images as a picture, or a table's rows as such."""
+    return f"{name}{'.csv' if model.contract.features else '.png'}"
+
+
+def _samples(model: "TrainedModel", count: int, seed: int, out: Path, label: str | None = None) -> str:
+    """Means of images, or rows drawn from p(x), of a conditional model with their classes."""
     import jax
+    import numpy as np
 
     from jaxvae import plots
 
-    images = model.sample(jax.random.key(seed), count, label)
-    return plots.image_grid(_drawn(model, images), title="Samples: E[x|z], z ~ p(z)")
+    contract = model.contract
+    images = model.sample(jax.random.key(seed), count, label, drawn=bool(contract.features))
+    if not contract.features:
+        return _save(plots.image_grid(_drawn(model, images), title="Samples: E[x|z], z ~ p(z)"), out)
+    numbers = None
+    if contract.conditional:
+        numbers = np.arange(count) % contract.classes if label is None else np.full(count, contract.label(label))
+    return _write_rows(out, model, images, _classes(model, numbers))
 
 
 def _drawn(model: "TrainedModel", images: Any) -> Any:
     """Means as pictures, within the range that the data's own numbers have, where that is [0, 1]: others may be not."""
     contract = model.contract
-    bounded = not (contract.real or contract.counts or contract.features)
+    bounded = not (contract.real or contract.counts)
     return _pictured(contract, images.clip(0, 1) if bounded else images)
 
 
@@ -831,13 +827,17 @@ def _pictured(contract: "DataContract", images: Any) -> "np.ndarray":
     return np.moveaxis(np.asarray(images), -1, -3) if contract.reading.sequences else np.asarray(images)
 
 
-def _reconstructions(model: "TrainedModel", given: "Unsplit", count: int) -> Any:
+def _reconstructions(model: "TrainedModel", given: "Unsplit", count: int, out: Path) -> str:
+    """Of the first images, beside them, or rows: E[x|z] at the latents that they are encoded to."""
     from jaxvae import plots
 
     images, labels = given.images[:count], None if given.labels is None else given.labels[:count]
+    means = model.reconstruct(images, labels)
+    if model.contract.features:
+        return _write_rows(out, model, means, {})
     title = f"Originals and their reconstructions{_marked(model.contract)}"
     originals = _pictured(model.contract, model.seen(images))
-    return plots.reconstructions(originals, _drawn(model, model.reconstruct(images, labels)), title)
+    return _save(plots.reconstructions(originals, _drawn(model, means), title), out)
 
 
 def _marked(contract: "DataContract") -> str:
@@ -845,20 +845,13 @@ def _marked(contract: "DataContract") -> str:
     return "; what is missing is red" if contract.missing else ""
 
 
-def _traversals(model: "TrainedModel", given: "Unsplit", row: int, count: int, steps: int, reach: float) -> Any:
-    """Of one image, and of the latents with the highest KL over all of them."""
-    from jaxvae import plots
-
-    latents, kl, found = _traversed(model, given, row, count, steps, reach)
-    return plots.traversals(_drawn(model, found.images), found.values, kl[latents], latents.tolist())
-
-
-def _traversed(
-    model: "TrainedModel", given: "Unsplit", row: int, count: int, steps: int, reach: float
-) -> "tuple[np.ndarray, np.ndarray, Traversals]":
-    """The latents with the highest KL over all images, the KL of each latent, and what they do to one image."""
+def _traversals(
+    model: "TrainedModel", given: "Unsplit", row: int, count: int, steps: int, reach: float, out: Path
+) -> str:
+    """What the latents with the highest KL over all images do to one of them, or to a row, each with its value."""
     import numpy as np
 
+    from jaxvae import plots
     from jaxvae.arguments import require
     from jaxvae.trained import inspection
 
@@ -867,20 +860,11 @@ def _traversed(
     kl = np.asarray(model.kl(given.images, given.labels), np.float64).mean(axis=0)
     latents = np.argsort(-kl, kind="stable")[:count]
     label = None if given.labels is None else given.labels[row]
-    return latents, kl, inspection.traversed(model, given.images[row], label, latents, steps, reach)
-
-
-def _write_samples(model: "TrainedModel", count: int, seed: int, out: Path, label: str | None = None) -> str:
-    """Rows drawn from p(x), and of a conditional model their classes."""
-    import jax
-    import numpy as np
-
-    contract = model.contract
-    rows = model.sample(jax.random.key(seed), count, label, drawn=True)
-    numbers = None
-    if contract.conditional:
-        numbers = np.arange(count) % contract.classes if label is None else np.full(count, contract.label(label))
-    return _write_rows(out, model, np.asarray(rows), _classes(model, numbers))
+    found = inspection.traversed(model, given.images[row], label, latents, steps, reach)
+    if model.contract.features:
+        moved = {"latent": np.repeat(latents, steps), "value": np.tile(found.values, len(latents))}
+        return _write_rows(out, model, found.images, moved)
+    return _save(plots.traversals(_drawn(model, found.images), found.values, kl[latents], latents.tolist()), out)
 
 
 def _classes(model: "TrainedModel", labels: "np.ndarray | None") -> "Mapping[str, np.ndarray]":
@@ -894,26 +878,7 @@ def _classes(model: "TrainedModel", labels: "np.ndarray | None") -> "Mapping[str
     return {contract.reading.label or "label": np.array(contract.class_names)[labels] if numbered else labels}
 
 
-def _write_reconstructions(model: "TrainedModel", given: "Unsplit", count: int, out: Path) -> str:
-    """Of the first rows, E[x|z] at the latents that they are encoded to."""
-    import numpy as np
-
-    labels = None if given.labels is None else given.labels[:count]
-    return _write_rows(out, model, np.asarray(model.reconstruct(given.images[:count], labels)), {})
-
-
-def _write_traversals(
-    model: "TrainedModel", given: "Unsplit", row: int, count: int, steps: int, reach: float, out: Path
-) -> str:
-    """What each latent does to a row: which it is, its value, and the row."""
-    import numpy as np
-
-    latents, _, found = _traversed(model, given, row, count, steps, reach)
-    moved = {"latent": np.repeat(latents, steps), "value": np.tile(found.values, len(latents))}
-    return _write_rows(out, model, found.images, moved)
-
-
-def _write_rows(out: Path, model: "TrainedModel", rows: "np.ndarray", more: "Mapping[str, np.ndarray]") -> str:
+def _write_rows(out: Path, model: "TrainedModel", rows: Any, more: "Mapping[str, np.ndarray]") -> str:
     """Rows in the table's own terms, or a .npy file of their numbers; says where, and returns it."""
     from jaxvae.trained import tables
 
