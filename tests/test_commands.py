@@ -59,6 +59,7 @@ def refusal(capsys, *argv: str) -> str:
     return err
 
 
+@pytest.mark.slow
 def test_the_score_of_one_image_has_no_standard_error(run, tmp_path, capsys):
     shutil.copytree(run, tmp_path / "one")
     alone = trained.Run(tmp_path / "one")
@@ -119,6 +120,7 @@ def holed(tmp_path_factory):
     return out / "run", x
 
 
+@pytest.mark.slow
 def test_what_is_missing_is_said_and_filled(holed, capsys):
     run, x = holed
     np.save("x.npy", x)
@@ -260,6 +262,7 @@ def test_a_split_is_written_with_its_rows_and_labels(run):
     assert {row[1] for row in rows[1:]} == {str(i) for i in range(10)}
 
 
+@pytest.mark.slow
 def test_a_run_begins_with_anothers_weights(run, capsys):
     argv = ["train", "--init-from", str(run), "--freeze", "encoder", *TINY, "--epochs", "1", "--latents", "4"]
     assert main([*argv, "--out", "new"]) == 0
@@ -340,6 +343,7 @@ def test_states_of_the_same_remedy_share_a_line():
     assert commands._remedies(["negative KL"]) == []
 
 
+@pytest.mark.slow
 def test_its_own_config_trains_the_same_run_again(run, tmp_path, capsys):
     assert main(["train", "--config", str(run / "config.json"), "--resume", "--out", str(tmp_path / "again")]) == 0
     assert "again holds no run yet, so a new one begins" in capsys.readouterr().out

@@ -181,7 +181,7 @@ def extremes(name, dtype):
 
 
 @pytest.mark.parametrize("dtype", ["float32", pytest.param("bfloat16", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("name", each(NAMES, kept=("log_variance", "natural_softplus")))
+@pytest.mark.parametrize("name", each(NAMES, kept=("softplus_std",)))
 def test_gradients_are_numbers(name, dtype):
     """A cotangent of 0, as a mask or a clip sends it, gives 0, and one of 1 a number: one row for each output."""
     at = extremes(name, dtype)
@@ -263,7 +263,7 @@ def test_standard_log_prob_is_the_log_prob_of_a_standard_normal():
     np.testing.assert_allclose(standard_log_prob(z), want, rtol=2.5e-7)  # 2 ulp
 
 
-@pytest.mark.parametrize("name", each(NAMES))
+@pytest.mark.parametrize("name", each(NAMES, kept=("log_variance", "softplus_std", "natural_softplus")))
 def test_fisher_is_the_hessian_of_kl(name):
     p = jv.PARAMETERIZATIONS[name]
 
@@ -548,7 +548,9 @@ def loss(q, key):
     return (jv.kl_divergence(q) + jv.log_prob(q, jv.sample(key, q))).sum()
 
 
-@pytest.mark.parametrize("name", ["log_variance", "softplus_std", "nvae_log_std", "natural_softplus"])
+@pytest.mark.parametrize(
+    "name", each(("log_variance", "softplus_std", "nvae_log_std", "natural_softplus"), kept=("softplus_std",))
+)
 def test_under_every_transformation(name):
     p = jv.PARAMETERIZATIONS[name]
     q = jv.Gaussian(jnp.linspace(-1, 1, 24).reshape(8, 3), jnp.linspace(-2, 2, 24).reshape(8, 3), p)

@@ -35,6 +35,7 @@ def test_what_is_removed_is_what_is_scored():
     assert error(table.true + 2 * missing, table) == pytest.approx(2)
 
 
+@pytest.mark.slow
 def test_a_short_training_is_better_than_means():
     """The quick stand-in for what is slow below."""
     found = measured("made", correlated(200, 6), 0.25, 0, epochs=40, hidden=(16,), latents=2, train_samples=5)

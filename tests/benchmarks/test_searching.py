@@ -1,5 +1,6 @@
 import sys
 
+import pytest
 import synthetic
 
 from benchmarks import searching
@@ -14,6 +15,7 @@ def test_a_replay_finds_what_the_grid_has():
     assert len(found) < len(records) / 2
 
 
+@pytest.mark.slow
 def test_the_digits_verdict_takes_a_third_of_the_cells(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["searching"])
     searching.main()

@@ -115,6 +115,7 @@ def test_low_precision_bars(few: Figure, name: str, scale: int) -> None:
         assert span == pytest.approx(expected, abs=0.11)
 
 
+@pytest.mark.slow
 def test_all_are_drawn_once_in_families(everything: Figure) -> None:
     assert len(everything.axes) % 4 == 0
     for column in range(4):

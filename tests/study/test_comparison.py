@@ -119,6 +119,7 @@ def test_a_search_trains_some_of_the_cells_and_goes_on_where_it_stopped(tmp_path
     assert (out / study.RESULTS).read_bytes() == before
 
 
+@pytest.mark.slow
 def test_shards_end_with_the_same_table(whole, tmp_path):
     (tmp_path / STUDY).write_text((whole / STUDY).read_text())
     trained = []

@@ -39,6 +39,7 @@ def done(tmp_path_factory):
     return out, first + list(reproduce(PRESET, todo[1:], out, watch=quiet))
 
 
+@pytest.mark.slow
 def test_a_table_has_what_was_run_beside_what_was_published(done):
     out, said = done
     score = json.loads((out / "vae-log_std" / "reproduction.json").read_text())

@@ -84,6 +84,7 @@ def test_a_cell_is_the_run_of_its_configuration(records, tmp_path):
     assert sum(found["std_histogram"]) == 300 * 3
 
 
+@pytest.mark.slow
 def test_width_and_devices_do_not_matter(records):
     one = jax.make_mesh((1,), ("cells",), axis_types=(AxisType.Auto,), devices=jax.devices()[:1])
     for again, expected in zip(trained(TINY, RATES, SEEDS, 3, one), records, strict=False):

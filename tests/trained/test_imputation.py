@@ -49,6 +49,7 @@ def test_means_are_those_given_what_was_observed():
     assert np.abs(linear.BIAS - mean)[MISSING].max() > 0.05  # no column mean would do
 
 
+@pytest.mark.slow
 def test_draws_vary_as_what_is_missing_does():
     samples = SAMPLES // 5
     draws = exact().impute(X.reshape(6, 2, 2), samples=samples, draws=DRAWS).reshape(DRAWS, 6, 4)
@@ -77,6 +78,7 @@ def test_what_fills_an_image_is_its_own_affair():
     np.testing.assert_array_equal(rows().impute(one, samples=50, draws=3), whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["conditional", pytest.param("counts", marks=pytest.mark.slow)])
 def test_any_likelihood_and_label(kind):
     fields = {**trained_models.KINDS[kind], "offset": False}

@@ -6,6 +6,7 @@ import linear
 import numpy as np
 import pytest
 import trained_models
+from representatives import each
 
 import jaxvae as jv
 from jaxvae.data import DataContract
@@ -24,7 +25,7 @@ def given(model: TrainedModel) -> tuple:
     return (IMAGES, LABELS) if model.contract.conditional else (IMAGES,)
 
 
-@pytest.fixture(params=trained_models.KINDS)
+@pytest.fixture(params=each(trained_models.KINDS, trained_models.THREE))
 def model(request) -> TrainedModel:
     return trained_models.model(request.param)
 

@@ -257,6 +257,7 @@ def test_a_damaged_file_is_named(alone, tmp_path, name):
         jv.load(tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_a_best_sigma_is_kept(tmp_path):
     config = config_from_mapping({**TINY, "likelihood": "gaussian_optimal", "binarization": "none", "epochs": 2})
     experiment = make_experiment(config, one_device())

@@ -22,6 +22,8 @@ KINDS = {
     "levels": {"likelihood": "discretized_logistic", "binarization": "none"},
     "counts": {"likelihood": "zero_inflated_negative_binomial", "binarization": "none", "offset": True},
 }
+THREE = ("flat", "top_down", "conditional")
+"""Which stand for the others where each kind compiles programs of its own."""
 
 
 def make(contract: DataContract | None = None, fitted: float | None = None, **fields) -> TrainedModel:

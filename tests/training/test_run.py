@@ -79,7 +79,7 @@ def test_a_run_leaves_its_files(alone):
     assert all(r["skipped"] == 0 and r["beta"] == 1 for r in records)
 
 
-@pytest.mark.parametrize("step", [1, pytest.param(16, marks=pytest.mark.slow), 48])
+@pytest.mark.parametrize("step", [*(pytest.param(step, marks=pytest.mark.slow) for step in (1, 16)), 48])
 def test_stopped_and_resumed_as_if_never_stopped(alone, tmp_path, step, monkeypatch):
     monkeypatch.setattr("jaxvae.training.run._SEGMENT", 5)
     out, watcher = tmp_path / "run", Watcher(step)
@@ -98,6 +98,7 @@ def test_stopped_and_resumed_as_if_never_stopped(alone, tmp_path, step, monkeypa
     assert timeless(out) == timeless(alone)
 
 
+@pytest.mark.slow
 def test_given_batches_are_trained_on_and_resumed(tmp_path, monkeypatch):
     monkeypatch.setattr("jaxvae.training.run._SEGMENT", 5)
     x = tiny().dataset.train.images
@@ -188,6 +189,7 @@ def test_a_checkpoint_that_rotates_away_is_read_again(alone, tmp_path, monkeypat
         read_checkpoints(RunDirectory(tmp_path / "run"), read)
 
 
+@pytest.mark.slow
 def test_a_run_begins_with_given_weights_also_after_a_kill(alone, tmp_path):
     given = load_state(alone).params
     start = transferred(jax.eval_shape(lambda: tiny().init(jax.random.key(0))), given).start
