@@ -94,6 +94,7 @@ def test_dtypes_and_shapes():
         jv.soft_clip(jnp.zeros(2), jnp.zeros(3))
 
 
+@pytest.mark.slow
 def test_pets_learns_its_bounds():
     """Chua et al. 2018, appendix A.1: the likelihood plus 0.01 (Σ high - Σ low), of two outputs, σ² = e^-1 and e^-4.
 

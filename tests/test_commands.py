@@ -142,6 +142,7 @@ def test_what_is_missing_is_said_and_filled(holed, capsys):
         assert (drawn[missing] != filled[missing]).all()
 
 
+@pytest.mark.slow
 def test_scores_are_of_what_was_observed(holed, capsys):
     run, x = holed
     assert main(["evaluate", str(run), "--samples", "2"]) == 0
@@ -224,6 +225,7 @@ def test_a_program_reads_the_result_as_json(run, capsys, tmp_path):
     assert err == ""
 
 
+@pytest.mark.slow
 def test_the_drawing_commands_draw_anew(run, capsys):
     for command, flags in (
         ("sample", ["--count", "4", "--seed", "3"]),
@@ -352,6 +354,7 @@ def test_its_own_config_trains_the_same_run_again(run, tmp_path, capsys):
     assert all(np.array_equal(a, b) for a, b in zip(*leaves, strict=True))
 
 
+@pytest.mark.slow
 def test_without_out_runs_are_numbered(tmp_path, capsys):
     for _ in range(2):
         assert main(["train", *TINY, "--epochs", "1"]) == 0
@@ -416,6 +419,7 @@ def test_data_list_and_prepare(capsys, tmp_path):
     assert "train-images-idx3-ubyte.gz" in message
 
 
+@pytest.mark.slow
 def test_train_says_first_what_is_made_of_the_data(tmp_path, capsys):
     images = np.random.default_rng(0).integers(0, 256, (30, 4, 4, 3), np.uint8)
     np.savez("photos.npz", x_train=images[:20], y_train=np.array(["cat", "dog"] * 10), x_val=images[20:])
@@ -775,6 +779,7 @@ def test_a_table_is_inspected(tmp_path, capsys):
     assert "--out must be left out for a table" in refusal(capsys, "data", "inspect", "people.csv", "--out", "x.png")
 
 
+@pytest.mark.slow
 def test_sequences_train_and_are_drawn_with_a_row_for_each_channel(capsys, monkeypatch):
     rng, drawn = np.random.default_rng(0), []
     np.savez("x.npz", x=rng.normal(size=(30, 7, 2)), lengths=rng.integers(3, 8, 30))

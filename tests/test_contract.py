@@ -25,7 +25,7 @@ EXPECTED = {
 }
 
 
-@pytest.mark.parametrize("name", each())
+@pytest.mark.parametrize("name", each(kept=("log_variance", "softplus_std", "natural_softplus", "direct_std")))
 def test_the_registry_keeps_the_contract(name):
     report = jv.check_parameterization(jv.PARAMETERIZATIONS[name])
     assert set(report.failures) == EXPECTED.get(name, set()), str(report)
@@ -76,6 +76,7 @@ def test_a_prior_that_is_not_standard_is_found(monkeypatch):
     assert failures(jv.log_std) == {"sampled_kl"}
 
 
+@pytest.mark.slow
 def test_a_map_applied_twice_is_found():
     # distrax's LogStddevNormal applies its soft clip again on indexing; here the second time is in the scores.
     clip = jv.SoftClip(low=-1.0)

@@ -73,13 +73,13 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 WITH_CODE = [page for page in PAGES if blocks(page, "python")]
-TRAINING = ("counts", "diffusion", "migrate", "nnx")
-"""Pages whose code trains for long."""
+LONG = ("counts", "datasets", "diffusion", "jax", "migrate", "nnx")
+"""Pages whose code trains, or compiles, for long."""
 
 
 @pytest.mark.parametrize(
     "page",
-    [pytest.param(page, id=page.stem, marks=[pytest.mark.slow] if page.stem in TRAINING else []) for page in WITH_CODE],
+    [pytest.param(page, id=page.stem, marks=[pytest.mark.slow] if page.stem in LONG else []) for page in WITH_CODE],
 )
 def test_code_runs(page: Path, monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
     monkeypatch.chdir(place)

@@ -90,6 +90,7 @@ def test_slopes_by_both(name):
             assert abs(g - want) <= 1e-13 * abs(want) + near_root, (name, i, t, n, g, float(want))
 
 
+@pytest.mark.slow
 def test_all_is_finite_and_has_its_sign_everywhere():
     """Of θ and k from the smallest to the largest: no NaN, finite slopes, and second derivatives where they are."""
     ends = np.float32([1e-37, 1e-20, 1e-8, 1e-3, 0.6, 1, 30, 1e6, 1e12, 1e20, 1e37, 3e38])

@@ -60,7 +60,9 @@ def straight():
     return q, [moved(q, rate) for rate in RATES]
 
 
-@pytest.mark.parametrize("name", each(name for name in NAMES if name != "log_std"))
+@pytest.mark.parametrize(
+    "name", each((name for name in NAMES if name != "log_std"), ("log_variance", "softplus_std", "natural_softplus"))
+)
 def test_all_parameterizations_take_the_same_step_to_first_order(name):
     """The discrepancy is c rate² + O(rate³): halving the rate divides it by 4."""
     with jax.enable_x64(True):

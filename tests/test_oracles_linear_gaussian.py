@@ -86,6 +86,7 @@ def test_the_exact_posterior_leaves_no_noise_under_any_parameterization(names):
         np.testing.assert_allclose(value, want, rtol=16 * np.finfo(np.float32).eps, err_msg=name)
 
 
+@pytest.mark.slow
 def test_importance_sampling_with_a_wrong_posterior_finds_the_evidence_within_its_standard_error():
     one, samples = truth(), 100_000
 

@@ -218,6 +218,7 @@ def test_the_entropy_of_what_overflows():
     assert all(np.all(np.isfinite(x[:2])) for x in jax.tree.leaves(slope))
 
 
+@pytest.mark.slow
 def test_median_and_mode():
     mean, std = np.meshgrid(np.float32([-1.5, -0.2, 0, 0.01, 3]), np.float32([1e-3, 0.5, 0.7, 0.8, 2, 9]))
     q = jv.TanhGaussian(mean, std, jv.direct_std, high=2.0)
@@ -339,6 +340,7 @@ def test_what_is_masked_has_a_gradient_of_zero():
             np.testing.assert_array_equal(x, 0)
 
 
+@pytest.mark.slow
 def test_an_actor_learns():
     """Soft actor-critic's loss α log π(a|s) - Q(s, a) (Haarnoja et al. 2018, eq. 7) with Q = -8 (a - s)² + 3 s.
 

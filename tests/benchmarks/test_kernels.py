@@ -14,6 +14,7 @@ from benchmarks import kernels, libraries
 SHAPE = (16, 4)
 
 
+@pytest.mark.slow
 def test_the_gradient_is_that_of_the_sum():
     loc, raw, noise, dz = kernels.inputs(SHAPE, "float32")
     z, kl, dloc, draw = kernels.gradient(kernels.OURS["softplus_std"], loc, raw, noise, dz)

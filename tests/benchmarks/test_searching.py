@@ -28,5 +28,6 @@ def test_the_digits_verdict_takes_a_third_of_the_cells(monkeypatch, capsys):
     assert search[2].startswith("Avoid direct_std (")
 
 
+@pytest.mark.slow
 def test_tables_are_whole():
     assert len(read_results(searching.STUDIES[0] / "results.jsonl")) == 6 * 9 * 3

@@ -110,6 +110,7 @@ def test_what_is_seen_can_be_given_again(fields, given, back):
     assert DataContract(SHAPE, None, **fields).as_given(np.float32(given)).tolist() == back
 
 
+@pytest.mark.slow
 def test_pixels_are_drawn_with_their_probability_whatever_else_is_there():
     images = np.broadcast_to(np.arange(256, dtype=np.uint8)[:, None, None, None], (256, 40, 30, 1)).copy()
     images[:, 0, 0, 0] = np.arange(256)[::-1]  # so that each is an image of its own

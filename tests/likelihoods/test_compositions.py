@@ -58,6 +58,7 @@ def test_the_sum_over_all_compositions_is_one():
             assert abs(np.exp(terms.sum(-1)).sum() - 1) < 1e-12
 
 
+@pytest.mark.slow
 def test_draws_have_the_total_and_the_mean():
     """20,000 draws of 50: means to 4.5 standard errors, and the Dirichlet's larger variance."""
     draws, size = 20_000, 50.0
@@ -72,6 +73,7 @@ def test_draws_have_the_total_and_the_mean():
         np.testing.assert_allclose(x.var(0), variance, rtol=0.05)
 
 
+@pytest.mark.slow
 def test_slopes_are_finite_where_nothing_was_counted():
     for kind, raw in ((Multinomial(), None), (DirichletMultinomial(), {"concentration": jnp.float32(0)})):
         slopes = jax.jit(jax.grad(lambda o, r, kind=kind: kind.log_prob(o, COUNTS, r).sum(), (0, 1)))(LOGITS, raw)

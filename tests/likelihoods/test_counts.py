@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from representatives import each
 
 import jaxvae as jv
 from jaxvae.likelihoods import (
@@ -39,7 +40,7 @@ def outputs_for(kind, shape=(2,), seed=1):
     return jnp.asarray(kind.output_bias(CHANNELS) + 0.3 * noise, jnp.float32)
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", each(KINDS, ("zero-inflated negative binomial", "multinomial")))
 def test_the_contract(name):
     """Shapes, finite slopes by all that is learned, neutral outputs of mean 1, hashing."""
     kind = KINDS[name]
@@ -161,6 +162,7 @@ def test_what_does_not_fit_is_refused_in_one_line(call, message):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_what_is_no_count_is_nan():
     for name, kind in KINDS.items():
         x = jnp.float32([[0.5, 1, -1]])

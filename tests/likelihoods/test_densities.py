@@ -7,6 +7,7 @@ import numpy as np
 import oracles
 import pytest
 from mpmath import mpf
+from representatives import each
 
 from jaxvae.likelihoods import densities
 
@@ -113,7 +114,7 @@ def test_values_and_slopes(name, dtype):
                 assert abs(mpf(float(g)) - want) <= allowed, (order, row, float(g), float(want))
 
 
-@pytest.mark.parametrize("name", TRUTH)
+@pytest.mark.parametrize("name", each(TRUTH, ("log_student_t",)))
 def test_second_derivatives_are_finite(name):
     f, inputs = getattr(densities, name), tuple(jnp.float32(x) for x in points(name, 100))
     if name != "log_student_t":  # an x near an end has slopes beyond float32

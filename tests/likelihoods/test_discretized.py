@@ -26,6 +26,7 @@ def log_mass(level, mean, log_std):
     return mpmath.log(oracles.ndtr(-a) - oracles.ndtr(-b) if a > 0 else oracles.ndtr(b) - oracles.ndtr(a))
 
 
+@pytest.mark.slow
 def test_masses_are_exact_at_any_scale():
     """To 8 eps, or to what 4 eps of the mean, of the level and of log σ move; nothing is NaN, no slope either."""
     cases = np.array([(v, m, np.log(s)) for v in (0, 1, 100, 255) for m in MEANS for s in STDS], np.float32)

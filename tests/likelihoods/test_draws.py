@@ -9,6 +9,7 @@ from jaxvae.likelihoods.draws import FEW, draw_negative_binomial, draw_poisson
 DRAWS = 40_000
 
 
+@pytest.mark.slow
 def test_poisson_draws_have_their_masses():
     """χ² over the counts that are expected at least ten times, at means on both sides of the change of method."""
     means = np.float32([0.01, 1, 0.99 * FEW, 1.01 * FEW, 40])
@@ -23,6 +24,7 @@ def test_poisson_draws_have_their_masses():
         assert scipy.stats.chisquare(observed, wanted).pvalue > 1e-4
 
 
+@pytest.mark.slow
 def test_large_means_neither_overflow_nor_drift():
     """Mean and variance to 5 standard errors, at means where counts leave int32, too."""
     log_mean = np.float32([5, 10, 18.42, 24])

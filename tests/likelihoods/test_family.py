@@ -18,7 +18,7 @@ ALONE = [name for name in EVERY if name not in COMPOSITIONS]
 """Of which each element stands for itself."""
 NAMES = [name for name in ALONE if name not in COUNTS]
 """Those of pixels; counts and compositions have tests of their own for what is particular to them."""
-SIX = ("bernoulli", "categorical", "discretized_gaussian", "gaussian_learned", "multinomial", "negative_binomial")
+SIX = ("bernoulli", "categorical", "discretized_logistic", "gaussian_learned", "multinomial", "negative_binomial")
 """One of each family, which stands for the others where every kind compiles programs of its own."""
 LEVELS = 8
 EPS = float(np.finfo(np.float32).eps)
@@ -163,7 +163,7 @@ def test_kinds_are_static_and_comparable(name):
     assert len(traces) == 1
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", each(NAMES, SIX))
 def test_the_mean_of_samples_is_the_mean(name):
     """Within 4.5 standard errors of 40,000 draws, for each of 6 outputs; draws lie on the grid, or in [0, 1]."""
     kind, draws = build(name), 40_000

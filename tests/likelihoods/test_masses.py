@@ -116,6 +116,7 @@ def test_a_large_theta_is_the_poisson():
         np.testing.assert_allclose(limit, given, rtol=2e-6)
 
 
+@pytest.mark.slow
 def test_nothing_is_nan_at_any_raw():
     """Neither value nor slopes nor second derivatives, for logs of any size; a log-mass is never above 0."""
     ends = np.float32([-np.inf, -1e4, -200, -100, -88, -50, -20, -1, 0, 1, 20, 50, 79, 81, 88, 90, 200, 1e4, np.inf])

@@ -45,6 +45,7 @@ def test_masses_sum_to_one_and_have_the_mean():
     assert np.all(np.abs(shares - p) <= 5 * np.sqrt(p / 20_000) + 1e-4)
 
 
+@pytest.mark.slow
 def test_at_the_start_all_levels_are_as_probable():
     for levels in (2, 3, 7):
         kind = Ordinal(levels)

@@ -31,6 +31,7 @@ def outputs():
     return jnp.float32(TABLE.output_bias(5) + 0.5 * noise)
 
 
+@pytest.mark.slow
 def test_each_column_is_scored_by_its_own():
     o, size = outputs(), jnp.float32([[0.5], [1]])
     got = jax.jit(TABLE.log_prob)(o, X, RAW, size)
@@ -59,6 +60,7 @@ def test_what_the_groups_learn_starts_and_flows():
     assert Columns((Group(LearnedGaussian(), (0,)),)).raw_start(1) == (LearnedGaussian().raw_init,)
 
 
+@pytest.mark.slow
 def test_samples_of_outputs_broadcast_against_the_data():
     many = jnp.broadcast_to(outputs(), (3, *outputs().shape))
     np.testing.assert_allclose(TABLE.log_prob(many, X, RAW)[1], TABLE.log_prob(outputs(), X, RAW), rtol=1e-6)
@@ -70,6 +72,7 @@ def test_outputs_at_a_mean():
     np.testing.assert_allclose(found[0, [0, 1, 3]], mean[0, [0, 1, 3]], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_codes_are_levels_themselves():
     """As under the likelihoods of levels in [0, 1]; and an encoder sees those without order one-hot."""
     coded = Columns((Group(Ordinal(5), (0,), coded=True), Group(Categorical(3), (2, 1), coded=True)))

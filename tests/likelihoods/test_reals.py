@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
+from representatives import each
 
 import jaxvae as jv
 from jaxvae.likelihoods import Beta, Gamma, Laplace, LogNormal, StudentT, VonMises
@@ -30,7 +31,7 @@ def numbers(kind, shape, seed=1):
     return jnp.asarray(kind.output_bias(CHANNELS) + 0.3 * noise, jnp.float32), kind.raw_start(CHANNELS)
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", each(KINDS, ("gamma", "beta")))
 def test_the_contract(name):
     """Shapes, finite slopes by all that is learned, hashing."""
     kind = KINDS[name]
@@ -64,9 +65,7 @@ def frozen(name, parts):
     return scipy.stats.vonmises(math.exp(n[1]), n[0])
 
 
-@pytest.mark.parametrize(
-    "name", ["gamma", *(pytest.param(name, marks=pytest.mark.slow) for name in KINDS if name != "gamma")]
-)
+@pytest.mark.parametrize("name", each(KINDS, ("laplace",)))
 def test_densities_and_draws_are_scipy_s(name):
     """Densities to 1e-5; draws by Kolmogorov and Smirnov."""
     kind, draws = KINDS[name], 5_000

@@ -10,12 +10,13 @@ import kinds
 import numpy as np
 import pytest
 import quick
+from representatives import each
 
 from jaxvae.likelihoods import Beta, Columns, Group, LogNormal, Poisson
 from jaxvae.models import Draws, log_prob_of_observed
 from jaxvae.objectives import elbo
 
-every_kind = pytest.mark.parametrize("kind", kinds.OPTIONS)
+every_kind = pytest.mark.parametrize("kind", each(kinds.OPTIONS, ("gaussian", "top_down of three")))
 SAMPLES = 20_000
 
 

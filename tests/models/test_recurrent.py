@@ -20,7 +20,7 @@ def made(model, *inputs):
     return jax.jit(model.init)(quick.key(0), *inputs)
 
 
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize("dtype", [jnp.float32, pytest.param(jnp.bfloat16, marks=pytest.mark.slow)])
 def test_features_are_the_states_at_both_ends_and_see_every_step(dtype):
     encoder, x = RecurrentEncoder(HIDDEN, dtype=dtype), random(2, 6, 1, 3)
     variables = made(encoder, x)
@@ -35,6 +35,7 @@ def test_features_know_the_order_of_time():
     assert jnp.abs(apply(variables, x) - apply(variables, x[:, ::-1])).max() > 1e-2
 
 
+@pytest.mark.slow
 def test_a_decoder_takes_any_leading_axes_and_starts_at_its_bias():
     decoder, z = RecurrentDecoder((5, 1, 2), (0.5, -1.0), HIDDEN), random(3, 2, 4)
     variables = made(decoder, z)
@@ -48,6 +49,7 @@ def test_a_decoder_takes_any_leading_axes_and_starts_at_its_bias():
     assert (np.asarray(apply(silent, z)) == [0.5, -1.0]).all()
 
 
+@pytest.mark.slow
 def test_labels_condition_or_are_refused():
     x, z, label = random(2, 6, 1, 3), random(2, 4), jnp.asarray([0, 2])
     for model, given in ((RecurrentEncoder(HIDDEN, classes=3), x), (RecurrentDecoder((6, 1, 3), (0.0,), HIDDEN, 3), z)):
@@ -57,6 +59,7 @@ def test_labels_condition_or_are_refused():
             made(model, given)
 
 
+@pytest.mark.slow
 def test_latents_can_say_when_something_happens():
     decoder, z = RecurrentDecoder((6, 1, 1), (0.0,), (8,)), jnp.eye(6)
     tx = optax.adam(3e-2)

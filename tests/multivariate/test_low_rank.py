@@ -60,7 +60,7 @@ def test_parameterizations_keep_the_contract(name):
         assert np.all(np.abs(got - want.sum(-1)) <= ULPS * np.abs(want).sum(-1))
 
 
-@pytest.mark.parametrize("rank", RANKS)
+@pytest.mark.parametrize("rank", [*RANKS[:-1], pytest.param(RANKS[-1], marks=pytest.mark.slow)])
 def test_every_rank(rank):
     q = jv.LowRankGaussian(LOC, RAW, FACTORS[:, :rank])
     run = jax.jit(lambda q: (jv.log_prob(q, X), jv.kl_divergence(q, PRIOR), jv.entropy(q)))
@@ -171,7 +171,7 @@ def score(q, x):
     )
 
 
-@pytest.mark.parametrize("rank", [2, 4])
+@pytest.mark.parametrize("rank", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_gradients_are_those_of_float64(rank):
     inputs = jv.LowRankGaussian(LOC, RAW / 2, FACTORS[:, :rank], jv.log_std), X[1]
     slope = jax.jit(jax.grad(score, (0, 1)))
@@ -190,6 +190,7 @@ def test_gradients_are_those_of_float64(rank):
         np.testing.assert_allclose(a, b, rtol=0, atol=ULPS * max(1, np.abs(b).max()))
 
 
+@pytest.mark.slow
 def test_derivatives_at_the_standard_normal():
     q = jv.LowRankGaussian(*(np.zeros(s, np.float32) for s in (L, L, (L, 2))), jv.log_std)
     slope = jax.grad(lambda q: jv.kl_divergence(q))

@@ -67,6 +67,7 @@ def test_one_posterior_for_all_is_as_far_off_as_stated():
     np.testing.assert_allclose(parts.total_correlation, (L - 1) * math.log(N), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_far_away_posteriors_keep_finite_gradients():
     q, z = draw()
     total = jax.jit(

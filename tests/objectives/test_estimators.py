@@ -278,6 +278,7 @@ def hierarchy(score):
     return bound, {"theta": theta, "phi": phi}
 
 
+@pytest.mark.slow
 def test_dreg_of_a_hierarchy():
     runs = {}
     for score in ("all", "indirect", "none"):

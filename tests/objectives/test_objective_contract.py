@@ -214,6 +214,7 @@ def test_sizes_may_be_symbolic():
         chex.assert_trees_all_close(exported.call(inputs), jax.jit(every_value)(inputs), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_batch_may_be_sharded_explicitly():
     inputs = {name: draw(case) for name, case in CASES.items()}
     mesh = jax.make_mesh((B,), ("batch",))

@@ -135,6 +135,7 @@ def test_one_point_is_drawn(draw) -> None:
     assert_keys_legible(draw({"": []}, plots.Line("base", x, y, np.array([math.nan]))))
 
 
+@pytest.mark.slow
 def test_thirty_variants_are_legible() -> None:
     names = iter(f"a_rather_long_name_of_{i}" for i in range(36))
     panels = {f"family {p}": [line(next(names), 24 + p, 23 + p / 9, 24) for _ in range(6)] for p in range(6)}

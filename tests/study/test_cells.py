@@ -28,6 +28,7 @@ def test_what_is_scored_is_padded_to_whole_batches(experiment):
     np.testing.assert_array_equal(data.train["label"], experiment.dataset.train.labels)
 
 
+@pytest.mark.slow
 def test_the_saturated_are_counted(experiment):
     state = jax.device_get(jax.jit(experiment.begin)(0))
     state.params["params"]["head"]["raw"]["bias"] = np.float32([-25.0, 0.0, 3.0])

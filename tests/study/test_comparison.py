@@ -87,6 +87,7 @@ def test_a_study_that_was_stopped_goes_on(whole, tmp_path):
     assert numbers(tmp_path) == numbers(whole)
 
 
+@pytest.mark.slow
 def test_more_cells_are_added_to_a_table(whole, tmp_path):
     (tmp_path / STUDY).write_text((whole / STUDY).read_text())
     (tmp_path / study.RESULTS).write_text("".join((whole / study.RESULTS).read_text().splitlines(True)[:4]))

@@ -77,6 +77,7 @@ def test_what_is_known_is_not_lacking():
     assert {cell(r["config"]) for r in known} < {cell(plain(config)) for config in cells}
 
 
+@pytest.mark.slow
 def test_groups_are_dealt_whatever_is_known():
     cells, loaded = planning.cells_of({**GRID, "seed": (0, 1), "latents": (2, 3)}, [])
     dealt = [planning.dealt(cells, loaded, Shard(i, 3)) for i in (1, 2, 3)]
@@ -101,6 +102,7 @@ def test_a_cell_s_steps_have_its_scoring_with_them():
     assert planning._steps(make_experiment(config, one_device())) == pytest.approx(4 * 16 + (600 + 1500) / 240)
 
 
+@pytest.mark.slow
 def test_an_estimate_counts_cells_groups_and_parameters(monkeypatch):
     monkeypatch.setattr(planning, "step_cost", lambda *_: 0.5)
     grid = {**GRID, "seed": (0, 1, 2, 3, 4), "epochs": (2,)}

@@ -47,6 +47,7 @@ def records():
     return trained(TINY, (*RATES, *RATES, 0.1), (*SEEDS, 1, 2, 3, 4))
 
 
+@pytest.mark.slow
 def test_all_is_compiled_ahead_but_the_stacking_of_keys():
     made = sweep(TINY, (*RATES, *RATES, 0.1), (*SEEDS, 1, 2, 3, 4))
     with compiled() as names:

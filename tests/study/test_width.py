@@ -57,6 +57,7 @@ def test_on_a_cpu_a_minute_s_work_is_not_measured(experiment, monkeypatch):
         width.measured_width(experiment, cell_mesh(), 100)
 
 
+@pytest.mark.slow
 def test_a_step_is_timed_by_the_shortest_call(experiment, monkeypatch):
     monkeypatch.setattr(width, "_SECONDS", 0.3)
     # It begins; then for each call: is there time left, before, after.

@@ -68,6 +68,7 @@ def test_the_evidence_is_that_of_what_was_observed():
     np.testing.assert_allclose(found.elbo, found.log_likelihood - found.kl, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_what_fills_an_image_is_its_own_affair():
     x = np.where(RNG.random((9, 4)) < 0.4, np.nan, RNG.normal(size=(9, 4)).astype(np.float32))
     x[:, 1] = 0.5
@@ -102,6 +103,7 @@ def test_any_likelihood_and_label(kind):
     assert np.isfinite(model.decode(model.latents(x, None if counts else 2), None if counts else 2).log_prob(x)).all()
 
 
+@pytest.mark.slow
 def test_the_order_of_axes_and_the_range_are_those_of_the_data():
     reading = Reading(layout="nchw", value_range=(0.0, 255.0))
     contract = DataContract((2, 3, 4), None, likelihood="gaussian_learned", reading=reading, missing=True)

@@ -91,11 +91,13 @@ def test_arrays_in_memory_are_trained_on_and_given_back(tmp_path):
         training.train(make_experiment(config, dataset=other), tmp_path / "run", resume=True)
 
 
+@pytest.mark.slow
 def test_grey_pixels_under_a_bernoulli_have_no_bits(tmp_path):
     training.train(tiny(binarization="none", epochs=1), tmp_path / "run")
     assert "bits_per_dimension" not in evaluate(Run(tmp_path / "run"), 1)
 
 
+@pytest.mark.slow
 def test_the_average_is_what_is_scored(tmp_path):
     experiment = tiny(ema_decay=0.9)
     training.train(experiment, tmp_path / "run")
@@ -145,6 +147,7 @@ def test_a_run_stands_without_its_data(tmp_path, monkeypatch):
     assert evaluate(Run(tmp_path / "run", dataset=tmp_path / "moved"), 2) == before
 
 
+@pytest.mark.slow
 def test_files_that_come_later_are_no_part_of_a_run(tmp_path, caplog):
     path = folder(tmp_path / "images")
     train_on(path, tmp_path / "run", validation=7)
@@ -189,6 +192,7 @@ def test_data_that_are_others_are_told_of_or_refused(tmp_path, caplog):
         evaluate(Run(tmp_path / "run"), 2)
 
 
+@pytest.mark.slow
 def test_rows_that_come_later_are_no_part_of_a_run(tmp_path):
     images = RNG.integers(0, 256, (40, 6, 5), np.uint8)
     np.save(tmp_path / "x.npy", images)
@@ -233,6 +237,7 @@ def test_a_run_of_before_is_read_by_way_of_its_data(old, alone):
     assert jv.load(old).contract == jv.load(alone).contract
 
 
+@pytest.mark.slow
 def test_a_run_of_before_does_not_know_a_folders_split(tmp_path):
     train_on(folder(tmp_path / "images"), tmp_path / "run")
     for name in KEPT:

@@ -41,6 +41,7 @@ def test_each_kind_has_its_likelihood_and_measurements_their_units():
     assert "logs of positive ones standardized, counts as log(1 + x), categories one-hot, others as they are" in text
 
 
+@pytest.mark.slow
 def test_in_other_units_the_loss_is_another_constant():
     """Each of two lengths in centimetres has a density log 100 nats lower, and nothing else changes."""
     metres, centimetres = (make_experiment(TrainConfig(**TINY), dataset=mixed.table(metre)) for metre in (1.0, 100.0))

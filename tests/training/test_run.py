@@ -204,6 +204,7 @@ def test_a_run_begins_with_given_weights_also_after_a_kill(alone, tmp_path):
     assert bits(jax.tree.leaves(found["head"])) != bits(jax.tree.leaves(given["params"]["head"]))
 
 
+@pytest.mark.slow
 def test_another_seed_is_another_run(alone, tmp_path):
     training.train(tiny(seed=1), tmp_path / "run")
     assert final(tmp_path / "run") != final(alone)
@@ -257,6 +258,7 @@ def test_a_config_in_a_file_is_a_run(alone, tmp_path):
     assert final(tmp_path / "again") == final(alone)
 
 
+@pytest.mark.slow
 def test_a_run_moves_between_one_device_and_eight(alone, tmp_path):
     config = config_from_mapping(TINY)
     meshes = {"eight": data_mesh(config.batch_size), "one": one_device()}

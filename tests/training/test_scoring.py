@@ -43,6 +43,7 @@ def test_every_image_of_a_split_counts_once(batch_size, devices):
     np.testing.assert_allclose(terms.log_likelihood, want, **close)
 
 
+@pytest.mark.slow
 def test_labels_stay_with_their_images():
     images = linear.images(11).images
     labels = np.arange(11, dtype=np.int32) % 3
@@ -129,6 +130,7 @@ def test_no_more_and_no_fewer_than_the_samples_asked_for_are_used(monkeypatch):
     np.testing.assert_allclose(estimate.error, want, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_the_size_of_the_chunks_does_not_matter(monkeypatch):
     task = linear.task(linear.images(100), linear.params(widen=1.5, shift=0.2))
     whole = log_evidence(task, quick.key(4), 40, batch_size=100)
@@ -197,6 +199,7 @@ def test_mean_squared_error():
     assert abs(got - want.mean() / 4) < 4 * error
 
 
+@pytest.mark.slow
 def test_what_goes_at_a_time_fits_in_memory(monkeypatch):
     asked = []
 

@@ -139,6 +139,7 @@ def test_any_table_has_a_report(records, tmp_path, monkeypatch):
     assert not re.search(r"\b(nan|inf|None)\b", read.text)
 
 
+@pytest.mark.slow
 def test_many_settings_are_said_not_to_be_drawn(monkeypatch):
     monkeypatch.setattr(writing, "NARROW_DPI", 30)  # quicker
     records = study(DEFAULT[:2], (0.01,), 1, fields=[{"latents": n} for n in range(2, 4 + DRAWN)])
