@@ -75,9 +75,8 @@ def read_exported(path: Path) -> Exported:
     data = tensors.pop("data", {})
     mean, fitted = data.get("mean"), data.get("fitted")
     module = model_for(config, contract, mean)
-    label = jnp.zeros(1, jnp.int32) if module.classes else None
     x, key = jnp.zeros((1, *contract.image_shape)), jax.random.key(0)
-    wanted = jax.eval_shape(lambda: module.init(key, x, key, label))
+    wanted = jax.eval_shape(lambda: module.init(key, x, key, module.none_given(1)))
     shapes = [{jax.tree_util.keystr(k): x.shape for k, x in jax.tree.leaves_with_path(t)} for t in (wanted, tensors)]
     require(
         shapes[0] == shapes[1], f"{path / WEIGHTS}", sorted(shapes[1].items() ^ shapes[0].items())[:1], "of config.json"
