@@ -76,7 +76,7 @@ def as_given(covariates: Sequence[Feature], given: Any, batch: tuple[int, ...]) 
     require(given is not None, "covariates", None, f"given, as the model was trained with {told}")
     if hasattr(given, "keys"):
         lacking = [c.name for c in covariates if c.name not in given]
-        require(not lacking, "covariates", sorted(map(str, given.keys())), f"of {told}, without which the model is not")
+        require(not lacking, "covariates", sorted(map(str, given.keys())), f"all of {told}")
         columns = [_column(c, given[c.name], batch) for c in covariates]
         library = jnp if any(isinstance(x, jax.Array) for x in columns) else np
         return library.stack(columns, axis=-1)

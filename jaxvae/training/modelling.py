@@ -139,7 +139,7 @@ def seen_as(features: Sequence[Feature]) -> str:
 
 
 def column_lines(name: str, dataset: Dataset) -> list[str]:
-    """A line for each of a table's first columns and its covariates: kind, likelihood, and range or levels in training."""
+    """A line for each of a table's first columns and covariates: kind, likelihood, and range or levels in training."""
     features, train = dataset.features[:_LISTED], dataset.train
     width = max(len(feature.name) for feature in (*features, *dataset.covariates))
     rows = train.images.reshape(len(train), -1)
