@@ -21,7 +21,7 @@ ACTIVATIONS: Mapping[str, Callable[[Array], Array]] = MappingProxyType(
 """The nonlinearities that a configuration may name."""
 
 
-def joined(x: Array, beside: Array | None) -> Array:
+def with_beside(x: Array, beside: Array | None) -> Array:
     """Features (..., F) and others, which are broadcast, side by side."""
     if beside is None:
         return x
@@ -51,7 +51,7 @@ class MLPEncoder(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, beside: Array | None = None) -> Array:
-        x = joined(jax.lax.collapse(x, 1).astype(self.dtype), beside)
+        x = with_beside(jax.lax.collapse(x, 1).astype(self.dtype), beside)
         return MLP(self.hidden, self.activation, self.dtype)(x)
 
 
@@ -93,7 +93,7 @@ class MLPDecoder(nn.Module):
 
     @nn.compact
     def __call__(self, z: Array, beside: Array | None = None) -> Array:
-        x = joined(z.astype(self.dtype), beside)
+        x = with_beside(z.astype(self.dtype), beside)
         x = MLP(self.hidden, self.activation, self.dtype)(x)
         size, bias_init = math.prod(self.shape), repeated(self.output_bias)
         x = nn.Dense(size, dtype=self.dtype, bias_init=bias_init, name="outputs")(x)
@@ -154,7 +154,7 @@ class ConvEncoder(nn.Module):
             x = nn.Conv(channels, (3, 3), dtype=self.dtype)(_pixel_unshuffle(x))
             for _ in range(self.blocks):
                 x = ResidualBlock(self.activation, self.dtype)(x)
-        x = joined(jax.lax.collapse(activation(x), 1), beside)
+        x = with_beside(jax.lax.collapse(activation(x), 1), beside)
         return activation(nn.Dense(self.features, dtype=self.dtype)(x))
 
 
@@ -179,7 +179,7 @@ class ConvDecoder(nn.Module):
     def __call__(self, z: Array, beside: Array | None = None) -> Array:
         activation = ACTIVATIONS[self.activation]
         *sizes, (height, width) = _halvings(self.shape[:2], len(self.hidden))
-        x = joined(z.astype(self.dtype), beside)
+        x = with_beside(z.astype(self.dtype), beside)
         x = x.reshape(-1, x.shape[-1])
         x = activation(nn.Dense(self.features, dtype=self.dtype)(x))
         x = nn.Dense(height * width * self.hidden[-1], dtype=self.dtype)(x)

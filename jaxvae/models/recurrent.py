@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
-from jaxvae.models.networks import joined, repeated
+from jaxvae.models.networks import repeated, with_beside
 
 
 class RecurrentEncoder(nn.Module):
@@ -31,7 +31,7 @@ class RecurrentEncoder(nn.Module):
     @nn.compact
     def __call__(self, x: Array, beside: Array | None = None) -> Array:
         steps = jax.lax.collapse(x, 2).astype(self.dtype)
-        steps = joined(steps, None if beside is None else beside[:, None])
+        steps = with_beside(steps, None if beside is None else beside[:, None])
         for width in self.hidden[:-1]:
             steps = nn.RNN(nn.GRUCell(width, dtype=self.dtype))(steps)
         ends = []
@@ -61,7 +61,7 @@ class RecurrentDecoder(nn.Module):
 
     @nn.compact
     def __call__(self, z: Array, beside: Array | None = None) -> Array:
-        given = joined(z.astype(self.dtype), beside)
+        given = with_beside(z.astype(self.dtype), beside)
         given = given.reshape(-1, given.shape[-1])
         steps = jnp.broadcast_to(given[:, None], (len(given), self.shape[0], given.shape[-1]))
         for width in self.hidden[::-1]:
