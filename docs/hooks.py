@@ -70,6 +70,7 @@ def notebook(path: Path) -> str:
     for cell in json.loads(path.read_text())["cells"]:
         source = "".join(cell["source"])
         if cell["cell_type"] == "markdown":
+            source = re.sub(r"\[!\[([^]]*)\]\([^)]*\)\]", r"[\1]", source)  # a badge is a picture from elsewhere
             parts.append(re.sub(r"\]\((\w+)\.ipynb\)", r"](\1.md)", source))
         elif source:
             parts.append(f"```python\n{source}\n```")

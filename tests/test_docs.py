@@ -4,8 +4,11 @@ import ast
 import dataclasses
 import doctest
 import importlib.util
+import json
 import re
 import shlex
+import shutil
+import subprocess
 from pathlib import Path
 from types import ModuleType
 
@@ -164,6 +167,35 @@ def test_notebooks_page_has_every_notebook() -> None:
         assert f"(notebooks/{path.stem}.md)" in page
         assert "\n![](data:image/png;base64," in shown or "\n```text\n" in shown
         assert ".ipynb)" not in shown.replace(f"main/notebooks/{path.name})", "")
+
+
+def test_navigation_has_every_page() -> None:
+    navigation = (ROOT / "mkdocs.yml").read_text().partition("\nnav:\n")[2]
+    pages = [page.relative_to(ROOT / "docs") for page in (ROOT / "docs").rglob("*.md")]
+    pages += [Path("notebooks", f"{path.stem}.md") for path in (ROOT / "notebooks").glob("*.ipynb")]
+    assert not [page for page in pages if not re.search(rf" {re.escape(page.as_posix())}$", navigation, re.MULTILINE)]
+
+
+def formulas(text: str) -> list[str]:
+    """What GitHub and the site draw: blocks of "math", and what stands between dollars outside of code."""
+    found = [code for language, code in BLOCK.findall(text) if language == "math"]
+    return found + re.findall(r"\${1,2}([^$]+)\${1,2}", re.sub(r"`[^`]*`", "", BLOCK.sub("", text)))
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="KaTeX needs node outside of a browser")
+def test_formulas_are_drawn() -> None:
+    pages = [page.read_text() for page in PAGES] + [
+        hooks().notebook(path) for path in (ROOT / "notebooks").glob("*.ipynb")
+    ]
+    found = [formula for page in pages for formula in formulas(page)]
+    assert len(found) > 100
+    script = """
+        const [katex, formulas] = [require(process.argv[1]), JSON.parse(require("fs").readFileSync(0))];
+        for (const formula of formulas) katex.renderToString(formula, {strict: "error"});
+    """
+    command = ["node", "--eval", script, str(ROOT / "docs/katex/katex.min.js")]
+    done = subprocess.run(command, input=json.dumps(found), capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
 
 
 def test_results_link_to_what_the_site_has() -> None:
