@@ -169,6 +169,25 @@ def test_notebooks_page_has_every_notebook() -> None:
         assert ".ipynb)" not in shown.replace(f"main/notebooks/{path.name})", "")
 
 
+def anchors(page: Path) -> set[str]:
+    """The headings of a page, as GitHub writes them in a link."""
+    headings = re.findall(r"^#+ (.+)$", BLOCK.sub("", page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_links_outside_of_the_site_lead_somewhere() -> None:
+    """MkDocs checks those of the site."""
+    pages = [*ROOT.glob("*.md"), *(ROOT / "benchmarks").rglob("*.md"), *(ROOT / "notebooks").glob("*.ipynb")]
+    for page in pages:
+        for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+            name, _, anchor = link.partition("#")
+            if "://" in link:
+                continue
+            target = page.parent / name if name else page
+            assert target.exists(), f"{page}: {link}"
+            assert not anchor or anchor in anchors(target), f"{page}: {link}"
+
+
 def test_navigation_has_every_page() -> None:
     navigation = (ROOT / "mkdocs.yml").read_text().partition("\nnav:\n")[2]
     pages = [page.relative_to(ROOT / "docs") for page in (ROOT / "docs").rglob("*.md")]
