@@ -156,7 +156,9 @@ def test_fields_page_has_every_field() -> None:
     assert "<!-- fields -->" in (ROOT / "docs/reference/training.md").read_text()
     rows = hooks().fields().splitlines()[2:]
     assert [row.split("`")[1] for row in rows] == [field.name for field in dataclasses.fields(TrainConfig)]
-    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {5}
+    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {6}
+    numbers = [row for row in rows if "| int |" in row or "| float |" in row]
+    assert all(re.search(r"\d[^|]* \|$", row) for row in numbers), "without a range"
 
 
 def test_notebooks_page_has_every_notebook() -> None:
