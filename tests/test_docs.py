@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import doctest
 import importlib.util
+import inspect
 import json
 import re
 import shlex
@@ -240,6 +241,16 @@ def test_reference_covers_every_public_module() -> None:
     shown = re.findall(r"^::: (\S+)$", pages, re.MULTILINE)
     assert len(shown) == len(set(shown))
     assert public_modules() <= set(shown)
+
+
+WITHOUT_EXAMPLE = {"load", "from_bijector"}
+"""They need a trained model and another library; the pages on them have examples that run."""
+
+
+def test_every_function_and_class_of_the_core_has_an_example() -> None:
+    public = {name: inspect.unwrap(getattr(jv, name)) for name in jv.__all__}
+    found = {name: x for name, x in public.items() if inspect.isfunction(x) or inspect.isclass(x)}
+    assert {name for name, x in found.items() if ">>>" not in (x.__doc__ or "")} == WITHOUT_EXAMPLE
 
 
 def test_citation_has_the_version() -> None:
