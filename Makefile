@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: compare test lint types pytest test-slow test-all nightly docs build clean
+.PHONY: compare test lint types pytest test-slow test-all nightly docs links build clean
 
 compare: $(VENV)/.installed  ## The study on what the package brings along: every parameterization, handwritten digits.
 	$(BIN)/jaxvae compare
@@ -37,11 +37,15 @@ nightly: $(VENV)/.installed-test  ## What takes hours: numbers under stress, a m
 	$(BIN)/python -m benchmarks.corruptions
 	$(BIN)/python -m benchmarks.fuzz
 
-docs: $(VENV)/.installed-docs  ## Rewrites the generated pages, and builds the site in site/.
+docs: $(VENV)/.installed-docs  ## Rewrites the generated pages, checks spelling and links, and builds the site in site/.
 	$(BIN)/python -m benchmarks.ranges
 	$(BIN)/python -m benchmarks.flags
 	$(BIN)/python -m benchmarks.survey
+	$(BIN)/codespell
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+links: docs  ## Lists the links of the site that lead nowhere, and the other sites' pages that can't be reached.
+	$(BIN)/linkchecker --no-status --check-extern site/index.html
 
 build: $(VENV)/.installed-test  ## sdist and wheel; each is installed by itself, and tried.
 	rm -rf build dist

@@ -6,6 +6,7 @@ python -m benchmarks.flags
 import argparse
 import dataclasses
 import json
+import re
 import types
 import typing
 from pathlib import Path
@@ -25,6 +26,14 @@ KNOWN = {
 }
 """By field, some of the names that it may take, of any number."""
 
+PROBES = {
+    "int": (-1, 0, 1, 2**40),
+    "float": (-1.0, 0.0, 2.0),
+    "tuple of int": ((-1,), (0,), (2**40,)),
+    "tuple of float": ((1.0, 0.0),),
+}
+"""By type, values beyond the ends of ranges."""
+
 PATH = Path(jaxvae.__file__).with_name("flags.json")
 
 
@@ -41,6 +50,17 @@ def kind(hint: Any) -> str:
     return f"tuple of {typing.get_args(hint)[0].__name__}" if typing.get_origin(hint) is tuple else hint.__name__
 
 
+def limits(name: str, kind: str) -> str:
+    """What a field may be, in the words with which the configuration refuses other values; "" where it refuses none."""
+    found = []
+    for value in PROBES.get(kind, ()):
+        try:
+            TrainConfig(**{name: value})
+        except ValueError as error:
+            found += re.findall(rf"^{name} must be (.*), got ", str(error))
+    return ", ".join(dict.fromkeys(found))
+
+
 def flags() -> str:
     """The whole file."""
     hints, fields = typing.get_type_hints(TrainConfig), {}
@@ -49,6 +69,7 @@ def flags() -> str:
         text = field.metadata["help"] + (f": {', '.join(choices)}" if choices else "")
         known = choices or KNOWN.get(field.name, ())
         fields[field.name] = {"type": kind(hints[field.name]), "default": shown(field.default), "help": text}
+        fields[field.name]["range"] = ", ".join(choices) or limits(field.name, fields[field.name]["type"])
         fields[field.name] |= {"choices": [*known]} if known else {}
     study = {name: shown(values) for name, values in DEFAULT.items()}
     found = {"fields": fields, "study": study, "tables": [*PRESETS], "stages": STAGES}

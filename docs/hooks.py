@@ -70,6 +70,7 @@ def notebook(path: Path) -> str:
     for cell in json.loads(path.read_text())["cells"]:
         source = "".join(cell["source"])
         if cell["cell_type"] == "markdown":
+            source = re.sub(r"\[!\[([^]]*)\]\([^)]*\)\]", r"[\1]", source)  # a badge is a picture from elsewhere
             parts.append(re.sub(r"\]\((\w+)\.ipynb\)", r"](\1.md)", source))
         elif source:
             parts.append(f"```python\n{source}\n```")
@@ -137,11 +138,14 @@ def registry() -> str:
 
 
 def fields() -> str:
-    """Every field of the configuration, as `jaxvae train --help` tells it."""
+    """Every field of the configuration, as `jaxvae train --help` tells it, with what it may be."""
     found = json.loads((ROOT / "jaxvae/flags.json").read_text(encoding="utf-8"))["fields"]
-    rows = [f"| `{n}` | {x['type']} | {x['default'] or 'none'} | {x['help']} |" for n, x in found.items()]
+    rows = []
+    for name, field in found.items():
+        meaning = field["help"].removesuffix(f": {field['range']}")
+        rows.append(f"| `{name}` | {meaning} | {field['type']} | {field['default'] or 'none'} | {field['range']} |")
     rows = [row.replace("|x", r"\|x").replace("|z", r"\|z") for row in rows]
-    return "\n".join(["| field | type | default | meaning |", "|---|---|---|---|", *rows])
+    return "\n".join(["| field | meaning | type | default | range |", "|---|---|---|---|---|", *rows])
 
 
 def _fenced(text: str) -> list[str]:

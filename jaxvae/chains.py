@@ -48,7 +48,11 @@ class Clip:
 
 @dataclasses.dataclass(frozen=True)
 class Affine(Clip):
-    """scale r + shift."""
+    """scale r + shift.
+
+    >>> float(Affine(scale=2.0, shift=1.0).forward(3.0))
+    7.0
+    """
 
     scale: float = 1.0
     shift: float = 0.0
@@ -75,7 +79,11 @@ class Affine(Clip):
 
 @dataclasses.dataclass(frozen=True)
 class HardClip(Clip):
-    """min(max(r, low), high): no gradient outside."""
+    """min(max(r, low), high): no gradient outside.
+
+    >>> HardClip(-1.0, 1.0).forward(jnp.array([-3.0, 0.5, 3.0])).tolist()
+    [-1.0, 0.5, 1.0]
+    """
 
     low: float = -math.inf
     high: float = math.inf
@@ -106,7 +114,11 @@ class HardClip(Clip):
 
 @dataclasses.dataclass(frozen=True)
 class TanhClip(Clip):
-    """bound tanh(r / bound), in (-bound, bound); its slope sech^2(r / bound) never reaches 0."""
+    """bound tanh(r / bound), in (-bound, bound); its slope sech^2(r / bound) never reaches 0.
+
+    >>> float(TanhClip(5.0).forward(100.0))
+    5.0
+    """
 
     bound: float = 5.0
 
@@ -133,7 +145,11 @@ class TanhClip(Clip):
 
 @dataclasses.dataclass(frozen=True)
 class SoftClip(Clip):
-    """``soft_clip``, on one side or both, between fixed bounds; ``soft_clip`` itself takes bounds that are learned."""
+    """``soft_clip``, on one side or both, between fixed bounds; ``soft_clip`` itself takes bounds that are learned.
+
+    >>> float(SoftClip(low=-10.0).forward(100.0))
+    100.0
+    """
 
     low: float = -math.inf
     high: float = math.inf
@@ -173,7 +189,12 @@ class SoftClip(Clip):
 
 @dataclasses.dataclass(frozen=True)
 class Floor:
-    """g + low: a positive number added after the transform."""
+    """g + low: a positive number added after the transform.
+
+    >>> from jaxvae.transforms import Exp
+    >>> float(Chain(Exp(), Floor(0.5)).forward(0.0))
+    1.5
+    """
 
     low: float
 
@@ -198,7 +219,12 @@ def _image(part: Clip | Transform, interval: Interval) -> tuple[float, float]:
 
 @dataclasses.dataclass(frozen=True, init=False)
 class Chain(Transform):
-    """Any number of clips, one transform, and optionally a floor, applied to raw in this order."""
+    """Any number of clips, one transform, and optionally a floor, applied to raw in this order.
+
+    >>> from jaxvae.transforms import Exp
+    >>> Chain(HardClip(-30, 20), Exp(), Floor(1e-4)).formula("r")
+    'exp(clip(r, -30, 20)) + 0.0001'
+    """
 
     parts: tuple[Clip | Transform | Floor, ...]
 

@@ -65,6 +65,9 @@ def log_floor(log_value: ArrayLike, low: ArrayLike) -> Array:
     Raises:
         ValueError: for a ``low`` that is a number and not positive. Where an element of an array is not, the result is
             NaN.
+
+    >>> float(log_floor(-200.0, 1.0))  # e^-200 is 0 in float32
+    0.0
     """
     log_g, floor = _operands(log_value=log_value, low=low)
     if isinstance(low, int | float):

@@ -31,6 +31,9 @@ class Report:
         parameterization: what was checked.
         failures: by check that failed, what was found.
         passed: the names of the checks that passed.
+
+    >>> Report("mine", {"monotone": "it falls at 3.0"}, ("invertible",)).ok
+    False
     """
 
     parameterization: Parameterization

@@ -265,6 +265,11 @@ def stack(qs: Sequence[D], axis: int = 0) -> D:
 
     Raises:
         ValueError: without Gaussians, or where shapes or parameterizations differ.
+
+    >>> from jaxvae import Gaussian
+    >>> q = Gaussian(jnp.zeros(3), 0.0)
+    >>> stack([q, q]).shape
+    (2, 3)
     """
     first = _first(qs)
     _require_same_sizes(qs, range(len(first.shape)))
@@ -281,6 +286,11 @@ def concatenate(qs: Sequence[D], axis: int = 0) -> D:
 
     Raises:
         ValueError: without Gaussians, or where parameterizations differ, or shapes along another axis.
+
+    >>> from jaxvae import Gaussian
+    >>> q = Gaussian(jnp.zeros((2, 3)), 0.0)
+    >>> concatenate([q, q]).shape
+    (4, 3)
     """
     first = _first(qs)
     axis = _batch_axis(axis, len(first._batch))
@@ -302,6 +312,10 @@ def where(condition: ArrayLike, q: D, p: D) -> D:
         condition: bools that broadcast with the batch axes.
         q: Gaussians of independent or correlated elements.
         p: Gaussians whose batch axes broadcast with those of q.
+
+    >>> from jaxvae import Gaussian
+    >>> where(jnp.array([True, False]), Gaussian(1.0, 0.0), Gaussian(2.0, 0.0)).mean.tolist()
+    [1.0, 2.0]
     """
     _first([q, p])
 

@@ -62,6 +62,12 @@ class Parameterization:
     Raises:
         ValueError: for an unknown quantity, or what isn't a ``Transform``.
         TypeError: for a transform that holds traced arrays, by which one could not differentiate.
+
+    >>> mine = Parameterization("precision", Softplus())
+    >>> mine.formula
+    '1/σ² = softplus(r)'
+    >>> round(float(mine.log_std(-200.0)), 4)  # σ = e^100, whose square overflows in float32
+    100.0
     """
 
     quantity: str
@@ -297,7 +303,12 @@ def half_square_slopes(p: Parameterization, z: Array, loc: Array, raw: Array) ->
 
 @dataclasses.dataclass(frozen=True)
 class NaturalParameterization(Parameterization):
-    """(loc, raw) as natural parameters: η₁ = loc and η₂ = -g(raw)/2, so that mean = loc σ² (Immer et al. 2023)."""
+    """(loc, raw) as natural parameters: η₁ = loc and η₂ = -g(raw)/2, so that mean = loc σ² (Immer et al. 2023).
+
+    >>> natural = NaturalParameterization("precision", Exp())
+    >>> float(natural.mean(6.0, jnp.log(2.0)))  # loc σ² with 1/σ² = 2
+    3.0
+    """
 
     @property
     def formula(self) -> str:
@@ -392,6 +403,9 @@ def parameterization(name: str) -> Parameterization:
 
     Raises:
         ValueError: for an unknown name; the message suggests the nearest ones.
+
+    >>> parameterization("softplus_std").formula
+    'σ = softplus(r)'
     """
     found = find(name) if isinstance(name, str) else None
     if found is None:

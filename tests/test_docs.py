@@ -4,8 +4,12 @@ import ast
 import dataclasses
 import doctest
 import importlib.util
+import inspect
+import json
 import re
 import shlex
+import shutil
+import subprocess
 from pathlib import Path
 from types import ModuleType
 
@@ -153,7 +157,9 @@ def test_fields_page_has_every_field() -> None:
     assert "<!-- fields -->" in (ROOT / "docs/reference/training.md").read_text()
     rows = hooks().fields().splitlines()[2:]
     assert [row.split("`")[1] for row in rows] == [field.name for field in dataclasses.fields(TrainConfig)]
-    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {5}
+    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {6}
+    numbers = [row for row in rows if "| int |" in row or "| float |" in row]
+    assert all(re.search(r"\d[^|]* \|$", row) for row in numbers), "without a range"
 
 
 def test_notebooks_page_has_every_notebook() -> None:
@@ -164,6 +170,54 @@ def test_notebooks_page_has_every_notebook() -> None:
         assert f"(notebooks/{path.stem}.md)" in page
         assert "\n![](data:image/png;base64," in shown or "\n```text\n" in shown
         assert ".ipynb)" not in shown.replace(f"main/notebooks/{path.name})", "")
+
+
+def anchors(page: Path) -> set[str]:
+    """The headings of a page, as GitHub writes them in a link."""
+    headings = re.findall(r"^#+ (.+)$", BLOCK.sub("", page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_links_outside_of_the_site_lead_somewhere() -> None:
+    """MkDocs checks those of the site."""
+    pages = [*ROOT.glob("*.md"), *(ROOT / "benchmarks").rglob("*.md"), *(ROOT / "notebooks").glob("*.ipynb")]
+    for page in pages:
+        for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+            name, _, anchor = link.partition("#")
+            if "://" in link:
+                continue
+            target = page.parent / name if name else page
+            assert target.exists(), f"{page}: {link}"
+            assert not anchor or anchor in anchors(target), f"{page}: {link}"
+
+
+def test_navigation_has_every_page() -> None:
+    navigation = (ROOT / "mkdocs.yml").read_text().partition("\nnav:\n")[2]
+    pages = [page.relative_to(ROOT / "docs") for page in (ROOT / "docs").rglob("*.md")]
+    pages += [Path("notebooks", f"{path.stem}.md") for path in (ROOT / "notebooks").glob("*.ipynb")]
+    assert not [page for page in pages if not re.search(rf" {re.escape(page.as_posix())}$", navigation, re.MULTILINE)]
+
+
+def formulas(text: str) -> list[str]:
+    """What GitHub and the site draw: blocks of "math", and what stands between dollars outside of code."""
+    found = [code for language, code in BLOCK.findall(text) if language == "math"]
+    return found + re.findall(r"\${1,2}([^$]+)\${1,2}", re.sub(r"`[^`]*`", "", BLOCK.sub("", text)))
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="KaTeX needs node outside of a browser")
+def test_formulas_are_drawn() -> None:
+    pages = [page.read_text() for page in PAGES] + [
+        hooks().notebook(path) for path in (ROOT / "notebooks").glob("*.ipynb")
+    ]
+    found = [formula for page in pages for formula in formulas(page)]
+    assert len(found) > 100
+    script = """
+        const [katex, formulas] = [require(process.argv[1]), JSON.parse(require("fs").readFileSync(0))];
+        for (const formula of formulas) katex.renderToString(formula, {strict: "error"});
+    """
+    command = ["node", "--eval", script, str(ROOT / "docs/katex/katex.min.js")]
+    done = subprocess.run(command, input=json.dumps(found), capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
 
 
 def test_results_link_to_what_the_site_has() -> None:
@@ -187,6 +241,16 @@ def test_reference_covers_every_public_module() -> None:
     shown = re.findall(r"^::: (\S+)$", pages, re.MULTILINE)
     assert len(shown) == len(set(shown))
     assert public_modules() <= set(shown)
+
+
+WITHOUT_EXAMPLE = {"load", "from_bijector"}
+"""They need a trained model and another library; the pages on them have examples that run."""
+
+
+def test_every_function_and_class_of_the_core_has_an_example() -> None:
+    public = {name: inspect.unwrap(getattr(jv, name)) for name in jv.__all__}
+    found = {name: x for name, x in public.items() if inspect.isfunction(x) or inspect.isclass(x)}
+    assert {name for name, x in found.items() if ">>>" not in (x.__doc__ or "")} == WITHOUT_EXAMPLE
 
 
 def test_citation_has_the_version() -> None:

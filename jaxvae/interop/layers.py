@@ -81,6 +81,11 @@ def convert_head_params(
 
     Raises:
         ValueError: as ``convert_head``; or where the parameters aren't such a head's.
+
+    >>> import jax.numpy as jnp
+    >>> head = {"loc": {}, "raw": {"kernel": jnp.ones((1, 2)), "bias": jnp.zeros(2)}}
+    >>> convert_head_params(head, "log_variance", "log_std")["raw"]["kernel"].tolist()
+    [[0.5, 0.5]]
     """
     if set(params) != {"loc", "raw"} or not set(params["raw"]) <= {"kernel", "bias"} or "kernel" not in params["raw"]:
         found = jax.tree.map(jnp.shape, params)

@@ -37,6 +37,9 @@ def from_distrax(distribution: Any, parameterization: Parameterization | str | N
         ImportError: without distrax.
         TypeError: for another distribution.
         ValueError: outside ``jit`` where σ is out of the parameterization's range; inside ``jit``, raw is NaN there.
+
+    >>> float(from_distrax(to_distrax(Gaussian(0.0, 2.0)), "log_std").raw)
+    1.0
     """
     return _adapter("distrax").read(distribution, parameterization)
 
@@ -68,6 +71,9 @@ def from_numpyro(distribution: Any, parameterization: Parameterization | str | N
     Raises:
         ImportError: without NumPyro.
         TypeError, ValueError: as ``from_distrax``.
+
+    >>> float(from_numpyro(to_numpyro(Gaussian(0.0, 2.0)), "log_std").raw)
+    1.0
     """
     return _adapter("numpyro").read(distribution, parameterization)
 
@@ -80,6 +86,9 @@ def to_tfp(q: Gaussian) -> Any:
 
     Raises:
         ImportError: without TensorFlow Probability.
+
+    >>> float(to_tfp(Gaussian(1.0, 0.0)).mean())
+    1.0
     """
     return _adapter("tfp").build(q)
 
@@ -95,6 +104,9 @@ def from_tfp(distribution: Any, parameterization: Parameterization | str | None 
     Raises:
         ImportError: without TensorFlow Probability.
         TypeError, ValueError: as ``from_distrax``.
+
+    >>> float(from_tfp(to_tfp(Gaussian(0.0, 2.0)), "log_std").raw)
+    1.0
     """
     return _adapter("tfp").read(distribution, parameterization)
 

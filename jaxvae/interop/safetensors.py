@@ -38,6 +38,12 @@ def save_safetensors(
         ImportError: without safetensors.
         TypeError: where a key isn't a string, or a leaf isn't an array of a dtype that the format has.
         ValueError: for an empty dict, which has no place in the file.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_safetensors({"raw": {"bias": np.zeros(2)}}, f"{folder}/head.safetensors")
+    ...     load_safetensors(f"{folder}/head.safetensors")["raw"]["bias"].tolist()
+    [0.0, 0.0]
     """
     library = load_optional("safetensors.numpy", "safetensors")
     header = {"format": "flax", "jaxvae": __version__, **(metadata or {})}
@@ -70,6 +76,12 @@ def load_safetensors(path: str | os.PathLike) -> dict[str, Any]:
         ImportError: without safetensors.
         FileNotFoundError: without the file.
         ValueError: where it isn't such a file, or one name is a path to another.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_safetensors({"raw": {"bias": np.ones(2)}}, f"{folder}/head.safetensors")
+    ...     load_safetensors(f"{folder}/head.safetensors")
+    {'raw': {'bias': array([1., 1.])}}
     """
     with _opened(path) as file:
         flat = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

@@ -19,12 +19,12 @@ from jaxvae.data.tables import kinds_text
 from jaxvae.files import read_file
 from jaxvae.likelihoods import COMPOSITIONS, COUNTS, LIKELIHOODS, OF_COLUMNS
 from jaxvae.models import ACTIVATIONS, ARCHITECTURES, INFERENCES
-from jaxvae.objectives import SCHEDULES
+from jaxvae.objectives import SCHEDULES, beta_schedule
 from jaxvae.parameterizations import parameterization
 from jaxvae.texts import nearest
 from jaxvae.training.bounds import BOUNDS
 from jaxvae.training.modelling import COLUMNS
-from jaxvae.training.optimizers import DECAYS, OPTIMIZERS, stage_ends
+from jaxvae.training.optimizers import DECAYS, OPTIMIZERS, Adam, make_optimizer, stage_ends
 
 DTYPES = ("float32", "bfloat16", "float16")
 MATCHES = ("init", "gain")
@@ -215,7 +215,6 @@ class TrainConfig:
                 require(count is None or count >= least, name, value, f"at least {least}")
                 require(count is None or count <= most, name, value, f"at most {most:,}")
         require(0 < self.init_std < math.inf, "init_std", self.init_std, "above 0")
-        require(0 <= self.beta < math.inf, "beta", self.beta, "a number of at least 0")
         require(0 <= self.free_bits < math.inf, "free_bits", self.free_bits, "a number of at least 0")
         require(self.free_bits == 0 or self.objective == "elbo", "free_bits", self.free_bits, "0 but for elbo")
         std = self.likelihood_std
@@ -227,13 +226,21 @@ class TrainConfig:
             "at least 0 and below 1, in float32, too",
         )
         require(0 <= self.seed < 2**32, "seed", self.seed, "from 0 to 2³² - 1")
-        assert self.reading  # refuses what isn't allowed
+        # Each of these refuses what it doesn't allow.
+        assert self.reading
+        beta_schedule(self.beta_schedule, self.beta, 0, self.beta_cycles, self.beta_ramp)
+        make_optimizer(self.learning_rate, self.clip_norm, optimizer=self.optimizer, adam=self.adam)
 
     @property
     def reading(self) -> data.Reading:
         """How files and arrays become images; under a likelihood of counts, their numbers are counts."""
         given = {field.name: getattr(self, field.name) for field in dataclasses.fields(data.Reading)}
         return data.Reading(**{**given, "counts": self.counts or self.likelihood in (*COUNTS, *COMPOSITIONS)})
+
+    @property
+    def adam(self) -> Adam:
+        """The choices of Adam."""
+        return Adam(self.adam_b1, self.adam_eps, self.adam_second_moment)
 
     @property
     def epochs_between_evaluations(self) -> int:

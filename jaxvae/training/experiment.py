@@ -42,7 +42,7 @@ from jaxvae.training.devices import copies, data_mesh, memory
 from jaxvae.training.directory import Kept
 from jaxvae.training.latents import make_encoder_std
 from jaxvae.training.modelling import COLUMNS, columns_likelihood, in_units, modelled, seen_as
-from jaxvae.training.optimizers import Adam, learning_rate_schedule, make_optimizer
+from jaxvae.training.optimizers import learning_rate_schedule, make_optimizer
 from jaxvae.training.scoring import Task, mean_squared_error, score_keys
 from jaxvae.training.start import frozen, path_name
 from jaxvae.training.step import Metrics, TrainState, init_state
@@ -363,8 +363,7 @@ def _learning_rate(config: TrainConfig, peak: float, steps: int) -> optax.Schedu
 
 def _optimizer(config: TrainConfig, learning_rate: optax.Schedule) -> optax.GradientTransformation:
     """The model's; and where σ is constrained by a Lagrangian, ascent of its multipliers."""
-    adam = Adam(config.adam_b1, config.adam_eps, config.adam_second_moment)
-    descent = make_optimizer(learning_rate, config.clip_norm, optimizer=config.optimizer, adam=adam)
+    descent = make_optimizer(learning_rate, config.clip_norm, optimizer=config.optimizer, adam=config.adam)
     if config.freeze != "none":
         still = optax.masked(optax.set_to_zero(), functools.partial(frozen, config.freeze))
         descent = optax.chain(still, descent, still)  # so that neither a norm nor a moment has any of it

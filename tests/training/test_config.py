@@ -84,6 +84,10 @@ def test_integers_pass_for_floats_and_null_for_none():
         ({"seed": -1}, ("seed", "-1", "2³²")),
         ({"beta": float("nan")}, ("beta", "nan", "finite")),
         ({"epochs": 0}, ("epochs", "0", "at least 1")),
+        ({"beta": -1}, ("beta", "-1", "at least 0")),
+        ({"beta_ramp": 2}, ("beta_ramp", "2", "(0, 1]")),
+        ({"adam_b1": 1}, ("adam_b1", "1", "below 1")),
+        ({"clip_norm": 0}, ("clip_norm", "0", "above 0")),
     ],
 )
 def test_refused_in_one_line_that_names_field_value_and_what_is_allowed(values, words):
