@@ -29,11 +29,11 @@ test-all: $(VENV)/.installed-versions  ## All tests under every supported Python
 
 nightly: $(VENV)/.installed-test  ## What takes hours: numbers under stress, a million steps, kills, damage, bad input.
 	$(BIN)/python -m benchmarks.stress
+	$(BIN)/python -m benchmarks.pairs
 	$(BIN)/python -m benchmarks.endurance
 	$(BIN)/python -m benchmarks.kills train --kills 150 --epochs 60
 	$(BIN)/python -m benchmarks.kills compare --kills 50 --epochs 3
-	$(BIN)/python -m benchmarks.kill_points train
-	$(BIN)/python -m benchmarks.kill_points compare --epochs 1
+	$(BIN)/python -m benchmarks.kill_points
 	$(BIN)/python -m benchmarks.corruptions
 	$(BIN)/python -m benchmarks.fuzz
 

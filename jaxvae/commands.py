@@ -436,6 +436,7 @@ def impute(args: argparse.Namespace) -> Reply:
 
     from jaxvae.arguments import require
     from jaxvae.data.missing import count_missing
+    from jaxvae.files import UNFINISHED, written_together
     from jaxvae.trained import tables
 
     tables.require_suffix(args.out, *tables.ROWS)
@@ -443,18 +444,19 @@ def impute(args: argparse.Namespace) -> Reply:
     require(args.draws is None or args.draws >= 1, "--draws", args.draws, "at least 1")
     apart = args.draws is not None and args.out.suffix == ".csv"
     outs = [args.out.with_stem(f"{args.out.stem}-{i + 1}") for i in range(args.draws)] if apart else [args.out]
+    note = args.out.with_name(f".{args.out.name}{UNFINISHED}")
     for out in outs:
-        require(not out.exists(), "--out", str(out), "a file that doesn't exist yet")
+        require(note.is_file() or not out.exists(), "--out", str(out), "a file that doesn't exist yet")
     run = _open(args)
     found, features = _inputs(args, run), run.model.contract.features
     key, quiet = jax.random.key(args.seed), args.quiet
     beside, asked = (found.labels, found.covariates), {"draws": args.draws, "samples": args.samples}
     filled = run.model.impute(found.images, *beside, **asked, key=key, progress=not quiet)
-    if args.out.suffix == ".npy":
-        tables.write_array(args.out, filled)
-    else:
+    with written_together(note):
         for out, one in zip(outs, filled if apart else [filled], strict=True):
-            if features:
+            if out.suffix == ".npy":
+                tables.write_array(out, one)
+            elif features:
                 tables.write_rows(out, features, one, _beside(run.model, *beside))
             else:
                 tables.write_table(out, {"names": found.names, "x": one.reshape(len(one), -1)})

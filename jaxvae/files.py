@@ -1,6 +1,7 @@
 """Files that are whole, whatever happens, and directories that one process writes."""
 
 import contextlib
+import functools
 import os
 import re
 import secrets
@@ -11,6 +12,8 @@ from pathlib import Path
 from jaxvae.arguments import require
 
 LOCK = ".lock"
+UNFINISHED = ".unfinished"
+"""The note in a folder that its files aren't all there yet."""
 
 _PARTIAL = re.compile(r"\..+\.(\d+|[0-9a-f]{16})")
 """What a write that was killed leaves: ``.NAME.`` and 16 hexadecimal digits; of older versions, a process' number."""
@@ -19,19 +22,54 @@ _PARTIAL = re.compile(r"\..+\.(\d+|[0-9a-f]{16})")
 def write_atomically(path: Path, content: str | bytes) -> None:
     """All of the content, or the file as it was, also where the power fails.
 
-    What is written first is a file of its own, of a name that nobody can guess, and which didn't exist.
+    What is written first is a file of its own, of a name that nobody can guess, and which didn't exist. Such a one that
+    an earlier process left, as it was killed, is removed.
     """
+    for left in _left(path.parent.absolute()).pop(path.name, ()):
+        _remove_left(left)
     partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     with naming(path):
         try:
-            with partial.open("xb") as file:
+            with partial.open("xb") as file, _locked(partial):
                 file.write(content.encode() if isinstance(content, str) else content)
                 file.flush()
                 os.fsync(file.fileno())
-            partial.replace(path)
+                file.close()
+                partial.replace(path)
             synchronize(path.parent)
         finally:
             partial.unlink(missing_ok=True)
+
+
+@functools.lru_cache(1024)
+def _left(directory: Path) -> dict[str, list[Path]]:
+    """What writes that were killed may have left in a directory before this process wrote there, by the file's name."""
+    found: dict[str, list[Path]] = {}
+    with contextlib.suppress(OSError):
+        for name in os.listdir(directory):
+            file, _, digits = name[1:].rpartition(".")
+            if _is_partial(name) and len(digits) == 16:
+                found.setdefault(file, []).append(directory / name)
+    return found
+
+
+def _remove_left(path: Path) -> None:
+    """Removes it, unless another process is about to write it, which holds its lock."""
+    with contextlib.suppress(OSError):
+        if stat.S_ISREG(path.lstat().st_mode):  # no link or pipe that somebody has planted
+            with _locked(path) as sure:
+                if sure:
+                    path.unlink()
+
+
+@contextlib.contextmanager
+def written_together(note: Path) -> Iterator[None]:
+    """Leaves a note while files are written that belong together; it stays where they aren't all written."""
+    note.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(note, "")
+    yield
+    note.unlink()
+    synchronize(note.parent)
 
 
 def synchronize(path: Path) -> None:
@@ -161,8 +199,8 @@ def holding(directory: Path, lock: str, wait: float = 0) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _locked(directory: Path) -> Iterator[None]:
-    """The directory itself, where the system can: its lock file may be deleted.
+def _locked(path: Path) -> Iterator[bool]:
+    """A directory or file itself, where the system can: a lock file may be deleted. Yields whether it can.
 
     Raises:
         BlockingIOError: where another process has it.
@@ -170,18 +208,19 @@ def _locked(directory: Path) -> Iterator[None]:
     try:
         import fcntl
 
-        number = os.open(directory, os.O_RDONLY)
+        number = os.open(path, os.O_RDONLY)
     except (ImportError, OSError):  # not on Windows
-        yield
+        yield False
         return
+    sure = True
     try:
         try:
             fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise
         except OSError:  # a file system that has no such locks
-            pass
-        yield
+            sure = False
+        yield sure
     finally:
         os.close(number)
 
@@ -212,6 +251,12 @@ def require_free(directory: Path, own: Collection[str], allowed: str) -> None:
     """Raises ValueError where a directory to write to holds anything but files of these names."""
     require(not directory.exists() or directory.is_dir(), "out", str(directory), "a directory")
     require(entries(directory) <= {*own}, "out", str(directory), allowed)
+
+
+def require_unwritten(directory: Path, names: Collection[str], allowed: str) -> None:
+    """Raises as ``require_free`` for a directory in use, but for one where writing these together was cut short."""
+    begun = (directory / UNFINISHED).is_file()
+    require_free(directory, {UNFINISHED, *names} if begun else (), allowed)
 
 
 def entries(directory: Path) -> set[str]:

@@ -170,7 +170,11 @@ class Parameterization:
 
     def _standardized(self, x: Array, loc: Array, raw: Array) -> Array:
         """(x - mean) / σ, kept finite."""
-        delta = x - self.mean(loc, raw)
+        mean = self.mean(loc, raw)
+        delta = x - mean
+        delta = jnp.where(
+            jnp.isinf(x) | jnp.isinf(mean), delta, finite(delta)
+        )  # that overflows, and times 1/σ = 0 were NaN
         return finite(jnp.where(delta == 0, 0, self.transform.scaled(delta, raw, -self.exponent)))
 
     @special.weakly
@@ -333,7 +337,7 @@ class NaturalParameterization(Parameterization):
     @special.weakly
     def mean_slopes(self, loc: ArrayLike, raw: ArrayLike) -> tuple[Array, Array]:
         def by_raw(loc: Array, raw: Array) -> Array:
-            return special.times(2 * loc * finite(self.std(raw)), self.log_std_gain(raw))
+            return special.times(2 * (loc * finite(self.std(raw))), self.log_std_gain(raw))
 
         loc, raw = jnp.broadcast_arrays(special.computed(loc=loc), special.computed(raw=raw))
         return finite(self.std(raw)), finite(special.with_finite_slopes(by_raw, loc, raw))
@@ -341,7 +345,7 @@ class NaturalParameterization(Parameterization):
     def _standardized(self, x: Array, loc: Array, raw: Array) -> Array:
         # Where the mean had to be kept finite, z = x / σ - loc σ is -loc σ.
         mean = self.mean(loc, raw)
-        beyond = (jnp.abs(mean) >= float(np.finfo(raw.dtype).max)) & (x != mean)
+        beyond = (jnp.abs(mean) >= float(np.finfo(raw.dtype).max)) & (jnp.abs(x - mean) > 0)
         return jnp.where(beyond, finite(-loc * self.std(raw)), super()._standardized(x, loc, raw))
 
 

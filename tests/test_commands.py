@@ -140,6 +140,10 @@ def test_what_is_missing_is_said_and_filled(holed, capsys):
         drawn = np.loadtxt(f"new/full-{number}.csv", np.float32, delimiter=",", skiprows=1, usecols=range(1, 6))
         assert drawn[~missing].tobytes() == x[~missing].tobytes()
         assert (drawn[missing] != filled[missing]).all()
+    Path("new/full-2.csv").unlink()
+    Path("new/.full.csv.unfinished").touch()  # as if killed after the first file
+    assert main(["impute", *data, "--draws", "2", "--out", "new/full.csv"]) == 0
+    assert entries(Path("new")) == {"full-1.csv", "full-2.csv"}
 
 
 @pytest.mark.slow

@@ -1,9 +1,22 @@
+import contextlib
 import os
 import secrets
 
 import pytest
 
-from jaxvae.files import LOCK, claimed, entries, only_writer, require_file, require_free, write_atomically
+from jaxvae import files
+from jaxvae.files import (
+    LOCK,
+    UNFINISHED,
+    claimed,
+    entries,
+    only_writer,
+    require_file,
+    require_free,
+    require_unwritten,
+    write_atomically,
+    written_together,
+)
 
 
 def test_writing_is_all_or_nothing(tmp_path):
@@ -59,6 +72,31 @@ def test_what_killed_writes_left_is_never_counted_and_removed(tmp_path, left):
     require_free(tmp_path, {".mine"}, "empty")
     with only_writer(tmp_path):
         assert {path.name for path in tmp_path.iterdir()} == {".mine", LOCK}
+
+
+def test_what_a_killed_write_of_a_file_left_goes_with_the_next_one(tmp_path):
+    mine, live, other = (tmp_path / f".{name}.0123456789abcde{i}" for i, name in enumerate(("x.csv", "x.csv", "y.csv")))
+    user = tmp_path / ".x.csv.20260101"
+    for path in (mine, live, other, user):
+        path.touch()
+    with files._locked(live):  # as by a process that is about to write it
+        write_atomically(tmp_path / "x.csv", "new")
+    assert {path.name for path in tmp_path.iterdir()} == {"x.csv", live.name, other.name, user.name}
+
+
+def test_files_that_belong_together_are_written_again_where_they_were_cut_short(tmp_path):
+    out = tmp_path / "out"
+    with contextlib.suppress(KeyError), written_together(out / UNFINISHED):
+        (out / "a").touch()
+        raise KeyError
+    require_unwritten(out, ("a", "b"), "empty")
+    with pytest.raises(ValueError, match="out must be empty, got"):
+        require_unwritten(out, ("b",), "empty")
+    with written_together(out / UNFINISHED):
+        pass
+    assert [path.name for path in out.iterdir()] == ["a"]
+    with pytest.raises(ValueError, match="out must be empty, got"):
+        require_unwritten(out, ("a", "b"), "empty")
 
 
 def test_a_directory_whose_lock_is_deleted_has_no_second_writer_and_says_so(tmp_path):

@@ -102,6 +102,11 @@ def test_overflow_comes_only_with_the_true_value():
     assert jv.kl_divergence(jv.Gaussian(0.0, 89.3)) < jnp.inf  # σ² is beyond float32, ½σ² is not
     assert jv.kl_divergence(jv.Gaussian(2.5e19, 0.0)) < jnp.inf
     assert jv.kl_divergence(jv.Gaussian(0.0, 89.5)) == jnp.inf
+    apart = jv.Gaussian(-3e38, 0.0), jv.Gaussian(2e38, 1e30)  # whose means differ by more than there are numbers
+    assert jv.kl_divergence(*apart) == jnp.float32(5e29)
+    assert not any(jnp.isnan(g) for g in jax.tree.leaves(jax.grad(jv.kl_divergence)(*apart)))
+    for x, kl in ((jnp.inf, jnp.inf), (-jnp.inf, jnp.inf), (jnp.nan, jnp.nan)):
+        np.testing.assert_equal(float(jv.kl_divergence(jv.Gaussian(x, 0.0), jv.Gaussian(0.0, 100.0))), kl)
     assert jax.grad(lambda r: jv.kl_divergence(jv.Gaussian(0.0, r, jv.log_std)))(44.3) < jnp.inf
 
 
@@ -123,6 +128,13 @@ def test_softplus_has_all_its_digits_near_the_prior(name):
     raw = float(p.raw_from_std(1.0)) + np.array([-1e-2, -1e-3, -1e-4, 1e-4, 1e-3, 1e-2], np.float32)
     got = jax.jit(lambda r: jv.kl_divergence(jv.Gaussian(0.0, r, p)))(raw)
     np.testing.assert_allclose(got, [float(oracles.kl_standard(name, 0.0, float(r))) for r in raw], rtol=1e-6)
+
+
+def test_a_natural_parameterization_at_its_ends_has_no_nan_of_its_own():
+    q, p = jv.Gaussian(jnp.nan, 0.001, "natural_exp"), jv.Gaussian(5.6, -616.5, "natural_exp")
+    assert jnp.isnan(jv.kl_divergence(q, p))  # whose mean is NaN, however far away p's is
+    q, p = jv.Gaussian(7e13, 0.0, "natural_exp"), jv.Gaussian(-2.8e38, 2e9, "natural_exp")
+    assert not any(jnp.isnan(g) for g in jax.tree.leaves(jax.grad(jv.kl_divergence, (0, 1))(q, p)))
 
 
 def test_a_variance_that_overflows_has_a_std_that_does_not():

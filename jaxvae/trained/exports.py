@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxvae.arguments import require
 from jaxvae.data import Dataset
-from jaxvae.files import require_free, write_atomically
+from jaxvae.files import UNFINISHED, require_unwritten, write_atomically, written_together
 from jaxvae.interop import load_safetensors, safetensors_metadata, save_safetensors
 from jaxvae.texts import flag_words, known
 from jaxvae.trained.model import TrainedModel
@@ -45,19 +45,21 @@ class Exported(NamedTuple):
 def export_run(run: Run, out: Path) -> None:
     """Writes a run's model into a new folder: config.json, contract.json, model.safetensors and a card, README.md.
 
+    One that was killed while it did so may be repeated.
+
     Raises:
         ValueError: for a folder in use.
     """
-    require_free(out, set(), "a new or empty directory")
-    out.mkdir(parents=True, exist_ok=True)
+    require_unwritten(out, (WEIGHTS, CARD, CONTRACT, CONFIG), "a new or empty directory")
     model = run.model
     data = {"mean": model.mean, "fitted": model.fitted}
     own = {name: np.asarray(x) for name, x in data.items() if x is not None}
     tensors = {"params": _named(model.params["params"]), **({"data": own} if own else {})}
-    save_safetensors(jax.device_get(tensors), out / WEIGHTS, {"step": str(model.step)})
-    write_atomically(out / CARD, model_card(run))
-    write_atomically(out / CONTRACT, model.contract.to_json())
-    write_atomically(out / CONFIG, model.config.to_json())
+    with written_together(out / UNFINISHED):
+        save_safetensors(jax.device_get(tensors), out / WEIGHTS, {"step": str(model.step)})
+        write_atomically(out / CARD, model_card(run))
+        write_atomically(out / CONTRACT, model.contract.to_json())
+        write_atomically(out / CONFIG, model.config.to_json())
 
 
 def _named(tree: Any) -> Any:

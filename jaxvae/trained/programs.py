@@ -9,13 +9,15 @@ import jax.numpy as jnp
 from jax import Array, export
 
 from jaxvae.data.dataset import dtype_of
-from jaxvae.files import require_free, write_atomically
+from jaxvae.files import UNFINISHED, require_unwritten, write_atomically, written_together
 from jaxvae.interop.optional import load_optional
 from jaxvae.trained.model import TrainedModel
 from jaxvae.training.directory import CONTRACT
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 SUFFIX = ".stablehlo"
+
+_FILES, _CARD = tuple(f"{name}{SUFFIX}" for name in ("encode", "decode", "score")), "README.md"
 
 
 def exported_programs(model: TrainedModel) -> dict[str, export.Exported]:
@@ -56,18 +58,20 @@ def exported_programs(model: TrainedModel) -> dict[str, export.Exported]:
 def export_programs(model: TrainedModel, out: Path) -> None:
     """Writes ``exported_programs`` into a new folder, with the contract and a README that says how they are run.
 
+    One that was killed while it did so may be repeated.
+
     Raises:
         ValueError: for a folder in use.
         ImportError: without flatbuffers.
     """
     load_optional("flatbuffers", "flatbuffers")
-    require_free(out, set(), "a new or empty directory")
-    made = {name: program.serialize() for name, program in exported_programs(model).items()}
-    out.mkdir(parents=True, exist_ok=True)
-    for name, content in made.items():
-        write_atomically(out / f"{name}{SUFFIX}", bytes(content))
-    write_atomically(out / CONTRACT, model.contract.to_json())
-    write_atomically(out / "README.md", _readme(model))
+    require_unwritten(out, (*_FILES, CONTRACT, _CARD), "a new or empty directory")
+    made = dict(zip(_FILES, exported_programs(model).values(), strict=True))
+    with written_together(out / UNFINISHED):
+        for name, program in made.items():
+            write_atomically(out / name, bytes(program.serialize()))
+        write_atomically(out / CONTRACT, model.contract.to_json())
+        write_atomically(out / _CARD, _readme(model))
 
 
 def _readme(model: TrainedModel) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxvae.arguments import require
 from jaxvae.data import Feature, in_own_terms
-from jaxvae.files import require_file, require_free, write_atomically
+from jaxvae.files import UNFINISHED, require_file, require_unwritten, write_atomically, written_together
 
 _COVARIATE = "covariate_"  # before the names of columns of covariates, which may be any
 
@@ -84,23 +84,27 @@ def _write(out: Path, content: bytes) -> None:
 def write_pictures(out: Path, images: np.ndarray, names: np.ndarray) -> None:
     """Writes images (N, H, W, C) in [0, 1] as .png files in a new or empty directory, under their names.
 
+    One that was killed while it did so may be repeated.
+
     Raises:
         ValueError: for a directory in use, pictures of other than 1 or 3 channels, or names that lead elsewhere.
     """
     from PIL import Image
 
-    require_free(out, set(), "a new or empty directory, or a path that ends in .npy")
     require(images.shape[-1] in (1, 3), "channels", images.shape[-1], "1 or 3, for pictures; or write .npy")
     files = [str(name) if str(name).endswith(".png") else f"{name}.png" for name in names]
     for file in files:
         path = PurePosixPath(file)
         require(not path.is_absolute() and ".." not in path.parts, "names", file, "files in the directory itself")
     require(len(set(files)) == len(files), "names", "some twice", "another for each")
-    for file, image in zip(files, images, strict=True):
-        pixels = np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8)
-        content = io.BytesIO()
-        Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(content, format="png")
-        _write(out / file, content.getvalue())
+    folders = {PurePosixPath(file).parts[0] for file in files}
+    require_unwritten(out, folders, "a new or empty directory, or a path that ends in .npy")
+    with written_together(out / UNFINISHED):
+        for file, image in zip(files, images, strict=True):
+            pixels = np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8)
+            content = io.BytesIO()
+            Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(content, format="png")
+            _write(out / file, content.getvalue())
 
 
 def covariate_columns(covariates: Sequence[Feature], rows: np.ndarray | None) -> dict[str, np.ndarray]:

@@ -1,9 +1,16 @@
-"""SIGKILL, at a random moment and in the midst of a write; ``benchmarks.kills`` does it hundreds of times."""
+"""SIGKILL, at a random moment and in the midst of a write; two benchmarks do it hundreds of times."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from one_device import environment
 
-from benchmarks import kill_points, kills
+from benchmarks import kills
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -13,10 +20,15 @@ def _as_a_users(monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("call", [3, 25])  # among the first files; in the midst of a checkpoint
-def test_killed_at_a_write_and_resumed_a_run_ends_as_if_never_killed(call):
-    row = kill_points.survive("train", epochs=2, first=call, most=1)
-    assert (row["kills"], row["equal"]) == (1, 1)
+@pytest.mark.parametrize(("subject", "every"), [("encode", 1), ("train", 80)])
+def test_killed_at_a_write_and_run_again_a_command_ends_as_if_never_killed(subject, every, tmp_path):
+    out = tmp_path / "kill_points.json"
+    command = [sys.executable, "-m", "benchmarks.kill_points", subject, "--every", str(every), "--terminations", "1"]
+    subprocess.run([*command, "--out", str(out)], check=True, cwd=ROOT)
+    (row,) = json.loads(out.read_text())
+    assert row["failures"] == []
+    assert row["states"] >= 3
+    assert row["terminated"] == (subject == "train")
 
 
 @pytest.mark.slow

@@ -6,12 +6,14 @@ import jax
 import numpy as np
 import pytest
 import trained_models
+from cutting import cut_short
 from representatives import each
 
 import jaxvae as jv
 from jaxvae import training
 from jaxvae.cli import main
-from jaxvae.trained import Run, export_run
+from jaxvae.files import entries
+from jaxvae.trained import Run, export_run, exports
 from jaxvae.trained.exports import command_of, model_card
 from jaxvae.training import TrainConfig, config_from_mapping, make_experiment
 from jaxvae.training.directory import RunDirectory
@@ -41,6 +43,21 @@ def test_a_model_is_read_back_bit_for_bit(kind, tmp_path):
     for a, b in zip(*(jax.tree.leaves((m.params, m.fitted)) for m in (model, again)), strict=True):
         assert np.asarray(a).tobytes() == np.asarray(b).tobytes()
         assert a.dtype == b.dtype
+
+
+@pytest.mark.parametrize("done", range(1, 4))
+def test_an_export_that_was_cut_short_is_no_model_and_is_written_again(done, tmp_path, monkeypatch):
+    run = Untrained(trained_models.model("flat"), tmp_path)
+    with monkeypatch.context() as patch:
+        cut_short(patch, exports, done - 1)  # the weights are written by another module
+        with pytest.raises(OSError, match="No space"):
+            export_run(run, tmp_path / "out")
+    with pytest.raises((ValueError, OSError), match=r"config.json|contract.json"):
+        jv.load(tmp_path / "out")
+    export_run(run, tmp_path / "out")
+    assert entries(tmp_path / "out") == {"config.json", "contract.json", "model.safetensors", "README.md"}
+    with pytest.raises(ValueError, match="out must be a new or empty directory"):
+        export_run(run, tmp_path / "out")
 
 
 def test_a_run_is_exported_with_what_it_was_trained_on(tmp_path, monkeypatch, capsys):

@@ -4,9 +4,11 @@ import csv
 
 import numpy as np
 import pytest
+from cutting import cut_short
 from PIL import Image
 
 from jaxvae.data import Feature
+from jaxvae.files import entries
 from jaxvae.trained import tables
 
 COLUMNS = {
@@ -67,6 +69,17 @@ def test_pictures_have_their_names(tmp_path):
     assert (tmp_path / "out" / "2.png").exists()
     with pytest.raises(ValueError, match=r"out must be a new or empty directory, or a path that ends in .npy"):
         tables.write_pictures(tmp_path / "out", images, np.arange(2))
+
+
+def test_pictures_that_were_cut_short_are_written_again(tmp_path, monkeypatch):
+    images, names = np.zeros((2, 4, 3, 1)), np.array(["a/1", "2"])
+    with monkeypatch.context() as patch:
+        cut_short(patch, tables, 1)
+        with pytest.raises(OSError, match="No space"):
+            tables.write_pictures(tmp_path / "out", images, names)
+    assert entries(tmp_path / "out") == {"a", ".unfinished"}
+    tables.write_pictures(tmp_path / "out", images, names)
+    assert entries(tmp_path / "out") == {"a", "2.png"}
 
 
 @pytest.mark.parametrize("name", ["../x", "/x", "a/../../x"])
