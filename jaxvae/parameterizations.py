@@ -161,12 +161,8 @@ class Parameterization:
     @special.weakly
     def mean_slopes(self, loc: ArrayLike, raw: ArrayLike) -> tuple[Array, Array]:
         """(d mean / d loc, d mean / d raw) in units of σ, kept finite."""
-        inverse = self._inverse_std(special.computed(raw=raw))
+        inverse = _inverse_std(self, special.computed(raw=raw))
         return inverse, jnp.zeros_like(inverse)
-
-    def _inverse_std(self, raw: Array) -> Array:
-        """1/σ, kept finite."""
-        return finite(self.transform.scaled(jnp.ones_like(raw), raw, -self.exponent))
 
     def _standardized(self, x: Array, loc: Array, raw: Array) -> Array:
         """(x - mean) / σ, kept finite."""
@@ -259,6 +255,17 @@ def _power_of(p: Parameterization, exponent: float, raw: Array) -> Array:
     return p.transform.power(raw, exponent)
 
 
+def _inverse_std_jvp(p: Parameterization, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    inverse = _inverse_std(p, *primals)
+    return inverse, -finite(special.times(inverse, p.log_std_gain(*primals))) * tangents[0]
+
+
+@special.with_derivative(_inverse_std_jvp, static=1)
+def _inverse_std(p: Parameterization, raw: Array) -> Array:
+    """1/σ, kept finite, as is its slope."""
+    return finite(p.transform.scaled(jnp.ones_like(raw), raw, -p.exponent))
+
+
 def _log_std_ratio_jvp(p: Parameterization, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     (raw_q, raw_p), (dq, dp) = primals, tangents
     return _log_std_ratio(p, raw_q, raw_p), p.log_std_gain(raw_q) * dq - p.log_std_gain(raw_p) * dp
@@ -271,7 +278,7 @@ def _log_std_ratio(p: Parameterization, raw_q: Array, raw_p: Array) -> Array:
 
 def _slopes(p: Parameterization, z: Array, loc: Array, raw: Array) -> tuple[Array, Array, Array]:
     """Of z = (x - mean) / σ by x, loc and raw: dz = (dx - dmean) / σ - z dlog σ."""
-    inverse = p._inverse_std(raw)
+    inverse = _inverse_std(p, raw)
     by_loc, by_raw = p.mean_slopes(loc, raw)
     return inverse, -by_loc, finite(-by_raw - z * p.log_std_gain(raw))
 

@@ -600,8 +600,8 @@ def _log_squareplus(x: Array) -> Array:
 @jax.custom_jvp
 def _squareplus_slope(x: Array) -> Array:
     x = finite(x)
-    near = x > -1  # where (1 + x / h) / 2 doesn't cancel
-    q = jnp.where(near, x, _squareplus(x)) / hypot2(x)
+    h, near = hypot2(x), x > -1  # where (1 + x / h) / 2 doesn't cancel
+    q = jnp.where(near, x, 2) / jnp.where(near, h, jnp.square(x) + 4 - x * h)
     return jnp.where(near, (1 + q) / 2, q)
 
 
