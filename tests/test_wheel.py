@@ -20,7 +20,7 @@ workshop = {"data", "likelihoods", "models", "objectives", "plots", "study", "tr
 workshop |= {"cli", "commands", "process", "progress", "__main__"}
 names = [m.name for m in pkgutil.walk_packages(jv.__path__, "jaxvae.", onerror=lambda name: None)]
 core = ["jaxvae", *(name for name in names if name.split(".")[1] not in workshop)]
-peers = {f"jaxvae.interop.{name}" for name in ("distrax", "numpyro", "peers", "tfp")}
+peers = {f"jaxvae.interop.{name}" for name in ("distrax", "numpyro", "peers", "safetensors", "tfp")}
 tried = 0
 for name in core:
     if name not in peers:
