@@ -50,6 +50,7 @@ links: docs  ## Lists the links of the site that lead nowhere, and the other sit
 build: $(VENV)/.installed-test  ## sdist and wheel; each is installed by itself, and tried.
 	rm -rf build dist
 	$(BIN)/python -m build
+	$(BIN)/twine check --strict dist/*
 	for package in dist/*; do \
 		rm -rf build/smoke && $(PYTHON) -m venv build/smoke && \
 		build/smoke/bin/pip install --quiet "$$package[train]" && \

@@ -74,3 +74,8 @@ def test_colab_badge_opens_this_very_file(path: Path) -> None:
 @every_notebook
 def test_is_small(path: Path) -> None:
     assert path.stat().st_size < MAX_BYTES
+
+
+@every_notebook
+def test_ends_with_something_to_try(path: Path) -> None:
+    assert "**Now you.**" in nbformat.read(path, as_version=4).cells[-1].source

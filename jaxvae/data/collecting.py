@@ -145,7 +145,7 @@ def _collected(root: Path, names: Sequence[str], reading: Reading, channels: int
                 raise ValueError(f"{root}/{name} must be one image, got {found}; --frames makes an image of each")
             if isinstance(found, images.UnreadableError):
                 if not reading.skip_bad:
-                    raise ValueError(f"{root}/{name} must be an image, got {found}; --skip-bad goes on without it")
+                    raise ValueError(f"{root}/{name} must be an image, got {found}; --skip-bad leaves it out")
                 bad.append((name, found))
                 found = []
             counts.append(len(found))

@@ -125,7 +125,7 @@ def _require_as_then(
         if record := known.get(cell(plain(config))):
             now, then = digests[source_of(config)], record.get("data", {})
             changed = [name for name in then if then[name] != now.get(name)]
-            text = f"as they were when {where} was begun"
+            text = f"as they were when {where} was started"
             require(not changed, "data", f"images or labels of the {', '.join(changed)} split are others", text)
             before |= record["versions"]
     made_otherwise(before, where, warn=True)

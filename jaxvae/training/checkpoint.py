@@ -157,8 +157,8 @@ class Checkpoints:
                 if path.name.isdigit() and (reason := _damage(path)) and path.exists():  # not rotated away meanwhile
                     message = f"checkpoint must be as it was written, got {str(path)!r}: {reason}"
                     if not writable:
-                        raise ValueError(f"{message}; with --resume, the run goes on from the one before")
-                    logging.getLogger("jaxvae").warning("%s; put aside", message)
+                        raise ValueError(f"{message}; with --resume, the run continues from the previous checkpoint")
+                    logging.getLogger("jaxvae").warning("%s; moved to damaged/", message)
                     _put_aside(path, self._directory.with_name(DAMAGED))
         multihost_utils.sync_global_devices("checkpoints are checked")
 

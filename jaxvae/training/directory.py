@@ -183,7 +183,7 @@ class RunDirectory:
             before = self.kept()
             require_known_split(before is not None or not kept.origin.split_by_name, self.path)
             changes = [] if before is None else before.origin.changes_to(kept.origin)
-            require(not changes, "data", "; ".join(changes), f"as they were when {self.path} was begun")
+            require(not changes, "data", "; ".join(changes), f"as they were when {self.path} was started")
             return False
         require_apart(self.path, kept.origin.dataset)
         require_free(

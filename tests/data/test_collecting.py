@@ -120,7 +120,7 @@ def test_bad_files_are_named_or_left_out(tmp_path):
     }.items():
         with pytest.raises(ValueError, match="must be an image") as error:
             read_files(tmp_path, ["b.png", wrong], PLAIN)
-        expected = f"{tmp_path}/{wrong} must be an image, got {message}; --skip-bad goes on without it"
+        expected = f"{tmp_path}/{wrong} must be an image, got {message}; --skip-bad leaves it out"
         assert str(error.value) == expected
     found = read_files(tmp_path, names, Reading(skip_bad=True))
     assert (found.names.tolist(), found.sources.tolist()) == (["b.png", "d.png"], [1, 3])

@@ -338,7 +338,7 @@ def constant(path):
     ("make", "message"),
     [
         (odd_size, "unless --size H W resizes all, got"),
-        (not_an_image, "PATH/b.png must be an image, got a file that is none; --skip-bad goes on without it"),
+        (not_an_image, "PATH/b.png must be an image, got a file that is none; --skip-bad leaves it out"),
         (no_train, "PATH: folders of splits must be train and perhaps others; there is no train, got ['test', 'val']"),
         (two_of_one, "PATH: folders of splits must be one for each split, got ['Training', 'test', 'train']"),
         (

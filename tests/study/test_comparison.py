@@ -61,7 +61,7 @@ def test_cells_of_other_data_or_random_numbers_are_not_gone_on_with(whole, tmp_p
         (
             "data",
             {"test": "0"},
-            "data must be as they were when .*results.jsonl was begun, got 'images or labels of the",
+            "data must be as they were when .*results.jsonl was started, got 'images or labels of the",
         ),
         ("versions", {"jax_enable_x64": "maybe"}, "jax_enable_x64 must be 'maybe', as in .*: other random numbers"),
     ):

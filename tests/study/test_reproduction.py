@@ -124,7 +124,7 @@ def test_a_score_is_that_of_its_training_samples_and_data_alone(done, tmp_path, 
     path = tmp_path / "vae-log_std" / "data.json"
     path.write_text(path.read_text().replace('"test": "', '"test": "0'))  # as if the data had been others
     with pytest.raises(
-        ValueError, match=r"data must be as they were when .* was begun, got 'images or labels of the te"
+        ValueError, match=r"data must be as they were when .* was started, got 'images or labels of the te"
     ):
         list(reproduce(PRESET, [longer], tmp_path, watch=quiet))
 

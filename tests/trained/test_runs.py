@@ -87,7 +87,7 @@ def test_arrays_in_memory_are_trained_on_and_given_back(tmp_path):
     with pytest.raises(ValueError, match="dataset must be a known name or a path that exists, got 'mine'"):
         Run(tmp_path / "run").dataset  # noqa: B018
     other = data.from_arrays(images[::-1], reading=Reading(value_range=(-1.0, 1.0)), name="mine")
-    with pytest.raises(ValueError, match=r"data must be as they were when .* was begun, got .*are others"):
+    with pytest.raises(ValueError, match=r"data must be as they were when .* was started, got .*are others"):
         training.train(make_experiment(config, dataset=other), tmp_path / "run", resume=True)
 
 
@@ -182,7 +182,7 @@ def test_data_that_are_others_are_told_of_or_refused(tmp_path, caplog):
         "the data aren't those of the training: images or labels of the test split are others"
     ]
     with pytest.raises(
-        ValueError, match=r"data must be as they were when .*run was begun, got 'images or labels of the te"
+        ValueError, match=r"data must be as they were when .*run was started, got 'images or labels of the te"
     ):
         training.train(tiny_again(tmp_path / "run"), tmp_path / "run", resume=True)
     (path / names["train"][0]).unlink()

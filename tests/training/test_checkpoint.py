@@ -165,7 +165,7 @@ def test_a_damaged_checkpoint_is_put_aside(tmp_path, caplog):
         with Checkpoints(tmp_path / "c", {}, scored=False) as checkpoints:
             assert checkpoints.last == 1
             assert float(checkpoints.restore(1, like()).params["w"][0]) == 1.0
-        assert "c/2': state/manifest.ocdbt is damaged; put aside" in caplog.text
+        assert "c/2': state/manifest.ocdbt is damaged; moved to damaged/" in caplog.text
         assert (tmp_path / "damaged" / attempt / "state").is_dir()
 
 
