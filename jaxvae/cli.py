@@ -135,6 +135,7 @@ def make_parser(chosen: str) -> Parser:
     command.add_argument(
         "--label", metavar="CLASS", help="the class of all images, for a conditional model: its number or name"
     )
+    _add_covariates(command)
     text = "a new directory for pictures, or a .npy file; of a table a .csv or .npy file"
     command.add_argument("--out", metavar="PATH", type=Path, required=True, help=text)
 
@@ -157,6 +158,7 @@ def make_parser(chosen: str) -> Parser:
     _flag(command, "--seed", 0, "of the latents")
     text = "the class of all images, for a conditional model: its number or name (default: all in turn)"
     command.add_argument("--label", metavar="CLASS", help=text)
+    _add_covariates(command)
     _add_picture(command)
 
     command = _add_run_command(add, "reconstruct", commands.reconstruct, "draw reconstructions of images")
@@ -265,6 +267,12 @@ def _add_inputs(command: argparse.ArgumentParser) -> None:
     _flag(command, "--split", "test", "the split of the run's own images: train, validation or test")
     command.add_argument("--labels", metavar="FILE", type=Path, help="a .npy file of labels, for a conditional model")
     command.add_argument("--label", metavar="CLASS", help="the class of all images: its number or name")
+    _add_covariates(command)
+
+
+def _add_covariates(command: argparse.ArgumentParser) -> None:
+    text = "the covariates of all images or rows, for a model with such: batch=a age=50 (default: those of the data)"
+    command.add_argument("--covariates", metavar="NAME=VALUE", nargs="+", help=text)
 
 
 def _add_picture(command: argparse.ArgumentParser) -> None:

@@ -265,12 +265,18 @@ def _share_out(args: argparse.Namespace, grid: "Grid", search: bool) -> Reply:
     return Reply({"study": str(out), "complete": False, "jobs": [job.job_id for job in jobs]})
 
 
-def _resource(text: str) -> tuple[str, Any]:
-    """A name and its value, a number where it is one."""
+def _assignment(flag: str, text: str) -> tuple[str, str]:
+    """The two parts of NAME=VALUE."""
     from jaxvae.arguments import require
 
     name, sign, value = text.partition("=")
-    require(bool(name and sign and value), "--resources", text, "NAME=VALUE")
+    require(bool(name and sign and value), flag, text, "NAME=VALUE")
+    return name, value
+
+
+def _resource(text: str) -> tuple[str, Any]:
+    """A name and its value, a number where it is one."""
+    name, value = _assignment("--resources", text)
     for kind in (int, float):
         with suppress(ValueError):
             return name, kind(value)
@@ -364,11 +370,12 @@ def encode(args: argparse.Namespace) -> Reply:
     tables.require_suffix(args.out, ".npz", ".csv", ".npy")
     run = _open(args)
     found = _inputs(args, run)
-    q, latents = run.model.infer(found.images, found.labels, progress=not args.quiet)
+    q, latents = run.model.infer(found.images, found.labels, found.covariates, progress=not args.quiet)
     if args.out.suffix == ".npy":
         tables.write_array(args.out, np.asarray(latents))
     else:
         named = {"names": found.names} | ({} if found.labels is None else {"labels": found.labels})
+        named |= tables.covariate_columns(run.model.contract.covariates, found.covariates)
         numbers = {"mean": q.mean, "log_std": q.log_std, "latents": latents}
         tables.write_table(args.out, named | {name: np.asarray(x) for name, x in numbers.items()})
     return _written(args.out)
@@ -381,7 +388,7 @@ def decode(args: argparse.Namespace) -> Reply:
     from jaxvae.arguments import require
     from jaxvae.trained import tables
 
-    latents, labels, names = tables.read_latents(args.latents)
+    latents, labels, names, found = tables.read_latents(args.latents)
     pictures = args.out.suffix not in tables.ROWS
     require(not pictures or not args.out.suffix, "out", str(args.out), "a path that ends in .npy, or a directory")
     model, labels = _open(args).model, labels if args.label is None else np.full(len(latents), args.label)
@@ -392,12 +399,12 @@ def decode(args: argparse.Namespace) -> Reply:
         allowed = "a path that ends in .npy" + ("" if model.contract.reading.sequences else ", or a directory")
         fits = args.out.suffix == ".npy" or (pictures and not model.contract.reading.sequences)
         require(fits, "out", str(args.out), allowed)
+    covariates = _said_covariates(args, model.contract, len(latents), found)
     parts = [slice(start, start + _DECODED) for start in range(0, len(latents), _DECODED)]
-    chosen = [None if labels is None else labels[part] for part in parts]
-    decoded = (model.decode(latents[part], some).mean for part, some in zip(parts, chosen, strict=True))
+    decoded = (model.decode(latents[part], _some(labels, part), _some(covariates, part)).mean for part in parts)
     images = np.concatenate([np.asarray(mean) for mean in decoded])
     if features:
-        tables.write_rows(args.out, features, images)
+        tables.write_rows(args.out, features, images, _beside(model, None, covariates))
     elif pictures:
         tables.write_pictures(args.out, images, names)
     else:
@@ -413,7 +420,8 @@ def scores(args: argparse.Namespace) -> Reply:
     tables.require_suffix(args.out, ".csv", ".npz")
     run = _open(args)
     found = _inputs(args, run)
-    table = run.model.score(found.images, found.labels, samples=args.samples, progress=not args.quiet)
+    beside = found.labels, found.covariates
+    table = run.model.score(found.images, *beside, samples=args.samples, progress=not args.quiet)
     about = {"names": found.names} | ({} if found.labels is None else {"labels": found.labels})
     if run.model.contract.missing:
         about["observed"] = observed_counts(found.images)
@@ -442,15 +450,14 @@ def impute(args: argparse.Namespace) -> Reply:
     run = _open(args)
     found, features = _inputs(args, run), run.model.contract.features
     key, quiet = jax.random.key(args.seed), args.quiet
-    filled = run.model.impute(
-        found.images, found.labels, draws=args.draws, samples=args.samples, key=key, progress=not quiet
-    )
+    beside, asked = (found.labels, found.covariates), {"draws": args.draws, "samples": args.samples}
+    filled = run.model.impute(found.images, *beside, **asked, key=key, progress=not quiet)
     with written_together(note):
         for out, one in zip(outs, filled if apart else [filled], strict=True):
             if out.suffix == ".npy":
                 tables.write_array(out, one)
             elif features:
-                tables.write_rows(out, features, one, _classes(run.model, found.labels))
+                tables.write_rows(out, features, one, _beside(run.model, *beside))
             else:
                 tables.write_table(out, {"names": found.names, "x": one.reshape(len(one), -1)})
     count, total = count_missing(found.images), int(np.prod(found.images.shape))
@@ -464,7 +471,8 @@ def sample(args: argparse.Namespace) -> Reply:
     _require_count("--count", args.count, _MOST_IMAGES)
     run = _open(args)
     out = _out(args, run, "samples")
-    return Reply({"files": [_samples(run.model, args.count, args.seed, out, args.label)]})
+    covariates = _said_covariates(args, run.model.contract, args.count)
+    return Reply({"files": [_samples(run.model, args.count, args.seed, out, args.label, covariates)]})
 
 
 def reconstruct(args: argparse.Namespace) -> Reply:
@@ -719,7 +727,7 @@ def _out(args: argparse.Namespace, run: "Run | Exported", name: str) -> Path:
 
 
 def _inputs(args: argparse.Namespace, run: "Run | Exported") -> "Unsplit":
-    """The images that are asked for, of new data or of a split, with labels and names."""
+    """The images that are asked for, of new data or of a split, with labels, covariates and names."""
     import numpy as np
 
     from jaxvae import data
@@ -733,16 +741,34 @@ def _inputs(args: argparse.Namespace, run: "Run | Exported") -> "Unsplit":
         splits = run.dataset.splits
         require(args.split in splits, "split", args.split, " or ".join(splits))
         found = _unsplit(splits[args.split])
+    covariates = _said_covariates(args, run.model.contract, len(found.images), found.covariates)
+    found = found._replace(covariates=covariates)
     require(args.label is None or args.labels is None, "--label", args.label, "given without --labels")
     if args.label is not None:
         return found._replace(labels=np.full(len(found.images), run.model.contract.label(args.label)))
     return found if args.labels is None else found._replace(labels=data.load_labels(args.labels, len(found.images)))
 
 
+def _said_covariates(
+    args: argparse.Namespace, contract: "DataContract", count: int, found: Any = None
+) -> "np.ndarray | None":
+    """The covariates of all rows, (N, M), as is said, or else as they were found; None of a model without any."""
+    from jaxvae.arguments import require
+    from jaxvae.data.covariates import as_given
+
+    if args.covariates is None:
+        return as_given(contract.covariates, found, (count,))
+    said = dict(_assignment("--covariates", text) for text in args.covariates)
+    names = [covariate.name for covariate in contract.covariates]
+    unknown = [name for name in said if name not in names]
+    require(not names or not unknown, "--covariates", unknown, f"of {', '.join(names)}")
+    return as_given(contract.covariates, said, (count,))
+
+
 def _unsplit(split: "Split") -> "Unsplit":
     from jaxvae.data import Unsplit
 
-    return Unsplit(split.images, split.labels, split.names)
+    return Unsplit(split.images, split.labels, split.names, covariates=split.covariates)
 
 
 def _report(run: "Run", samples: int, split: str) -> dict[str, Any]:
@@ -782,7 +808,7 @@ def _draw(run: "Run") -> list[str]:
         _save(plots.curves(run.directory.records()), out / "curves.png"),
         _save(plots.std_histograms(terms.std, terms.kl.mean(axis=0)), out / "std.png"),
         _reconstructions(run.model, _unsplit(test), 36, out / _shown_in(run.model, "reconstructions")),
-        _samples(run.model, 100, 0, out / _shown_in(run.model, "samples")),
+        _samples(run.model, 100, 0, out / _shown_in(run.model, "samples"), covariates=_repeated(test, 100)),
         _traversals(run.model, _unsplit(test), 0, 10, 9, 3.0, out / _shown_in(run.model, "traversals")),
     ]
     if len(terms.order) > 1:
@@ -798,21 +824,40 @@ def _shown_in(model: "TrainedModel", name: str) -> str:
     return f"{name}{'.csv' if model.contract.features else '.png'}"
 
 
-def _samples(model: "TrainedModel", count: int, seed: int, out: Path, label: str | None = None) -> str:
-    """Means of images, or rows drawn from p(x), of a conditional model with their classes."""
+def _some(x: Any, rows: Any) -> Any:
+    """x[rows], or None of None."""
+    return None if x is None else x[rows]
+
+
+def _repeated(split: "Split", count: int) -> "np.ndarray | None":
+    """The covariates of the first so many images, or of all over and over."""
+    import numpy as np
+
+    return _some(split.covariates, np.arange(count) % len(split))
+
+
+def _samples(
+    model: "TrainedModel",
+    count: int,
+    seed: int,
+    out: Path,
+    label: str | None = None,
+    covariates: "np.ndarray | None" = None,
+) -> str:
+    """Means of images, or rows drawn from p(x), with their classes and covariates, if the model has any."""
     import jax
     import numpy as np
 
     from jaxvae import plots
 
     contract = model.contract
-    images = model.sample(jax.random.key(seed), count, label, drawn=bool(contract.features))
+    images = model.sample(jax.random.key(seed), count, label, covariates, drawn=bool(contract.features))
     if not contract.features:
         return _save(plots.image_grid(_drawn(model, images), title="Samples: E[x|z], z ~ p(z)"), out)
     numbers = None
     if contract.conditional:
         numbers = np.arange(count) % contract.classes if label is None else np.full(count, contract.label(label))
-    return _write_rows(out, model, images, _classes(model, numbers))
+    return _write_rows(out, model, images, _beside(model, numbers, covariates))
 
 
 def _drawn(model: "TrainedModel", images: Any) -> Any:
@@ -833,10 +878,11 @@ def _reconstructions(model: "TrainedModel", given: "Unsplit", count: int, out: P
     """Of the first images, beside them, or rows: E[x|z] at the latents that they are encoded to."""
     from jaxvae import plots
 
-    images, labels = given.images[:count], None if given.labels is None else given.labels[:count]
-    means = model.reconstruct(images, labels)
+    images, first = given.images[:count], slice(count)
+    labels, covariates = _some(given.labels, first), _some(given.covariates, first)
+    means = model.reconstruct(images, labels, covariates)
     if model.contract.features:
-        return _write_rows(out, model, means, {})
+        return _write_rows(out, model, means, _beside(model, None, covariates))
     title = f"Originals and their reconstructions{_marked(model.contract)}"
     originals = _pictured(model.contract, model.seen(images))
     return _save(plots.reconstructions(originals, _drawn(model, means), title), out)
@@ -859,25 +905,31 @@ def _traversals(
 
     rows = len(given.images)
     require(0 <= row < rows, "--row", row, f"0 to {rows - 1}")
-    kl = np.asarray(model.kl(given.images, given.labels), np.float64).mean(axis=0)
+    kl = np.asarray(model.kl(given.images, given.labels, given.covariates), np.float64).mean(axis=0)
     latents = np.argsort(-kl, kind="stable")[:count]
-    label = None if given.labels is None else given.labels[row]
-    found = inspection.traversed(model, given.images[row], label, latents, steps, reach)
+    label, covariates = _some(given.labels, row), _some(given.covariates, row)
+    found = inspection.traversed(model, given.images[row], label, latents, steps, reach, covariates)
     if model.contract.features:
         moved = {"latent": np.repeat(latents, steps), "value": np.tile(found.values, len(latents))}
         return _write_rows(out, model, found.images, moved)
     return _save(plots.traversals(_drawn(model, found.images), found.values, kl[latents], latents.tolist()), out)
 
 
-def _classes(model: "TrainedModel", labels: "np.ndarray | None") -> "Mapping[str, np.ndarray]":
-    """The column of a table with the classes of these numbers, under its own name; none without labels."""
+def _beside(
+    model: "TrainedModel", labels: "np.ndarray | None", covariates: "np.ndarray | None"
+) -> "Mapping[str, np.ndarray]":
+    """The columns of a table with these classes and covariates, where there are any, under their own names."""
     import numpy as np
 
-    if labels is None:
-        return {}
+    from jaxvae.data import in_own_terms
+
     contract = model.contract
+    found = {} if covariates is None else in_own_terms(contract.covariates, covariates)
+    if labels is None:
+        return found
     numbered = contract.class_names and labels.dtype.kind in "iu"
-    return {contract.reading.label or "label": np.array(contract.class_names)[labels] if numbered else labels}
+    classes = np.array(contract.class_names)[labels] if numbered else labels
+    return {contract.reading.label or "label": classes, **found}
 
 
 def _write_rows(out: Path, model: "TrainedModel", rows: Any, more: "Mapping[str, np.ndarray]") -> str:

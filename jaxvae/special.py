@@ -341,7 +341,8 @@ def _sigmoid(x: Array) -> Array:
 def _sigmoid_slope(x: Array) -> Array:
     # sigmoid(x) sigmoid(-x), of which both tails are e^-|x|.
     e = jnp.exp(-jnp.abs(x))
-    return e * jnp.square(1 / (1 + e))
+    r = 1 / (1 + e)  # as in sigmoid, which XLA computes once; twice its error is taken off the square
+    return (e * r) * (r + 2 * r * ((1 - r) - r * e))
 
 
 @_public
@@ -452,7 +453,7 @@ def _softplus_minus(x: Array, c: float) -> tuple[Array, Array]:
     divided = [0.0]
     for coefficient in reversed((0.0, *SOFTPLUS[x.dtype.name])):
         divided.append(coefficient + about**2 * divided[-1])
-    near = (x > -1) & (x < 1.5)
+    near = (x > max(about - 1, -1)) & (x < 1.5)  # further left, its error counts more than that of the sum of logs
     inside = jnp.where(near, x, about)
     slope = (inside + about) * polynomial(divided[-2:0:-1], jnp.square(inside)) + 0.5
     return near, (inside - about) * slope + left_over
@@ -599,7 +600,9 @@ def _log_squareplus(x: Array) -> Array:
 @jax.custom_jvp
 def _squareplus_slope(x: Array) -> Array:
     x = finite(x)
-    return _squareplus(x) / hypot2(x)
+    near = x > -1  # where (1 + x / h) / 2 doesn't cancel
+    q = jnp.where(near, x, _squareplus(x)) / hypot2(x)
+    return jnp.where(near, (1 + q) / 2, q)
 
 
 _squareplus.defjvps(lambda dx, ans, x: _squareplus_slope(x) * dx)

@@ -14,6 +14,7 @@ from jaxvae.data.dataset import describe as describe
 from jaxvae.data.dataset import hold_out as hold_out
 from jaxvae.data.dataset import report as report
 from jaxvae.data.features import Feature as Feature
+from jaxvae.data.features import covariates_told as covariates_told
 from jaxvae.data.features import in_own_terms as in_own_terms
 from jaxvae.data.features import kinds_told as kinds_told
 from jaxvae.data.features import names_told as names_told

@@ -11,8 +11,18 @@ import numpy as np
 from jax import Array
 
 from jaxvae.arguments import require
-from jaxvae.data.dataset import Dataset, chunks, dtype_of, joined, require_grey_levels, shape_told, summary
-from jaxvae.data.features import Feature, kinds_told
+from jaxvae.data.covariates import as_given, fitted_covariates
+from jaxvae.data.dataset import (
+    Dataset,
+    chunks,
+    dtype_of,
+    joined,
+    require_grey_levels,
+    shape_told,
+    side_by_side,
+    summary,
+)
+from jaxvae.data.features import Feature, covariates_told, kinds_told
 from jaxvae.data.missing import unmasked
 from jaxvae.data.observation import METHODS, observe, unit_scaled
 from jaxvae.data.options import PLAIN, Reading
@@ -41,6 +51,7 @@ class DataContract:
         reading: how files became images.
         features: the columns of a table, of which images are rows (1, 1, C) in the table's own units; () else.
         missing: whether entries may be missing, which are NaN.
+        covariates: what the model is given of each image beside it, with the units of the training.
 
     Raises:
         ValueError: where these contradict each other, or are of no such value.
@@ -57,6 +68,7 @@ class DataContract:
     reading: Reading = PLAIN
     features: tuple[Feature, ...] = ()
     missing: bool = False
+    covariates: tuple[Feature, ...] = ()
 
     def __post_init__(self) -> None:
         sizes = isinstance(self.image_shape, tuple) and all(isinstance(n, int) and n >= 1 for n in self.image_shape)
@@ -84,6 +96,11 @@ class DataContract:
         return self.reading.counts
 
     @property
+    def columns(self) -> tuple[Feature, ...]:
+        """All of a table that the model needs: ``features``, and the covariates."""
+        return (*self.features, *self.covariates)
+
+    @property
     def noun(self) -> str:
         """What one of the images is called."""
         return "row" if self.features else self.reading.noun
@@ -105,8 +122,9 @@ class DataContract:
         >>> DataContract((8, 8, 1), 17, binarization="dynamic").description
         'images of 8x8x1, integers in 0..16 or floats in [0, 1], binarized (dynamic)'
         """
+        beside = f", with {covariates_told(self.covariates)}" if self.covariates else ""
         if self.features:
-            return f"rows of {kinds_told(self.features)}"
+            return f"rows of {kinds_told(self.features)}{beside}"
         if self.levels == 2:
             numbers = "pixels of 0 and 1"
         elif self.levels is not None:
@@ -117,7 +135,7 @@ class DataContract:
         binarized = f", binarized ({self.binarization})" if self.binarization != "none" else ""
         missing = ", NaN where one is missing" if self.missing else ""
         shape = shape_told(self.image_shape, self.reading)
-        return f"{self.noun}s of {shape}, {numbers}{binarized}{missing}"
+        return f"{self.noun}s of {shape}, {numbers}{binarized}{missing}{beside}"
 
     def arranged(self, images: Any) -> Any:
         """Images as an array (..., H, W, C) of NumPy's, JAX's or a tracer, from any shape that training data may have.
@@ -283,6 +301,19 @@ class DataContract:
             return observe(jax.random.key(0), images, self.levels, dynamic=False)
         return unit_scaled(jnp.asarray(images, jnp.float32), self.reading.value_range)
 
+    def given(self, labels: Any, covariates: Any, batch: tuple[int, ...]) -> Any:
+        """What the model is given of images beside them, (*batch, M) float32: labels, then covariates; or None.
+
+        Args:
+            labels: as of ``labels``.
+            covariates: by name, or as an array, as of ``data.covariates.as_given``.
+            batch: the images' or latents' leading axes.
+
+        Raises:
+            ValueError: where the model needs what isn't given, or for a value that can't be.
+        """
+        return side_by_side(self.labels(labels, batch), as_given(self.covariates, covariates, batch))
+
     def labels(self, labels: Any, batch: tuple[int, ...]) -> Any:
         """Labels of shape ``batch`` as the model takes them, int32, or None where it needs none.
 
@@ -334,8 +365,8 @@ def contract_from_mapping(values: Mapping[str, Any]) -> DataContract:
     for name in ("image_shape", "levels"):
         require(name in values, "contract", sorted(values), f"one with {name}")
     reading = Reading(**_tupled(values.get("reading", {})))
-    features = tuple(Feature(**_tupled(x)) for x in values.get("features", ()))
-    return DataContract(**{**_tupled(values), "reading": reading, "features": features})
+    columns = {name: tuple(Feature(**_tupled(x)) for x in values.get(name, ())) for name in ("features", "covariates")}
+    return DataContract(**{**_tupled(values), "reading": reading, **columns})
 
 
 def contract_of(
@@ -349,6 +380,9 @@ def contract_of(
         likelihood: as of the contract.
         conditional: as of the contract.
         features: of a table, in the units in which the model sees them; as they are loaded, if not given.
+
+    Raises:
+        ValueError: for a covariate that is the same throughout the training split, or a level that isn't in it.
     """
     return DataContract(
         dataset.image_shape,
@@ -362,6 +396,7 @@ def contract_of(
         dataset.reading,
         missing=dataset.missing > 0,
         features=tuple(features) or dataset.features,
+        covariates=fitted_covariates(dataset.covariates, dataset.train.covariates, dataset.name),
     )
 
 

@@ -5,12 +5,14 @@ import functools
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxvae.arguments import require
-from jaxvae.data.features import Feature, kinds_told
+from jaxvae.data.features import Feature, covariates_told, kinds_told
 from jaxvae.data.missing import require_observed
 from jaxvae.data.options import MOST_LEVELS, PLAIN, Reading
 from jaxvae.texts import counted, percentage
@@ -62,6 +64,19 @@ def chunks(images: np.ndarray) -> Iterator[np.ndarray]:
         yield images[start : start + rows]
 
 
+def side_by_side(labels: Any, covariates: Any) -> Any:
+    """What a model is given of images: labels (...) and covariates (..., M), where there are, (..., M or M + 1).
+
+    Float32; None where there are neither. NumPy's, unless one of them is JAX's.
+    """
+    parts = [labels[..., None]] if labels is not None else []
+    parts += [covariates] if covariates is not None else []
+    if not parts:
+        return None
+    library = jnp if any(isinstance(x, jax.Array) for x in parts) else np
+    return library.concatenate([x.astype(np.float32) for x in parts], axis=-1)
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Split:
     """Images with their labels.
@@ -71,6 +86,7 @@ class Split:
             is a missing entry. May be a memory map.
         labels: (N,) int32, or none.
         ids: the name of each image in its source, (N,): its file, or its row. None for rows 0, 1, ….
+        covariates: what else is known of each, (N, M) float32, in their own units, as of ``data.covariates``; or none.
 
     Raises:
         ValueError: where shape or dtype are others, or there are no images.
@@ -79,6 +95,7 @@ class Split:
     images: np.ndarray
     labels: np.ndarray | None
     ids: np.ndarray | None = None
+    covariates: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         images, labels = self.images, self.labels
@@ -93,6 +110,11 @@ class Split:
             require(labels.dtype == np.int32, "Split.labels.dtype", str(labels.dtype), "int32")
         if self.ids is not None:
             require(self.ids.shape == (len(self),), "Split.ids.shape", self.ids.shape, f"({len(self)},)")
+        if (covariates := self.covariates) is not None:
+            fits = covariates.shape[:1] == (len(self),) and covariates.ndim == 2
+            require(fits, "Split.covariates.shape", covariates.shape, f"({len(self)}, M)")
+            finite = covariates.dtype == np.float32 and bool(np.isfinite(covariates).all())
+            require(finite, "Split.covariates", str(covariates.dtype), "float32 and finite")
 
     def __len__(self) -> int:
         return len(self.images)
@@ -104,7 +126,16 @@ class Split:
 
     def part(self, rows: slice) -> "Split":
         """Some of the images."""
-        return Split(self.images[rows], None if self.labels is None else self.labels[rows], self.names[rows])
+        more = (None if x is None else x[rows] for x in (self.labels, self.names, self.covariates))
+        return Split(self.images[rows], *more)
+
+    def given(self, count: int) -> np.ndarray | None:
+        """What a model of so many conditions is given of each image, (N, count) float32; None of none.
+
+        These are the covariates, and before them, where it is one more, the label.
+        """
+        known = 0 if self.covariates is None else self.covariates.shape[1]
+        return side_by_side(self.labels if count > known else None, self.covariates)
 
     def head(self, count: int) -> "Split":
         """The first ``count`` images, or all where there are fewer."""
@@ -128,6 +159,7 @@ class Dataset:
         notes: sentences on what was done to files.
         of_files: whether images are named by their files, relative to a folder, and are split by these names.
         features: the columns of a table, of which images are rows (1, 1, C), in the table's own units; () else.
+        covariates: what else is known of each image, M in number, as of ``data.covariates``.
 
     Raises:
         ValueError: where image shapes differ between splits, or dtype and levels contradict each other.
@@ -145,6 +177,7 @@ class Dataset:
     notes: tuple[str, ...] = ()
     of_files: bool = False
     features: tuple[Feature, ...] = ()
+    covariates: tuple[Feature, ...] = ()
 
     def __post_init__(self) -> None:
         require_grey_levels(self.levels, "Dataset.levels")
@@ -155,6 +188,8 @@ class Dataset:
             images = split.images
             require(images.dtype == dtype, f"{name}.images.dtype", str(images.dtype), f"{dtype}, as of levels")
             require(images.shape[1:] == self.image_shape, f"{name} image shape", images.shape[1:], "that of train")
+            found = 0 if split.covariates is None else split.covariates.shape[1]
+            require(found == len(self.covariates), f"{name}.covariates", found, f"{len(self.covariates)} of each image")
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -212,14 +247,19 @@ def assemble(
     notes: tuple[str, ...] = (),
     of_files: bool = False,
     features: tuple[Feature, ...] = (),
+    covariates: tuple[Feature, ...] = (),
+    given: Mapping[str, np.ndarray] = MappingProxyType({}),
 ) -> Dataset:
-    """The dataset of these arrays, by split; its classes are those with names, or those up to the largest label."""
-    splits = {split: Split(x, labels.get(split), ids.get(split)) for split, x in images.items()}
+    """The dataset of these arrays, by split; its classes are those with names, or those up to the largest label.
+
+    What is ``given`` of each split are its covariates, (N, M).
+    """
+    splits = {split: Split(x, labels.get(split), ids.get(split), given.get(split)) for split, x in images.items()}
     found = max((int(s.labels.max()) + 1 for s in splits.values() if s.labels is not None), default=0)
     classes = max(found, len(class_names)) if found else 0
     names = class_names if len(class_names) == classes else ()
     train, validation, test = splits["train"], splits.get("validation"), splits["test"]
-    more = apportioned, reading, notes, of_files, features
+    more = apportioned, reading, notes, of_files, features, covariates
     dataset = Dataset(name, train, validation, test, levels, classes, names, *more)
     if dataset.missing:
         ids, sequences = {s: x.names for s, x in splits.items()}, reading.sequences
@@ -288,6 +328,8 @@ def report(dataset: Dataset) -> list[str]:
         entries = sum(split.images.size for split in dataset.splits.values())
         share = percentage(dataset.missing / entries)
         lines.append(f"missing: {dataset.missing:,} of {entries:,} entries ({share}), as NaN is taken for missing")
+    if dataset.covariates:
+        lines.append(f"covariates: {covariates_told(dataset.covariates)}")
     if dataset.class_names:
         some = [name if len(name) <= _NAME else name[: _NAME - 1] + "…" for name in dataset.class_names[:_CLASSES]]
         lines.append(f"classes: {', '.join(some)}{', …' * (len(dataset.class_names) > _CLASSES)}")

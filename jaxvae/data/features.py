@@ -114,6 +114,20 @@ def kinds_told(columns: Iterable[_Named]) -> str:
     return ", ".join(f"{len(some):,} {kind} ({names_told(some)})" for kind, some in found.items())
 
 
+def covariates_told(covariates: Iterable[Feature]) -> str:
+    """Each covariate with what it may be.
+
+    >>> covariates_told([Feature("batch", "categorical", ("a", "b")), Feature("age", "real")])
+    'batch (a, b), age (a number)'
+    """
+    return ", ".join(f"{c.name} ({levels_told(c) if c.levels else 'a number'})" for c in covariates)
+
+
+def levels_told(feature: Feature) -> str:
+    """The first few levels."""
+    return ", ".join([*feature.levels[:_SHOWN], *["…"] * (len(feature.levels) > _SHOWN)])
+
+
 def kinds_of(features: Iterable[Feature]) -> dict[str, Any]:
     """What is to be said of columns, so that a table is read as one of these features was.
 

@@ -58,7 +58,7 @@ def binarize(dataset: Dataset, method: str, seed: int) -> Dataset:
             chunk = split.images[start : start + _CHUNK]
             threshold = 0.5 if method == "threshold" else _uniform(bits, chunk.shape)
             images[start : start + _CHUNK] = chunk >= scale * threshold
-        return Split(images, split.labels, split.ids)
+        return dataclasses.replace(split, images=images)
 
     streams = {"train": 0, "validation": 1, "test": 2}
     splits: dict[str, Any] = {name: binary(split, streams[name]) for name, split in dataset.splits.items()}
@@ -68,7 +68,7 @@ def binarize(dataset: Dataset, method: str, seed: int) -> Dataset:
 def _scaled(dataset: Dataset) -> Dataset:
     """The dataset with what its value range calls 0 and 1 as these."""
     splits: dict[str, Any] = {
-        name: Split(unit_scaled(split.images, dataset.reading.value_range), split.labels, split.ids)
+        name: dataclasses.replace(split, images=unit_scaled(split.images, dataset.reading.value_range))
         for name, split in dataset.splits.items()
     }
     return dataclasses.replace(dataset, **splits, reading=dataclasses.replace(dataset.reading, value_range=()))

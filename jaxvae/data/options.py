@@ -29,6 +29,7 @@ class Reading:
         kinds: the kinds of columns, as ``tables.kinds_text`` writes them.
         names: the column with the names of rows.
         array: the array to read, where a file has several.
+        covariates: columns that are not modelled, but given to encoder and decoder.
         missing: texts that stand for missing entries, beside the usual ones.
         delimiter: what separates the entries of a line.
         decimal: the decimal separator.
@@ -55,6 +56,7 @@ class Reading:
     kinds: str | None = None
     names: str | None = None
     array: str | None = None
+    covariates: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     delimiter: str | None = None
     decimal: str = "."
@@ -102,6 +104,7 @@ OF_TABLES = (
     "kinds",
     "names",
     "array",
+    "covariates",
     "missing",
     "delimiter",
     "decimal",

@@ -78,9 +78,9 @@ def require_apart(out: Path, dataset: str) -> None:
 
 
 def fingerprint(split: Split) -> str:
-    """A digest of shape, dtype, images and labels, some at a time."""
+    """A digest of shape, dtype, images, labels and covariates, some at a time."""
     found = hashlib.blake2b(digest_size=16)
-    for x in (split.images, split.labels):
+    for x in (split.images, split.labels, split.covariates):
         if x is not None:
             found.update(f"{x.shape} {x.dtype}".encode())
             rows = max(1, _CHUNK // max(1, x[:1].nbytes))

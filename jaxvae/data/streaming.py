@@ -29,7 +29,8 @@ def stream(
         process_count: into how many equal slices.
 
     Yields:
-        ``image`` (batch_size / process_count, H, W, C), as stored, and ``label``, where the split has labels.
+        ``image`` (batch_size / process_count, H, W, C), as stored; ``label`` and ``covariates``, where the split has
+        them.
 
     Raises:
         ValueError: for numbers out of range.
@@ -53,8 +54,8 @@ def stream(
     mine = slice(process_index * size, (process_index + 1) * size)
 
     def read(rows: np.ndarray) -> dict[str, np.ndarray]:
-        batch = {"image": split.images[rows[mine]]}
-        return batch if split.labels is None else {**batch, "label": split.labels[rows[mine]]}
+        arrays = {"image": split.images, "label": split.labels, "covariates": split.covariates}
+        return {name: x[rows[mine]] for name, x in arrays.items() if x is not None}
 
     order = grain.MapDataset.range(len(split)).shuffle(seed=seed)[: len(split) // batch_size * batch_size]
     batches = order.repeat().batch(batch_size).map(read)[start:]

@@ -8,6 +8,7 @@ import numpy as np
 
 from jaxvae.arguments import require
 from jaxvae.data.arrays import MOST_COUNTED, SPLITS, as_labels
+from jaxvae.data.covariates import as_covariate
 from jaxvae.data.dataset import Dataset, assemble
 from jaxvae.data.features import Feature, kinds_of
 from jaxvae.data.options import OF_TABLES, PLAIN, Reading
@@ -32,7 +33,7 @@ def load_rows(
         source: the path, or the name of a known table.
         reading: of which what is ``OF_TABLES`` says how it is read, and ``counts`` that columns are counts.
         rows: how many there were when they were split before; later ones are left out, so that the split is that one.
-        features: of a table that was read before: the only columns that are wanted.
+        features: of a table that was read before: the only columns that are wanted, its covariates among them.
         known: whether this is a name of ``tables.KNOWN``.
 
     Raises:
@@ -89,10 +90,13 @@ def _dataset(table: DataTable, name: str, reading: Reading, features: Sequence[F
     images = as_images(table)
     marks = {} if table.labels is None else {"": table.labels}
     labels, class_names = as_labels(marks, {"": len(images)}, name)
-    found = tuple(Feature(c.name, c.kind, c.levels) for c in table.columns)
-    if features:
-        found = tuple(Feature(f.name, f.kind, f.levels) for f in features)
+    known = tuple(Feature(f.name, f.kind, f.levels) for f in features if f.name not in reading.covariates)
+    found = known or tuple(Feature(c.name, c.kind, c.levels) for c in table.columns)
+    covariates, given = as_covariates(table)
     counts = {feature.kind for feature in found} == {"count"}
+    reading = dataclasses.replace(
+        reading, counts=reading.counts or counts, covariates=tuple(c.name for c in covariates)
+    )
     apportioned = table.splits is None or bool(reading.group) or reading.stratified
     return assemble(
         name,
@@ -102,9 +106,11 @@ def _dataset(table: DataTable, name: str, reading: Reading, features: Sequence[F
         {split: some if table.names is None else table.names[some] for split, some in rows.items()},
         class_names,
         apportioned=len(images) if apportioned else 0,
-        reading=dataclasses.replace(reading, counts=True) if counts else reading,
+        reading=reading,
         notes=table.notes,
         features=found,
+        covariates=covariates,
+        given={} if given is None else {split: given[some] for split, some in rows.items()},
     )
 
 
@@ -114,11 +120,20 @@ def as_images(table: DataTable) -> np.ndarray:
     return np.ascontiguousarray(dense, np.float32)[:, None, None, :]
 
 
+def as_covariates(table: DataTable) -> tuple[tuple[Feature, ...], np.ndarray | None]:
+    """What else is known of the rows of a table, and the numbers of it, (N, M) float32; or None."""
+    if not table.covariates:
+        return (), None
+    columns, values = zip(*table.covariates, strict=True)
+    return tuple(as_covariate(c.name, c.kind, c.levels) for c in columns), np.stack(values, axis=-1).astype(np.float32)
+
+
 def _require_trainable(table: DataTable, name: str) -> None:
     """Raises ValueError for numbers or levels that a model can't have."""
     most = max((column.high for column in table.columns if column.kind == "count"), default=0)
     require(most <= MOST_COUNTED, f"{name}: counts", most, f"whole numbers in 0..{MOST_COUNTED}")
-    blurred = [column.name for column in table.columns if column.blurred]
+    beside = [column for column, _ in table.covariates]
+    blurred = [column.name for column in (*table.columns, *beside) if column.blurred]
     allowed = "measured in another unit, or from another zero, so that float32 tells their entries apart"
     require(not blurred, f"{name}: columns", blurred[:_SHOWN], allowed)
     single = [column.name for column in table.columns if len(column.levels) == 1]

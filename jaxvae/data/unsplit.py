@@ -12,7 +12,7 @@ from jaxvae.data.collecting import read_files
 from jaxvae.data.contracts import DataContract
 from jaxvae.data.images import SUFFIXES
 from jaxvae.data.tables import is_table
-from jaxvae.data.tabulated import as_images, load_unsplit_rows
+from jaxvae.data.tabulated import as_covariates, as_images, load_unsplit_rows
 
 
 class Unsplit(NamedTuple):
@@ -23,12 +23,14 @@ class Unsplit(NamedTuple):
         labels: (N,), or None.
         names: (N,): those of files, or rows.
         notes: what was made of files, a sentence each.
+        covariates: (N, M), of a table for a model with covariates; else None.
     """
 
     images: np.ndarray
     labels: np.ndarray | None
     names: np.ndarray
     notes: tuple[str, ...] = ()
+    covariates: np.ndarray | None = None
 
 
 def load_unsplit(path: str | Path, contract: DataContract) -> Unsplit:
@@ -51,9 +53,10 @@ def load_unsplit(path: str | Path, contract: DataContract) -> Unsplit:
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file or folder")
     if contract.features and is_table(path):
-        table = load_unsplit_rows(path, contract.reading, contract.features)
+        table = load_unsplit_rows(path, contract.reading, contract.columns)
         images = as_images(table)
-        return Unsplit(images, table.labels, table.names if table.names is not None else np.arange(len(images)))
+        rows = table.names if table.names is not None else np.arange(len(images))
+        return Unsplit(images, table.labels, rows, covariates=as_covariates(table)[1])
     if path.suffix in (".npy", ".npz") or (path.is_dir() and any(path.glob("*.npy"))):
         return _arrays(path)
     if path.is_dir():

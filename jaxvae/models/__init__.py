@@ -7,6 +7,7 @@ extras.require_train_extra(__name__, "flax")
 from jaxvae.models.build import ARCHITECTURES as ARCHITECTURES
 from jaxvae.models.build import INFERENCES as INFERENCES
 from jaxvae.models.build import make_model as make_model
+from jaxvae.models.conditions import Condition as Condition
 from jaxvae.models.flows import CouplingFlow as CouplingFlow
 from jaxvae.models.heads import GaussianHead as GaussianHead
 from jaxvae.models.hierarchical import BottomUpVAE as BottomUpVAE

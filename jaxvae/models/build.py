@@ -9,6 +9,7 @@ from jax.typing import DTypeLike
 
 from jaxvae.arguments import require
 from jaxvae.likelihoods import Likelihood
+from jaxvae.models.conditions import Condition
 from jaxvae.models.flows import CouplingFlow
 from jaxvae.models.heads import GaussianHead
 from jaxvae.models.hierarchical import BottomUpVAE, TopDownVAE
@@ -44,7 +45,7 @@ def make_model(
     init_std: float = 1.0,
     raw_min: float | None = None,
     preconditioned: bool = False,
-    classes: int = 0,
+    conditions: tuple[Condition, ...] = (),
     dtype: DTypeLike = jnp.float32,
     mean: np.ndarray | None = None,
     offset: bool = False,
@@ -69,7 +70,7 @@ def make_model(
         init_std: σ of q(z|x) at the start.
         raw_min: as of ``GaussianHead``.
         preconditioned: as of ``GaussianHead``.
-        classes: of the labels that condition encoder and decoder; 0 for none.
+        conditions: what encoder and decoder are given of each image beside it.
         dtype: the dtype of encoder and decoder; the head, KL and densities are float32.
         mean: the data's mean (H, W, C), at which the decoder starts where the likelihood has one (Burda et al. 2016,
             code; on MNIST, 2 nats after 10 epochs); a convolutional one starts at its mean over the image.
@@ -99,7 +100,6 @@ def make_model(
     require(
         flow_steps == 0 or len(upper_hidden) > 0, "upper_hidden", upper_hidden, "one or more widths, with flow_steps"
     )
-    require(classes >= 0, "classes", classes, "at least 0")
     parameterization = as_parameterization(parameterization)
     parameterization.raw_from_std(init_std)  # refuses one out of range
     require(likelihood.sized or not offset, "offset", offset, "False for a likelihood without a size")
@@ -112,16 +112,15 @@ def make_model(
     else:
         start = likelihood.outputs_at((mean if architecture == "mlp" else np.mean(mean, axis=(0, 1))) / total)
     bias = tuple(np.ravel(start).tolist())
-    shared = {"classes": classes, "dtype": dtype}
     if architecture == "mlp":
-        encoder: nn.Module = MLPEncoder(hidden, activation, **shared)
-        decoder: nn.Module = MLPDecoder(shape, bias, hidden[::-1], activation, **shared)
+        encoder: nn.Module = MLPEncoder(hidden, activation, dtype=dtype)
+        decoder: nn.Module = MLPDecoder(shape, bias, hidden[::-1], activation, dtype=dtype)
     elif architecture == "conv":
-        encoder = ConvEncoder(hidden, activation, blocks, **shared)
-        decoder = ConvDecoder(shape, bias, hidden, activation, blocks, **shared)
+        encoder = ConvEncoder(hidden, activation, blocks, dtype=dtype)
+        decoder = ConvDecoder(shape, bias, hidden, activation, blocks, dtype=dtype)
     else:
-        encoder, decoder = RecurrentEncoder(hidden, **shared), RecurrentDecoder(shape, bias, hidden, **shared)
-    ends = {"likelihood": likelihood, "classes": classes, "encoder": encoder, "decoder": decoder}
+        encoder, decoder = RecurrentEncoder(hidden, dtype=dtype), RecurrentDecoder(shape, bias, hidden, dtype=dtype)
+    ends = {"likelihood": likelihood, "conditions": conditions, "encoder": encoder, "decoder": decoder}
     ends |= {"channels": image_shape[2], "log_size": math.log(total) if offset else None, "missing": missing}
 
     def head(count: int, std: float) -> GaussianHead:

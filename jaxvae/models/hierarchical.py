@@ -1,6 +1,6 @@
 """Hierarchies of Gaussian latents z_1 … z_n, z_1 next to the image, with bottom-up or top-down inference.
 
-Latents are the layers side by side, (..., L_1 + … + L_n). Labels, if there are any, condition encoder and decoder.
+Latents are the layers side by side, (..., L_1 + … + L_n). Conditions, if any, are given to encoder and decoder.
 """
 
 import itertools
@@ -19,7 +19,7 @@ class _Hierarchy(LatentModel):
     """What both have.
 
     Attributes:
-        encoder: images (B, H, W, C), and labels or None, to features (B, F).
+        encoder: images (B, H, W, C), and what is laid out beside them or None, to features (B, F).
         heads: of q for each layer, from below.
         up: features for the head of each layer but the first, from below.
         down: features for ``priors``.
@@ -54,14 +54,14 @@ class BottomUpVAE(_Hierarchy):
     Each conditional has its own network: a Markov chain up, and one down.
     """
 
-    def draw(self, x: Array, noise: Array, label: Array | None = None) -> Draws:
+    def draw(self, x: Array, noise: Array, given: Array | None = None) -> Draws:
         latents: list[Array] = []
 
         def pick(layer: int, q: Gaussian) -> Array:
             latents.append(reparameterize(q, self._layers(noise)[layer]))
             return latents[-1]
 
-        posteriors = self._posteriors(x, label, pick)
+        posteriors = self._posteriors(x, given, pick)
         z = jnp.concatenate(latents, axis=-1)
         log_q = _log_probs(posteriors, latents)
         # The top layer's is in closed form; p of the others depends on what is drawn after them.
@@ -69,17 +69,17 @@ class BottomUpVAE(_Hierarchy):
         kl = kl.at[..., -self.heads[-1].latents :].set(kl_divergence(posteriors[-1]))
         return Draws(z, log_q, jnp.mean(kl, axis=0), _side_by_side(posteriors), latents[0])
 
-    def _posteriors(self, x: Array, label: Array | None, pick: Callable[[int, Gaussian], Array]) -> list[Gaussian]:
+    def _posteriors(self, x: Array, given: Array | None, pick: Callable[[int, Gaussian], Array]) -> list[Gaussian]:
         """The q of each layer, given the latents that are picked from those below it."""
-        found = [self.heads[0](self.features(x, label))]
+        found = [self.heads[0](self.features(x, given))]
         for layer, (network, head) in enumerate(zip(self.up, self.heads[1:], strict=True)):
             found.append(head(network(pick(layer, found[-1]))))
         pick(len(self.up), found[-1])
         return found
 
-    def log_posterior(self, x: Array, latents: Array, label: Array | None = None) -> Array:
+    def log_posterior(self, x: Array, latents: Array, given: Array | None = None) -> Array:
         layers = self._layers(latents)
-        return _log_probs(self._posteriors(x, label, lambda layer, q: layers[layer]), layers)
+        return _log_probs(self._posteriors(x, given, lambda layer, q: layers[layer]), layers)
 
     def log_prior(self, latents: Array) -> Array:
         layers = self._layers(latents)
@@ -114,7 +114,7 @@ class TopDownVAE(_Hierarchy):
     differ from those of z by log σ_p, in q as in p.
     """
 
-    def draw(self, x: Array, noise: Array, label: Array | None = None) -> Draws:
+    def draw(self, x: Array, noise: Array, given: Array | None = None) -> Draws:
         parts = self._layers(noise)
         latents: list[Array] = []
 
@@ -122,17 +122,17 @@ class TopDownVAE(_Hierarchy):
             latents.insert(0, reparameterize(q, parts[layer]))
             return latents[0]
 
-        posteriors, context = self._posteriors(x, label, noise.shape[0], pick)
+        posteriors, context = self._posteriors(x, given, noise.shape[0], pick)
         kl = jnp.concatenate([kl_divergence(q) for q in posteriors], axis=-1)
         log_q = _log_probs(posteriors, latents)
         z, q = jnp.concatenate(latents, axis=-1), _side_by_side(posteriors)
         return Draws(z, log_q, jnp.mean(kl, axis=0), q, self._with_context(0, latents[0], context))
 
     def _posteriors(
-        self, x: Array, label: Array | None, samples: int, pick: Callable[[int, Gaussian], Array]
+        self, x: Array, given: Array | None, samples: int, pick: Callable[[int, Gaussian], Array]
     ) -> tuple[list[Gaussian], Array | None]:
         """The q(u) of each layer, from below, given the latents picked from those above it; what the lowest sees."""
-        features = [self.features(x, label)]
+        features = [self.features(x, given)]
         for network in self.up:
             features.append(network(features[-1]))
         features = [jnp.broadcast_to(h, (samples, *h.shape)) for h in features]
@@ -156,9 +156,9 @@ class TopDownVAE(_Hierarchy):
         """What the layer below sees of this one, and of those above."""
         return self.down[layer - 1](self._with_context(layer, u, context))
 
-    def log_posterior(self, x: Array, latents: Array, label: Array | None = None) -> Array:
+    def log_posterior(self, x: Array, latents: Array, given: Array | None = None) -> Array:
         layers = self._layers(latents)
-        return _log_probs(self._posteriors(x, label, latents.shape[0], lambda layer, q: layers[layer])[0], layers)
+        return _log_probs(self._posteriors(x, given, latents.shape[0], lambda layer, q: layers[layer])[0], layers)
 
     def log_prior(self, latents: Array) -> Array:
         return standard_log_prob(latents)

@@ -14,6 +14,7 @@ from jax import Array
 
 from jaxvae.gaussian import Gaussian
 from jaxvae.likelihoods import Likelihood
+from jaxvae.models.conditions import Condition, laid_out
 
 
 class Draws(NamedTuple):
@@ -44,12 +45,12 @@ class Terms(NamedTuple):
 
 
 class LatentModel(nn.Module):
-    """p(z) p(x|z) and q(z|x); labels, where there are any, condition both.
+    """p(z) p(x|z) and q(z|x); conditions, where there are any, go to both of the latter.
 
     Attributes:
         likelihood: p(x|z) of the outputs that latents decode to.
-        classes: of the labels; 0 where they aren't used.
-        decoder: what it sees of latents (..., F), and labels or None, to the likelihood's outputs.
+        conditions: what both ends are given of each image beside it, M in number.
+        decoder: what it sees of latents (..., F), and what is laid out beside or None, to the likelihood's outputs.
         channels: C of the images.
         log_size: where the mean of counts grows with their total, the log of what that mostly is; else None.
         missing: whether entries of images may be missing, which are NaN: the likelihood sums over the others, and the
@@ -57,7 +58,7 @@ class LatentModel(nn.Module):
     """
 
     likelihood: Likelihood
-    classes: int
+    conditions: tuple[Condition, ...]
     decoder: nn.Module
     channels: int = dataclasses.field(default=1, kw_only=True)
     log_size: float | None = dataclasses.field(default=None, kw_only=True)
@@ -70,13 +71,13 @@ class LatentModel(nn.Module):
                 "likelihood_raw", lambda key: jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), start)
             )
 
-    def features(self, x: Array, label: Array | None = None) -> Array:
+    def features(self, x: Array, given: Array | None = None) -> Array:
         """What the encoder makes of images (B, H, W, C), as the likelihood has it see them."""
-        if not self.missing:
-            return self.encoder(self.likelihood.encoder_input(x), label)
         seen = self.likelihood.encoder_input(x)
-        observed = (~jnp.isnan(x)).astype(seen.dtype)
-        return self.encoder(jnp.concatenate([jnp.where(jnp.isnan(seen), 0, seen), observed], axis=-1), label)
+        if self.missing:
+            observed = (~jnp.isnan(x)).astype(seen.dtype)
+            seen = jnp.concatenate([jnp.where(jnp.isnan(seen), 0, seen), observed], axis=-1)
+        return self.encoder(seen, laid_out(given, self.conditions))
 
     @property
     @abc.abstractmethod
@@ -84,21 +85,25 @@ class LatentModel(nn.Module):
         """L, of all layers."""
 
     @abc.abstractmethod
-    def draw(self, x: Array, noise: Array, label: Array | None = None) -> Draws:
+    def draw(self, x: Array, noise: Array, given: Array | None = None) -> Draws:
         """Reparameterized samples of q(z|x).
 
         Args:
             x: images (B, H, W, C) in [0, 1].
             noise: standard normal, (K, B, L); of zeros, each latent is the mean of its q.
-            label: of shape (B,).
+            given: as of ``log_likelihood``.
         """
 
-    def at_means(self, x: Array, label: Array | None = None) -> Draws:
+    def none_given(self, count: int) -> Array | None:
+        """What may be given of so many images where nothing but its shape matters: zeros (count, M), or None."""
+        return jnp.zeros((count, len(self.conditions))) if self.conditions else None
+
+    def at_means(self, x: Array, given: Array | None = None) -> Draws:
         """``draw`` where each latent is the mean of its q, with K = 1."""
-        return self.draw(x, jnp.zeros((1, x.shape[0], self.latents)), label)
+        return self.draw(x, jnp.zeros((1, x.shape[0], self.latents)), given)
 
     @abc.abstractmethod
-    def log_posterior(self, x: Array, latents: Array, label: Array | None = None) -> Array:
+    def log_posterior(self, x: Array, latents: Array, given: Array | None = None) -> Array:
         """The summands of log q(z|x) at latents (K, B, L), of their shape."""
 
     @abc.abstractmethod
@@ -113,15 +118,18 @@ class LatentModel(nn.Module):
     def decoder_input(self, latents: Array) -> Array:
         """What the decoder sees of latents (..., L), (..., F)."""
 
-    def decode(self, latents: Array, label: Array | None = None) -> Array:
-        """The likelihood's outputs for latents (..., L)."""
-        return self.decoder(self.decoder_input(latents), label)
+    def decode(self, latents: Array, given: Array | None = None) -> Array:
+        """The likelihood's outputs for latents (..., L); what is given is (..., M), or has fewer of the first axes."""
+        return self._outputs(self.decoder_input(latents), given)
+
+    def _outputs(self, decoder_input: Array, given: Array | None) -> Array:
+        return self.decoder(decoder_input, laid_out(given, self.conditions))
 
     def log_likelihood(
         self,
         x: Array,
         latents: Array,
-        label: Array | None = None,
+        given: Array | None = None,
         raw: Array | None = None,
         decoder_input: Array | None = None,
     ) -> Array:
@@ -132,13 +140,11 @@ class LatentModel(nn.Module):
         Args:
             x: the images.
             latents: the latents.
-            label: of shape (B,).
+            given: what is given of each beside it, (B, M): the number of its level, or a number.
             raw: the likelihood's scalar, in place of the one learned or fitted to the batch.
             decoder_input: of these latents, where it is known.
         """
-        if label is not None:
-            label = jnp.broadcast_to(label, latents.shape[:-1])
-        outputs = self.decode(latents, label) if decoder_input is None else self.decoder(decoder_input, label)
+        outputs = self._outputs(self.decoder_input(latents) if decoder_input is None else decoder_input, given)
         raw = self._raw() if raw is None else raw
         if self.missing:
             log_prob = log_prob_of_observed(self.likelihood, outputs, x, raw)
@@ -147,27 +153,27 @@ class LatentModel(nn.Module):
             log_prob = self.likelihood.log_prob(outputs, x, raw, size)
         return jnp.sum(log_prob.reshape(*log_prob.shape[:-3], -1), axis=-1)
 
-    def mean(self, latents: Array, label: Array | None = None) -> Array:
+    def mean(self, latents: Array, given: Array | None = None) -> Array:
         """E[x|z] for latents (..., L): (..., H, W, C)."""
-        return self.likelihood.mean(self.decode(latents, label), self._raw(), self.log_size)
+        return self.likelihood.mean(self.decode(latents, given), self._raw(), self.log_size)
 
     def _raw(self) -> Any:
         return None if self.likelihood.raw_start(self.channels) is None else self.likelihood_raw
 
-    def terms(self, x: Array, noise: Array, label: Array | None = None, raw: Array | None = None) -> Terms:
+    def terms(self, x: Array, noise: Array, given: Array | None = None, raw: Array | None = None) -> Terms:
         """The terms of the ELBO, by the samples of q(z|x) that standard normal noise (K, B, L) makes.
 
         The other arguments are those of ``log_likelihood``.
         """
-        draws = self.draw(x, noise, label)
-        log_likelihood = jnp.mean(self.log_likelihood(x, draws.latents, label, raw, draws.decoder_input), axis=0)
+        draws = self.draw(x, noise, given)
+        log_likelihood = jnp.mean(self.log_likelihood(x, draws.latents, given, raw, draws.decoder_input), axis=0)
         return Terms(log_likelihood, draws.kl, draws.posterior)
 
     def __call__(
-        self, x: Array, key: Array, label: Array | None = None, raw: Array | None = None, samples: int = 1
+        self, x: Array, key: Array, given: Array | None = None, raw: Array | None = None, samples: int = 1
     ) -> Terms:
         """``terms`` by so many samples per image, drawn by a key."""
-        return self.terms(x, jax.random.normal(key, (samples, x.shape[0], self.latents)), label, raw)
+        return self.terms(x, jax.random.normal(key, (samples, x.shape[0], self.latents)), given, raw)
 
 
 def log_prob_of_observed(likelihood: Likelihood, outputs: Array, x: Array, raw: Any = None) -> Array:

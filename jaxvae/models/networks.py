@@ -1,8 +1,8 @@
 """Encoders and decoders between images and features, as Flax Linen modules.
 
-Images are (B, H, W, C), latents (..., L); a decoder takes any leading axes, such as (K, B). ``label`` is an
-integer array of the leading axes' shape, or None for a model without classes. ``dtype`` is the dtype to compute
-in; parameters are float32, and what a decoder returns is float32.
+Images are (B, H, W, C), latents (..., L); a decoder takes any leading axes, such as (K, B). ``beside`` are features
+(..., F) of what else is given, as ``conditions.laid_out`` has them, of the last leading axes' shape; or None. ``dtype``
+is the dtype to compute in; parameters are float32, and what a decoder returns is float32.
 """
 
 import math
@@ -21,18 +21,11 @@ ACTIVATIONS: Mapping[str, Callable[[Array], Array]] = MappingProxyType(
 """The nonlinearities that a configuration may name."""
 
 
-def join_labels(x: Array, label: Array | None, classes: int) -> Array:
-    """Features (..., F) and one-hot labels (...), which are broadcast, side by side.
-
-    Raises:
-        ValueError: for labels without classes, or classes without labels.
-    """
-    if (label is None) != (classes == 0):
-        raise ValueError(f"label must be given to a model with classes, and to no other, got {classes} classes")
-    if label is None:
+def with_beside(x: Array, beside: Array | None) -> Array:
+    """Features (..., F) and others, which are broadcast, side by side."""
+    if beside is None:
         return x
-    one_hot = jax.nn.one_hot(label, classes, dtype=x.dtype)
-    return jnp.concatenate([x, jnp.broadcast_to(one_hot, (*x.shape[:-1], classes))], axis=-1)
+    return jnp.concatenate([x, jnp.broadcast_to(beside, (*x.shape[:-1], beside.shape[-1])).astype(x.dtype)], axis=-1)
 
 
 class MLP(nn.Module):
@@ -54,12 +47,11 @@ class MLPEncoder(nn.Module):
 
     hidden: tuple[int, ...]
     activation: str
-    classes: int = 0
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Array, label: Array | None = None) -> Array:
-        x = join_labels(jax.lax.collapse(x, 1).astype(self.dtype), label, self.classes)
+    def __call__(self, x: Array, beside: Array | None = None) -> Array:
+        x = with_beside(jax.lax.collapse(x, 1).astype(self.dtype), beside)
         return MLP(self.hidden, self.activation, self.dtype)(x)
 
 
@@ -97,12 +89,11 @@ class MLPDecoder(nn.Module):
     output_bias: tuple[float, ...]
     hidden: tuple[int, ...]
     activation: str
-    classes: int = 0
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, z: Array, label: Array | None = None) -> Array:
-        x = join_labels(z.astype(self.dtype), label, self.classes)
+    def __call__(self, z: Array, beside: Array | None = None) -> Array:
+        x = with_beside(z.astype(self.dtype), beside)
         x = MLP(self.hidden, self.activation, self.dtype)(x)
         size, bias_init = math.prod(self.shape), repeated(self.output_bias)
         x = nn.Dense(size, dtype=self.dtype, bias_init=bias_init, name="outputs")(x)
@@ -153,18 +144,17 @@ class ConvEncoder(nn.Module):
     activation: str
     blocks: int = 1
     features: int = 256
-    classes: int = 0
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Array, label: Array | None = None) -> Array:
+    def __call__(self, x: Array, beside: Array | None = None) -> Array:
         activation = ACTIVATIONS[self.activation]
         x = x.astype(self.dtype)
         for channels in self.hidden:
             x = nn.Conv(channels, (3, 3), dtype=self.dtype)(_pixel_unshuffle(x))
             for _ in range(self.blocks):
                 x = ResidualBlock(self.activation, self.dtype)(x)
-        x = join_labels(jax.lax.collapse(activation(x), 1), label, self.classes)
+        x = with_beside(jax.lax.collapse(activation(x), 1), beside)
         return activation(nn.Dense(self.features, dtype=self.dtype)(x))
 
 
@@ -183,14 +173,13 @@ class ConvDecoder(nn.Module):
     activation: str
     blocks: int = 1
     features: int = 256
-    classes: int = 0
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, z: Array, label: Array | None = None) -> Array:
+    def __call__(self, z: Array, beside: Array | None = None) -> Array:
         activation = ACTIVATIONS[self.activation]
         *sizes, (height, width) = _halvings(self.shape[:2], len(self.hidden))
-        x = join_labels(z.astype(self.dtype), label, self.classes)
+        x = with_beside(z.astype(self.dtype), beside)
         x = x.reshape(-1, x.shape[-1])
         x = activation(nn.Dense(self.features, dtype=self.dtype)(x))
         x = nn.Dense(height * width * self.hidden[-1], dtype=self.dtype)(x)

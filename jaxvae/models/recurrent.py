@@ -1,6 +1,6 @@
 """Encoder and decoder of sequences, as gated recurrent units (Cho et al. 2014, arXiv:1406.1078) that JAX scans.
 
-A sequence is an image (T, W, C), T its steps, each of W·C numbers.
+A sequence is an image (T, W, C), T its steps, each of W·C numbers. Every step sees ``beside``, as of ``networks``.
 """
 
 import math
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
-from jaxvae.models.networks import join_labels, repeated
+from jaxvae.models.networks import repeated, with_beside
 
 
 class RecurrentEncoder(nn.Module):
@@ -22,18 +22,16 @@ class RecurrentEncoder(nn.Module):
 
     Attributes:
         hidden: the width of each layer's state; F is the last one.
-        classes: of the labels that every step sees; 0 for none.
         dtype: what is computed in; states, which gather rounding errors over time, are float32.
     """
 
     hidden: tuple[int, ...]
-    classes: int = 0
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Array, label: Array | None = None) -> Array:
+    def __call__(self, x: Array, beside: Array | None = None) -> Array:
         steps = jax.lax.collapse(x, 2).astype(self.dtype)
-        steps = join_labels(steps, None if label is None else label[:, None], self.classes)
+        steps = with_beside(steps, None if beside is None else beside[:, None])
         for width in self.hidden[:-1]:
             steps = nn.RNN(nn.GRUCell(width, dtype=self.dtype))(steps)
         ends = []
@@ -53,19 +51,17 @@ class RecurrentDecoder(nn.Module):
         shape: that of one sequence's outputs, (T, W, K).
         output_bias: the outputs at the start, of every step's position.
         hidden: the width of each layer's state, as the encoder has them.
-        classes: of the labels; 0 for none.
         dtype: what is computed in.
     """
 
     shape: tuple[int, int, int]
     output_bias: tuple[float, ...]
     hidden: tuple[int, ...]
-    classes: int = 0
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, z: Array, label: Array | None = None) -> Array:
-        given = join_labels(z.astype(self.dtype), label, self.classes)
+    def __call__(self, z: Array, beside: Array | None = None) -> Array:
+        given = with_beside(z.astype(self.dtype), beside)
         given = given.reshape(-1, given.shape[-1])
         steps = jnp.broadcast_to(given[:, None], (len(given), self.shape[0], given.shape[-1]))
         for width in self.hidden[::-1]:

@@ -11,13 +11,13 @@ from jaxvae.models.latent import Draws, LatentModel
 
 
 class VAE(LatentModel):
-    """p(z) = N(0, 1), p(x|z) by the decoder, q(z|x) by the encoder; labels, where there are any, condition both.
+    """p(z) = N(0, 1), p(x|z) by the decoder, q(z|x) by the encoder; conditions, where there are any, go to both.
 
     Attributes:
         likelihood: p(x|z) of the decoder's outputs.
-        classes: of the labels; 0 where they aren't used.
-        decoder: latents (..., L), and labels or None, to the likelihood's outputs.
-        encoder: images (B, H, W, C), and labels or None, to features (B, F).
+        conditions: what both ends are given of each image beside it.
+        decoder: latents (..., L), and the same, to the likelihood's outputs.
+        encoder: images (B, H, W, C), and what is laid out beside them or None, to features (B, F).
         head: features to a Gaussian, which is q(z|x) or what a flow makes it of.
         flow: latents and features to latents (Rezende & Mohamed 2015, arXiv:1505.05770), or None.
     """
@@ -30,12 +30,12 @@ class VAE(LatentModel):
     def latents(self) -> int:
         return self.head.latents
 
-    def encode(self, x: Array, label: Array | None = None) -> Gaussian:
+    def encode(self, x: Array, given: Array | None = None) -> Gaussian:
         """The head's Gaussian for images (B, H, W, C), of shape (B, L)."""
-        return self.head(self.features(x, label))
+        return self.head(self.features(x, given))
 
-    def draw(self, x: Array, noise: Array, label: Array | None = None) -> Draws:
-        features = self.features(x, label)
+    def draw(self, x: Array, noise: Array, given: Array | None = None) -> Draws:
+        features = self.features(x, given)
         q = self.head(features)
         z = reparameterize(q, noise)
         log_q = log_prob(q, z)
@@ -45,8 +45,8 @@ class VAE(LatentModel):
         log_q -= log_scale
         return Draws(z, log_q, jnp.mean(log_q - standard_log_prob(z), axis=0), q, z)
 
-    def log_posterior(self, x: Array, latents: Array, label: Array | None = None) -> Array:
-        features = self.features(x, label)
+    def log_posterior(self, x: Array, latents: Array, given: Array | None = None) -> Array:
+        features = self.features(x, given)
         q = self.head(features)
         if self.flow is None:
             return log_prob(q, latents)

@@ -21,7 +21,7 @@ from jax import Array
 from jaxvae.ranges import saturation
 from jaxvae.study.results import STD_EDGES
 from jaxvae.training import Experiment, TrainConfig, TrainState, nonfinite, train_step
-from jaxvae.training.batches import resident_batch, shuffle
+from jaxvae.training.batches import resident_batch, shuffle, train_arrays
 from jaxvae.training.scoring import (
     BATCH,
     Batch,
@@ -100,14 +100,14 @@ class Scores(NamedTuple):
 
 def make_data(experiment: Experiment) -> Data:
     """The arrays of an experiment's training images, and of those that are scored."""
-    train, labelled = experiment.dataset.train, experiment.model.classes > 0
-    arrays = {"image": train.images, **({"label": train.labels} if labelled else {})}
     size = min(BATCH, len(experiment.scored["test"]))
     names = [name for name in ("test", "validation") if name in experiment.scored]
-    batches = {name: list(in_batches(experiment.scored[name], labelled, size)) for name in names}
+    batches = {
+        name: list(in_batches(experiment.scored[name], len(experiment.model.conditions), size)) for name in names
+    }
     stacked = jax.tree.map(lambda *parts: np.stack(parts), *itertools.chain.from_iterable(batches.values()))
     owners = np.repeat(names, [len(some) for some in batches.values()])
-    return Data(arrays, stacked, {name: stacked.counts & (owners == name)[:, None] for name in names})
+    return Data(train_arrays(experiment), stacked, {name: stacked.counts & (owners == name)[:, None] for name in names})
 
 
 def segment_epochs(config: TrainConfig) -> int:
@@ -166,7 +166,7 @@ def score(experiment: Experiment, data: Data, state: TrainState) -> Scores:
     def one(batch: Batch) -> tuple:
         found = batch_posterior(model, levels, params, batch, keys[0])
         evidence = batch_evidence(model, levels, params, batch, keys[1], None, samples, chunk, scanned)
-        ends = saturation(model.apply(params, seen(batch.images, levels), batch.labels, method="at_means").posterior)
+        ends = saturation(model.apply(params, seen(batch.images, levels), batch.given, method="at_means").posterior)
         return found, evidence, jnp.stack(ends)  # stacked: (3, B, L)
 
     found, (log_evidence, error), ends = jax.lax.map(one, data.scored)

@@ -19,6 +19,7 @@ from jaxvae.trained.runs import Run
 from jaxvae.training import TrainConfig, read_config
 from jaxvae.training.directory import CONFIG, CONTRACT, evaluation, read_contract
 from jaxvae.training.experiment import model_for
+from jaxvae.training.start import path_name
 
 WEIGHTS, CARD = "model.safetensors", "README.md"
 
@@ -52,12 +53,19 @@ def export_run(run: Run, out: Path) -> None:
     model = run.model
     data = {"mean": model.mean, "fitted": model.fitted}
     own = {name: np.asarray(x) for name, x in data.items() if x is not None}
-    tensors = {"params": model.params["params"], **({"data": own} if own else {})}
+    tensors = {"params": _named(model.params["params"]), **({"data": own} if own else {})}
     with written_together(out / UNFINISHED):
         save_safetensors(jax.device_get(tensors), out / WEIGHTS, {"step": str(model.step)})
         write_atomically(out / CARD, model_card(run))
         write_atomically(out / CONTRACT, model.contract.to_json())
         write_atomically(out / CONFIG, model.config.to_json())
+
+
+def _named(tree: Any) -> Any:
+    """A tree of dicts alone: what is in a list goes by its number, as paths have it."""
+    if isinstance(tree, list | tuple):
+        tree = {str(i): x for i, x in enumerate(tree) if x is not None}
+    return {name: _named(x) for name, x in tree.items()} if isinstance(tree, Mapping) else tree
 
 
 def is_exported(path: Path) -> bool:
@@ -76,15 +84,16 @@ def read_exported(path: Path) -> Exported:
     data = tensors.pop("data", {})
     mean, fitted = data.get("mean"), data.get("fitted")
     module = model_for(config, contract, mean)
-    label = jnp.zeros(1, jnp.int32) if module.classes else None
     x, key = jnp.zeros((1, *contract.image_shape)), jax.random.key(0)
-    wanted = jax.eval_shape(lambda: module.init(key, x, key, label))
-    shapes = [{jax.tree_util.keystr(k): x.shape for k, x in jax.tree.leaves_with_path(t)} for t in (wanted, tensors)]
+    wanted = jax.eval_shape(lambda: module.init(key, x, key, module.none_given(1)))
+    found, asked = ({path_name(k): x for k, x in jax.tree.leaves_with_path(tree)} for tree in (tensors, wanted))
+    shapes = [{name: x.shape for name, x in some.items()} for some in (asked, found)]
     require(
         shapes[0] == shapes[1], f"{path / WEIGHTS}", sorted(shapes[1].items() ^ shapes[0].items())[:1], "of config.json"
     )
     raw = None if fitted is None else jnp.asarray(fitted)
-    model = TrainedModel(config, contract, module, jax.device_put(tensors), raw, int(about.get("step", 0)), mean)
+    params = jax.device_put(jax.tree.map_with_path(lambda path, _: found[path_name(path)], wanted))
+    model = TrainedModel(config, contract, module, params, raw, int(about.get("step", 0)), mean)
     return Exported(path, model)
 
 

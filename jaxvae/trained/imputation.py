@@ -71,8 +71,7 @@ def mean_with(
     log_w, latents = _weighed(model, chunk, params, batch, key, samples, drawn)
     total = jnp.logaddexp(before.log_weight, jax.nn.logsumexp(log_w, axis=0))
     share, kept = jnp.exp(log_w - total[None]), jnp.exp(before.log_weight - total)
-    label = None if batch.labels is None else jnp.broadcast_to(batch.labels, latents.shape[:-1])
-    means = model.apply(params, latents, label, method="mean")  # (K, B, H, W, C)
+    means = model.apply(params, latents, batch.given, method="mean")  # (K, B, H, W, C)
     more = jnp.where(_over(share, means) > 0, _over(share, means) * means, 0)  # a mean may be infinite where w is 0
     return Mean(total, _over(kept, before.value) * before.value + jnp.sum(more, axis=0))
 
@@ -110,7 +109,7 @@ def drawn_from(
     """A draw of p(x|z) for each z that was picked, (B, M, H, W, C), as the model sees x."""
 
     def one(number: Array, latents: Array) -> Array:
-        outputs = model.apply(params, latents, batch.labels, method="decode")
+        outputs = model.apply(params, latents, batch.given, method="decode")
         keys = jax.vmap(lambda row: jax.random.fold_in(jax.random.fold_in(_keys(key)[2], row), number))(batch.rows)
         return jax.vmap(lambda key, outputs: model.likelihood.sample(key, outputs, raw))(keys, outputs)
 
@@ -129,7 +128,7 @@ def _weighed(
 ) -> tuple[Array, Array]:
     """log w of the next samples, (K, B), -inf for those beyond ``samples``; and their latents, (K, B, L)."""
     noise = noise_of(_keys(key)[0], batch.rows, chunk, model.latents, drawn)
-    found = log_weights(model, params, batch.images, noise, batch.labels)
+    found = log_weights(model, params, batch.images, noise, batch.given)
     counts = drawn + jnp.arange(chunk)[:, None] < samples
     return jnp.where(counts, found.log_weights, -jnp.inf), found.latents
 

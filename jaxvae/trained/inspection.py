@@ -28,7 +28,13 @@ class Traversals(NamedTuple):
 
 
 def traversed(
-    model: TrainedModel, image: ArrayLike, label: Any, latents: np.ndarray, steps: int = 9, reach: float = 3.0
+    model: TrainedModel,
+    image: ArrayLike,
+    label: Any,
+    latents: np.ndarray,
+    steps: int = 9,
+    reach: float = 3.0,
+    covariates: Any = None,
 ) -> Traversals:
     """Decodes an image as each of these latents varies between -reach and reach.
 
@@ -39,11 +45,12 @@ def traversed(
         latents: their indices, (L,).
         steps: how many values S.
         reach: in units of the prior's σ.
+        covariates: the image's, for a model with covariates.
     """
     values = np.linspace(-reach, reach, steps, dtype=np.float32)
-    z = np.tile(np.asarray(model.latents(image, label)), (len(latents), steps, 1))
+    z = np.tile(np.asarray(model.latents(image, label, covariates)), (len(latents), steps, 1))
     z[np.arange(len(latents))[:, None], np.arange(steps), latents[:, None]] = values
-    return Traversals(np.asarray(model.decode(z, label).mean), values)
+    return Traversals(np.asarray(model.decode(z, label, covariates).mean), values)
 
 
 def examine(out: Path, split: str = "test", dataset: str | None = None) -> Diagnosis:

@@ -47,6 +47,9 @@ from jaxvae.training.scoring import (
 _VOTES = 101
 """Draws of a category, of which the most frequent one is taken."""
 
+_Beside = tuple[Any, Any]
+"""Labels and covariates, as they are given."""
+
 
 @functools.partial(
     jax.tree_util.register_dataclass, data_fields=("outputs", "raw"), meta_fields=("likelihood", "contract", "log_size")
@@ -142,7 +145,9 @@ class TrainedModel:
         """What the model sees of images as the training data came: (..., H, W, C), binarized where it is of such."""
         return _seen(self.contract, images)
 
-    def encode(self, images: ArrayLike, labels: Any = None, *, progress: bool = False) -> Gaussian:
+    def encode(
+        self, images: ArrayLike, labels: Any = None, covariates: Any = None, *, progress: bool = False
+    ) -> Gaussian:
         """q(z|x), of shape (..., L); in a hierarchy, of each latent given the means of those above it.
 
         With a flow, this is the Gaussian before the flow, and ``latents`` are after it.
@@ -150,33 +155,41 @@ class TrainedModel:
         Args:
             images: (..., H, W, C), as the training data came.
             labels: their classes, (...), or one for all, by number or name; for a conditional model.
+            covariates: for a model with covariates, a mapping of each one's values, (...) or one for all, by its name,
+                such as a DataFrame; or an array (..., M) of their numbers, of levels the codes.
             progress: whether to show progress on stderr.
 
         Raises:
-            ValueError: for images unlike the training data, or labels that are missing or unknown.
+            ValueError: for images unlike the training data, or labels or covariates that are missing or unknown.
         """
-        return self.infer(images, labels, progress=progress)[0]
+        return self.infer(images, labels, covariates, progress=progress)[0]
 
-    def latents(self, images: ArrayLike, labels: Any = None, *, progress: bool = False) -> Array:
+    def latents(
+        self, images: ArrayLike, labels: Any = None, covariates: Any = None, *, progress: bool = False
+    ) -> Array:
         """The latents (..., L) of images: their means, after a flow, if any; arguments as for ``encode``."""
-        return self.infer(images, labels, progress=progress)[1]
+        return self.infer(images, labels, covariates, progress=progress)[1]
 
-    def infer(self, images: ArrayLike, labels: Any = None, *, progress: bool = False) -> tuple[Gaussian, Array]:
+    def infer(
+        self, images: ArrayLike, labels: Any = None, covariates: Any = None, *, progress: bool = False
+    ) -> tuple[Gaussian, Array]:
         """The results of ``encode`` and ``latents``, computed together."""
-        return self._mapped(self._program(_encode), images, labels, progress)
+        return self._mapped(self._program(_encode), images, (labels, covariates), progress)
 
-    def decode(self, latents: ArrayLike, labels: Any = None) -> Decoded:
-        """p(x|z) of latents (..., L); labels as for ``encode``.
+    def decode(self, latents: ArrayLike, labels: Any = None, covariates: Any = None) -> Decoded:
+        """p(x|z) of latents (..., L); labels and covariates as for ``encode``.
 
         Raises:
-            ValueError: for another number of latents, or labels that are missing or unknown.
+            ValueError: for another number of latents, or labels or covariates that are missing or unknown.
         """
         require_real(latents=latents)
         shape, count = np.shape(latents), self.module.latents
         require(shape[-1:] == (count,), "latents.shape", shape, f"(..., {count})")
-        labels = self.contract.labels(labels, shape[:-1])
+        return self._decoded(latents, self.contract.given(labels, covariates, shape[:-1]))
+
+    def _decoded(self, latents: ArrayLike, given: Any) -> Decoded:
         z = jnp.asarray(latents, jnp.float32)
-        outputs = _decode(self.module, self.params, z, None if labels is None else jnp.asarray(labels))
+        outputs = _decode(self.module, self.params, z, None if given is None else jnp.asarray(given))
         return Decoded(outputs, self._raw, self.module.likelihood, self.contract, self.module.log_size)
 
     @property
@@ -184,9 +197,9 @@ class TrainedModel:
         learned = self.module.likelihood.raw_start(self.module.channels) is not None
         return self.params["params"]["likelihood_raw"] if learned else self.fitted
 
-    def reconstruct(self, images: ArrayLike, labels: Any = None) -> Array:
+    def reconstruct(self, images: ArrayLike, labels: Any = None, covariates: Any = None) -> Array:
         """E[x|z] at the ``latents`` of images, (..., H, W, C); arguments and errors as for ``encode``."""
-        return self._mapped(self._program(_reconstruct), images, labels)
+        return self._mapped(self._program(_reconstruct), images, (labels, covariates))
 
     def prior(self, key: Array, count: int) -> Array:
         """Latents (count, L) drawn from p(z)."""
@@ -194,7 +207,9 @@ class TrainedModel:
         noise = jax.random.normal(key, (count, self.module.latents))
         return self.module.apply(self.params, noise, method="generate")
 
-    def sample(self, key: Array, count: int, labels: Any = None, *, drawn: bool = False) -> Array:
+    def sample(
+        self, key: Array, count: int, labels: Any = None, covariates: Any = None, *, drawn: bool = False
+    ) -> Array:
         """E[x|z] of latents drawn from p(z), (count, H, W, C).
 
         Args:
@@ -202,18 +217,21 @@ class TrainedModel:
             count: the number of images.
             labels: of a conditional model, (count,) or one for all, by number or name; its classes in turn, if not
                 given.
+            covariates: as for ``encode``, (count,) or one for all.
             drawn: whether x is drawn as well, in place of its mean.
 
         Raises:
-            ValueError: for a count below 1, or unknown labels.
+            ValueError: for a count below 1, unknown labels, or covariates that are missing or unknown.
         """
         latents = self.prior(key, count)
         if labels is None and self.contract.conditional:
             labels = np.arange(count) % self.contract.classes
-        decoded = self.decode(latents, labels)
+        decoded = self.decode(latents, labels, covariates)
         return decoded.sample(jax.random.fold_in(key, 1)) if drawn else decoded.mean
 
-    def interpolate(self, start: ArrayLike, end: ArrayLike, steps: int, labels: Any = None) -> Array:
+    def interpolate(
+        self, start: ArrayLike, end: ArrayLike, steps: int, labels: Any = None, covariates: Any = None
+    ) -> Array:
         """E[x|z] on the straight line between the latents of two images: (steps, H, W, C), both ends included.
 
         Args:
@@ -221,47 +239,69 @@ class TrainedModel:
             end: another.
             steps: at least 2.
             labels: of both, for a conditional model: one label, or two, of which the second counts from the middle on.
+            covariates: of both, or of each, in the same way.
 
         Raises:
             ValueError: as for ``encode``.
         """
         require(isinstance(steps, int) and steps >= 2, "steps", steps, "at least 2")
         images = jnp.stack([self.contract.arranged(x) for x in (start, end)])
-        first, last = self.latents(images, labels)
+        first, last = self.latents(images, labels, covariates)
         share = jnp.linspace(0, 1, steps)[:, None]
-        if labels is not None and np.ndim(labels):
-            labels = [labels[int(x >= 0.5)] for x in np.linspace(0, 1, steps)]
-        return self.decode((1 - share) * first[None] + share * last[None], labels).mean
+        given = self.contract.given(labels, covariates, (2,))
+        if given is not None:
+            given = given[(np.linspace(0, 1, steps) >= 0.5).astype(int)]
+        return self._decoded((1 - share) * first[None] + share * last[None], given).mean
 
-    def elbo(self, images: ArrayLike, labels: Any = None, *, key: Array | None = None, progress: bool = False) -> Array:
+    def elbo(
+        self,
+        images: ArrayLike,
+        labels: Any = None,
+        covariates: Any = None,
+        *,
+        key: Array | None = None,
+        progress: bool = False,
+    ) -> Array:
         """The ELBO of each image in nats, (...): log p(x|z) under one sample of q(z|x), minus the KL.
 
         Args:
             images: as for ``encode``.
             labels: as for ``encode``.
+            covariates: as for ``encode``.
             key: a PRNG key of the noise; a fixed one if not given. An image's noise depends on that image alone.
             progress: as for ``encode``.
         """
-        log_likelihood, kl = self._terms(images, labels, key, progress)
+        log_likelihood, kl = self._terms(images, (labels, covariates), key, progress)
         return log_likelihood - jnp.sum(kl, axis=-1)
 
-    def terms(self, images: ArrayLike, labels: Any = None, *, key: Array | None = None) -> tuple[Array, Array, Array]:
+    def terms(
+        self, images: ArrayLike, labels: Any = None, covariates: Any = None, *, key: Array | None = None
+    ) -> tuple[Array, Array, Array]:
         """The ELBO of each image, its log p(x|z), and its KL, (...) each; arguments as for ``elbo``."""
-        log_likelihood, kl = self._terms(images, labels, key, False)
+        log_likelihood, kl = self._terms(images, (labels, covariates), key, False)
         return log_likelihood - jnp.sum(kl, axis=-1), log_likelihood, jnp.sum(kl, axis=-1)
 
-    def kl(self, images: ArrayLike, labels: Any = None, *, key: Array | None = None, progress: bool = False) -> Array:
+    def kl(
+        self,
+        images: ArrayLike,
+        labels: Any = None,
+        covariates: Any = None,
+        *,
+        key: Array | None = None,
+        progress: bool = False,
+    ) -> Array:
         """KL(q(z|x) ‖ p(z)) of each image in nats, latent by latent, (..., L); arguments as for ``elbo``."""
-        return self._terms(images, labels, key, progress)[1]
+        return self._terms(images, (labels, covariates), key, progress)[1]
 
-    def _terms(self, images: ArrayLike, labels: Any, key: Array | None, progress: bool) -> tuple[Array, Array]:
+    def _terms(self, images: ArrayLike, beside: _Beside, key: Array | None, progress: bool) -> tuple[Array, Array]:
         key = score_keys()[1] if key is None else key
-        return self._mapped(self._program(_score, key, self.fitted), images, labels, progress)
+        return self._mapped(self._program(_score, key, self.fitted), images, beside, progress)
 
     def log_evidence(
         self,
         images: ArrayLike,
         labels: Any = None,
+        covariates: Any = None,
         *,
         samples: int = 1000,
         key: Array | None = None,
@@ -272,6 +312,7 @@ class TrainedModel:
         Args:
             images: as for ``encode``.
             labels: as for ``encode``.
+            covariates: as for ``encode``.
             samples: of q(z|x) for each image, drawn some at a time.
             key: as for ``elbo``.
             progress: as for ``encode``.
@@ -279,10 +320,10 @@ class TrainedModel:
         Raises:
             ValueError: as for ``encode``; for less than one sample.
         """
-        return self._evidence(images, labels, samples, key, progress)[0]
+        return self._evidence(images, (labels, covariates), samples, key, progress)[0]
 
     def _evidence(
-        self, images: ArrayLike, labels: Any, samples: int, key: Array | None, progress: bool
+        self, images: ArrayLike, beside: _Beside, samples: int, key: Array | None, progress: bool
     ) -> tuple[Array, Array]:
         require(isinstance(samples, int) and samples >= 1, "samples", samples, "at least 1")
         key = score_keys()[2] if key is None else key
@@ -309,12 +350,13 @@ class TrainedModel:
             seen = _observed(self.contract, batch)
             return batch_evidence(self.module, None, self.params, seen, key, self.fitted, samples, chunk, loop)
 
-        return self._mapped(_Program(estimate, fit), images, labels, progress)
+        return self._mapped(_Program(estimate, fit), images, beside, progress)
 
     def impute(
         self,
         images: ArrayLike,
         labels: Any = None,
+        covariates: Any = None,
         *,
         draws: int | None = None,
         samples: int = 1000,
@@ -330,6 +372,7 @@ class TrainedModel:
         Args:
             images: as for ``encode``, with NaN, or masked arrays of ``numpy.ma``.
             labels: as for ``encode``.
+            covariates: as for ``encode``.
             draws: M, of which each fills all entries; None for the mean.
             samples: of q(z|x) for each image.
             key: as for ``elbo``.
@@ -348,7 +391,7 @@ class TrainedModel:
         require(self.contract.missing, "model", described, "one that was trained with missing entries")
         key = score_keys()[2] if key is None else key
         given = unmasked(images)
-        found = np.asarray(self._mapped(self._imputing(draws, samples, key), given, labels, progress))
+        found = np.asarray(self._mapped(self._imputing(draws, samples, key), given, (labels, covariates), progress))
         found = found[..., None, :, :, :] if draws is None else found
         # Where each number came from, whatever the order of its axes was.
         places = np.ravel(self.contract.arranged(np.arange(given.size).reshape(given.shape)))
@@ -363,7 +406,7 @@ class TrainedModel:
             return whole
         categories = [i for i, feature in enumerate(self.contract.features) if feature.levels]
         if np.isnan(given)[..., categories].any():
-            drawn = self.impute(images, labels, draws=_VOTES, samples=samples, key=key, progress=progress)
+            drawn = self.impute(images, labels, covariates, draws=_VOTES, samples=samples, key=key, progress=progress)
             for i in categories:
                 counts = [(drawn[..., i] == code).sum(axis=0) for code in range(len(self.contract.features[i].levels))]
                 whole[0][..., i] = np.argmax(counts, axis=0)
@@ -412,31 +455,32 @@ class TrainedModel:
         self,
         images: ArrayLike,
         labels: Any = None,
+        covariates: Any = None,
         *,
         samples: int = 1000,
         key: Array | None = None,
         progress: bool = False,
     ) -> ImageScores:
         """Computes all scores of images (N, H, W, C); arguments and errors as for ``log_evidence``."""
-        log_likelihood, kl = map(np.asarray, self._terms(images, labels, key, progress))
+        log_likelihood, kl = map(np.asarray, self._terms(images, (labels, covariates), key, progress))
         kl = kl.sum(axis=-1)
-        value, error = map(np.asarray, self._evidence(images, labels, samples, key, progress))
+        value, error = map(np.asarray, self._evidence(images, (labels, covariates), samples, key, progress))
         return ImageScores(log_likelihood - kl, log_likelihood, kl, value, error)
 
-    def _mapped(self, program: "_Program", images: ArrayLike, labels: Any, progress: bool = False) -> Any:
+    def _mapped(self, program: "_Program", images: ArrayLike, beside: _Beside, progress: bool = False) -> Any:
         """What a pure function makes of images, some at a time: a tree of arrays (..., ·).
 
         Batches are of few sizes, and the last is filled up, so that few programs are compiled.
         """
-        given = self.contract.arranged(images)
-        shape = given.shape[:-3]
-        labels = self.contract.labels(labels, shape)
-        if isinstance(given, jax.core.Tracer) or isinstance(labels, jax.core.Tracer):
-            traced = None if labels is None else jnp.reshape(labels, -1)
-            found = program.run(Batch(None, jnp.reshape(given, (-1, *self.contract.image_shape)), traced, None))
+        x = self.contract.arranged(images)
+        shape = x.shape[:-3]
+        given = self.contract.given(*beside, shape)
+        given = None if given is None else given.reshape(-1, given.shape[-1])
+        if isinstance(x, jax.core.Tracer) or isinstance(given, jax.core.Tracer):
+            found = program.run(Batch(None, jnp.reshape(x, (-1, *self.contract.image_shape)), given, None))
             return jax.tree.map(lambda x: x.reshape(*shape, *x.shape[1:]), found)
-        flat = np.asarray(given).reshape(-1, *self.contract.image_shape)
-        some = None if labels is None else np.ravel(labels)
+        flat = np.asarray(x).reshape(-1, *self.contract.image_shape)
+        some = None if given is None else np.asarray(given)
         count, grid = len(flat), self.contract.grid(flat)
 
         def batch(rows: slice, size: int) -> Batch:
@@ -488,19 +532,19 @@ def _observed(contract: DataContract, batch: Batch) -> Batch:
 def _encode(
     module: LatentModel, contract: DataContract, params: chex.ArrayTree, batch: Batch
 ) -> tuple[Gaussian, Array]:
-    draws = module.apply(params, contract.seen(batch.images), batch.labels, method="at_means")
+    draws = module.apply(params, contract.seen(batch.images), batch.given, method="at_means")
     return draws.posterior, draws.latents[0]
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _decode(module: LatentModel, params: chex.ArrayTree, latents: Array, labels: Array | None) -> Array:
-    return module.apply(params, latents, labels, method="decode")
+def _decode(module: LatentModel, params: chex.ArrayTree, latents: Array, given: Array | None) -> Array:
+    return module.apply(params, latents, given, method="decode")
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _reconstruct(module: LatentModel, contract: DataContract, params: chex.ArrayTree, batch: Batch) -> Array:
     latents = _encode(module, contract, params, batch)[1]
-    return module.apply(params, latents, batch.labels, method="mean")
+    return module.apply(params, latents, batch.given, method="mean")
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

@@ -25,26 +25,32 @@ def exported_programs(model: TrainedModel) -> dict[str, export.Exported]:
 
     ``encode`` is of images (N, H, W, C), of ``dtype_of`` their levels, and gives mean, log σ and latents
     (N, L); ``decode`` is of latents, and gives E[x|z] (N, H, W, C); ``score`` is of images, and gives ELBO,
-    log-likelihood and KL (N,). Those of a conditional model take labels (N,) int32, too.
+    log-likelihood and KL (N,). Those of a conditional model take labels (N,) int32, too, and those of a model with
+    covariates these, (N, M) float32, levels by their codes.
     """
     (batch,) = export.symbolic_shape("N")
     dtype = dtype_of(model.contract.levels)
     images = jax.ShapeDtypeStruct((batch, *model.contract.image_shape), dtype)
     latents = jax.ShapeDtypeStruct((batch, model.module.latents), jnp.float32)
-    labels = [jax.ShapeDtypeStruct((batch,), jnp.int32)] if model.contract.conditional else []
+    count = len(model.contract.covariates)
+    shapes = {"labels": jax.ShapeDtypeStruct((batch,), jnp.int32)} if model.contract.conditional else {}
+    shapes |= {"covariates": jax.ShapeDtypeStruct((batch, count), jnp.float32)} if count else {}
 
-    def encode(images: Array, *labels: Array) -> tuple[Array, ...]:
-        q, z = model.infer(images, *labels)
+    def encode(images: Array, **beside: Any) -> tuple[Array, ...]:
+        q, z = model.infer(images, **beside)
         return q.mean, q.log_std, z
 
-    def decode(latents: Array, *labels: Array) -> Array:
-        return model.decode(latents, *labels).mean
+    def decode(latents: Array, **beside: Array) -> Array:
+        return model.decode(latents, **beside).mean
 
-    def score(images: Array, *labels: Array) -> tuple[Array, ...]:
-        return model.terms(images, *labels)
+    def score(images: Array, **beside: Array) -> tuple[Array, ...]:
+        return model.terms(images, **beside)
 
     def exported(function: Callable[..., Any], first: Any) -> export.Exported:
-        return export.export(jax.jit(function), platforms=PLATFORMS)(first, *labels)
+        def by_place(first: Array, *beside: Array) -> Any:
+            return function(first, **dict(zip(shapes, beside, strict=True)))
+
+        return export.export(jax.jit(by_place), platforms=PLATFORMS)(first, *shapes.values())
 
     return {"encode": exported(encode, images), "decode": exported(decode, latents), "score": exported(score, images)}
 
@@ -69,19 +75,22 @@ def export_programs(model: TrainedModel, out: Path) -> None:
 
 
 def _readme(model: TrainedModel) -> str:
-    labels = ", labels" if model.contract.conditional else ""
+    covariates = model.contract.covariates
+    beside = ", labels" * model.contract.conditional + ", covariates" * bool(covariates)
+    told = f"\nCovariates are (N, {len(covariates)}) of float32, levels by their codes from 0." if covariates else ""
     dtype = dtype_of(model.contract.levels)
     return f"""# {type(model.module).__name__} of {model.module.latents} latents, as StableHLO
 
-Data: {model.contract.description}. Programs take images (N, H, W, C) of {dtype}; JAX and flatbuffers are all it takes:
+Data: {model.contract.description}.
+Programs take images (N, H, W, C) of {dtype}; JAX and flatbuffers are all it takes.{told}
 
 ```python
 from pathlib import Path
 import jax
 
 read = lambda name: jax.export.deserialize(bytearray(Path(f"{{name}}{SUFFIX}").read_bytes()))
-mean, log_std, latents = read("encode").call(images{labels})
-images = read("decode").call(latents{labels})
-elbo, log_likelihood, kl = read("score").call(images{labels})
+mean, log_std, latents = read("encode").call(images{beside})
+images = read("decode").call(latents{beside})
+elbo, log_likelihood, kl = read("score").call(images{beside})
 ```
 """

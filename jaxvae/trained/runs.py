@@ -90,8 +90,8 @@ class Run:
         if isinstance(given, Dataset):
             loaded = given if config.validation is None else hold_out(given, config.validation)
         else:
-            features = self.model.contract.features
-            loaded = load_again(self._origin, config.validation, given, config.reading, features)
+            columns = self.model.contract.columns
+            loaded = load_again(self._origin, config.validation, given, config.reading, columns)
         shape, wanted = loaded.image_shape, self.model.contract.image_shape
         require(shape == wanted, "dataset", f"images of {shape}", f"of images {wanted}, as in training")
         names, known = loaded.class_names, self.model.contract.class_names

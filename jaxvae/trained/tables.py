@@ -5,13 +5,15 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxvae.arguments import require
 from jaxvae.data import Feature, in_own_terms
 from jaxvae.files import UNFINISHED, read_file, require_unwritten, write_atomically, written_together
+
+_COVARIATE = "covariate_"  # before the names of columns of covariates, which may be any
 
 
 def require_suffix(out: Path, *allowed: str) -> None:
@@ -105,8 +107,29 @@ def write_pictures(out: Path, images: np.ndarray, names: np.ndarray) -> None:
             _write(out / file, content.getvalue())
 
 
-def read_latents(path: Path) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
-    """Latents (N, L), labels or None, and names, of a .npy file, or of a .npz that ``write_table`` wrote.
+def covariate_columns(covariates: Sequence[Feature], rows: np.ndarray | None) -> dict[str, np.ndarray]:
+    """Covariates (N, M) in their own terms, as columns of which ``read_latents`` finds the names again."""
+    return {} if rows is None else {_COVARIATE + name: x for name, x in in_own_terms(covariates, rows).items()}
+
+
+class Latents(NamedTuple):
+    """What a file of latents holds.
+
+    Attributes:
+        latents: (N, L).
+        labels: (N,), or None.
+        names: (N,).
+        covariates: (N,) each, by name, or None.
+    """
+
+    latents: np.ndarray
+    labels: np.ndarray | None
+    names: np.ndarray
+    covariates: dict[str, np.ndarray] | None
+
+
+def read_latents(path: Path) -> Latents:
+    """The latents in a .npy file, or in a .npz that ``write_table`` wrote.
 
     Raises:
         ValueError: for another file.
@@ -129,4 +152,5 @@ def read_latents(path: Path) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]
     fits = z is not None and z.ndim == 2 and z.dtype.kind in "iuf"
     require(fits, f"{path}: fields", sorted(fields) if fields else None, "latents or mean, of shape (N, L)")
     assert z is not None
-    return z, fields.get("labels"), fields.get("names", np.arange(len(z)))
+    covariates = {name.removeprefix(_COVARIATE): x for name, x in fields.items() if name.startswith(_COVARIATE)}
+    return Latents(z, fields.get("labels"), fields.get("names", np.arange(len(z))), covariates or None)

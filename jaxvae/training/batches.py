@@ -13,7 +13,7 @@ from jax.sharding import NamedSharding
 from jax.typing import ArrayLike
 
 from jaxvae.arguments import require
-from jaxvae.data import stream
+from jaxvae.data import Split, covariates_told, stream
 from jaxvae.data.iterables import Given, as_stored, full_batches
 from jaxvae.data.observation import unit_scaled
 from jaxvae.training.devices import put, replicated, shared_out
@@ -46,11 +46,9 @@ class ResidentFeed:
     def __init__(self, experiment: Experiment, step: Step, *, fused: bool | None = None) -> None:
         self._experiment = experiment
         everywhere = replicated(experiment.mesh)
-        train = experiment.dataset.train
-        arrays = {"image": train.images, "label": train.labels}
-        self._data = put(everywhere, {name: arrays[name] for name in _names(experiment)})
-        seed = experiment.config.seed
-        self._shuffle = jax.jit(lambda epoch: shuffle(seed, epoch, len(train)), out_shardings=everywhere)
+        self._data = put(everywhere, train_arrays(experiment))
+        seed, count = experiment.config.seed, len(experiment.dataset.train)
+        self._shuffle = jax.jit(lambda epoch: shuffle(seed, epoch, count), out_shardings=everywhere)
         get_batch = functools.partial(resident_batch, experiment, shared_out(experiment.mesh))
         if fused is None:
             fused = experiment.config.architecture != "conv" or jax.default_backend() != "cpu"
@@ -74,8 +72,17 @@ class ResidentFeed:
 _ORDER = 2  # the stream of the run's key that the order is drawn from
 
 
-def _names(experiment: Experiment) -> tuple[str, ...]:
-    return ("image", "label") if experiment.model.classes else ("image",)
+def train_arrays(experiment: Experiment) -> dict[str, np.ndarray]:
+    """All training images, and what is given of each beside it, if anything."""
+    return _arrays(experiment, experiment.dataset.train)
+
+
+def _arrays(experiment: Experiment, split: Split) -> dict[str, np.ndarray]:
+    return _without_none({"image": split.images, "given": split.given(len(experiment.model.conditions))})
+
+
+def _without_none(arrays: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: x for name, x in arrays.items() if x is not None}
 
 
 def shuffle(seed: ArrayLike, epoch: ArrayLike, images: int) -> Array:
@@ -92,8 +99,7 @@ def resident_batch(
     Args:
         experiment: what is trained.
         sharding: the batch's, over devices that share it; or None.
-        data: ``image`` and, for a conditional model, ``label``, of all training images; and their ``order`` in this
-            epoch, from ``shuffle``.
+        data: ``train_arrays``, and their ``order`` in this epoch, from ``shuffle``.
         step: from the beginning of the training; may be traced.
     """
     size = experiment.batch_size
@@ -125,8 +131,8 @@ class _HostFeed:
         raise NotImplementedError
 
     def _put(self, arrays: Mapping[str, np.ndarray], step: int) -> dict[str, Array]:
-        mesh, names = self._experiment.mesh, _names(self._experiment)
-        batch = put(shared_out(mesh), {name: arrays[name] for name in names})
+        mesh = self._experiment.mesh
+        batch = put(shared_out(mesh), arrays)
         return {**batch, "beta": put(replicated(mesh), np.float32(self._experiment.beta(step)))}
 
     def advance(self, state: TrainState, sums: Sums, stop: int) -> tuple[TrainState, Sums]:
@@ -146,14 +152,11 @@ class StreamingFeed(_HostFeed):
     """A feed of batches that grain reads, each process its share, one step at a time."""
 
     def _read(self, start: int) -> Iterator[dict[str, np.ndarray]]:
-        return stream(
-            self._experiment.dataset.train,
-            self._experiment.batch_size,
-            self._experiment.config.seed,
-            start,
-            jax.process_index(),
-            jax.process_count(),
-        )
+        experiment = self._experiment
+        share = jax.process_index(), jax.process_count()
+        for batch in stream(experiment.dataset.train, experiment.batch_size, experiment.config.seed, start, *share):
+            split = Split(batch["image"], batch.get("label"), covariates=batch.get("covariates"))
+            yield _arrays(experiment, split)
 
     def batch(self, step: int) -> Any:
         return self._put(next(self._read(step)), step)
@@ -168,13 +171,16 @@ class IterableFeed(_HostFeed):
         batches: as for ``jaxvae.data.from_batches``, of images as the experiment's dataset has them, or in [0, 1].
 
     Raises:
-        ValueError: where pixels are to be drawn once, which takes images that are kept.
+        ValueError: where pixels are to be drawn once, which takes images that are kept; or for a model with covariates,
+            which batches don't have.
     """
 
     def __init__(self, experiment: Experiment, step: Step, batches: Iterable[Any]) -> None:
         super().__init__(experiment, step)
         method = experiment.config.binarization
         require(method != "fixed", "binarization", method, "another one for batches, whose pixels aren't drawn once")
+        covariates = experiment.contract.covariates
+        require(not covariates, "covariates", covariates_told(covariates), "left out for batches, which have none")
         self._given = batches
         self._latest: deque[tuple[int, dict[str, np.ndarray]]] = deque(maxlen=experiment.config.max_skipped + 1)
 
@@ -192,8 +198,7 @@ class IterableFeed(_HostFeed):
         images = unit_scaled(as_stored(found.images, contract, field), contract.reading.value_range)
         if contract.binarization == "threshold":
             images = (images >= 0.5 * ((contract.levels or 2) - 1)).astype(np.uint8)
-        labels = contract.labels(found.labels, (len(images),))
-        return {"image": images} if labels is None else {"image": images, "label": labels}
+        return _without_none({"image": images, "given": contract.given(found.labels, None, (len(images),))})
 
     def batch(self, step: int) -> Any:
         """One of the latest, as an iterable can't be asked for any."""

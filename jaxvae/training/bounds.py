@@ -52,7 +52,7 @@ def log_weights(
     params: chex.ArrayTree,
     x: Array,
     noise: Array,
-    label: Array | None = None,
+    given: Array | None = None,
     raw: Array | None = None,
     *,
     beta: ArrayLike = 1.0,
@@ -65,18 +65,18 @@ def log_weights(
         params: its parameters.
         x: images (B, H, W, C) in [0, 1].
         noise: standard normal, (K, B, L).
-        label: of shape (B,).
+        given: as of ``LatentModel.log_likelihood``.
         raw: the likelihood's scalar, in place of the one learned or fitted to the batch.
         beta: of log q - log p; a scalar.
         path: leave the gradient of q's parameters its path through z only (Roeder et al. 2017).
     """
-    draws = model.apply(params, x, noise, label, method="draw")
+    draws = model.apply(params, x, noise, given, method="draw")
     latents, tap = tapped(draws.latents) if path else (draws.latents, jnp.zeros(draws.latents.shape[:2]))
     log_posterior = draws.log_posterior
     if path:
-        log_posterior = model.apply(stop_parameters(params), x, latents, label, method="log_posterior")
+        log_posterior = model.apply(stop_parameters(params), x, latents, given, method="log_posterior")
     known = None if path else draws.decoder_input
-    log_likelihood = model.apply(params, x, latents, label, raw, known, method="log_likelihood")
+    log_likelihood = model.apply(params, x, latents, given, raw, known, method="log_likelihood")
     log_ratio = jnp.sum(log_posterior - model.apply(params, latents, method="log_prior"), axis=-1)
     terms = Terms(jnp.mean(log_likelihood, axis=0), draws.kl, draws.posterior)
     return Weights(log_likelihood - beta * log_ratio, tap, terms, latents)

@@ -100,6 +100,9 @@ class TrainConfig:
     )
     names: str | None = _option(None, "the column that names the rows")
     array: str | None = _option(None, "of several arrays in a file, the one to read; of a .h5ad file a layer, or raw")
+    covariates: tuple[str, ...] = _option(
+        (), "columns of a table, such as batch and age, that are given to encoder and decoder and not modelled"
+    )
     missing: tuple[str, ...] = _option((), "texts that stand for missing entries, beside empty ones, NA and NaN")
     delimiter: str | None = _option(None, "what separates a line's entries (default: a comma, or of a .tsv file a tab)")
     decimal: str = _option(".", "what separates decimals: . or ,")

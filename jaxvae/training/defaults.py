@@ -1,6 +1,7 @@
 """What a configuration leaves to the data: likelihood, binarization and batch size; and what doesn't go together."""
 
 import dataclasses
+import json
 
 import numpy as np
 
@@ -21,6 +22,7 @@ LIKELIHOOD_STD = 0.1
 """Of a likelihood, where it doesn't follow the data."""
 _SOME = 10_000  # training images that a standard deviation is taken of
 _HARDLY_LABELS = 2**30  # bytes of weights for labels
+_FEW = 10  # values of a covariate that may be categories
 
 
 def resolved(config: TrainConfig, dataset: Dataset, devices: int = 1) -> TrainConfig:
@@ -108,9 +110,18 @@ def _require_fit(config: TrainConfig, dataset: Dataset) -> None:
     require(size is None or size <= images, "batch_size", size, f"at most the {counted(images, noun)}")
     require(not config.conditional or dataset.classes > 0, "conditional", True, "False for data without labels")
     if config.conditional:
-        weights = 2 * dataset.classes * max(config.hidden, default=config.latents) * 16  # Adam's and gradients, too
+        weights = _weights_of(dataset.classes, config)
         text = f"False: {dataset.classes:,} classes would take {weights / 2**30:.1f} GiB of weights for their labels"
         require(weights < _HARDLY_LABELS, "conditional", True, text)
+    for covariate in dataset.covariates:
+        weights = _weights_of(len(covariate.levels), config)
+        text = f"of fewer levels than {len(covariate.levels):,}, which would take {weights / 2**30:.1f} GiB of weights"
+        require(weights < _HARDLY_LABELS, "covariates", covariate.name, text)
+
+
+def _weights_of(levels: int, config: TrainConfig) -> int:
+    """The bytes of weights for one-hot levels at both ends, with Adam's and gradients."""
+    return 2 * levels * max(config.hidden, default=config.latents) * 16
 
 
 def cautions(config: TrainConfig, dataset: Dataset) -> list[str]:
@@ -128,6 +139,15 @@ def cautions(config: TrainConfig, dataset: Dataset) -> list[str]:
             "A Gaussian has no greatest density for values of 0 and 1 alone, so that its ELBO means little. "
             "--likelihood bernoulli is their distribution."
         )
+    for i, covariate in enumerate(dataset.covariates):
+        assert dataset.train.covariates is not None
+        values = np.unique(dataset.train.covariates[:, i])
+        if not covariate.levels and len(values) <= _FEW and np.all(values == np.rint(values)):
+            kinds = json.dumps({covariate.name: "categorical"}, ensure_ascii=False)
+            found.append(
+                f"The covariate {covariate.name} has {len(values)} whole numbers for values, and is given as a number. "
+                f"If they stand for categories: --kinds '{kinds}'."
+            )
     return found
 
 

@@ -32,7 +32,7 @@ from jaxvae.data import (
 )
 from jaxvae.data.missing import observed_mean
 from jaxvae.likelihoods import COMPOSITIONS, OptimalGaussian, likelihood
-from jaxvae.models import LatentModel, Terms, make_model
+from jaxvae.models import Condition, LatentModel, Terms, make_model
 from jaxvae.objectives import beta_schedule, dual_ascent, elbo, free_bits, lagrangian, lower_bound_violation
 from jaxvae.parameterizations import parameterization
 from jaxvae.training.bounds import BOUNDS, log_weights
@@ -105,7 +105,8 @@ class Experiment(NamedTuple):
             scaled = f", divided by {self.levels - 1}"
         seen = _SEEN[config.binarization]
         missing = ", 0 where they are missing, and which these are" if self.contract.missing else ""
-        labels = ", given their labels" if config.conditional else ""
+        given = [*["their labels"] * config.conditional, *[c.name for c in self.contract.covariates]]
+        beside = f", given {', '.join(given)}" if given else ""
         streamed = ", read from disk" if config.streaming else ""
         features, product, density = self.contract.features, "", []
         if in_columns(self.contract):
@@ -115,7 +116,7 @@ class Experiment(NamedTuple):
             density = ["ELBO and NLL are of the columns in their own units"] if measured else []
         return [
             *self.taken(),
-            f"the model sees them {seen}{scaled}{missing}{labels}, in batches of {self.batch_size:,}{streamed}",
+            f"the model sees them {seen}{scaled}{missing}{beside}, in batches of {self.batch_size:,}{streamed}",
             f"p(x|z): {config.likelihood}{product}; σ of q(z|x): {config.parameterization}",
             *density,
             *["ELBO and NLL are of the observed entries"] * self.contract.missing,
@@ -158,8 +159,7 @@ class Experiment(NamedTuple):
     def init(self, key: Array) -> chex.ArrayTree:
         """The initial parameters of the model, and the multipliers, if any; to be jitted."""
         image = jnp.zeros((1, *self.dataset.image_shape))
-        label = jnp.zeros(1, jnp.int32) if self.model.classes else None
-        params = self.model.init(key, image, key, label)
+        params = self.model.init(key, image, key, self.model.none_given(1))
         return params if self.bound is None else {**params, _MULTIPLIERS: {"raw": jnp.zeros(self.model.latents)}}
 
     def begin(self, seed: ArrayLike) -> TrainState:
@@ -194,7 +194,7 @@ class Experiment(NamedTuple):
 
         Args:
             params: the model's parameters, and its multipliers, if any.
-            batch: ``image`` as stored, ``label`` for a conditional model, ``beta``.
+            batch: ``image`` as stored, ``given`` for a model with conditions, ``beta``.
             key: a PRNG key.
         """
         pixels, noise = jax.random.split(key)
@@ -208,14 +208,14 @@ class Experiment(NamedTuple):
 
     def _bound(self, params: chex.ArrayTree, x: Array, key: Array, batch: Any) -> tuple[Array, Terms]:
         """The bound (B,), and the terms of the ELBO; its KL with free bits, where that has a closed form."""
-        config, model, label = self.config, self.model, batch.get("label")
+        config, model, given = self.config, self.model, batch.get("given")
         if config.objective == "elbo":
-            terms = model.apply(params, x, key, label, samples=config.train_samples)
+            terms = model.apply(params, x, key, given, samples=config.train_samples)
             kl = free_bits(terms.kl, config.free_bits, event_axes=-1) if config.free_bits else terms.kl
             return elbo(terms.log_likelihood, kl, batch["beta"]), terms
         function, path = BOUNDS[config.objective]
         noise = jax.random.normal(key, (config.train_samples, x.shape[0], model.latents))
-        weights = log_weights(model, params, x, noise, label, beta=batch["beta"], path=path)
+        weights = log_weights(model, params, x, noise, given, beta=batch["beta"], path=path)
         return function(weights.log_weights, weights.tap), weights.terms
 
     def fitted(self, params: chex.ArrayTree) -> Array | None:
@@ -341,12 +341,18 @@ def model_for(config: TrainConfig, contract: DataContract, mean: np.ndarray | No
         init_std=config.init_std,
         raw_min=encoder_std.raw_min,
         preconditioned=config.precondition == "fisher",
-        classes=contract.classes if contract.conditional else 0,
+        conditions=_conditions(contract),
         dtype=jnp.dtype(config.dtype),
         mean=mean,
         offset=config.offset or config.likelihood in COMPOSITIONS,
         missing=contract.missing,
     )
+
+
+def _conditions(contract: DataContract) -> tuple[Condition, ...]:
+    """What is given of each image, in the order of ``DataContract.given``."""
+    labels = [Condition(contract.classes)] if contract.conditional else []
+    return (*labels, *(Condition(len(c.levels), c.loc, c.scale) for c in contract.covariates))
 
 
 def _learning_rate(config: TrainConfig, peak: float, steps: int) -> optax.Schedule:

@@ -139,15 +139,22 @@ def seen_as(features: Sequence[Feature]) -> str:
 
 
 def column_lines(name: str, dataset: Dataset) -> list[str]:
-    """What each of the first columns of a table is taken for, its range or levels in training, and its likelihood."""
-    some, rows = dataset.features[:_LISTED], dataset.train.images.reshape(len(dataset.train), -1)
-    width = max(len(feature.name) for feature in some)
-    lines = []
-    for feature, x in zip(some, rows.T, strict=False):
-        told = ", ".join(feature.levels[:_LEVELS]) + ", …" * (len(feature.levels) > _LEVELS)
-        told = told or f"{np.nanmin(x):g} to {np.nanmax(x):g}"
-        missing = count_missing(x)
-        told += f", {missing:,} missing" if missing else ""
-        lines.append(f"  {feature.name:{width}}  {feature.kind:11}  {likelihood_of(name, feature):17}  {told}")
-    more = len(dataset.features) - len(some)
-    return [*lines, *[f"  and {counted(more, 'column')} more"] * (more > 0)]
+    """A line for each of a table's first columns and covariates: kind, likelihood, and range or levels in training."""
+    features, train = dataset.features[:_LISTED], dataset.train
+    width = max(len(feature.name) for feature in (*features, *dataset.covariates))
+    rows = train.images.reshape(len(train), -1)
+    lines = [_line(f, likelihood_of(name, f), x, width) for f, x in zip(features, rows.T, strict=False)]
+    more = len(dataset.features) - len(features)
+    lines += [f"  and {counted(more, 'column')} more"] * (more > 0)
+    if train.covariates is not None:
+        pairs = zip(dataset.covariates, train.covariates.T, strict=True)
+        lines += [_line(covariate, "(covariate)", x, width) for covariate, x in pairs]
+    return lines
+
+
+def _line(feature: Feature, likelihood: str, x: np.ndarray, width: int) -> str:
+    told = ", ".join(feature.levels[:_LEVELS]) + ", …" * (len(feature.levels) > _LEVELS)
+    told = told or f"{np.nanmin(x):g} to {np.nanmax(x):g}"
+    missing = count_missing(x)
+    told += f", {missing:,} missing" if missing else ""
+    return f"  {feature.name:{width}}  {feature.kind:11}  {likelihood:17}  {told}"

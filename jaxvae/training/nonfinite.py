@@ -60,7 +60,7 @@ def postmortem(experiment: Experiment, params: chex.ArrayTree, batch: Any, key: 
 
 def _posterior(experiment: Experiment, params: chex.ArrayTree, batch: Any, key: Array) -> Gaussian:
     x = observe(jax.random.split(key)[0], batch["image"], experiment.dataset.levels, experiment.dynamic)
-    return experiment.model.apply(params, x, batch.get("label"), method="at_means").posterior
+    return experiment.model.apply(params, x, batch.get("given"), method="at_means").posterior
 
 
 def _finite(tree: Any) -> bool:

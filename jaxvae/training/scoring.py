@@ -101,13 +101,13 @@ class Batch(NamedTuple):
     Attributes:
         rows: of each image, (B,), uint32: what its noise depends on, so that its scores don't depend on the others.
         images: as stored, (B, H, W, C).
-        labels: (B,), where the model is conditional.
+        given: what is given of each beside it, (B, M), where the model has conditions.
         counts: which of the images count, (B,); the others fill the last batch up.
     """
 
     rows: Any
     images: Any
-    labels: Any
+    given: Any
     counts: Any
 
 
@@ -116,24 +116,21 @@ def score_keys() -> Array:
     return jax.random.split(jax.random.key(0), 3)
 
 
-def in_batches(split: Split, labelled: bool, size: int = BATCH, share: slice = slice(None)) -> Iterator[Batch]:
+def in_batches(split: Split, conditions: int, size: int = BATCH, share: slice = slice(None)) -> Iterator[Batch]:
     """The split in order, in batches of one size; the last is filled up with its own first image.
 
     Args:
         split: what is shared out.
-        labelled: whether labels are wanted.
+        conditions: how many the model has.
         size: B.
         share: the part of each batch that is read.
     """
+    given = split.given(conditions)
     for start in range(0, len(split), size):
         rows = np.arange(start, start + size)[share]
         counts = rows < len(split)
         rows = np.where(counts, rows, start)
-        labels = None
-        if labelled:
-            assert split.labels is not None
-            labels = split.labels[rows]
-        yield Batch(rows.astype(np.uint32), split.images[rows], labels, counts)
+        yield Batch(rows.astype(np.uint32), split.images[rows], None if given is None else given[rows], counts)
 
 
 def posterior(task: Task, key: Array, batch_size: int = BATCH) -> Posterior:
@@ -242,7 +239,7 @@ def _joined(task: Task, batch_size: int, one: Callable[[Batch], Sequence[Array]]
     share = size // jax.process_count()
     mine = slice(jax.process_index() * share, (jax.process_index() + 1) * share)
     parts = []
-    for batch in in_batches(task.split, task.model.classes > 0, size, mine):
+    for batch in in_batches(task.split, len(task.model.conditions), size, mine):
         found = one(put(shared_out(task.mesh), batch))
         parts.append(multihost_utils.process_allgather(tuple(found), tiled=True))
     return [np.concatenate(column)[: len(task.split)] for column in zip(*parts, strict=True)]
@@ -256,7 +253,7 @@ def _per_batch(task: Task, batch_size: int) -> int:
 
 def _example(task: Task, batch_size: int) -> Batch:
     """A batch of this size, as it goes to the devices."""
-    batch = next(in_batches(task.split, task.model.classes > 0, _per_batch(task, batch_size)))
+    batch = next(in_batches(task.split, len(task.model.conditions), _per_batch(task, batch_size)))
     sharding = shared_out(task.mesh)
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), batch)
 
@@ -298,7 +295,7 @@ def batch_posterior(
 ) -> Posterior:
     """``posterior`` of one batch, on the device."""
     noise = noise_of(key, batch.rows, 1, model.latents)
-    log_likelihood, kl, q = model.apply(params, seen(batch.images, levels), noise, batch.labels, raw, method="terms")
+    log_likelihood, kl, q = model.apply(params, seen(batch.images, levels), noise, batch.given, raw, method="terms")
     return Posterior(log_likelihood, kl, q.mean, q.std)
 
 
@@ -307,7 +304,7 @@ def _batch_gaussians(
     model: LatentModel, levels: int | None, params: chex.ArrayTree, batch: Batch, key: Array
 ) -> tuple[Gaussian, Array]:
     noise = noise_of(key, batch.rows, 1, model.latents)
-    terms = model.apply(params, seen(batch.images, levels), noise, batch.labels, method="terms")
+    terms = model.apply(params, seen(batch.images, levels), noise, batch.given, method="terms")
     return terms.posterior, terms.kl
 
 
@@ -315,8 +312,8 @@ def _batch_gaussians(
 def _squared_error(model: LatentModel, levels: int | None, params: chex.ArrayTree, batch: Batch, key: Array) -> Array:
     x = seen(batch.images, levels)
     noise = noise_of(key, batch.rows, 1, model.latents)
-    z = model.apply(params, x, noise, batch.labels, method="draw").latents[0]
-    return jnp.mean(jnp.square(x - model.apply(params, z, batch.labels, method="mean")), axis=(1, 2, 3))
+    z = model.apply(params, x, noise, batch.given, method="draw").latents[0]
+    return jnp.mean(jnp.square(x - model.apply(params, z, batch.given, method="mean")), axis=(1, 2, 3))
 
 
 Logs = tuple[Array, Array]
@@ -390,7 +387,7 @@ def batch_weights(
     """The logs after up to ``chunk`` more samples."""
     x = seen(batch.images, levels)
     noise = noise_of(key, batch.rows, chunk, model.latents, drawn)
-    log_w = log_weights(model, params, x, noise, batch.labels, raw).log_weights
+    log_w = log_weights(model, params, x, noise, batch.given, raw).log_weights
     log_w = jnp.where(drawn + jnp.arange(chunk)[:, None] < samples, log_w, -jnp.inf)
     new = jax.nn.logsumexp(log_w, axis=0), jax.nn.logsumexp(2 * log_w, axis=0)
     return jnp.logaddexp(logs[0], new[0]), jnp.logaddexp(logs[1], new[1])

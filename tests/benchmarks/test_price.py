@@ -24,7 +24,9 @@ def counts(name: str, program: str) -> list[dict[str, float]]:
 @pytest.mark.parametrize("name", each(COUNTED, kept=COUNTED[:2]))
 def test_no_more_expensive_operations_than_by_hand(name, program):
     hand, here = counts(name, program)
-    assert 0 < here["expensive"] <= hand["expensive"] + (name == "dreamer_std")  # its floor has a tail of its own
+    # A floor's tail takes an exp and a quotient; log squareplus, exact about its root, a quotient.
+    more = {"dreamer_std": 2, "squareplus_std": 1}.get(name, 0)
+    assert 0 < here["expensive"] <= hand["expensive"] + more
     assert 0 < here["temporaries"] <= 2 * hand["temporaries"]
     assert hand["operations"] < here["operations"] < 9 * hand["operations"]
 

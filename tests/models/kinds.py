@@ -29,10 +29,10 @@ def model(kind: str, **options: object) -> LatentModel:
     return make_model(SHAPE, Bernoulli(), 2, **{**fields, **OPTIONS[kind], **options})
 
 
-def params(made: LatentModel, label: jax.Array | None = None) -> dict:
+def params(made: LatentModel, given: jax.Array | None = None) -> dict:
     """Away from the start, where some kernels are 0; and q wider than p, so that no weight is rare and large."""
     rng = np.random.default_rng(1)
-    start = jax.eval_shape(made.init, quick.key(0), images(), quick.key(1), label)
+    start = jax.eval_shape(made.init, quick.key(0), images(), quick.key(1), given)
     found = jax.tree.map(lambda leaf: np.float32(0.3 * rng.normal(size=leaf.shape)), start)
     for name, layer in found["params"].items():
         if name.startswith("head"):

@@ -44,7 +44,6 @@ def test_without_hidden_layers_both_are_linear():
         ("hidden", (8, 0), "widths, each at least 1; one or more for conv and recurrent"),
         ("latents", 0, "at least 1"),
         ("blocks", -1, "at least 0"),
-        ("classes", -1, "at least 0"),
         ("inference", "sideways", "bottom_up or top_down"),
         ("upper_latents", (2, 0), "counts, each at least 1"),
         ("upper_hidden", (0,), "widths, each at least 1"),

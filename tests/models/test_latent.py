@@ -13,11 +13,13 @@ import quick
 from representatives import each
 
 from jaxvae.likelihoods import Beta, Columns, Group, LogNormal, Poisson
-from jaxvae.models import Draws, log_prob_of_observed
+from jaxvae.models import Condition, Draws, log_prob_of_observed
 from jaxvae.objectives import elbo
 
 every_kind = pytest.mark.parametrize("kind", each(kinds.OPTIONS, ("gaussian", "top_down of three")))
 SAMPLES = 20_000
+TWO = Condition(2), Condition(loc=0.5, scale=2.0)
+GIVEN = np.array([[0, 1.5], [1, -1], [1, 0]], np.float32)
 
 
 class Found(NamedTuple):
@@ -35,27 +37,27 @@ class Found(NamedTuple):
 
 @functools.cache
 def found(kind):
-    made, x, label = kinds.model(kind, classes=2), kinds.images(), jnp.array([0, 1, 1])
+    made, x, given = kinds.model(kind, conditions=TWO), kinds.images(), GIVEN
 
     @jax.jit
     def everything(params, noise):
         def apply(method, *inputs):
             return made.apply(params, *inputs, method=method)
 
-        draws = apply("draw", x, noise, label)
+        draws = apply("draw", x, noise, given)
         return Found(
             draws,
-            apply("log_posterior", x, draws.latents, label),
+            apply("log_posterior", x, draws.latents, given),
             apply("log_prior", draws.latents),
-            apply("log_likelihood", x, draws.latents, label),
-            apply("log_likelihood", x, apply("generate", noise), label),
-            apply("mean", draws.latents[0], label),
-            apply("at_means", x, label),
-            apply("draw", x, 0 * noise[:2], label),
+            apply("log_likelihood", x, draws.latents, given),
+            apply("log_likelihood", x, apply("generate", noise), given),
+            apply("mean", draws.latents[0], given),
+            apply("at_means", x, given),
+            apply("draw", x, 0 * noise[:2], given),
         )
 
     noise = np.random.default_rng(2).normal(size=(SAMPLES, len(x), made.latents)).astype(np.float32)
-    return jax.device_get(everything(kinds.params(made, label), noise))
+    return jax.device_get(everything(kinds.params(made, given), noise))
 
 
 @every_kind
@@ -125,32 +127,31 @@ def test_terms_are_means_over_samples_and_every_parameter_has_a_gradient(kind):
 @pytest.mark.slow
 def test_the_batch_may_be_symbolic():
     """One exported program for every batch: all that each kind can do, and its loss, here with one gradient."""
-    made = {kind: kinds.model(kind, classes=2) for kind in kinds.OPTIONS}
-    made["conv"] = kinds.model("gaussian", classes=2, architecture="conv")
-    label = jnp.array([0, 1, 1])
-    params = {kind: kinds.params(model, label) for kind, model in made.items()}
+    made = {kind: kinds.model(kind, conditions=TWO) for kind in kinds.OPTIONS}
+    made["conv"] = kinds.model("gaussian", conditions=TWO, architecture="conv")
+    params = {kind: kinds.params(model, GIVEN) for kind, model in made.items()}
 
-    def all_of(kind, x, label):
+    def all_of(kind, x, given):
         def apply(method, *inputs):
             return made[kind].apply(params[kind], *inputs, method=method)
 
         def loss(params):
-            terms = made[kind].apply(params, x, quick.key(0), label)
+            terms = made[kind].apply(params, x, quick.key(0), given)
             return -jnp.mean(elbo(terms.log_likelihood, terms.kl))
 
-        draws = apply("at_means", x, label)
+        draws = apply("at_means", x, given)
         z = draws.latents[0]
-        encoded = apply("encode", x, label).mean if hasattr(made[kind], "encode") else ()
-        scores = apply("log_posterior", x, draws.latents, label), apply("log_prior", z), apply("generate", z)
-        rows = encoded, z, apply("decode", z, label), apply("mean", z, label)
+        encoded = apply("encode", x, given).mean if hasattr(made[kind], "encode") else ()
+        scores = apply("log_posterior", x, draws.latents, given), apply("log_prior", z), apply("generate", z)
+        rows = encoded, z, apply("decode", z, given), apply("mean", z, given)
         return rows, scores, (jax.grad(loss) if kind == "conv" else loss)(params[kind])
 
     function = jax.jit(lambda *inputs: {kind: all_of(kind, *inputs) for kind in made})
     (b,) = jax.export.symbolic_shape("b")
-    abstract = jax.ShapeDtypeStruct((b, *kinds.SHAPE), np.float32), jax.ShapeDtypeStruct((b,), np.int32)
+    abstract = jax.ShapeDtypeStruct((b, *kinds.SHAPE), np.float32), jax.ShapeDtypeStruct((b, 2), np.float32)
     exported = jax.export.export(function)(*abstract)
-    three, one = (exported.call(kinds.images(size), label[:size]) for size in (3, 1))
-    chex.assert_trees_all_close(three, function(kinds.images(3), label), rtol=1e-5, atol=1e-5)
+    three, one = (exported.call(kinds.images(size), GIVEN[:size]) for size in (3, 1))
+    chex.assert_trees_all_close(three, function(kinds.images(3), GIVEN), rtol=1e-5, atol=1e-5)
     for kind in made:
         first = jax.tree.map(lambda x: x[:1], three[kind][0])
         chex.assert_trees_all_close(one[kind][0], first, rtol=1e-5, atol=1e-6)

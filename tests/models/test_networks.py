@@ -97,18 +97,14 @@ def test_bfloat16_is_what_is_computed_in(make):
 
 
 @pytest.mark.parametrize("make", [*ENCODERS, *(functools.partial(decoder, d) for d in DECODERS)])
-def test_labels_condition_or_are_refused(make):
-    model = make(hidden=(4, 6), activation="relu", classes=3) if make in ENCODERS else make(classes=3)
+def test_what_is_beside_is_seen(make):
+    model = make(hidden=(4, 6), activation="relu") if make in ENCODERS else make()
     x = random(2, 7, 5, 2) if make in ENCODERS else random(2, 4)
-    apples, pears = jnp.array([0, 1]), jnp.array([0, 2])
+    apples, pears = jnp.eye(3)[:2], jnp.eye(3)[np.array([0, 2])]
     variables, apply = init(model, x, apples), jax.jit(model.apply)
-    a, b = (apply(variables, x, label) for label in (apples, pears))
+    a, b = (apply(variables, x, beside) for beside in (apples, pears))
     assert (a[0] == b[0]).all()
     assert (a[1] != b[1]).any()
-    with pytest.raises(ValueError, match="label must be given to a model with classes, and to no other, got 3 classes"):
-        model.apply(variables, x)
-    with pytest.raises(ValueError, match="got 0 classes"):
-        model.clone(classes=0).apply(variables, x, apples)
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)

@@ -50,13 +50,11 @@ def test_a_decoder_takes_any_leading_axes_and_starts_at_its_bias():
 
 
 @pytest.mark.slow
-def test_labels_condition_or_are_refused():
-    x, z, label = random(2, 6, 1, 3), random(2, 4), jnp.asarray([0, 2])
-    for model, given in ((RecurrentEncoder(HIDDEN, classes=3), x), (RecurrentDecoder((6, 1, 3), (0.0,), HIDDEN, 3), z)):
-        variables, apply = made(model, given, label), jax.jit(model.apply)
-        assert (apply(variables, given, label) != apply(variables, given, label[::-1])).any()
-        with pytest.raises(ValueError, match="label must be given to a model with classes"):
-            made(model, given)
+def test_what_is_beside_is_seen():
+    x, z, beside = random(2, 6, 1, 3), random(2, 4), jnp.eye(2)
+    for model, given in ((RecurrentEncoder(HIDDEN), x), (RecurrentDecoder((6, 1, 3), (0.0,), HIDDEN), z)):
+        variables, apply = made(model, given, beside), jax.jit(model.apply)
+        assert (apply(variables, given, beside) != apply(variables, given, beside[::-1])).any()
 
 
 @pytest.mark.slow

@@ -9,9 +9,10 @@ from representatives import each
 
 import jaxvae as jv
 from jaxvae.likelihoods import COMPOSITIONS, COUNTS, LIKELIHOODS, Bernoulli, LearnedGaussian, likelihood
-from jaxvae.models import make_model
+from jaxvae.models import Condition, make_model
 
 SHAPE = (3, 2, 2)
+THREE = (Condition(3),)
 
 
 def images(count=4, levels=5):
@@ -105,8 +106,8 @@ def test_terms_are_those_of_the_parts():
 
 
 def test_a_leading_axis_of_samples():
-    model, x = vae(classes=3), images()
-    label = jnp.array([0, 1, 2, 0])
+    model, x = vae(conditions=THREE), images()
+    label = jnp.array([[0.0], [1], [2], [0]])
     variables = shifted(init(model, label))
     z = jnp.asarray(np.random.default_rng(2).normal(size=(5, 4, 2)), jnp.float32)
     score = jitted(model, "log_likelihood")
@@ -120,9 +121,9 @@ def test_a_leading_axis_of_samples():
 
 
 def test_labels_condition_the_encoder_and_the_decoder():
-    model, x, z = vae(classes=3), images(1), jnp.zeros((1, 2))
-    variables = shifted(init(model, jnp.zeros(4, jnp.int32)))
-    first, second = jnp.array([0]), jnp.array([1])
+    model, x, z = vae(conditions=THREE), images(1), jnp.zeros((1, 2))
+    variables = shifted(init(model, jnp.zeros((4, 1))))
+    first, second = jnp.zeros((1, 1)), jnp.ones((1, 1))
     encoded = [jitted(model, "encode")(variables, x, label).loc for label in (first, second)]
     decoded = [jitted(model, "decode")(variables, z, label) for label in (first, second)]
     assert (encoded[0] != encoded[1]).all()

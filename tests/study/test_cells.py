@@ -24,8 +24,8 @@ def test_what_is_scored_is_padded_to_whole_batches(experiment):
     assert {name: int(own.sum()) for name, own in data.counts.items()} == {"test": 300, "validation": 200}
     for name, own in data.counts.items():
         np.testing.assert_array_equal(data.scored.images[own], experiment.scored[name].images)
-        np.testing.assert_array_equal(data.scored.labels[own], experiment.scored[name].labels)
-    np.testing.assert_array_equal(data.train["label"], experiment.dataset.train.labels)
+        np.testing.assert_array_equal(data.scored.given[own][:, 0], experiment.scored[name].labels)
+    np.testing.assert_array_equal(data.train["given"][:, 0], experiment.dataset.train.labels)
 
 
 @pytest.mark.slow

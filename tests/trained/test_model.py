@@ -190,7 +190,7 @@ def test_scores_are_the_closed_forms():
     split = linear.images(40)
     module = VAE(
         FixedGaussian(linear.STD),
-        0,
+        (),
         MLPDecoder(linear.SHAPE, (linear.BIAS,), (), "tanh"),
         MLPEncoder((), "tanh"),
         GaussianHead(2),

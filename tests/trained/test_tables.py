@@ -28,7 +28,7 @@ def test_a_table_is_read_back(tmp_path):
         ["c.png", "0", "2", ""],
     ]
     tables.write_table(tmp_path / "x.npz", COLUMNS)
-    z, labels, names = tables.read_latents(tmp_path / "x.npz")
+    z, labels, names, _ = tables.read_latents(tmp_path / "x.npz")
     np.testing.assert_array_equal(z, COLUMNS["mean"])
     assert labels.tolist() == [3, 0]
     assert names.tolist() == COLUMNS["names"].tolist()
@@ -36,7 +36,7 @@ def test_a_table_is_read_back(tmp_path):
 
 def test_latents_alone_are_named_by_their_rows(tmp_path):
     tables.write_array(tmp_path / "z.npy", COLUMNS["mean"])
-    z, labels, names = tables.read_latents(tmp_path / "z.npy")
+    z, labels, names, _ = tables.read_latents(tmp_path / "z.npy")
     assert z.shape == (2, 2)
     assert labels is None
     assert names.tolist() == [0, 1]

@@ -39,8 +39,8 @@ def make(contract: DataContract | None = None, fitted: float | None = None, **fi
         reading=config.reading,
     )
     module = model_for(config, contract)
-    x, label = jax.numpy.zeros((1, *contract.image_shape)), jax.numpy.zeros(1, int) if config.conditional else None
-    params = jax.jit(module.init)(jax.random.key(0), x, jax.random.key(0), label)
+    x = jax.numpy.zeros((1, *contract.image_shape))
+    params = jax.jit(module.init)(jax.random.key(0), x, jax.random.key(0), module.none_given(1))
     # Away from the start, where most of a decoder's outputs are the same for all latents.
     leaves, tree = jax.tree.flatten(params)
     keys = jax.random.split(jax.random.key(1), len(leaves))

@@ -71,7 +71,7 @@ def conditional(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def module(*, missing: bool = False) -> VAE:
     likelihood, layers = FixedGaussian(STD), ((), "tanh")
     decoder, encoder = MLPDecoder(SHAPE, (BIAS,), *layers), MLPEncoder(*layers)
-    return VAE(likelihood, 0, decoder, encoder, GaussianHead(2), missing=missing)
+    return VAE(likelihood, (), decoder, encoder, GaussianHead(2), missing=missing)
 
 
 def params(widen: float = 1.0, shift: float = 0.0, w: np.ndarray = W) -> dict:

@@ -40,7 +40,7 @@ def with_config(experiment, **changes):
 def rows(batch):
     bits = np.asarray(batch["image"]).reshape(-1, 64)[:, :7] // 16
     numbers = bits @ (1 << np.arange(7))
-    assert (np.asarray(batch["label"]) == numbers % 10).all()
+    assert (np.asarray(batch["given"])[:, 0] == numbers % 10).all()
     return numbers.tolist()
 
 
@@ -50,7 +50,7 @@ WEIGHTS = 1 + np.arange(SIZE)[:, None, None, None]
 def loss(params, batch, key):
     """Depends on batch, key and β; its metric tells the batch's images and their order."""
     x = batch["image"].reshape(SIZE, 64) / 16 + jax.random.normal(key, (SIZE, 64))
-    error = jnp.mean(jnp.square(x @ params - batch["label"])) + batch["beta"] * jnp.sum(jnp.abs(params))
+    error = jnp.mean(jnp.square(x @ params - batch["given"][:, 0])) + batch["beta"] * jnp.sum(jnp.abs(params))
     return error, {"trained_on": jnp.sum(batch["image"] * WEIGHTS)}
 
 
@@ -86,7 +86,7 @@ def test_batches_are_as_stored_with_beta_and_shared_out(kind, experiment):
     assert batch["image"].shape == (SIZE, 8, 8, 1)
     assert batch["image"].sharding.shard_shape(batch["image"].shape)[0] == SIZE // 8
     assert float(batch["beta"]) == pytest.approx(float(experiment.beta(3)))
-    unconditional = experiment._replace(model=experiment.model.clone(classes=0))
+    unconditional = experiment._replace(model=experiment.model.clone(conditions=()))
     assert set(kind(unconditional, STEP).batch(0)) == {"image", "beta"}
 
 

@@ -7,7 +7,7 @@ from representatives import each
 
 import jaxvae as jv
 from jaxvae.data import Reading, binarize, from_arrays, load, observe
-from jaxvae.models import GaussianHead
+from jaxvae.models import Condition, GaussianHead
 from jaxvae.training import TrainConfig, init_state, make_experiment, train_step
 
 TINY = {"hidden": (4,), "latents": 2, "batch_size": 64}
@@ -20,7 +20,8 @@ def tiny(**changes):
 def batch_of(experiment, beta=1.0):
     train = experiment.dataset.train.head(8)
     batch = {"image": train.images, "beta": np.float32(beta)}
-    return {**batch, "label": train.labels} if experiment.model.classes else batch
+    given = train.given(len(experiment.model.conditions))
+    return batch if given is None else {**batch, "given": given}
 
 
 def init(experiment):
@@ -108,7 +109,7 @@ def test_what_the_configuration_names():
     )
     model = experiment.model
     assert model.head == GaussianHead(2, jv.softplus_std, 1.0)
-    assert model.classes == 10
+    assert model.conditions == (Condition(10),)
     assert model.likelihood.std == 0.2
     params = init(experiment)["params"]
     assert params["encoder"]["MLP_0"]["Dense_0"]["kernel"].shape == (64 + 10, 4)
@@ -145,7 +146,7 @@ def test_what_does_not_fit_the_data_is_refused(tmp_path):
         tiny(parameterization="sigmoid_std")
     path = tmp_path / "mine.npz"
     np.savez(path, images=np.random.default_rng(0).random((100, 4, 4), np.float32))
-    assert tiny(dataset=str(path)).model.classes == 0
+    assert tiny(dataset=str(path)).model.conditions == ()
     with pytest.raises(ValueError, match="conditional must be False for data without labels, got True"):
         tiny(dataset=str(path), conditional=True)
     with pytest.raises(ValueError, match="levels must be the data's number of grey levels"):

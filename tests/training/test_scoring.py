@@ -10,7 +10,7 @@ import quick
 import jaxvae as jv
 from jaxvae.data import Split
 from jaxvae.likelihoods import Bernoulli, Categorical
-from jaxvae.models import make_model
+from jaxvae.models import Condition, make_model
 from jaxvae.training import scoring
 from jaxvae.training.scoring import LogEvidence, Posterior, gaussians, log_evidence, mean_squared_error, posterior
 
@@ -47,11 +47,11 @@ def test_every_image_of_a_split_counts_once(batch_size, devices):
 def test_labels_stay_with_their_images():
     images = linear.images(11).images
     labels = np.arange(11, dtype=np.int32) % 3
-    model = make_model(linear.SHAPE, Bernoulli(), 2, hidden=(3,), classes=3)
-    params = jax.jit(model.init)(quick.key(0), jnp.zeros((1, *linear.SHAPE)), quick.key(0), jnp.zeros(1, jnp.int32))
+    model = make_model(linear.SHAPE, Bernoulli(), 2, hidden=(3,), conditions=(Condition(3),))
+    params = jax.jit(model.init)(quick.key(0), jnp.zeros((1, *linear.SHAPE)), quick.key(0), jnp.zeros((1, 1)))
     task = linear.task(Split(images, labels))._replace(model=model, params=params)
     terms = posterior(task, quick.key(0), batch_size=4)
-    q = model.apply(params, images / np.float32(255), labels, method="encode")
+    q = model.apply(params, images / np.float32(255), labels[:, None], method="encode")
     np.testing.assert_allclose(terms.mean, q.mean, rtol=1e-5, atol=1e-6)
     assert log_evidence(task, quick.key(0), 2, batch_size=4).value.shape == (11,)
 

@@ -31,6 +31,7 @@ class TableReading:
         kinds: of columns, by name: a kind, ``"skip"``, or the levels of an ordinal column, lowest first; ``"*"`` stands
             for all columns that aren't named.
         array: of several arrays in an HDF5 file or a Zarr store, the one to read; of an .h5ad file a layer, or "raw".
+        covariates: columns, or other arrays, that are not among the table's own, but known of its rows beside them.
         missing: texts that stand for missing entries, beside the usual empty ones, NA and NaN.
         delimiter: what separates the entries of a line; a comma, or of a .tsv file a tab, if not given.
         decimal: what separates decimals.
@@ -48,6 +49,7 @@ class TableReading:
     stratified: bool = False
     kinds: Mapping[str, Kind] = dataclasses.field(default_factory=dict, hash=False)
     array: str | None = None
+    covariates: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     delimiter: str | None = None
     decimal: str = "."
@@ -55,8 +57,11 @@ class TableReading:
     header: bool | None = None
 
     def __post_init__(self) -> None:
-        given = [role for role in (self.label, self.names, self.split, self.group) if role is not None]
-        require(len(set(given)) == len(given), "label, names, split and group", given, "different columns")
+        require(not isinstance(self.covariates, str), "covariates", self.covariates, "a tuple of names")
+        roles = self.label, self.names, self.split, self.group, *self.covariates
+        given = [role for role in roles if role is not None]
+        allowed = "different columns"
+        require(len(set(given)) == len(given), "label, names, split, group and covariates", given, allowed)
         ways = [name for name in ("split", "group", "stratified") if getattr(self, name)]
         require(len(ways) < 2, "split, group and stratified", ways, "given one at most: each says how rows are split")
         require(not self.stratified or self.label is not None, "label", self.label, "given, to split class by class")

@@ -112,14 +112,16 @@ def _annotated(path: Path, reading: TableReading) -> TableContents:
     named = data.raw if reading.array == "raw" else data
     matrix = data.layers[reading.array] if reading.array not in (None, "raw") else named.X
     require(matrix is not None, f"{path}: X", None, f"there, or array {allowed}")
-    about = {name: series_entries(data.obs[name], f"{path}: obs {name!r}")[0] for name in data.obs.columns}
+    known_of = {name: series_entries(data.obs[name], f"{path}: obs {name!r}") for name in data.obs.columns}
+    own = {*map(str, named.var_names)}
     notes = [f"X is read; array may be one of {', '.join(known)}."] if known and reading.array is None else []
     return matrix_contents(
         str(path),
         matrix,
         tuple(map(str, named.var_names)),
-        about=about,
+        about={name: entries for name, (entries, _) in known_of.items()},
         names=np.array([str(name) for name in data.obs_names]),
+        kinds={name: kind for name, (_, kind) in known_of.items() if kind is not None and name not in own},
         notes=tuple(notes),
     )
 

@@ -43,6 +43,7 @@ class DataTable:
         names: (N,) strings, or none.
         splits: (N,) of train, validation and test, or none.
         notes: what is to be said of how it was read, a sentence each.
+        covariates: what else is known of each row, column by column, of which nothing is missing.
 
     Raises:
         ValueError: where shapes or types are others.
@@ -54,6 +55,7 @@ class DataTable:
     names: np.ndarray | None = None
     splits: np.ndarray | None = None
     notes: tuple[str, ...] = ()
+    covariates: tuple[Encoded, ...] = ()
 
     def __post_init__(self) -> None:
         shape = self.values.shape
@@ -122,7 +124,8 @@ def build_table(
     kept: dict[str, Any] = {role: name if name in there else None for role, name in roles.items()}
     stratified = reading.stratified and kept["label"] is not None
     table = _built(contents, dataclasses.replace(reading, **kept, stratified=stratified, kinds={**like, REST: SKIP}))
-    order = [[column.name for column in table.columns].index(name) for name in like]
+    names = [column.name for column in table.columns]
+    order = [names.index(name) for name in like if name not in reading.covariates]
     columns = tuple(table.columns[i] for i in order)
     return dataclasses.replace(table, values=table.values[:, order], columns=columns, notes=contents.notes)
 
@@ -132,9 +135,27 @@ def _built(contents: TableContents, reading: TableReading) -> DataTable:
     labels = None if reading.label is None else _labels(contents, reading.label)
     names = contents.names if reading.names is None else _texts(contents, "names", reading.names)
     splits, notes = _splits(contents, reading, labels)
-    roles = {reading.label, reading.names, reading.split, reading.group}
+    covariates = tuple(_covariate(contents, name, reading.kinds.get(name)) for name in reading.covariates)
+    reading = dataclasses.replace(
+        reading, kinds={n: k for n, k in reading.kinds.items() if n not in reading.covariates}
+    )
+    roles = {reading.label, reading.names, reading.split, reading.group, *reading.covariates}
     parts = _from_columns(contents, roles, reading) if contents.matrix is None else _from_matrix(contents, reading)
-    return DataTable(parts.values, parts.columns, labels, names, splits, (*contents.notes, *notes, *parts.notes))
+    notes = [*contents.notes, *notes, *parts.notes]
+    return DataTable(parts.values, parts.columns, labels, names, splits, tuple(notes), covariates)
+
+
+def _covariate(contents: TableContents, name: str, kind: Kind | None) -> Encoded:
+    """A column of numbers or levels; a missing entry is refused."""
+    given = GivenColumn(name, contents.marks("covariates", name), contents.place, contents.source)
+    encoded = encode_column(given, kind or contents.kinds.get(name))
+    allowed = 'numbers, or categories by kind "categorical"'
+    if isinstance(encoded, str):
+        raise ValueError(
+            f"{contents.source}: covariate {name!r} must be {allowed}, got one of which it is said: {encoded}"
+        )
+    given.require_each(given.there, "there in each row, being a covariate")
+    return encoded
 
 
 class _Parts(NamedTuple):

@@ -28,7 +28,10 @@ def test_marks_are_columns_or_what_else_is_known_of_rows():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"label": "a", "group": "a"}, r"^label, names, split and group must be different columns, got \['a', 'a'\]$"),
+        (
+            {"label": "a", "group": "a"},
+            r"^label, names, split, group and covariates must be different columns, got \['a', 'a'\]$",
+        ),
         ({"split": "a", "group": "b"}, r"^split, group and stratified must be given one at most"),
         ({"label": "c", "group": "b", "stratified": True}, r"^split, group and stratified must be given one at most"),
         ({"stratified": True}, r"^label must be given, to split class by class, got None$"),
