@@ -1,10 +1,11 @@
-"""Throws bad input at every public function, configuration, data file and command: does each keep its promise?
+"""Throws bad input at every public function, configuration, file that is read and command: does each keep its promise?
 
-``python -m benchmarks.fuzz --inputs 10000`` draws what ``tests/fuzz`` draws, that many in all, prints a line per
-property and writes ``benchmarks/results/fuzz.json``. Where a property is broken it shows the smallest input that it
-found, and ends with status 1. The promises: the documented shape and dtype, or a ValueError or TypeError that names
-the argument; a command line's status 0, 2 or 130, for 2 with one line on stderr; nothing unpickled, and nothing
-written where the input is refused.
+``python -m benchmarks.fuzz --inputs 110000`` draws what ``tests/fuzz`` draws, that many in all, prints a line per
+property and writes ``benchmarks/results/fuzz.json``; ``--of files`` draws what is in ``test_bad_files.py`` alone. Where
+a property is broken it shows the smallest input that it found, and ends with status 1. The promises: the documented
+shape and dtype, or a ValueError or TypeError that names the argument; of a file the right result, or a ValueError or
+OSError that names it; a command line's status 0, 2 or 130, for 2 with one line on stderr; nothing unpickled, nothing
+written where the input is refused; and an answer within seconds, and within some GiB of memory.
 """
 
 import argparse
@@ -13,9 +14,12 @@ import datetime
 import functools
 import importlib
 import json
+import resource
+import signal
 import sys
 import time
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +27,36 @@ TESTS = Path(__file__).parents[1] / "tests" / "fuzz"
 RESULTS = Path(__file__).parent / "results"
 
 
-def properties() -> list[Any]:
-    """All properties of the tests."""
+SECONDS, MEMORY = 60, 8 << 30
+"""That one input may take; address space that the process may have more than at its start."""
+
+
+class UnansweredError(Exception):
+    """An input that isn't answered."""
+
+
+def properties(of: Sequence[str] = ()) -> list[Any]:
+    """All properties of the tests, or those of some modules."""
     sys.path.insert(0, str(TESTS))
     for file in sorted(TESTS.glob("test_*.py")):
         importlib.import_module(file.stem)
-    return importlib.import_module("strategies").PROPERTIES
+    found = importlib.import_module("strategies").PROPERTIES
+    return [one for one in found if not of or _module(one) in of]
+
+
+def _module(found: Any) -> str:
+    return found.test.__module__.removeprefix("test_bad_")
+
+
+def _limit() -> None:
+    """Has what hangs or fills the memory raise an error of its own."""
+
+    def hang(number: int, frame: object) -> None:
+        raise UnansweredError(f"no answer within {SECONDS} s")
+
+    signal.signal(signal.SIGALRM, hang)
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, resource.RLIM_INFINITY))
 
 
 def measure(found: Any, examples: int) -> dict[str, Any]:
@@ -39,7 +67,9 @@ def measure(found: Any, examples: int) -> dict[str, Any]:
     def counted(*arguments: Any, **named: Any) -> None:
         nonlocal inputs
         inputs += 1
+        signal.alarm(SECONDS)
         found.test(*arguments, **named)
+        signal.alarm(0)
 
     began, failure = time.process_time(), None
     try:
@@ -50,7 +80,8 @@ def measure(found: Any, examples: int) -> dict[str, Any]:
         failure = "\n".join(map(_shown, errors.exceptions))
     except Exception as error:
         failure = _shown(error)
-    module, name = found.test.__module__.removeprefix("test_bad_"), found.test.__name__.removeprefix("test_")
+    signal.alarm(0)
+    module, name = _module(found), found.test.__name__.removeprefix("test_")
     seconds = round(time.process_time() - began, 1)
     return {"of": module, "property": name, "inputs": inputs, "cpu_seconds": seconds, "failure": failure}
 
@@ -63,13 +94,18 @@ def _shown(error: BaseException) -> str:
 def main() -> None:
     """Runs the command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--inputs", type=int, default=10_000, help="about how many in all")
+    parser.add_argument("--inputs", type=int, default=110_000, help="about how many in all")
+    parser.add_argument(
+        "--of", nargs="+", default=[], metavar="MODULE", help="archives, configs, files, functions, ..."
+    )
     parser.add_argument("--out", type=Path, default=RESULTS / "fuzz.json")
     args = parser.parse_args()
     import jax
 
     jax.config.update("jax_numpy_rank_promotion", "raise")
-    everything = properties()
+    everything = properties(args.of)
+    jax.block_until_ready(jax.numpy.zeros(1))  # whose threads are there before memory is limited
+    _limit()
     times = args.inputs / sum(found.share for found in everything)
     rows = []
     for found in everything:
@@ -82,7 +118,7 @@ def main() -> None:
     failures = [row for row in rows if row["failure"]]
     report = {
         "date": datetime.date.today().isoformat(),
-        "command": f"python -m benchmarks.fuzz --inputs {args.inputs}",
+        "command": " ".join(["python -m benchmarks.fuzz", *sys.argv[1:]]),
         "inputs": total,
         "cpu_seconds": round(sum(row["cpu_seconds"] for row in rows), 1),
         "failures": len(failures),

@@ -5,6 +5,7 @@ which later load at once, mapped into memory.
 """
 
 import errno
+import itertools
 import json
 import os
 import re
@@ -21,6 +22,7 @@ from jaxvae.data.catalog import default_config
 from jaxvae.data.dataset import Dataset, assemble
 from jaxvae.data.options import PLAIN, Reading
 from jaxvae.data.records import INFO, Contents, levels_of, read_records
+from jaxvae.files import read_file
 
 _CACHE, _SAID = "arrays", "contents.json"
 
@@ -122,12 +124,15 @@ def read_prepared(name: str, directory: Path, reading: Reading = PLAIN) -> Datas
 
 
 def _kept(cache: Path) -> Contents | None:
-    """What was kept of a prepared folder's records, if it was."""
-    if not (cache / _SAID).exists():
+    """What was kept of a prepared folder's records, if it was, as it was."""
+    try:
+        said = json.loads(read_file(cache / _SAID))
+        texts = [tuple(said[name]) for name in ("class_names", "notes")]
+        require(all(isinstance(text, str) for text in itertools.chain(*texts)), _SAID, said, "of texts")
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
-    said = json.loads((cache / _SAID).read_text(encoding="utf-8"))
     fields = {file.stem: arrays.read_fields(file)[0]["images"] for file in sorted(cache.glob("*.npy"))}
-    return Contents(fields, tuple(said["class_names"]), tuple(said["notes"]))
+    return Contents(fields, *texts)
 
 
 def _keep(contents: Contents, cache: Path) -> None:
@@ -144,8 +149,8 @@ def _keep(contents: Contents, cache: Path) -> None:
         said = {"class_names": contents.class_names, "notes": contents.notes}
         (scratch / _SAID).write_text(json.dumps(said, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         scratch.chmod(cache.parent.stat().st_mode & 0o777)
-        if cache.is_dir() and not (cache / _SAID).exists():
-            shutil.rmtree(cache)  # of a version that didn't say
+        if cache.is_dir() and _kept(cache) is None:
+            shutil.rmtree(cache)  # of a version that didn't say, or damaged
         scratch.rename(cache)
     except OSError as error:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):  # as where another process was faster

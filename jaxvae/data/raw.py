@@ -7,6 +7,7 @@ the features that tensorflow-datasets declares, and the names of its classes whe
 import gzip
 import io
 import itertools
+import math
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -39,9 +40,11 @@ def idx(file: BinaryIO, name: str) -> np.ndarray:
     """
     head = file.read(4)
     require(len(head) == 4 and head[:3] == b"\0\0\x08", name, head, "an idx file of bytes")
-    shape = tuple(np.frombuffer(file.read(4 * head[3]), ">u4").tolist())
+    sizes = file.read(4 * head[3])
+    require(len(sizes) == 4 * head[3], f"{name}: number of axes", head[3], "as many as there are sizes")
+    shape = tuple(np.frombuffer(sizes, ">u4").tolist())
     values = np.frombuffer(file.read(), np.uint8)
-    require(values.size == np.prod(shape), f"{name}: number of values", values.size, f"that of shape {shape}")
+    require(values.size == math.prod(shape), f"{name}: number of values", values.size, f"that of shape {shape}")
     return values.reshape(shape)
 
 

@@ -81,7 +81,11 @@ def from_table(table: DataTable, name: str = "table", reading: Reading = PLAIN) 
 
 def _dataset(table: DataTable, name: str, reading: Reading, features: Sequence[Feature]) -> Dataset:
     _require_trainable(table, name)
-    rows = {split: table.rows[split] for split in SPLITS if split in table.rows and len(table.rows[split])}
+    try:
+        of_splits = table.rows
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+    rows = {split: of_splits[split] for split in SPLITS if split in of_splits and len(of_splits[split])}
     require({"train", "test"} <= set(rows), f"{name}: splits", sorted(rows), "train and test, at least")
     images = as_images(table)
     marks = {} if table.labels is None else {"": table.labels}

@@ -143,12 +143,20 @@ def _classes(model: TrainedModel) -> str:
 
 def _scores(run: Run) -> str:
     """The table of the run's evaluations; "" without one."""
-    rows, noun = [], "row" if run.model.contract.features else "image"
-    for split in ("validation", "test"):
-        found: Mapping[str, Any] = run.directory.report(evaluation(split)) or {}
-        if found and found["step"] == run.model.step:
-            numbers = [found["elbo"], found["nll"], found["nll_standard_error"]]
-            elbo, nll, error = (known(x, 3) for x in numbers)
-            rows.append(f"| {split} | {found['images']:,} | {elbo} | {nll} ± {error} | {found['samples']:,} |")
+    rows = [row for split in ("validation", "test") for row in _score(run, split)]
+    noun = "row" if run.model.contract.features else "image"
     head = [f"| split | {noun}s | ELBO | NLL, nats per {noun} | importance samples |", "|---|---:|---:|---:|---:|"]
     return "\n".join([*head, *rows]) + "\n" if rows else ""
+
+
+def _score(run: Run, split: str) -> list[str]:
+    """The line on a split; none where it wasn't scored, or with other parameters."""
+    found: Any = run.directory.report(evaluation(split))
+    try:
+        if found is None or found["step"] != run.model.step:
+            return []
+        elbo, nll, error = (known(found[name], 3) for name in ("elbo", "nll", "nll_standard_error"))
+        return [f"| {split} | {found['images']:,} | {elbo} | {nll} ± {error} | {found['samples']:,} |"]
+    except (KeyError, TypeError, ValueError) as error:
+        path = run.directory.path / f"{evaluation(split)}.json"
+        raise ValueError(f"{path} must be a score as written, got {error!r}") from None

@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxvae.arguments import require
 from jaxvae.data import Feature, in_own_terms
-from jaxvae.files import UNFINISHED, require_file, require_unwritten, write_atomically, written_together
+from jaxvae.files import UNFINISHED, read_file, require_unwritten, write_atomically, written_together
 
 _COVARIATE = "covariate_"  # before the names of columns of covariates, which may be any
 
@@ -136,13 +136,13 @@ def read_latents(path: Path) -> Latents:
         FileNotFoundError: where there is none.
     """
     require(path.suffix in (".npy", ".npz"), "latents", str(path), "a .npy or .npz file")
-    require_file(path)
     fields: dict[str, np.ndarray] = {}
     try:
+        content = io.BytesIO(read_file(path))  # a path would be left open by np.load, where it is broken
         if path.suffix == ".npy":
-            z = np.load(path, allow_pickle=False)
+            z = np.load(content, allow_pickle=False)
         else:
-            with np.load(path, allow_pickle=False) as found:
+            with np.load(content, allow_pickle=False) as found:
                 fields = {name: found[name] for name in found.files}
             z = fields.get("latents", fields.get("mean"))
     except FileNotFoundError:

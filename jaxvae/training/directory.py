@@ -18,6 +18,7 @@ import numpy as np
 from jaxvae._version import __version__
 from jaxvae.arguments import require
 from jaxvae.data import DataContract, Origin, contract_from_mapping, origin_from_mapping, require_apart
+from jaxvae.data.arrays import read_fields
 from jaxvae.files import naming, only_writer, read_file, require_free, write_atomically
 from jaxvae.interop import load_safetensors, save_safetensors
 from jaxvae.texts import strict_json
@@ -86,7 +87,7 @@ class RunDirectory:
         try:
             contract = read_contract(self.path / CONTRACT)
             origin = origin_from_mapping(json.loads(read_file(self.path / ORIGIN)))
-            return Kept(contract, origin, np.load(io.BytesIO(read_file(self.path / MEAN)), allow_pickle=False))
+            return Kept(contract, origin, np.array(read_fields(self.path / MEAN)[0]["images"]))
         except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"{self.path} must have {CONTRACT}, {ORIGIN} and {MEAN} as written, got {error}") from None
 
