@@ -244,7 +244,7 @@ def test_reference_covers_every_public_module() -> None:
 
 
 WITHOUT_EXAMPLE = {"load", "from_bijector"}
-"""They need a trained model and another library; the pages on them have examples that run."""
+"""They need a trained model and another library; pages have runnable examples of ``load``."""
 
 
 def test_every_function_and_class_of_the_core_has_an_example() -> None:
