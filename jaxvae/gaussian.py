@@ -9,6 +9,8 @@ which ``jnp.where`` and ``jnp.minimum`` send to what they mask or clip, gives a 
 NaN. At σ = 0 a KL is inf, except between equals, and a density is inf at the mean and -inf elsewhere; the derivatives
 there are the limits from the right, made finite.
 
+NaN in, NaN out, at that element alone; at an infinity a function is what it tends to, where it tends to something.
+
 16-bit inputs are computed in float32; so are noise, KL and densities, and only samples return to the inputs' dtype.
 ``loc``, ``raw`` and points broadcast by NumPy's rules. The parameterization alone decides how σ arises from ``raw``.
 """
@@ -521,7 +523,7 @@ def wasserstein2(q: Gaussian, p: Gaussian) -> Array:
     """The 2-Wasserstein distance sqrt((mean_q - mean_p)² + (σ_q - σ_p)²), elementwise, in units of x.
 
     The distance of diagonal Gaussians over event axes is the root of the sum of squares. As a loss, take the sum of
-    squares itself, which is differentiable at q = p.
+    squares itself, which is differentiable at q = p. A σ beyond all numbers counts as the largest of them.
 
     >>> float(wasserstein2(Gaussian(3.0, 0.0), Gaussian(1.0, 0.0)))
     2.0
@@ -688,7 +690,9 @@ def product(*factors: Gaussian, parameterization: Parameterization | str | None 
 @jax.custom_jvp
 def _weighted_mean(log_weights: Array, x: Array) -> Array:
     """Σ_i w_i x_i along the first axis, w = softmax(log_weights): about the first x, so that equal ones stay equal."""
-    return x[0] + jnp.sum(special.times(jax.nn.softmax(log_weights, axis=0), x - x[:1]), axis=0)
+    weights = jax.nn.softmax(log_weights, axis=0)
+    about = x[0] + jnp.sum(special.times(weights, x - x[:1]), axis=0)
+    return jnp.where(jnp.isinf(x).any(axis=0), jnp.sum(special.times(weights, x), axis=0), about)
 
 
 @_weighted_mean.defjvp

@@ -8,7 +8,7 @@ Conventions of this file:
   ``custom_jvp`` states it, in terms of other functions of this file, so that all orders and both modes work;
 * a slope is finite: where the true one is beyond the dtype, it is the largest finite number, so that a cotangent of
   0, as ``jnp.where`` and ``jnp.minimum`` send to what they leave out, gives a gradient of 0;
-* below a function's domain the result is NaN, at its border the limit (``-inf``, ``inf`` or 0);
+* below a function's domain the result is NaN, at its border the limit (``-inf``, ``inf`` or 0); NaN in, NaN out;
 * XLA flushes subnormal numbers to zero on most devices; accuracy is stated for normal inputs and results.
 
 ``python -m benchmarks.certify`` measures all of it over every float32, and writes the worst errors down.

@@ -168,7 +168,8 @@ class TanhGaussian(Delegate):
         """H(y) = H(x) + E[log dy/dx]."""
         base = self.base
         of_x, mean, std, low, high = aligned(entropy(base), base.mean, base.std, self.low, self.high)
-        return of_x + jnp.log(_half_width(low, high)) + _expected_log_sech2(mean, std)
+        slope = _expected_log_sech2(mean, std)  # which tends to -inf faster than of_x to inf
+        return jnp.where(of_x == jnp.inf, slope, of_x + slope) + jnp.log(_half_width(low, high))
 
     def _kl_divergence(self, p: Any) -> Array:
         if not isinstance(p, TanhGaussian):
@@ -286,6 +287,7 @@ def _mode(mean: Array, std: Array) -> Array:
         return jnp.clip(x - down, least, x)
 
     x = jax.lax.fori_loop(0, 32 if mean.dtype == jnp.float32 else 64, step, least + twice)
+    x = jnp.where(jnp.isinf(least), least, x)
     return jnp.where(mean < 0, -x, x)
 
 
@@ -341,7 +343,7 @@ _folded_mean.defjvps(
 
 def _overlap(z: Array) -> Array:
     """E|z + ξ| - |z| of ξ ~ N(0, 1)."""
-    z = jnp.abs(z)
+    z = jnp.minimum(jnp.abs(z), 100)  # where it is 0
     return math.sqrt(2 / math.pi) * jnp.exp(-z * (z / 2)) - z * jax.lax.erfc(z / math.sqrt(2))
 
 

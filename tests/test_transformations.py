@@ -1,4 +1,4 @@
-"""Every public function of the core under every transformation of JAX: the numbers of the plain call.
+"""Every public function of the core, under every transformation of JAX: the numbers of the plain call; and at NaN, inf.
 
 All functions are one program, which each transformation compiles once.
 """
@@ -277,3 +277,74 @@ def test_with_everything_checked():
         jv.sample(key, q)
         with pytest.raises(jax.errors.KeyReuseError):
             jv.sample(key, q)
+
+
+NAMES = ("loc", "raw", "loc_p", "raw_p", "x", "lower", "factor")
+AT = (1, 2)
+"""Row and element that are changed."""
+CHOOSES = {("x", "where")}
+"""By what isn't a value but a condition."""
+SHIFTED = ("part", "stack", "concatenate", "index", "correlated")
+"""Whose elements are elsewhere, or of whose rows each is one event."""
+NO_LIMIT = {
+    "convert": "σ = 0 and σ = ∞ are in no parameterization's range",
+    "wasserstein2": "σ beyond all numbers counts as the largest of them",
+    "natural_gradient": "acts on gradients",
+    "precondition": "acts on gradients",
+    "squashed sample_and_log_prob": "log σ and the log of the slope are infinite, of opposite signs",
+    "correlated": "an event of which one element is infinite",
+}
+
+
+@functools.cache
+def with_one(name=None, value=0.0):
+    """What all functions make of the arguments, of which one number may be another."""
+    a = arguments()
+    if name is not None:
+        a[name] = a[name].at[AT if a[name].ndim == 2 else (*AT, 0)].set(value)
+    return {jax.tree_util.keystr(path): np.asarray(x) for path, x in jax.tree_util.tree_leaves_with_path(RUN(a))}
+
+
+def alike(x, y):
+    return (x == y) | (np.isnan(x) & np.isnan(y))
+
+
+def own(leaf, x):
+    """Where the element that was changed may be seen."""
+    mask = np.zeros(x.shape, bool)
+    if any(word in leaf for word in SHIFTED):
+        axis = x.shape.index(B)
+        mask[(slice(None),) * axis + (AT[0],)] = True
+    else:
+        assert x.shape[:2] == (B, L), leaf
+        mask[AT] = True
+    return mask
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nan_is_seen_where_it_is_and_nowhere_else(name):
+    before, after, seen = with_one(), with_one(name, np.nan), 0
+    for leaf, x in after.items():
+        moved = ~alike(with_one(name, 0.37)[leaf], before[leaf]) | ~alike(with_one(name, -0.61)[leaf], before[leaf])
+        assert not (~alike(x, before[leaf]) & ~own(leaf, x)).any(), leaf
+        if not any(name == of and f"['{function}']" in leaf for of, function in CHOOSES):
+            assert np.isnan(x[moved]).all(), leaf
+        seen += moved.any()
+    assert seen >= 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("sign", [1, -1])
+def test_infinity_gives_the_limit(name, sign):
+    """As told by two numbers on the way there: what grows gets infinite, what falls 0, and what stays, stays."""
+    compared = 0
+    for leaf, x in with_one(name, sign * np.inf).items():
+        if any(leaf.startswith(f"['{word}") for word in NO_LIMIT):
+            continue
+        near, far = (with_one(name, sign * value)[leaf].astype(np.float64) for value in (1e36, 3e38))
+        with np.errstate(invalid="ignore"):
+            grows, falls = np.abs(far) > 1.001 * np.abs(near), np.abs(far) < 0.999 * np.abs(near)
+            limit = np.where(grows, np.sign(far) * np.inf, np.where(falls, 0, far))
+        np.testing.assert_allclose(x, limit, rtol=1e-3, atol=1e-30, err_msg=leaf)
+        compared += 1
+    assert compared > 50
