@@ -1,6 +1,6 @@
 """Throws bad input at every public function, configuration, file that is read and command: does each keep its promise?
 
-``python -m benchmarks.fuzz --inputs 110000`` draws what ``tests/fuzz`` draws, that many in all, prints a line per
+``python -m benchmarks.fuzz --inputs 115000`` draws what ``tests/fuzz`` draws, that many in all, prints a line per
 property and writes ``benchmarks/results/fuzz.json``; ``--of files`` draws what is in ``test_bad_files.py`` alone. Where
 a property is broken it shows the smallest input that it found, and ends with status 1. The promises: the documented
 shape and dtype, or a ValueError or TypeError that names the argument; of a file the right result, or a ValueError or
@@ -94,7 +94,7 @@ def _shown(error: BaseException) -> str:
 def main() -> None:
     """Runs the command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--inputs", type=int, default=110_000, help="about how many in all")
+    parser.add_argument("--inputs", type=int, default=115_000, help="about how many in all")
     parser.add_argument(
         "--of", nargs="+", default=[], metavar="MODULE", help="archives, configs, files, functions, ..."
     )

@@ -122,7 +122,8 @@ def test_five_coincide_as_is_told_by_gradient_descent() -> None:
 def test_kills_and_damage_are_those_that_were_counted() -> None:
     kills = measured("kills")
     total = [sum(row[name] for row in kills) for name in ("kills", "kills", "runs", "equal")]
-    assert stated("benchmarks/RESULTS.md", r"\| together \|" + 4 * r" (\d+) \|") == tuple(map(str, total))
+    told = stated("benchmarks/RESULTS.md", r"## Killed and resumed(?s:.*?)\| together \|" + 4 * r" (\d+) \|")
+    assert told == tuple(map(str, total))
     assert stated("docs/paper.md", r"after (\d+) kills by SIGKILL, all of the (\d+) runs") == (
         str(total[0]),
         str(total[2]),
@@ -130,12 +131,44 @@ def test_kills_and_damage_are_those_that_were_counted() -> None:
     assert total[2] == total[3]
     ends = measured("corruptions")["ends"]
     for command in ("evaluate", "train --resume"):
-        same, refused = stated("benchmarks/RESULTS.md", rf"\| `jaxvae {command}` \| (\d+) \| (\d+) \| 0 \|")
+        row = rf"## Damaged(?s:.*?)\| `jaxvae {command}` \| (\d+) \| (\d+) \| 0 \|"
+        same, refused = stated("benchmarks/RESULTS.md", row)
         assert (int(same), int(refused)) == (
             ends[f"{command}: as undamaged"],
             ends[f"{command}: refused in one line"],
         )
     assert measured("corruptions")["failures"] == []
+
+
+def test_kills_at_every_write_are_those_that_were_counted() -> None:
+    rows = measured("kill_points")
+    names, last = ("calls", "states", "terminated"), []
+    for row in rows:
+        assert row["failures"] == []
+        counts = [row[name] for name in names]
+        last.append([*counts, sum(counts[1:])])
+        assert stated("benchmarks/RESULTS.md", rf"\| `jaxvae {row['of']}` \|" + 4 * r" (\d+) \|") == tuple(
+            map(str, last[-1])
+        )
+    total = [str(sum(column)) for column in zip(*last, strict=True)]
+    told = stated("benchmarks/RESULTS.md", r"## Killed at every write(?s:.*?)\| together \|" + 4 * r" (\d+) \|")
+    assert told == tuple(total)
+    told = stated("SECURITY.md", r"\| (\d+) calls of (\d+) commands, (\d+) runs after a kill or SIGTERM \|")
+    assert told == (total[0], str(len(rows)), total[3])
+
+
+def test_damaged_files_are_those_that_were_drawn() -> None:
+    files = measured("fuzz_files")
+    assert files["failures"] == 0
+    inputs, kinds = f"{files['inputs']:,}", str(len(files["rows"]))
+    told = r"(\d+) s of CPU time for files\n\n([\d,]+) inputs of (\d+) kinds of files"
+    assert stated("benchmarks/RESULTS.md", told) == (f"{files['cpu_seconds']:.0f}", inputs, kinds)
+    told = r"\| ([\d,]+) files of (\d+) kinds, and ([\d,]+) other inputs \|"
+    assert stated("SECURITY.md", told) == (inputs, kinds, f"{measured('fuzz')['inputs']:,}")
+    assert stated("SECURITY.md", r"at random moments \| (\d+) kills") == (
+        str(sum(x["kills"] for x in measured("kills"))),
+    )
+    assert stated("SECURITY.md", r"\| (\d+) damaged files \|") == (str(measured("corruptions")["damaged"]),)
 
 
 def test_endurance_and_fuzz_are_those_that_were_measured() -> None:
