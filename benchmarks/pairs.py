@@ -26,7 +26,6 @@ from jax import Array
 import jaxvae as jv
 from benchmarks import harness
 
-RESULT = Path(__file__).parent / "results" / "pairs.json"
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 CHUNK = 2**19
 WITHOUT_NEGATIVE = ("direct_std", "direct_variance", "projected_std")
@@ -123,7 +122,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=float, default=1e8)
     parser.add_argument("--names", nargs="+", default=list(jv.PARAMETERIZATIONS), choices=jv.PARAMETERIZATIONS)
     parser.add_argument("--dtypes", nargs="+", default=DTYPES, choices=DTYPES)
-    parser.add_argument("--out", type=Path, default=RESULT)
+    parser.add_argument("--out", type=Path, default=harness.RESULTS / "pairs.json")
     args = parser.parse_args()
     facts = harness.facts("pairs")
     rows = measure(args.names, args.dtypes, round(args.pairs))

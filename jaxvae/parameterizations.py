@@ -168,9 +168,8 @@ class Parameterization:
         """(x - mean) / σ, kept finite."""
         mean = self.mean(loc, raw)
         delta = x - mean
-        delta = jnp.where(
-            jnp.isinf(x) | jnp.isinf(mean), delta, finite(delta)
-        )  # that overflows, and times 1/σ = 0 were NaN
+        # Of finite numbers it may overflow, and infinity times 1/σ = 0 were NaN.
+        delta = jnp.where(jnp.isinf(x) | jnp.isinf(mean), delta, finite(delta))
         return finite(jnp.where(delta == 0, 0, self.transform.scaled(delta, raw, -self.exponent)))
 
     @special.weakly

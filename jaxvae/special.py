@@ -600,8 +600,9 @@ def _log_squareplus(x: Array) -> Array:
 @jax.custom_jvp
 def _squareplus_slope(x: Array) -> Array:
     x = finite(x)
-    h, near = hypot2(x), x > -1  # where (1 + x / h) / 2 doesn't cancel
-    q = jnp.where(near, x, 2) / jnp.where(near, h, jnp.square(x) + 4 - x * h)
+    # (1 + x / h) / 2, which cancels on the left; there 2 / (h (h + |x|)), with h^2 = x^2 + 4.
+    h, near = hypot2(x), x > -1
+    q = jnp.where(near, x, 2) / jnp.where(near, h, jnp.square(x) + 4 + jnp.abs(x) * h)
     return jnp.where(near, (1 + q) / 2, q)
 
 

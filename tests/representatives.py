@@ -1,9 +1,9 @@
-"""Eight parameterizations that stand for all, in tests of what is not the parameterization itself."""
+"""Which of a test's parameters stand for the others: of parameterizations eight, in tests of something else."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import pytest
-from _pytest.mark import ParameterSet
 
 import jaxvae as jv
 
@@ -19,6 +19,6 @@ EIGHT = (
 )
 
 
-def each(names: Iterable[str] = jv.PARAMETERIZATIONS, kept: Iterable[str] = EIGHT) -> list[str | ParameterSet]:
-    """These names as parameters of a test; those that are not among the ones kept are slow."""
-    return [name if name in kept else pytest.param(name, marks=pytest.mark.slow) for name in names]
+def each(values: Iterable[Any] = jv.PARAMETERIZATIONS, kept: Iterable[Any] = EIGHT) -> list[Any]:
+    """These values as parameters of a test; those that are not among the ones kept are slow."""
+    return [value if value in kept else pytest.param(value, marks=pytest.mark.slow) for value in values]

@@ -18,6 +18,7 @@ import numpy as np
 import one_device
 import pytest
 from matplotlib.image import imread
+from representatives import each
 
 import jaxvae as jv
 from jaxvae import cli, commands, plots, process, study, trained, training
@@ -530,7 +531,7 @@ def test_help_names_every_field(capsys):
         assert f"--{name.replace('_', '-')} " in out
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("number", each((signal.SIGINT, signal.SIGTERM), kept=(signal.SIGINT,)))
 def test_a_signal_saves_and_ends_and_the_run_goes_on(tmp_path, capsys, number):
     flags = [*TINY, "--epochs", "3000", "--out", "run"]
     process = subprocess.Popen(

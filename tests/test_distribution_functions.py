@@ -133,7 +133,7 @@ def test_where_sigma_underflows_the_mean_halves_the_mass():
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=() if name == "log_variance" else pytest.mark.slow) for name in EIGHT],
+    each(EIGHT, kept=("log_variance",)),
 )
 def test_no_slope_is_nan_and_a_masked_one_is_zero(name):
     """At raws from -200 to 200, at the mean, beside it, and at either infinity; ends in and out of order."""

@@ -17,6 +17,7 @@ import jax
 import numpy as np
 import pytest
 from PIL import Image
+from representatives import each
 
 import jaxvae as jv
 from jaxvae import cli, contract
@@ -83,7 +84,8 @@ LONG = ("counts", "datasets", "diffusion", "jax", "migrate", "nnx")
 
 @pytest.mark.parametrize(
     "page",
-    [pytest.param(page, id=page.stem, marks=[pytest.mark.slow] if page.stem in LONG else []) for page in WITH_CODE],
+    each(WITH_CODE, kept=[page for page in WITH_CODE if page.stem not in LONG]),
+    ids=lambda page: page.stem,
 )
 def test_code_runs(page: Path, monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
     monkeypatch.chdir(place)

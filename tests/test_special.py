@@ -88,7 +88,7 @@ def test_float32_to_four_ulp(name, order):
     assert error <= FLOAT32_ULPS, message
 
 
-@pytest.mark.parametrize("dtype", [jnp.bfloat16, pytest.param(np.float16, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("dtype", each((jnp.bfloat16, np.float16), kept=(jnp.bfloat16,)))
 @pytest.mark.parametrize("order", [0, 1])
 @pytest.mark.parametrize("name", NAMES)
 def test_sixteen_bits_are_rounded_once(name, order, dtype):

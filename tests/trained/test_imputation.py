@@ -7,6 +7,7 @@ import linear
 import numpy as np
 import pytest
 import trained_models
+from representatives import each
 
 from jaxvae.data import DataContract, Reading
 from jaxvae.trained import TrainedModel
@@ -80,7 +81,7 @@ def test_what_fills_an_image_is_its_own_affair():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["conditional", pytest.param("counts", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kind", each(("conditional", "counts"), kept=("conditional",)))
 def test_any_likelihood_and_label(kind):
     fields = {**trained_models.KINDS[kind], "offset": False}
     likelihood = fields.get("likelihood", "bernoulli")

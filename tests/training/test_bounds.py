@@ -5,13 +5,14 @@ import jax.numpy as jnp
 import linear
 import numpy as np
 import pytest
+from representatives import each
 
 from jaxvae.likelihoods import Bernoulli
 from jaxvae.models import make_model
 from jaxvae.objectives import iwae
 from jaxvae.training.bounds import BOUNDS, log_weights
 
-INFERENCES = (None, *(pytest.param(name, marks=pytest.mark.slow) for name in ("bottom_up", "top_down")))
+INFERENCES = each((None, "bottom_up", "top_down"), kept=(None,))
 KEYS = 3000
 
 

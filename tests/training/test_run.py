@@ -7,6 +7,7 @@ from contextlib import nullcontext
 import jax
 import numpy as np
 import pytest
+from representatives import each
 
 from jaxvae import training
 from jaxvae.files import entries
@@ -79,7 +80,7 @@ def test_a_run_leaves_its_files(alone):
     assert all(r["skipped"] == 0 and r["beta"] == 1 for r in records)
 
 
-@pytest.mark.parametrize("step", [*(pytest.param(step, marks=pytest.mark.slow) for step in (1, 16)), 48])
+@pytest.mark.parametrize("step", each((1, 16, 48), kept=(48,)))
 def test_stopped_and_resumed_as_if_never_stopped(alone, tmp_path, step, monkeypatch):
     monkeypatch.setattr("jaxvae.training.run._SEGMENT", 5)
     out, watcher = tmp_path / "run", Watcher(step)
