@@ -233,12 +233,15 @@ def claimed(path: Path) -> Iterator[Path]:
     """
     number, free = 1, path
     while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            free.mkdir(parents=True)
+            free.mkdir()
             break
         except FileExistsError:
             number += 1
             free = path.with_name(f"{path.name}-{number}")
+        except FileNotFoundError:  # another has just found the parent empty, and deleted it
+            continue
     try:
         yield free
     finally:

@@ -98,6 +98,7 @@ def test_a_wrong_learning_rate_costs_what_is_told(page: str, pattern: str) -> No
     assert stated(page, pattern) == (f"{min(wrong):.0f}", f"{max(wrong):.0f}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", ["docs/howto/choose.md", "docs/paper.md"])
 def test_the_usual_parameterizations_end_as_near_as_is_told(page: str) -> None:
     best = [min(nll_on_mnist()[name].values()) for name in FIVE[:4]]

@@ -215,6 +215,7 @@ def test_what_cannot_do_with_missing_entries_is_refused(capsys, flags, message):
     assert message in refusal(capsys, "train", "--dataset", "x.npy", "--out", "run", *flags)
 
 
+@pytest.mark.slow
 def test_a_program_reads_the_result_as_json(run, capsys, tmp_path):
     assert main(["evaluate", str(run), "--samples", "2", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == json.loads((run / "evaluation-test.json").read_text())
@@ -309,6 +310,7 @@ def test_what_cannot_be_is_refused_in_one_line(run, capsys, argv, words, tmp_pat
     assert not any(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_diagnose_names_what_is_broken_and_draws_it(capsys):
     # A σ without a transform at far too high a learning rate: it is negative after the first update, and stays so.
     fields = {"latents": 3, "hidden": (8,), "epochs": 1, "batch_size": 80, "max_skipped": 100}

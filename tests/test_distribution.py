@@ -281,6 +281,7 @@ NUMBERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", each(("log_variance", "softplus_std", "natural_softplus"), kept=("softplus_std",)))
 def test_python_numbers_do_not_widen(name):
     p = jv.PARAMETERIZATIONS[name]
@@ -324,6 +325,7 @@ def test_pickled_and_copied():
         same(pickle.loads(pickle.dumps(q)), q)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_axes_of_explicit_sharding(kind):
     mesh = jax.make_mesh((2,), ("x",), axis_types=(jax.sharding.AxisType.Explicit,))

@@ -1,6 +1,8 @@
 import contextlib
 import os
 import secrets
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -150,3 +152,29 @@ def test_new_directories_are_each_claimed_by_one(tmp_path):
     with pytest.raises(KeyError), claimed(tmp_path / "other" / "b"):
         raise KeyError
     assert not (tmp_path / "other").exists()
+
+
+def test_those_who_claim_at_the_same_time_each_get_their_own(tmp_path):
+    start = threading.Barrier(8)
+
+    def claims(i: int) -> list[str]:
+        names = []
+        for _ in range(50):
+            start.wait()
+            with claimed(tmp_path / "runs" / "a") as mine:
+                names.append(mine.name)
+                (mine / str(i)).touch(exist_ok=False)
+                start.wait()
+                assert [path.name for path in mine.iterdir()] == [str(i)]
+                (mine / str(i)).unlink()
+        return names
+
+    with ThreadPoolExecutor(8) as pool:
+        for names in zip(*pool.map(claims, range(8)), strict=True):
+            assert len({*names}) == 8
+
+
+def test_a_place_that_leads_nowhere_is_no_place_for_a_directory(tmp_path):
+    (tmp_path / "runs").symlink_to(tmp_path / "gone")
+    with pytest.raises(FileExistsError), claimed(tmp_path / "runs" / "a"):
+        pass

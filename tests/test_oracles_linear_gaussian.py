@@ -67,6 +67,7 @@ def estimates(truth, z, log_q, mean, variance, kl):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "names", [EIGHT, pytest.param(tuple(jv.PARAMETERIZATIONS), marks=pytest.mark.slow)], ids=["eight", "all"]
 )

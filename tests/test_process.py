@@ -101,6 +101,7 @@ def told(code, **more):
     return subprocess.run(run, env=environment(**more), check=True, capture_output=True, text=True).stdout.strip()
 
 
+@pytest.mark.slow
 def test_every_core_is_a_device():
     cores = str(len(os.sched_getaffinity(0)))
     assert told("process.use_every_core(); print(jax.device_count())") == cores
@@ -149,3 +150,17 @@ Careless(RuntimeError("something else"))
     assert "ValueError: Event loop is closed" in said
     assert "RuntimeError: something else" in said
     assert "RuntimeError: Event loop is closed" not in said
+
+
+@pytest.mark.parametrize(
+    "encoding", ["ascii", *(pytest.param(name, marks=pytest.mark.slow) for name in ("latin-1", "cp1252"))]
+)
+def test_a_letter_that_the_terminal_has_not_is_shown_as_another(encoding):
+    """Names of σ, →, ≥ are in help, lists and errors."""
+    for words in ("train", "--help"), ("list",), ("train", "--dataset", "größe-σ.npy"):
+        done = subprocess.run(
+            [*CLI, *words], env=environment(PYTHONIOENCODING=encoding), capture_output=True, check=False
+        )
+        assert done.returncode == (2 if "--dataset" in words else 0)
+        assert b"Traceback" not in done.stderr
+        (done.stdout + done.stderr).decode(encoding)

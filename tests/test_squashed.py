@@ -60,6 +60,7 @@ def density(name, y, loc, raw, low=-1, high=1):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_samples_and_their_densities(name):
     """The noise is known, and with it the exact sample."""
@@ -122,6 +123,7 @@ def test_others_lose_more_than_a_quarter():
         assert np.mean(~np.isfinite(peer.log_prob(y))) > 0.25, name
 
 
+@pytest.mark.slow
 def test_sixteen_bits_are_scored_before_they_are_rounded():
     q = jv.TanhGaussian(*(x.astype(jnp.bfloat16) for x in (jnp.asarray([0.0, 3.0]), jnp.asarray([0.0, 1.0]))))
     wide = jv.TanhGaussian(q.loc.astype(jnp.float32), q.raw.astype(jnp.float32))
@@ -165,6 +167,7 @@ def test_any_range():
             assert right(found[i], lambda *v: density("softplus_std", *v), y[i], 0.4, 0.2, a, b), (i, a, b, y[i])
 
 
+@pytest.mark.slow
 def test_a_range_of_few_numbers():
     """Of bfloat16 there are 2 between 100 and 101.5; of float16's, which may be subnormal, none that XLA may flush."""
     q = jv.TanhGaussian(jnp.zeros((), jnp.bfloat16), jnp.asarray(4.0, jnp.bfloat16), low=100.0, high=101.5)
@@ -273,6 +276,7 @@ def test_bounds_are_checked():
         jv.TanhGaussian(jnp.zeros(2), 0.0, low="a")
 
 
+@pytest.mark.slow
 def test_it_is_mapped_indexed_stacked_and_replaced():
     q = jv.TanhGaussian(jnp.zeros((4, 3)), jnp.ones((4, 3)), high=np.float32([1, 2, 3]))
     rows = jax.vmap(lambda q: q.median)(q)

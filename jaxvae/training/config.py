@@ -265,9 +265,9 @@ def config_from_mapping(values: Mapping[str, Any]) -> TrainConfig:
     """
     require(isinstance(values, Mapping), "config", values, "an object of TrainConfig's fields")
     for name in values:
-        near = nearest(name, _hints())
-        known = isinstance(name, str) and name in _hints()
-        require(known, "config", name, f"a field of TrainConfig{'; nearest: ' * bool(near)}{', '.join(near)}")
+        if not isinstance(name, str) or name not in _hints():
+            near = nearest(name, _hints())
+            require(False, "config", name, f"a field of TrainConfig{'; nearest: ' * bool(near)}{', '.join(near)}")
     return TrainConfig(**values)
 
 

@@ -9,6 +9,7 @@ from benchmarks import coverage
 from jaxvae.study import statistics
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seeds", [3, 10])
 def test_intervals_hold_the_truth_as_often_as_they_say(seeds):
     studies = 600

@@ -17,6 +17,7 @@ def test_milliseconds_leave_the_first_round_out():
     assert min(found.values()) >= 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", [f for f in parts.FORMS if f != "XLA"])
 def test_every_form_is_the_same_convolution(form):
     rng = np.random.default_rng(0)

@@ -48,6 +48,7 @@ def test_the_terms_sum_to_the_joint_log_mass(raw):
     assert got[0] == 0
 
 
+@pytest.mark.slow
 def test_the_sum_over_all_compositions_is_one():
     kinds = [(Multinomial(), None), (DirichletMultinomial(), {"concentration": 0.4})]
     total, grid = 6, np.indices((7, 7, 7)).reshape(3, -1).T

@@ -40,6 +40,7 @@ def outputs_for(kind, shape=(2,), seed=1):
     return jnp.asarray(kind.output_bias(CHANNELS) + 0.3 * noise, jnp.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", each(KINDS, ("zero-inflated negative binomial", "multinomial")))
 def test_the_contract(name):
     """Shapes, finite slopes by all that is learned, neutral outputs of mean 1, hashing."""
@@ -76,6 +77,7 @@ def test_the_outputs_of_a_mean_have_it(name):
     np.testing.assert_allclose(got, wanted, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [

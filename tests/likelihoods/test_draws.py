@@ -36,6 +36,7 @@ def test_large_means_neither_overflow_nor_drift():
     assert draws.max() > 2**31
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("log_mean", "log_theta"), [(0.0, 0.0), (3.0, 2.0), (1.0, -3.0), (6.0, 30.0)])
 def test_negative_binomial_draws_follow_their_distribution_function(log_mean, log_theta):
     """χ² over the counts that are expected at least ten times."""

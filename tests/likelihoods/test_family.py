@@ -163,6 +163,7 @@ def test_kinds_are_static_and_comparable(name):
     assert len(traces) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", each(NAMES, SIX))
 def test_the_mean_of_samples_is_the_mean(name):
     """Within 4.5 standard errors of 40,000 draws, for each of 6 outputs; draws lie on the grid, or in [0, 1]."""

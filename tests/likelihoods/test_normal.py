@@ -61,6 +61,7 @@ def test_every_parameterization_gives_value_and_slopes(name):
     assert abs(float(value) - want) <= moved + 8 * EPS * abs(want)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["log_variance", "softplus_std", "log_precision", "nvae_log_std"])
 def test_a_learned_noise_finds_the_true_one(name):
     # diffusers#5731: a trainable decoder log-variance, here by Fisher scoring from the kind's own start.

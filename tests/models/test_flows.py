@@ -77,6 +77,7 @@ def test_the_inverse_undoes_it_and_log_scale_is_that_of_the_jacobian(latents, st
     assert (np.abs(log_scale).max((0, 1)) > 0.1).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["natural_exp", "scvi_variance"])
 def test_how_the_scale_arises_is_the_parameterizations_affair(name):
     flow = make(2, jv.parameterization(name), hidden=(8,))
@@ -141,6 +142,7 @@ def test_the_density_integrates_to_one():
     assert abs(mass.sum() - 1) <= rule + 64 * EPS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [None, "inverse"])
 def test_values_and_gradients_are_finite_at_large_raws(method):
     z, context = inputs()

@@ -2,6 +2,7 @@ import jax
 import jax.numpy as jnp
 import kinds
 import numpy as np
+import pytest
 
 import jaxvae as jv
 
@@ -92,6 +93,7 @@ def test_latents_are_placed_by_their_prior():
     np.testing.assert_allclose(kinds.applied(made, "decode")(params, u), standard, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_elbo_takes_one_walk_down():
     made = kinds.model("top_down of three")
     params, x, noise = kinds.params(made), kinds.images(), jnp.zeros((1, 3, made.latents))

@@ -101,6 +101,7 @@ def test_the_evidence_is_the_same_from_the_prior_and_from_the_posterior(kind):
     np.testing.assert_array_less(np.abs(np.mean(weights[0], axis=0) - np.mean(weights[1], axis=0)), 4.5 * error)
 
 
+@pytest.mark.slow
 @every_kind
 def test_terms_are_means_over_samples_and_every_parameter_has_a_gradient(kind):
     made, x, key = kinds.model(kind), kinds.images(), quick.key(3)
@@ -193,6 +194,7 @@ def test_models_of_complete_data_are_as_they_were():
     assert np.isnan(kinds.applied(plain, "at_means")(kinds.params(plain), x).latents).any()  # refused before
 
 
+@pytest.mark.slow
 def test_nothing_that_is_missing_spoils_a_gradient():
     """Nor where the likelihood is of positive numbers, whose density at what stands in for a missing one is 0."""
     table = Columns((Group(LogNormal(), (0, 2)), Group(Beta(), (3,)), Group(Poisson(), (1,))))

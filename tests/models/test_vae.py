@@ -37,6 +37,7 @@ def jitted(model, method):
     return jax.jit(functools.partial(model.apply, method=method))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", each(LIKELIHOODS, ("bernoulli", "gaussian_learned", "negative_binomial")))
 def test_every_likelihood_starts_at_its_neutral_mean_and_trains(name):
     model = vae(likelihood(name, levels=5))

@@ -60,6 +60,7 @@ def test_parameterizations_keep_the_contract(name):
         assert np.all(np.abs(got - want.sum(-1)) <= ULPS * np.abs(want).sum(-1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rank", each(RANKS, kept=RANKS[:-1]))
 def test_every_rank(rank):
     q = jv.LowRankGaussian(LOC, RAW, FACTORS[:, :rank])
@@ -171,6 +172,7 @@ def score(q, x):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rank", each((2, 4), kept=(2,)))
 def test_gradients_are_those_of_float64(rank):
     inputs = jv.LowRankGaussian(LOC, RAW / 2, FACTORS[:, :rank], jv.log_std), X[1]

@@ -138,6 +138,7 @@ def agree(ours, theirs):
     assert (standard_errors(ours.phi - theirs.phi) < STANDARD_ERRORS).all()
 
 
+@pytest.mark.slow
 @every_parameterization
 def test_dreg_agrees_with_iwae_and_has_less_noise(name):
     ours, theirs = slopes(doubly, name=name), slopes(plain(iwae), name=name)

@@ -148,6 +148,7 @@ def faithful_loss(q, y, beta):
     return faithful(q, y)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("loss", "p", "stopped", "beta"),
     [

@@ -192,6 +192,7 @@ def slopes(inputs):
     return jax.grad(lambda inputs: sum(jnp.sum(x) for x in jax.tree.leaves(every_value(inputs))))(inputs)
 
 
+@pytest.mark.slow
 def test_sizes_may_be_symbolic():
     """One program for every batch, and for every number of samples but the jackknife's, whose subsets it fixes."""
     b, k = jax.export.symbolic_shape("b, k")

@@ -133,6 +133,7 @@ def test_all_are_drawn_once_in_families(everything: Figure) -> None:
         assert len(set(colours)) == len(colours)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", ["few", "everything"])
 def test_pixels(which: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     figure = request.getfixturevalue(which)

@@ -39,6 +39,7 @@ def whole(tmp_path_factory):
     return out
 
 
+@pytest.mark.slow
 def test_a_study_has_all_its_cells(whole):
     configs = [record["config"] for record in numbers(whole)]
     assert [(c["parameterization"], c["learning_rate"], c["seed"]) for c in configs] == [

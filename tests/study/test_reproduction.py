@@ -53,6 +53,7 @@ def test_a_table_has_what_was_run_beside_what_was_published(done):
     assert text == published_table(PRESET, out)
 
 
+@pytest.mark.slow
 def test_one_test_image_has_no_standard_error(done, tmp_path):
     shutil.copytree(done[0], tmp_path / "one")
     for path in (tmp_path / "one").glob("*/reproduction.json"):

@@ -106,6 +106,7 @@ def test_cells_are_shared_out_evenly(count, width, expected):
     assert (made._width, made._places) == expected
 
 
+@pytest.mark.slow
 def test_parameterizations_share_start_order_and_noise(records):
     """log_precision is log_variance mirrored: the same numbers to the last digits, if all else is the same."""
     config = dataclasses.replace(TINY, parameterization="log_precision")

@@ -28,7 +28,7 @@ class Untrained:
         self.model, self.directory, self.counts = model, RunDirectory(path), {"train": 1297, "test": 300}
 
 
-@pytest.mark.parametrize("kind", each(trained_models.KINDS, trained_models.THREE))
+@pytest.mark.parametrize("kind", each(trained_models.KINDS, trained_models.TWO))
 def test_a_model_is_read_back_bit_for_bit(kind, tmp_path):
     model = trained_models.model(kind)
     export_run(Untrained(model, tmp_path), tmp_path / "out")
@@ -60,6 +60,7 @@ def test_an_export_that_was_cut_short_is_no_model_and_is_written_again(done, tmp
         export_run(run, tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_a_run_is_exported_with_what_it_was_trained_on(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     training.train(make_experiment(config_from_mapping(FIELDS)), tmp_path / "run")

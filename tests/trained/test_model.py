@@ -25,7 +25,7 @@ def given(model: TrainedModel) -> tuple:
     return (IMAGES, LABELS) if model.contract.conditional else (IMAGES,)
 
 
-@pytest.fixture(params=each(trained_models.KINDS, trained_models.THREE))
+@pytest.fixture(params=each(trained_models.KINDS, trained_models.TWO))
 def model(request) -> TrainedModel:
     return trained_models.model(request.param)
 

@@ -46,6 +46,7 @@ def by_batch(model, split, code, **beside):
     return np.corrcoef(z, code)[0, 1] ** 2
 
 
+@pytest.mark.slow
 def test_latents_do_not_tell_the_batch(run, given, tmp_path):
     blind = data(())
     training.train(training.make_experiment(CONFIG, dataset=blind), tmp_path / "blind")

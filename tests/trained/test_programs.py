@@ -35,6 +35,7 @@ print(json.dumps([[np.asarray(x).tolist() for x in part] for part in found]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", each(("flat", "conditional", "top_down", "flow"), kept=("conditional",)))
 def test_they_need_jax_alone(kind, tmp_path):
     model = trained_models.model(kind)

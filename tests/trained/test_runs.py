@@ -70,6 +70,7 @@ def test_a_score_bounds_itself(alone):
     assert json.loads(json.dumps(score)) == score
 
 
+@pytest.mark.slow
 def test_arrays_in_memory_are_trained_on_and_given_back(tmp_path):
     images = np.random.default_rng(0).uniform(-1, 1, (60, 4, 4)).astype(np.float32)
     dataset = data.from_arrays(images, labels=["a", "b"] * 30, reading=Reading(value_range=(-1.0, 1.0)), name="mine")

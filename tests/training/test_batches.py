@@ -98,6 +98,7 @@ def progress(experiment, step):
     return jax.device_put((state, sums), replicated(experiment.mesh))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [*FEEDS, functools.partial(ResidentFeed, fused=False)])
 def test_training_that_is_interrupted_ends_as_one_that_is_not(kind, experiment):
     experiment = experiment._replace(mesh=linear.mesh(1))

@@ -197,6 +197,7 @@ def test_every_parameterization_starts_alike_with_a_finite_gradient(name, prepar
         assert float(metrics[term]) == pytest.approx(float(reference[term]), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_multipliers_push_what_is_below_the_bound_back():
     experiment = tiny(parameterization="direct_std", constraint="lagrange", multiplier_rate=0.5, init_std=0.3)
     params, batch, key = init(experiment), batch_of(experiment), quick.key(1)

@@ -124,12 +124,14 @@ def test_resuming_what_is_not_there_begins_it(alone, tmp_path):
     assert final(tmp_path / "run") == final(alone)
 
 
+@pytest.mark.slow
 def test_resuming_what_is_complete_changes_nothing(alone):
     before = final(alone), timeless(alone)
     assert training.train(tiny(), alone, resume=True)
     assert (final(alone), timeless(alone)) == before
 
 
+@pytest.mark.slow
 def test_a_finished_run_goes_on_for_more_epochs(alone, tmp_path):
     shutil.copytree(alone, tmp_path / "run")
     more = tiny(epochs=6, learning_rate=1e-4)
@@ -231,6 +233,7 @@ def test_a_run_is_read_without_tracing_a_step(alone, monkeypatch):
     assert load_state(alone).step == 64
 
 
+@pytest.mark.slow
 def test_the_run_stops_where_nothing_is_finite_any_more(tmp_path):
     experiment = tiny(learning_rate=1e30, max_skipped=3)
     with pytest.raises(training.NonFiniteError) as error:

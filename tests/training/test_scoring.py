@@ -93,6 +93,7 @@ def test_with_the_exact_posterior_every_weight_is_the_evidence(samples, monkeypa
     assert np.isnan(estimate.error).all() if samples == 1 else (estimate.error <= np.sqrt(2e-4 / (samples - 1))).all()
 
 
+@pytest.mark.slow
 def test_more_samples_give_a_higher_bound_that_stays_below_the_evidence():
     split = linear.images(200)
     task = linear.task(split, linear.params(widen=2, shift=0.3))
@@ -119,6 +120,7 @@ def by_hand(task, key, shapes):
     return np.concatenate(logs)
 
 
+@pytest.mark.slow
 def test_no_more_and_no_fewer_than_the_samples_asked_for_are_used(monkeypatch):
     monkeypatch.setattr(scoring, "_CHUNK", 7 * 5 * 4)  # seven samples of five images of four pixels
     task = linear.task(linear.images(5), linear.params(widen=1.5, shift=0.2))

@@ -10,6 +10,7 @@ import optax
 import pytest
 import quick
 from flax import nnx
+from representatives import each
 
 from jaxvae.training import step as stepping
 from jaxvae.training.checkpoint import Checkpoints
@@ -323,7 +324,7 @@ OPTIMIZERS = {
 }
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", each(OPTIMIZERS, ("one leaf each", "lbfgs")))
 def test_any_optimizer_steps_and_the_callers_arrays_stay(name):
     tx, key, params = OPTIMIZERS[name], quick.key(3), {name: jnp.ones(2) for name in ONE_LEAF_EACH}
     state = init_state(params, tx, key)
