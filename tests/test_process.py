@@ -7,6 +7,7 @@ import time
 
 import pytest
 from one_device import environment
+from representatives import each
 
 from jaxvae import process
 
@@ -152,9 +153,7 @@ Careless(RuntimeError("something else"))
     assert "RuntimeError: Event loop is closed" not in said
 
 
-@pytest.mark.parametrize(
-    "encoding", ["ascii", *(pytest.param(name, marks=pytest.mark.slow) for name in ("latin-1", "cp1252"))]
-)
+@pytest.mark.parametrize("encoding", each(("ascii", "latin-1", "cp1252"), kept=("ascii",)))
 def test_a_letter_that_the_terminal_has_not_is_shown_as_another(encoding):
     """Names of σ, →, ≥ are in help, lists and errors."""
     for words in ("train", "--help"), ("list",), ("train", "--dataset", "größe-σ.npy"):
