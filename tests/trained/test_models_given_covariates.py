@@ -1,16 +1,21 @@
 """A batch that shifts each column, and an age: a model that is given them doesn't have them in its latents."""
 
+import dataclasses
+from contextlib import nullcontext
+
 import jax
 import numpy as np
 import pytest
 
 import jaxvae as jv
-from jaxvae import training
+from jaxvae import study, training
+from jaxvae.cli import main
 from jaxvae.data import from_table
 from jaxvae.data.tables import TableReading, as_table
-from jaxvae.trained import Run, export_run
+from jaxvae.trained import Run, evaluate, export_run
 from jaxvae.training import TrainConfig
 from jaxvae.training.batches import IterableFeed
+from jaxvae.training.run import load_state
 
 SHIFT = np.array([3.0, -3.0, 2.0])
 CONFIG = TrainConfig(
@@ -85,3 +90,84 @@ def test_without_covariates_it_says_which(run, given):
     experiment = training.make_experiment(CONFIG, dataset=given)
     with pytest.raises(ValueError, match="covariates must be left out for batches, which have none"):
         IterableFeed(experiment, lambda state, batch: (state, {}), [])
+
+
+@pytest.fixture
+def file(given, tmp_path):
+    """The training rows as a file, with their class and covariates by name."""
+    split, lines = given.train, ["x,y,z,batch,age,class"]
+    for row, (code, age), label in zip(split.images[:, 0, 0], split.covariates, split.labels, strict=True):
+        lines.append(",".join(map(str, (*row, "ab"[int(code)], age, "uv"[label]))))
+    (tmp_path / "rows.csv").write_text("\n".join(lines) + "\n")
+    return tmp_path / "rows.csv"
+
+
+class Epochs:
+    """Asks to stop after so many."""
+
+    def __init__(self, stop_at: int) -> None:
+        self.stop_at, self.done = stop_at, 0
+
+    def update(self, step, metrics):
+        pass
+
+    def epoch(self, record):
+        self.done = record["epoch"]
+
+    def stop(self):
+        return self.done >= self.stop_at
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("streaming", [False, True])
+def test_stopped_and_resumed_as_if_never_stopped(given, tmp_path, streaming):
+    if streaming:
+        pytest.importorskip("grain")
+
+    def parameters(name, *stops):
+        for resume, stop_at in enumerate(stops):
+            epochs = Epochs(stop_at)
+            experiment = training.make_experiment(
+                dataclasses.replace(CONFIG, epochs=4, streaming=streaming), dataset=given
+            )
+            training.train(
+                experiment,
+                tmp_path / name,
+                resume=bool(resume),
+                watch=lambda _, w=epochs: nullcontext(w),
+                stop=epochs.stop,
+            )
+            assert epochs.done == min(stop_at, 4)
+        return jax.tree.leaves(load_state(tmp_path / name).params)
+
+    for stopped, alone in zip(parameters("stopped", 2, 9), parameters("alone", 9), strict=True):
+        np.testing.assert_array_equal(stopped, alone)
+
+
+@pytest.mark.slow
+def test_a_study_is_given_them(file, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    flags = [
+        "--dataset",
+        str(file),
+        "--covariates",
+        "batch",
+        "age",
+        "--label",
+        "class",
+        "--latents",
+        "1",
+        "--seed",
+        "3",
+    ]
+    flags += ["--hidden", "8", "--epochs", "20", "--learning-rate", "0.03", "--batch-size", "32", "--samples", "5"]
+    names = "log_variance", "softplus_std"
+    assert main(["compare", *flags, "--parameterization", *names, "--out", "study"]) == 0
+    records = {r["config"]["parameterization"]: r for r in study.read_results(tmp_path / "study" / study.RESULTS)}
+    assert {*records} == {*names}
+    for name in names:
+        assert main(["train", *flags, "--parameterization", name, "--out", name]) == 0
+        run = Run(tmp_path / name)
+        assert [c.name for c in run.model.contract.covariates] == ["batch", "age"]
+        # Products in another order, over a hundred and sixty steps of training.
+        assert records[name]["nll"] == pytest.approx(evaluate(run, 5)["nll"], rel=1e-3)
