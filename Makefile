@@ -16,7 +16,7 @@ lint: $(VENV)/.installed-test
 types: $(VENV)/.installed-test
 	$(BIN)/mypy
 
-PYTEST = $(BIN)/python -m pytest -n auto --dist loadfile
+PYTEST = $(BIN)/python -m pytest -n auto --dist worksteal
 
 pytest: $(VENV)/.installed-test
 	$(PYTEST) -m "not slow" jaxvae tests

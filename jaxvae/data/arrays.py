@@ -40,7 +40,8 @@ _KINDS: Mapping[str, str] = {
     **dict.fromkeys(("lengths", "length"), "lengths"),
 }
 _WANTED = (
-    "images (or x, data, arr_0), perhaps labels (or y) and a mask; or train_images, test_images (or x_train, …), …"
+    "images (or x, data, arr_0), perhaps labels (or y), a mask, and lengths of sequences; "
+    "or train_images, test_images (or x_train, …), …"
 )
 _MOST_CLASSES = 2**31
 MOST_COUNTED = 2**24

@@ -19,16 +19,6 @@ from jaxvae.texts import number
 _SHOWN = 8
 
 
-def as_covariate(name: str, kind: str, levels: tuple[str, ...]) -> Feature:
-    """A column of a table as a covariate, of what it would be if it were modelled.
-
-    >>> as_covariate("smoker", "binary", ()).levels, as_covariate("age", "count", ()).kind
-    (('0', '1'), 'real')
-    """
-    levels = levels or (("0", "1") if kind == "binary" else ())
-    return Feature(name, "categorical" if levels else "real", levels)
-
-
 def fitted_covariates(covariates: Sequence[Feature], train: np.ndarray | None, name: str) -> tuple[Feature, ...]:
     """The covariates in the units of the training split.
 

@@ -114,6 +114,16 @@ def kinds_told(columns: Iterable[_Named]) -> str:
     return ", ".join(f"{len(some):,} {kind} ({names_told(some)})" for kind, some in found.items())
 
 
+def as_covariate(name: str, kind: str, levels: tuple[str, ...]) -> Feature:
+    """A column of a table as a covariate, of what it would be if it were modelled.
+
+    >>> as_covariate("smoker", "binary", ()).levels, as_covariate("age", "count", ()).kind
+    (('0', '1'), 'real')
+    """
+    levels = levels or (("0", "1") if kind == "binary" else ())
+    return Feature(name, "categorical" if levels else "real", levels)
+
+
 def covariates_told(covariates: Iterable[Feature]) -> str:
     """Each covariate with what it may be.
 

@@ -8,9 +8,8 @@ import numpy as np
 
 from jaxvae.arguments import require
 from jaxvae.data.arrays import MOST_COUNTED, SPLITS, as_labels
-from jaxvae.data.covariates import as_covariate
 from jaxvae.data.dataset import Dataset, assemble
-from jaxvae.data.features import Feature, kinds_of
+from jaxvae.data.features import Feature, as_covariate, kinds_of
 from jaxvae.data.options import OF_TABLES, PLAIN, Reading
 from jaxvae.data.tables import DataTable, TableReading, load_known, load_table, parsed_kinds
 

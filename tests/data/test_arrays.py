@@ -357,7 +357,7 @@ def test_images_that_do_not_fit_are_named(save, images, message):
         ({"images": BYTES, "x": BYTES}, "x.npz: fields must be given once each, not images, got ['images', 'x']"),
         ({"x_test": BYTES}, "there is no train_images, got ['test_images']"),
         ({"labels": LABELS}, "there is no images, got ['labels']"),
-        ({"a": BYTES, "b": BYTES}, "fields must be images (or x, data, arr_0), perhaps labels (or y) and a mask; or"),
+        ({"a": BYTES, "b": BYTES}, "fields must be images (or x, data, arr_0), perhaps labels (or y), a mask, and lengths"),
         ({"x_train": BYTES, "x_test": BYTES, "validation_labels": LABELS}, "there is no validation_images"),
         ({"x_train": BYTES, "x_test": BYTES / 255}, "dtypes must be the same in all splits, got ['float64', 'uint8']"),
         ({"x_train": BYTES, "x_test": BYTES[:, :2]}, "test image shape must be that of train, got (2, 3, 1)"),
@@ -367,7 +367,7 @@ def test_images_that_do_not_fit_are_named(save, images, message):
         ),
         (
             {"x": BYTES, "mask": BYTES > 0, "x_mask": BYTES > 0},
-            "fields must be images (or x, data, arr_0), perhaps labels (or y) and a mask",
+            "fields must be images (or x, data, arr_0), perhaps labels (or y), a mask, and lengths",
         ),
         ({"x": BYTES, "mask": BYTES[:9] > 0}, "mask.shape must be (20, 4, 3), that of the numbers, got (9, 4, 3)"),
         ({"x_train": BYTES, "x_test": BYTES, "validation_mask": BYTES > 0}, "there is no validation_images"),

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxvae.data.features import kinds_told, names_told
+from jaxvae.data.features import as_covariate, covariates_told, kinds_told, names_told
 from jaxvae.data.tables.columns import LIKELIHOODS, Column
 from jaxvae.data.tables.tabular import DataTable
 from jaxvae.texts import counted, percentage
@@ -17,7 +17,7 @@ _CHUNK = 2**20
 
 
 def describe_table(table: DataTable) -> list[str]:
-    """What a table is, a sentence each: shape, kinds, zeros, missing entries, what is odd, and the likelihood it suits.
+    """A table in sentences: shape, kinds, zeros, missing entries, what is odd, covariates, and suitable likelihoods.
 
     >>> from jaxvae.data.tables import as_table
     >>> for line in describe_table(as_table({"visits": [0, 3, 1, 0], "weight": [70.5, float("nan"), 81.0, 70.5]})):
@@ -35,6 +35,7 @@ def describe_table(table: DataTable) -> list[str]:
         _zeros_and_missing(table),
         *_odd(table),
         *_classes(table),
+        *_covariates(table),
         _splits(table),
         _likelihood(table.columns),
         *table.notes,
@@ -104,6 +105,11 @@ def _classes(table: DataTable) -> list[str]:
     names, counts = np.unique(table.labels, return_counts=True)
     some = [f"{name} ({count:,})" for name, count in zip(names[:_SHOWN].tolist(), counts.tolist(), strict=False)]
     return [f"{len(names):,} classes: {', '.join([*some, '…'] if len(names) > _SHOWN else some)}."]
+
+
+def _covariates(table: DataTable) -> list[str]:
+    found = [as_covariate(column.name, column.kind, column.levels) for column, _ in table.covariates]
+    return [f"Covariates: {covariates_told(found)}."] if found else []
 
 
 def _splits(table: DataTable) -> str:

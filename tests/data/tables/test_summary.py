@@ -33,6 +33,13 @@ def test_a_mixed_table_is_described():
     ]
 
 
+def test_covariates_are_described():
+    columns = {"x": [0.5, -1, 2, 3], "age": [30, 41, 52, 30], "batch": list("abba")}
+    lines = describe_table(as_table(columns, TableReading(covariates=("batch", "age"))))
+    assert lines[0] == "4 rows × 1 column, dense float32."
+    assert "Covariates: batch (a, b), age (a number)." in lines
+
+
 @pytest.mark.parametrize("form", [np.array, sparse.csr_array])
 def test_counts_are_described(form):
     x = np.zeros((20, 12))
