@@ -357,7 +357,7 @@ def test_images_that_do_not_fit_are_named(save, images, message):
         ({"images": BYTES, "x": BYTES}, "x.npz: fields must be given once each, not images, got ['images', 'x']"),
         ({"x_test": BYTES}, "there is no train_images, got ['test_images']"),
         ({"labels": LABELS}, "there is no images, got ['labels']"),
-        ({"a": BYTES, "b": BYTES}, "fields must be images (or x, data, arr_0), perhaps labels (or y), a mask, and lengths"),
+        ({"a": BYTES, "b": BYTES}, "fields must be images (or x, data, arr_0), perhaps labels (or y), a mask, and"),
         ({"x_train": BYTES, "x_test": BYTES, "validation_labels": LABELS}, "there is no validation_images"),
         ({"x_train": BYTES, "x_test": BYTES / 255}, "dtypes must be the same in all splits, got ['float64', 'uint8']"),
         ({"x_train": BYTES, "x_test": BYTES[:, :2]}, "test image shape must be that of train, got (2, 3, 1)"),
