@@ -36,6 +36,7 @@ def failures(p):
     return set(jv.check_parameterization(p).failures)
 
 
+@pytest.mark.slow
 def test_a_forgotten_beta_is_found():
     # Efficient-VDVAE's log-std KL leaves β out of the log term.
     @dataclasses.dataclass(frozen=True)

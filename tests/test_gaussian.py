@@ -560,6 +560,7 @@ def loss(q, key):
     return (jv.kl_divergence(q) + jv.log_prob(q, jv.sample(key, q))).sum()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", each(("log_variance", "softplus_std", "nvae_log_std", "natural_softplus"), kept=("softplus_std",))
 )

@@ -187,6 +187,7 @@ def log_sech2(x):
     return 2 * (np.log(2) - np.abs(x) - np.log1p(np.exp(-2 * np.abs(x))))
 
 
+@pytest.mark.slow
 def test_the_entropy_and_its_gradient():
     """The quadrature against a finer one, in float32 and float64."""
     mean, std = (
@@ -244,6 +245,7 @@ def test_median_and_mode():
     assert all(np.isfinite(x) for x in jax.tree.leaves(critical))
 
 
+@pytest.mark.slow
 def test_the_kl_is_that_of_the_gaussians():
     def policy(mean, high=4.0):
         return jv.TanhGaussian(mean, jnp.asarray([1.0, 2.0]), jv.softplus_std, low=0.0, high=high)

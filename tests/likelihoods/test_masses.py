@@ -62,6 +62,7 @@ def test_the_negative_binomial_and_its_slopes(dtype):
         assert share[at] <= 1, (truth.__name__, [x[at] for x in inputs], float(got[at]), share[at])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_second_derivatives(dtype):
     """To 1e-4 (1e-10 in float64), what 4 ulp of the inputs change, or a few ulp of the terms of the slope by log θ."""

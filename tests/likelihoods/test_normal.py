@@ -82,6 +82,7 @@ def test_a_learned_noise_finds_the_true_one(name):
     assert abs(float(p.std(raw)) / 0.17 - 1) < 0.02
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["log_variance", "softplus_std", "natural_exp", "dreamer_std", "sigmoid_std", "sac_log_std"]
 )

@@ -33,6 +33,7 @@ def test_masses_are_exact_for_any_gap_and_location():
                 assert abs(got - want) <= 1e-6 * (abs(want) + abs(loc) + 8), (v, loc, first, got, want)
 
 
+@pytest.mark.slow
 def test_masses_sum_to_one_and_have_the_mean():
     kind, raw = Ordinal(LEVELS), {"cuts": CUTS}
     outputs = jnp.float32(np.random.default_rng(0).normal(size=(3, 2)))
@@ -54,6 +55,7 @@ def test_at_the_start_all_levels_are_as_probable():
         np.testing.assert_allclose(found, -np.log(levels), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_slopes_and_what_does_not_fit():
     kind = Ordinal(LEVELS)
     x = x_of([[0, 1], [2, 3]])

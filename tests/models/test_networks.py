@@ -96,6 +96,7 @@ def test_bfloat16_is_what_is_computed_in(make):
     assert jnp.abs(rounded - exact).max() <= 10 * 2.0**-8 * jnp.abs(exact).max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [*ENCODERS, *(functools.partial(decoder, d) for d in DECODERS)])
 def test_what_is_beside_is_seen(make):
     model = make(hidden=(4, 6), activation="relu") if make in ENCODERS else make()
@@ -107,6 +108,7 @@ def test_what_is_beside_is_seen(make):
     assert (a[1] != b[1]).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_a_residual_block_starts_as_the_identity_and_learns(name):
     x = random(2, 3, 5, 4)

@@ -109,6 +109,7 @@ def test_never_negative_where_both_parts_cancel():
     assert np.all(kl <= 1e-6)
 
 
+@pytest.mark.slow
 def test_samples_have_the_moments_and_the_divergence():
     """Within 5 standard errors, of 50 000 samples."""
     n = 50_000

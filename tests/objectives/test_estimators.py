@@ -147,6 +147,7 @@ def test_dreg_agrees_with_iwae_and_has_less_noise(name):
     assert ours.phi.var(axis=0).sum() < 0.8 * theirs.phi.var(axis=0).sum()
 
 
+@pytest.mark.slow
 def test_the_path_of_iwae_alone_is_biased():
     """The test above would tell: without the second weight, the score's mean isn't 0."""
 
@@ -158,6 +159,7 @@ def test_the_path_of_iwae_alone_is_biased():
     assert (standard_errors(slopes(sticking).phi - slopes(plain(iwae)).phi) > 2 * STANDARD_ERRORS).any()
 
 
+@pytest.mark.slow
 @every_parameterization
 def test_stl_agrees_with_the_elbo(name):
     agree(slopes(landing, name=name), slopes(plain(sampled_elbo), name=name))

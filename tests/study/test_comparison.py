@@ -49,6 +49,7 @@ def test_a_study_has_all_its_cells(whole):
     assert study.is_study(whole)
 
 
+@pytest.mark.slow
 def test_a_finished_study_trains_nothing(whole, monkeypatch):
     before = (whole / study.RESULTS).read_bytes()
     for name in ("Sweep", "experiment_of"):
@@ -57,6 +58,7 @@ def test_a_finished_study_trains_nothing(whole, monkeypatch):
     assert (whole / study.RESULTS).read_bytes() == before
 
 
+@pytest.mark.slow
 def test_cells_of_other_data_or_random_numbers_are_not_gone_on_with(whole, tmp_path, caplog):
     for field, other, words in (
         (
@@ -76,6 +78,7 @@ def test_cells_of_other_data_or_random_numbers_are_not_gone_on_with(whole, tmp_p
     assert ", not 0.0" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_study_that_was_stopped_goes_on(whole, tmp_path):
     groups = []
     assert not study.compare(
@@ -135,6 +138,7 @@ def test_shards_end_with_the_same_table(whole, tmp_path):
     assert numbers(tmp_path) == numbers(whole)
 
 
+@pytest.mark.slow
 def test_the_number_of_shards_may_change(whole, tmp_path):
     for name in (STUDY, study.RESULTS):
         (tmp_path / name).write_bytes((whole / name).read_bytes())
@@ -146,6 +150,7 @@ def test_the_number_of_shards_may_change(whole, tmp_path):
     assert numbers(tmp_path) == numbers(whole)
 
 
+@pytest.mark.slow
 def test_the_baseline_is_noted_and_stays(whole, tmp_path):
     assert study.read_baseline(whole) == "log_variance"
     (tmp_path / study.RESULTS).write_bytes((whole / study.RESULTS).read_bytes())
@@ -161,6 +166,7 @@ def test_the_baseline_is_noted_and_stays(whole, tmp_path):
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.slow
 def test_studies_are_merged(whole, tmp_path):
     lines = (whole / study.RESULTS).read_text().splitlines(True)
     for name, part in (("a", lines[:5]), ("b", lines[3:])):

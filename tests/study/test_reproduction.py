@@ -63,6 +63,7 @@ def test_one_test_image_has_no_standard_error(done, tmp_path):
     assert "± n/a (3 samples)" in reproduction._line(PRESET, job, reproduction.result(tmp_path / "one" / job.name))
 
 
+@pytest.mark.slow
 def test_a_run_under_an_alias_is_in_the_table(done, tmp_path):
     out, _ = done
     shutil.copytree(out / "vae-log_std", tmp_path / "vae-dehaene_exp_linear")
@@ -70,12 +71,14 @@ def test_a_run_under_an_alias_is_in_the_table(done, tmp_path):
     assert line.startswith("| vae | `dehaene_exp_linear` | 4 | ")
 
 
+@pytest.mark.slow
 def test_stages_end_with_a_checkpoint_and_the_last_one_counts(done):
     out, _ = done
     assert {path.name for path in (out / "vae-log_std" / "checkpoints").iterdir()} >= {str(4 * (1297 // 80))}
     assert json.loads((out / "vae-log_std" / "reproduction.json").read_text())["step"] == 4 * (1297 // 80)
 
 
+@pytest.mark.slow
 def test_what_is_scored_is_not_trained_again(done, monkeypatch):
     out, said = done
     monkeypatch.setattr(reproduction, "train", None)
@@ -92,6 +95,7 @@ def test_the_last_parameters_are_scored_whatever_the_validation_says(monkeypatch
     assert asked == [False]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("other", [{"epochs": 5}, {"samples": 4}, {"seed": 1}])
 def test_a_score_is_taken_for_its_own_experiments_alone(done, other):
     out, _ = done
@@ -130,6 +134,7 @@ def test_a_score_is_that_of_its_training_samples_and_data_alone(done, tmp_path, 
         list(reproduce(PRESET, [longer], tmp_path, watch=quiet))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", ["{}", "[" * 100_000, '{"nll": 1}', "\udcff"])
 def test_what_is_no_score_is_refused_by_name(done, tmp_path, content):
     out, _ = done
@@ -139,6 +144,7 @@ def test_what_is_no_score_is_refused_by_name(done, tmp_path, content):
         list(reproduce(PRESET, jobs(PRESET, ["vae"]), tmp_path, watch=quiet))
 
 
+@pytest.mark.slow
 def test_a_directory_of_another_configuration_is_refused(done):
     out, _ = done
     (out / "vae-log_std" / "reproduction.json").rename(out / "kept.json")

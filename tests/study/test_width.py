@@ -17,6 +17,7 @@ def experiment():
     return make_experiment(TrainConfig(hidden=(4,), latents=2, batch_size=8), mesh)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("seconds", "most", "expected"),
     [

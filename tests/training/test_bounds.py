@@ -56,6 +56,7 @@ def gradients(inference):
     return jax.device_get(run(keys))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("inference", INFERENCES)
 @pytest.mark.parametrize(("name", "plain"), [("stl", "sampled_elbo"), ("dreg", "iwae")])
 def test_gradients_by_the_path_are_those_of_the_plain_bound_in_the_mean(name, plain, inference):
