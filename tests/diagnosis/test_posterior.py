@@ -12,6 +12,7 @@ from jaxvae.diagnosis import STATES, posterior
 from jaxvae.diagnosis.criteria import DIGITS, IDLE, PRESENT
 
 N = 40
+EPS = float(np.finfo(np.float32).eps)
 LOC = np.random.default_rng(0).normal(size=N).astype(np.float32)
 
 
@@ -145,8 +146,8 @@ def test_all_axes_but_the_last_are_examples():
     found = jv.diagnose(gaussian(loc, raw))
     flat = jv.diagnose(gaussian(loc.reshape(N, 2), np.broadcast_to(raw, loc.shape).reshape(N, 2)))
     assert found.examples == flat.examples == N
-    np.testing.assert_array_equal(found.kl, flat.kl)
-    np.testing.assert_array_equal(found.log_std, flat.log_std)
+    np.testing.assert_allclose(found.kl, flat.kl, rtol=4 * EPS)  # of two programs
+    np.testing.assert_allclose(found.log_std, flat.log_std, rtol=4 * EPS)
 
 
 def test_errors_count_from_the_first_example_on_others_from_a_hundredth():

@@ -452,7 +452,9 @@ def test_layouts_make_no_difference(layout: str, loc: np.ndarray, raw: np.ndarra
     loc, raw = (np.clip(x, -60000, 60000).reshape(2, 3) for x in (loc, raw))
     change = LAYOUTS[layout]
     plain = (x.astype(np.float16).astype(np.float32) if layout == "16 bits" else x for x in (loc, raw))
-    np.testing.assert_array_equal(_kl(change(loc), change(raw)), _kl(*plain))
+    # 16 bits and 32 are two programs, in each of which multiplications and additions may be fused
+    rtol = 4 * np.finfo(np.float32).eps if layout == "16 bits" else 0
+    np.testing.assert_allclose(_kl(change(loc), change(raw)), _kl(*plain), rtol=rtol)
 
 
 _kl = jax.jit(lambda loc, raw: jv.kl_divergence(jv.Gaussian(loc, raw)))
