@@ -3,7 +3,8 @@
 They only need a loss ``(params, batch, key) -> (scalar, metrics)``, so that Linen, NNX, Equinox and hand-written models
 are trained in the same way. ``params`` and ``batch`` are any pytrees, ``metrics`` a dict of arrays. A model may have
 arrays that change without being trained, such as the statistics of batch normalization; it has a loss
-``(params, model_state, batch, key) -> (scalar, metrics, model_state)``. """
+``(params, model_state, batch, key) -> (scalar, metrics, model_state)``.
+"""
 
 import functools
 import inspect
