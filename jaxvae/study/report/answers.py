@@ -103,7 +103,7 @@ def _safest(outcome: Outcome) -> list[str]:
     """Says which variants work over the widest range of learning rates, to the digit that is shown."""
     safe = {c.variant: c.width for c in outcome.comparisons if c.usable and not c.mirrors}
     told = {name: round(width.decades, 1) for name, width in safe.items()}
-    if len(told) < 2 or max(told.values()) == 0 or outcome.uneven:  # or an incomplete grid
+    if len(told) < 2 or max(told.values()) == 0 or outcome.uneven:  # one variant, one learning rate, or unequal seeds
         return _take(outcome)
     names = [name for name in told if told[name] == max(told.values())]
     width = next((safe[name] for name in names if safe[name].open_low or safe[name].open_high), safe[names[0]])
