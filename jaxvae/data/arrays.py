@@ -31,7 +31,7 @@ SPLIT_NAMES: Mapping[str, str] = {
     **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
-"""The names of splits, in upper or lower case."""
+"""The split that each name means, in upper or lower case."""
 
 _KINDS: Mapping[str, str] = {
     **dict.fromkeys(("images", "image", "x", "data"), "images"),

@@ -303,7 +303,7 @@ def _without_network(name: str, source: Path, urls: Mapping[str, Any]) -> Iterat
         raise FileNotFoundError(f"{name} can't be prepared from {source}: there is no {file}")
 
     class Offline:
-        """A downloader that is shared but downloads nothing."""
+        """A downloader with all of its members, except that it doesn't download."""
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             self._downloader = make(*args, **kwargs)
