@@ -24,8 +24,10 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".pgm", ".ppm", ".
 """The suffixes of image files; other files are ignored."""
 
 TURNED, LAID, GREYED, SIZED, CUT = "turned", "laid", "greyed", "sized", "cut"
-"""What may have been made of an image: turned upright, laid over a background, made grey, given another size, or read
-as 8 bits per channel where the file has 16."""
+"""The changes that an image may have.
+
+It may be turned upright, put on a background, made grey, resized, or read as 8 bits per channel if the file has 16.
+"""
 
 _CONVERTED = ("CMYK", "YCbCr", "LAB", "HSV")
 _ORIENTATION = 0x0112  # the tag of EXIF
