@@ -62,12 +62,12 @@ def load_arrays(path: Path, reading: Reading = PLAIN, rows: int | None = None) -
 
     Args:
         path: the path of the file or folder.
-        reading: what must be said of them.
+        reading: options for what is ambiguous.
         rows: the number of rows when they were split before; later rows are left out, so that the split is the same.
 
     Raises:
         ValueError: for anything else; one line names the file, the field, the value and what is allowed.
-        FileNotFoundError: where there is no such file.
+        FileNotFoundError: if there is no such file.
     """
     fields, notes = read_fields(path)
     if rows is not None:
@@ -95,7 +95,7 @@ def from_arrays(
         labels: (N,) integers or strings, or one-hot (N, K); by split if the images are.
         mask: of the images' shape, True where an entry is missing; by split if the images are.
         lengths: (N,), the lengths of sequences (N, T, C), beyond which entries are missing; by split if the images are.
-        reading: what must be said of them.
+        reading: options for what is ambiguous.
         name: the name of the dataset.
 
     Raises:
@@ -166,7 +166,7 @@ def read_fields(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
 
     Raises:
         ValueError: for names that aren't understood, or files that can't be read.
-        FileNotFoundError: where there is no such file.
+        FileNotFoundError: if there is no such file.
     """
     if path.suffix == ".npy":
         return {"images": _read(path)}, []

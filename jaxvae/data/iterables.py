@@ -39,7 +39,7 @@ def from_batches(batches: Any, labels: Any = None, *, reading: Reading = PLAIN, 
             batch is an array of images; a pair of images and labels; or a mapping with one of ``IMAGES`` and optionally
             one of ``LABELS``.
         labels: the labels of all images in order, as for ``from_arrays``, if batches have none.
-        reading: what must be said of the images.
+        reading: options for what is ambiguous.
         name: the name of the dataset.
 
     Raises:

@@ -48,7 +48,7 @@ def load(
         name: ``digits``, which is bundled; ``linear-gaussian``, which is drawn at random, and whose images are not in
             [0, 1]; a name of tensorflow-datasets, which is prepared first if necessary; a name of ``tables.KNOWN``; or
             the path of a .npy or .npz file, of a table, or of a folder of images.
-        data_dir: where prepared datasets are; that of tensorflow-datasets if not given.
+        data_dir: the folder of prepared datasets; by default, that of tensorflow-datasets.
         validation: the number of training images, from the end, to hold out as validation split. With None, the dataset
             keeps its own, if it has one.
         reading: how to read your own files, if that is ambiguous.
@@ -170,7 +170,7 @@ def prepare(name: str, source: str | Path | None = None, data_dir: str | Path | 
     Args:
         name: a name that ``names`` lists, except the bundled ones, which needn't be prepared.
         source: a folder with the dataset's published files; None downloads them.
-        data_dir: where prepared datasets are; that of tensorflow-datasets if not given.
+        data_dir: the folder of prepared datasets; by default, that of tensorflow-datasets.
 
     Raises:
         ValueError: for an unknown name, or if a file isn't the published one.
@@ -193,7 +193,7 @@ def names(data_dir: str | Path | None = None, everything: bool = False) -> list[
     """Lists the datasets known by name: bundled, read here, and prepared in ``data_dir``.
 
     Args:
-        data_dir: where prepared datasets are; that of tensorflow-datasets if not given.
+        data_dir: the folder of prepared datasets; by default, that of tensorflow-datasets.
         everything: whether to add all other datasets of images in tensorflow-datasets, each with what it needs.
 
     >>> names()[0]

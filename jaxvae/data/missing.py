@@ -106,7 +106,7 @@ def require_observed(
 
 
 def observed_mean(x: np.ndarray) -> np.ndarray:
-    """The mean (...) over rows (N, ...) of what was observed, float64; of a column without any, that of all others."""
+    """Returns the mean (...) over observed entries of rows (N, ...), float64; an empty column gets the others' mean."""
     there = ~np.isnan(x)
     count, total = there.sum(axis=0), np.where(there, x, 0).sum(axis=0, dtype=np.float64)
     return np.where(count > 0, total / np.maximum(count, 1), total.sum() / max(int(count.sum()), 1))
