@@ -1,7 +1,7 @@
-"""The command line: which commands and flags there are. What they do is in ``commands``.
+"""The command line: its commands and flags; ``commands`` has their actions.
 
-A field of ``TrainConfig`` is a flag of ``jaxvae train`` without a line here, but by way of ``flags.json``, which
-``python -m benchmarks.flags`` writes: so help and refusals don't wait for JAX.
+Each field of ``TrainConfig`` becomes a flag of ``jaxvae train`` through ``flags.json``, which ``python -m
+benchmarks.flags`` writes, so that help and errors needn't import JAX.
 """
 
 import argparse
@@ -23,13 +23,13 @@ from jaxvae.texts import printable, strict_json
 EXIT_CODES = f"""exit codes:
   0    done
   1    a mistake of jaxvae itself, with a traceback: please report it
-  2    refused or failed, with one line on stderr that says why; what was there is unharmed
+  2    refused or failed, with one line on stderr that says why; existing files are unharmed
   {process.STOPPED}  stopped by Ctrl-C or SIGTERM; a run or a study is saved, and can be resumed
 """
 
 
 def run() -> int:
-    """``main``, of a process that does nothing else."""
+    """Runs ``main`` in a process that does nothing else."""
     process.write_on()
     process.collect_seldom()
     process.speak_in_lines()
@@ -44,10 +44,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command.
 
     Args:
-        argv: the arguments, those of the process if not given.
+        argv: the arguments; by default, those of the process.
 
     Returns:
-        0; 130 where it was stopped; or 2 after reporting what was wrong in one line on stderr.
+        0; 130 if the command was stopped; or 2 after an error, which one line on stderr reports.
     """
     argv = sys.argv[1:] if argv is None else argv
     try:
@@ -70,13 +70,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 @contextlib.contextmanager
 def _nowhere() -> Iterator[None]:
-    """Drops what is printed on stdout meanwhile."""
+    """Discards everything that is printed on stdout inside this context."""
     with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):
         yield
 
 
 def _is_of_jax(error: Exception) -> bool:
-    """Whether it tells of a device, a program or a platform, and not of a mistake in this library."""
+    """Returns whether an error is about a device, a program or a platform, and not a mistake in this library."""
     import jax
     from jax.errors import JaxRuntimeError
 
@@ -88,7 +88,7 @@ def _is_of_jax(error: Exception) -> bool:
 
 
 def make_parser(chosen: str) -> Parser:
-    """The parser of all commands; those with many flags have them only where they are chosen."""
+    """Makes the parser of all commands; commands with many flags get them only if they are chosen."""
     parser = Parser(
         prog="jaxvae",
         description="Variational autoencoders in JAX, and studies of how to parameterize their Gaussians.",
@@ -136,7 +136,7 @@ def make_parser(chosen: str) -> Parser:
         "--label", metavar="CLASS", help="the class of all images, for a conditional model: its number or name"
     )
     _add_covariates(command)
-    text = "a new directory for pictures, or a .npy file; of a table a .csv or .npy file"
+    text = "a new directory for pictures, or a .npy file; for a table, a .csv or .npy file"
     command.add_argument("--out", metavar="PATH", type=Path, required=True, help=text)
 
     command = _add_run_command(add, "score", commands.scores, "write each image's ELBO, its terms, and log p(x)")
@@ -146,7 +146,7 @@ def make_parser(chosen: str) -> Parser:
 
     command = _add_run_command(add, "impute", commands.impute, "fill missing entries, given those observed")
     _add_inputs(command)
-    text = "write that many draws instead of the mean: a .npy file (M, N, ...), or a .csv file for each, FILE-1.csv, …"
+    text = "write this many draws instead of the mean: a .npy file (M, N, ...), or a .csv file for each, FILE-1.csv, …"
     command.add_argument("--draws", metavar="M", type=int, help=text)
     _flag(command, "--samples", 1000, "importance samples per image")
     _flag(command, "--seed", 0, "the seed of all noise")
@@ -155,7 +155,7 @@ def make_parser(chosen: str) -> Parser:
 
     command = _add_run_command(add, "sample", commands.sample, "draw images sampled from a run's prior")
     _flag(command, "--count", 100, "how many")
-    _flag(command, "--seed", 0, "of the latents")
+    _flag(command, "--seed", 0, "the seed of the latents")
     text = "the class of all images, for a conditional model: its number or name (default: all in turn)"
     command.add_argument("--label", metavar="CLASS", help=text)
     _add_covariates(command)
@@ -169,7 +169,7 @@ def make_parser(chosen: str) -> Parser:
     command = _add_run_command(add, "traverse", commands.traverse, "draw an image as each latent varies")
     _add_inputs(command)
     _flag(command, "--row", 0, "which image")
-    _flag(command, "--latents", 10, "how many latents, by falling KL")
+    _flag(command, "--latents", 10, "how many latents, those with the highest KL first")
     _flag(command, "--steps", 9, "how many values of each latent")
     _flag(command, "--reach", 3.0, "the largest value, in σ of the prior")
     _add_picture(command)
@@ -185,7 +185,7 @@ def make_parser(chosen: str) -> Parser:
     command = _add_run_command(add, "diagnose", commands.diagnose, "say what is wrong with a run's latents")
     _flag(command, "--split", "test", "test or validation")
 
-    text = "print what makes a shell complete commands, flags and their values"
+    text = "print a script with which a shell completes commands, flags and their values"
     command = _add(add, "completion", _complete, text)
     command.epilog = (
         'In ~/.bashrc: eval "$(jaxvae completion bash)"; in ~/.zshrc: eval "$(jaxvae completion zsh)"; in '
@@ -219,7 +219,7 @@ def make_parser(chosen: str) -> Parser:
 
 
 def _complete(args: argparse.Namespace) -> commands.Reply:
-    """``jaxvae completion``: a shell's script, or what it asks for."""
+    """``jaxvae completion``: prints a shell's script, or the completions that it requests."""
     if not args.words:
         print(SCRIPTS[args.shell])
         return commands.Reply({"script": SCRIPTS[args.shell]})
@@ -247,7 +247,7 @@ def _add(add: Any, name: str, run: _Command, text: str) -> Parser:
     command: Parser = add.add_parser(name, help=text, description=_sentence(text))
     command.set_defaults(run=run)
     command.add_argument("--quiet", action="store_true", help="print nothing but warnings and errors")
-    command.add_argument("--json", action="store_true", help="print the result as JSON in place of lines")
+    command.add_argument("--json", action="store_true", help="print the result as JSON instead of lines")
     return command
 
 
@@ -261,7 +261,7 @@ def _add_run_command(add: Any, name: str, run: _Command, text: str) -> Parser:
 
 
 def _add_inputs(command: argparse.ArgumentParser) -> None:
-    """Which images."""
+    """Adds the flags that choose images."""
     text = "new data: a .npy or .npz file, a table, an image, or a folder of images (default: the run's own)"
     command.add_argument("--data", metavar="PATH", type=Path, help=text)
     _flag(command, "--split", "test", "the split of the run's own images: train, validation or test")
@@ -276,7 +276,7 @@ def _add_covariates(command: argparse.ArgumentParser) -> None:
 
 
 def _add_picture(command: argparse.ArgumentParser) -> None:
-    text = "a .png, .pdf or .svg file, of a table's rows .csv or .npy (default: in the run's directory)"
+    text = "a .png, .pdf or .svg file; for a table, a .csv or .npy file of rows (default: in the run's directory)"
     command.add_argument("--out", metavar="FILE", type=Path, help=text)
 
 
@@ -325,8 +325,8 @@ def _add_compare_options(command: Parser) -> None:
     command.epilog = (
         "Every field takes one or more values, and all combinations are trained, several at a time on each device; on "
         "CPUs, each core is made a device, before JAX starts. --hidden, --upper-hidden, --upper-latents, --size and "
-        "--value-range have one value, of several numbers; and --precondition fisher has the plain runs beside it. "
-        "Cells that a table holds already are not trained again. Some defaults differ from those of jaxvae train, so "
+        "--value-range have one value, of several numbers; and --precondition fisher also trains the plain runs. "
+        "Cells that a table already holds are not trained again. Some defaults differ from those of jaxvae train, so "
         "that 180 runs take minutes (--latents, --hidden, --epochs, --batch-size), or that every σ is in the range of "
         "each parameterization (--init-std: that of a sigmoid ends at 1)."
     )
@@ -338,7 +338,7 @@ def _add_compare_options(command: Parser) -> None:
     command.add_argument("--quick", action="store_true", help="a small study of about a minute")
     text = "the variant that others are compared with, recorded before training (default: log_variance, or the first)"
     command.add_argument("--baseline", metavar="VARIANT", help=text)
-    text = "report how many seeds would resolve so many nats"
+    text = "report how many seeds would resolve a difference of this many nats"
     _flag(command, "--resolve", 0.1, text)
     text = "try neighbouring learning rates by the first seed until none is better; the two best have the other seeds"
     command.add_argument("--search", action="store_true", help=text)
@@ -382,17 +382,17 @@ def _add_reproduce_options(command: Parser) -> None:
 
 @functools.cache
 def _flags() -> dict[str, Any]:
-    """What ``flags.json`` says: the configuration's fields, a study's values of them, the tables and their stages."""
+    """Reads ``flags.json``: the configuration's fields, a study's values of them, the tables and their stages."""
     found: dict[str, Any] = json.loads(Path(__file__).with_name("flags.json").read_text(encoding="utf-8"))
     return found
 
 
 def _add_fields(command: Parser, defaults: Mapping[str, str], without: Sequence[str] = (), **several: Any) -> None:
-    """A flag per field of the configuration.
+    """Adds a flag per field of the configuration.
 
     Args:
-        command: which takes them.
-        defaults: where they aren't the configuration's.
+        command: the command that takes the flags.
+        defaults: the defaults that differ from the configuration's.
         without: the fields that aren't flags here.
         several: how argparse takes several values.
     """

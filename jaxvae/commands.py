@@ -1,7 +1,7 @@
-"""What each subcommand does: read, call, print, draw. No maths here.
+"""The actions of the subcommands: they read, call, print and draw, but compute nothing themselves.
 
-A command is a function of the parsed arguments. It prints lines for a reader, and returns an ``Reply`` for a program.
-It imports what is slow to import itself, and raises ValueError, OSError or ArithmeticError with one line for the user.
+A command is a function of the parsed arguments. It prints lines for people, and returns a ``Reply`` for programs. It
+imports slow modules inside the function. It raises ValueError, OSError or ArithmeticError with one line for the user.
 """
 
 import argparse
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from jaxvae.trained import Exported, Run, TrainedModel
     from jaxvae.training import Experiment, TrainConfig
 
-_SHEET = 100  # images on a sheet of samples
-_DECODED = 200  # latents at a time
-_MOST_IMAGES = 10_000  # on a picture
+_SHEET = 100  # the number of images on a sheet of samples
+_DECODED = 200  # the number of latents decoded at a time
+_MOST_IMAGES = 10_000  # the largest number of images on a picture
 
 _OTHER_SIGMA = ("--parameterization",)
 _CALMER = ("--learning-rate", "--clip-norm")
@@ -63,11 +63,11 @@ REMEDIES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "unfinished": ("--resume",),
     }
 )
-"""By state of a diagnosis, the flags of ``jaxvae train`` that do what is advised there."""
+"""The flags of ``jaxvae train`` that follow the advice for each state of a diagnosis."""
 
 
 class Reply(NamedTuple):
-    """What a command has to answer: a value that JSON can hold, or None; and its exit status."""
+    """A command's reply: a value that JSON can hold, or None; and its exit status."""
 
     result: Any = None
     status: int = 0
@@ -112,7 +112,7 @@ def explain(args: argparse.Namespace) -> Reply:
 
 def train(args: argparse.Namespace) -> Reply:
     """``jaxvae train``."""
-    _join(args)  # before signals are noted: JAX would take SIGTERM for itself
+    _join(args)  # before our handlers, as JAX would replace that of SIGTERM
     _prepare()
     import jax
 
@@ -250,7 +250,7 @@ def _share_out(args: argparse.Namespace, grid: "Grid", search: bool) -> Reply:
     require(args.shard is None, "--shard", args.shard, "left out with --on, which deals out shards itself")
     require(args.tasks is not None and args.tasks > 0, "--tasks", args.tasks, "how many, with --on: at least 1")
     out = args.out.resolve()
-    study.cells_of(grid, study.read_tables(out))  # what isn't allowed is refused here, and not by every task
+    study.cells_of(grid, study.read_tables(out))  # raises errors here instead of in every task
     words = [*shlex.split(study.command(grid, search))[1:], "--out", str(out), "--resolve", str(args.resolve)]
     words += [] if args.baseline is None else ["--baseline", args.baseline]
     tasks = [[*words, "--shard", f"{i}/{args.tasks}"] for i in range(1, args.tasks + 1)]
@@ -266,7 +266,7 @@ def _share_out(args: argparse.Namespace, grid: "Grid", search: bool) -> Reply:
 
 
 def _assignment(flag: str, text: str) -> tuple[str, str]:
-    """The two parts of NAME=VALUE."""
+    """Returns the two parts of NAME=VALUE."""
     from jaxvae.arguments import require
 
     name, sign, value = text.partition("=")
@@ -275,7 +275,7 @@ def _assignment(flag: str, text: str) -> tuple[str, str]:
 
 
 def _resource(text: str) -> tuple[str, Any]:
-    """A name and its value, a number where it is one."""
+    """Returns a name and its value, as a number if possible."""
     name, value = _assignment("--resources", text)
     for kind in (int, float):
         with suppress(ValueError):
@@ -284,7 +284,7 @@ def _resource(text: str) -> tuple[str, Any]:
 
 
 def _shard(args: argparse.Namespace) -> "Shard":
-    """The share of a study that was asked for, or that the job this process is of gives it."""
+    """Returns the share of a study from the flag, or else from the cluster's job of this process."""
     from jaxvae import study
     from jaxvae.arguments import require
 
@@ -301,7 +301,7 @@ def _shard(args: argparse.Namespace) -> "Shard":
 
 
 def _print_estimates(found: Sequence["Estimate"]) -> None:
-    """A line per kind of data and model, and the sum."""
+    """Prints a line per kind of data and model, and the sum."""
     for x in found:
         _say(
             f"{x.name}: {counted(x.groups, 'group')}, {counted(x.cells, 'cell')}, {x.parameters:,} parameters, "
@@ -314,7 +314,7 @@ def _print_estimates(found: Sequence["Estimate"]) -> None:
 
 
 def _print_wrapped(*paragraphs: str) -> None:
-    """On a terminal, broken at words; elsewhere a line each."""
+    """Prints paragraphs, wrapped at words on a terminal, otherwise as one line each."""
     for text in paragraphs:
         wide = text
         if sys.stdout.isatty():
@@ -532,7 +532,7 @@ def diagnose(args: argparse.Namespace) -> Reply:
 
 
 def _remedies(states: Iterable[str]) -> list[str]:
-    """A line for each set of flags, after the states that it is for."""
+    """Returns a line for each set of flags, with the states that it is for."""
     by_flags: dict[tuple[str, ...], list[str]] = {}
     for state in states:
         if state in REMEDIES:
@@ -594,14 +594,14 @@ def data_prepare(args: argparse.Namespace) -> Reply:
     _say(place)
     try:
         described = data.describe(data.load(args.name, args.data_dir))
-    except ValueError as error:  # as where images differ in size
+    except ValueError as error:  # for example if images differ in size
         described = f"prepared, but can't be trained on as it is: {error}"
     _say(described)
     return Reply({"data": str(place), "report": described})
 
 
 def _prepare() -> None:
-    """What training asks of JAX."""
+    """Prepares JAX for training."""
     import jax
 
     from jaxvae.arguments import require
@@ -612,7 +612,7 @@ def _prepare() -> None:
 
 
 def _join(args: argparse.Namespace) -> None:
-    """Makes this process one of several, where asked."""
+    """Makes this process one of several, if requested."""
     import jax
 
     from jaxvae.arguments import require
@@ -636,12 +636,12 @@ def _join(args: argparse.Namespace) -> None:
         require(0 <= args.process <= last, "--process", args.process, f"0 to {last}, the last of --processes")
     waited = f"not all processes have come to {args.coordinator or 'the coordinator'} within {args.timeout} seconds"
     with process.ending_after(args.timeout, f"--timeout must be long enough for all to start: {waited}"):
-        # JAX itself would end without a line that says why, and so is to wait for longer.
+        # JAX waits longer than we do, because it would end without saying why.
         jax.distributed.initialize(**found, initialization_timeout=args.timeout + 60)
 
 
 def _configuration(args: argparse.Namespace) -> "TrainConfig":
-    """What the file says, and what the flags say on top."""
+    """Makes the configuration from the file and the flags, which take precedence."""
     from jaxvae.arguments import require
     from jaxvae.data import suggested
     from jaxvae.training import config_from_mapping, read_config
@@ -658,7 +658,7 @@ def _configuration(args: argparse.Namespace) -> "TrainConfig":
 
 
 def _start(args: argparse.Namespace, experiment: "Experiment") -> "Mapping[str, np.ndarray]":
-    """The parameters to begin with, if not with drawn ones; says what is taken, and what isn't."""
+    """Returns the initial parameters that aren't drawn at random, and prints which ones are used and which aren't."""
     import jax
 
     from jaxvae.arguments import require
@@ -684,7 +684,7 @@ def _start(args: argparse.Namespace, experiment: "Experiment") -> "Mapping[str, 
 
 
 def _path(args: argparse.Namespace) -> Path:
-    """The run that is asked for, or else the newest one, which is said."""
+    """Returns the requested run, or else the newest one, and then prints which it is."""
     from jaxvae.training.directory import newest_run
 
     if args.path is not None:
@@ -709,14 +709,14 @@ def _open_run(args: argparse.Namespace) -> "Run":
 
 
 def _require_count(flag: str, count: int, most: int) -> None:
-    """Raises ValueError for what can't be a number of images on a picture."""
+    """Raises ValueError unless this can be a number of images on a picture."""
     from jaxvae.arguments import require
 
     require(1 <= count <= most, flag, count, f"1 to {most:,}")
 
 
 def _out(args: argparse.Namespace, run: "Run | Exported", name: str) -> Path:
-    """Where a picture, or of a table the rows, go: where it is asked for, or into the run's directory."""
+    """Returns the path of a picture, or of a table's rows: the requested one, or one in the run's directory."""
     from jaxvae.trained import tables
 
     if args.out is None:
@@ -727,7 +727,7 @@ def _out(args: argparse.Namespace, run: "Run | Exported", name: str) -> Path:
 
 
 def _inputs(args: argparse.Namespace, run: "Run | Exported") -> "Unsplit":
-    """The images that are asked for, of new data or of a split, with labels, covariates and names."""
+    """Returns the requested images, from new data or a split, with labels, covariates and names."""
     import numpy as np
 
     from jaxvae import data
@@ -752,7 +752,7 @@ def _inputs(args: argparse.Namespace, run: "Run | Exported") -> "Unsplit":
 def _said_covariates(
     args: argparse.Namespace, contract: "DataContract", count: int, found: Any = None
 ) -> "np.ndarray | None":
-    """The covariates of all rows, (N, M), as is said, or else as they were found; None of a model without any."""
+    """Returns the covariates of all rows, (N, M), from the flag or else as found; None for a model without any."""
     from jaxvae.arguments import require
     from jaxvae.data.covariates import as_given
 
@@ -772,7 +772,7 @@ def _unsplit(split: "Split") -> "Unsplit":
 
 
 def _report(run: "Run", samples: int, split: str) -> dict[str, Any]:
-    """Scores a run, prints the score, keeps it as JSON, and returns it."""
+    """Scores a run, prints the score, writes it as JSON, and returns it."""
     from jaxvae import trained
     from jaxvae.texts import known
     from jaxvae.training.directory import evaluation
@@ -820,17 +820,17 @@ def _draw(run: "Run") -> list[str]:
 
 
 def _shown_in(model: "TrainedModel", name: str) -> str:
-    """The file that shows images as a picture, or a table's rows as such."""
+    """Returns the name of the file that shows images as a picture, or a table's rows as text."""
     return f"{name}{'.csv' if model.contract.features else '.png'}"
 
 
 def _some(x: Any, rows: Any) -> Any:
-    """x[rows], or None of None."""
+    """Returns x[rows], or None for None."""
     return None if x is None else x[rows]
 
 
 def _repeated(split: "Split", count: int) -> "np.ndarray | None":
-    """The covariates of the first so many images, or of all over and over."""
+    """Returns the covariates of the first images, repeated if there are fewer than ``count``."""
     import numpy as np
 
     return _some(split.covariates, np.arange(count) % len(split))
@@ -844,7 +844,7 @@ def _samples(
     label: str | None = None,
     covariates: "np.ndarray | None" = None,
 ) -> str:
-    """Means of images, or rows drawn from p(x), with their classes and covariates, if the model has any."""
+    """Writes means of sampled images, or rows drawn from p(x), with any classes and covariates."""
     import jax
     import numpy as np
 
@@ -861,21 +861,21 @@ def _samples(
 
 
 def _drawn(model: "TrainedModel", images: Any) -> Any:
-    """Means as pictures, within the range that the data's own numbers have, where that is [0, 1]: others may be not."""
+    """Returns means as pictures, clipped to [0, 1] if the data's numbers are in this range."""
     contract = model.contract
     bounded = not (contract.real or contract.counts)
     return _pictured(contract, images.clip(0, 1) if bounded else images)
 
 
 def _pictured(contract: "DataContract", images: Any) -> "np.ndarray":
-    """Images as they are; sequences (..., T, 1, C) as pictures (..., C, T, 1), whose rows are channels."""
+    """Returns images unchanged, but sequences (..., T, 1, C) as pictures (..., C, T, 1), whose rows are channels."""
     import numpy as np
 
     return np.moveaxis(np.asarray(images), -1, -3) if contract.reading.sequences else np.asarray(images)
 
 
 def _reconstructions(model: "TrainedModel", given: "Unsplit", count: int, out: Path) -> str:
-    """Of the first images, beside them, or rows: E[x|z] at the latents that they are encoded to."""
+    """Writes the first images or rows with their reconstructions, E[x|z] at their encoded latents."""
     from jaxvae import plots
 
     images, first = given.images[:count], slice(count)
@@ -889,14 +889,14 @@ def _reconstructions(model: "TrainedModel", given: "Unsplit", count: int, out: P
 
 
 def _marked(contract: "DataContract") -> str:
-    """What a title goes on with where originals have missing entries."""
+    """Returns the end of a title, which explains missing entries if there may be any."""
     return "; what is missing is red" if contract.missing else ""
 
 
 def _traversals(
     model: "TrainedModel", given: "Unsplit", row: int, count: int, steps: int, reach: float, out: Path
 ) -> str:
-    """What the latents with the highest KL over all images do to one of them, or to a row, each with its value."""
+    """Writes the traversals of the latents with the highest KL over all images, from one image or row."""
     import numpy as np
 
     from jaxvae import plots
@@ -918,7 +918,7 @@ def _traversals(
 def _beside(
     model: "TrainedModel", labels: "np.ndarray | None", covariates: "np.ndarray | None"
 ) -> "Mapping[str, np.ndarray]":
-    """The columns of a table with these classes and covariates, where there are any, under their own names."""
+    """Returns the columns of a table with these classes and covariates, if any, with their own names."""
     import numpy as np
 
     from jaxvae.data import in_own_terms
@@ -933,7 +933,7 @@ def _beside(
 
 
 def _write_rows(out: Path, model: "TrainedModel", rows: Any, more: "Mapping[str, np.ndarray]") -> str:
-    """Rows in the table's own terms, or a .npy file of their numbers; says where, and returns it."""
+    """Writes rows in the table's own terms, or their numbers as .npy; prints the path and returns it."""
     from jaxvae.trained import tables
 
     tables.write_rows(out, model.contract.features, rows, more)
@@ -942,31 +942,31 @@ def _write_rows(out: Path, model: "TrainedModel", rows: Any, more: "Mapping[str,
 
 
 def _say(*lines: object) -> None:
-    """Lines on stdout, at once, whatever is in the names in them."""
+    """Prints lines on stdout immediately, with control characters escaped."""
     print(*(printable(line) for text in lines for line in str(text).split("\n")), sep="\n", flush=True)
 
 
 def _console(args: argparse.Namespace) -> "Console | None":
-    """Where progress is shown: nowhere under --quiet; None stands for stderr."""
+    """Returns the console for progress: a silent one with --quiet; None means stderr."""
     from rich.console import Console
 
     return Console(file=io.StringIO()) if args.quiet else None
 
 
 def _note(args: argparse.Namespace, text: str) -> None:
-    """A line on stderr that goes without saying under --quiet."""
+    """Prints a line on stderr, except with --quiet."""
     if not args.quiet:
         print(printable(f"jaxvae: {text}"), file=sys.stderr)
 
 
 def _written(path: Path) -> Reply:
-    """Says what was written, and returns it."""
+    """Prints the path of what was written, and returns it."""
     _say(path)
     return Reply({"files": [str(path)]})
 
 
 def _save(figure: Any, path: Path) -> str:
-    """Writes the whole picture, or leaves the file as it was; says where, and returns it."""
+    """Writes a picture atomically, prints its path, and returns it."""
     from jaxvae.files import write_atomically
 
     content = io.BytesIO()

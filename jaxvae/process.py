@@ -1,4 +1,4 @@
-"""What a command needs of its process: signals, a cache of compiled programs, a device per core."""
+"""The setup of a command's process: signals, a cache of compiled programs, a device per core."""
 
 import contextlib
 import gc
@@ -15,19 +15,19 @@ from pathlib import Path
 from jaxvae.texts import printable
 
 STOPPED = 130
-"""The exit status of a command that was stopped by a signal, as shells have it for Ctrl-C."""
+"""The exit status of a command that a signal stopped, which shells use for Ctrl-C."""
 
 
 _GRACE = 3.0
-"""Seconds in which what is interrupted has to end by itself: a compilation doesn't hear of it."""
+"""Seconds for an interrupted process to end by itself; afterwards it is ended, as a compilation ignores signals."""
 
 
 class _Stop:
-    """Whether to stop.
+    """A function that says whether to stop, because a signal has come.
 
     Attributes:
-        asked: whether somebody asks now and then, to save what is done once a signal has come.
-        heard: signals that have come.
+        asked: whether somebody has called it; callers do so regularly, to save their work after a signal.
+        heard: the number of signals so far.
     """
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class _Stop:
         return self.heard > 0
 
     def note(self, number: int, frame: object) -> None:
-        """Of a signal: the first one is heeded by those who ask; else it interrupts."""
+        """Notes a signal: the first one is heeded if somebody asks for it, otherwise it interrupts."""
         self.heard += 1
         if self.heard > 1 or not self.asked:
             raise KeyboardInterrupt
@@ -47,9 +47,10 @@ class _Stop:
 
 @contextlib.contextmanager
 def signals() -> Iterator[Callable[[], bool]]:
-    """What says whether a signal to end has come, to be heeded when everything is saved; a second one ends at once.
+    """Yields a function that says whether a signal to end has come; a second signal ends the process immediately.
 
-    So does the first, until it is asked for the first time: there is nothing yet to be saved.
+    The caller saves its work after the first signal and then ends. Before the function's first call, the first signal
+    also ends the process immediately, as there is nothing to save yet.
     """
     stop, done = _Stop(), threading.Event()
     received, sent = os.pipe()
@@ -82,7 +83,7 @@ def signals() -> Iterator[Callable[[], bool]]:
 
 @contextlib.contextmanager
 def ending_after(seconds: float, error: str) -> Iterator[None]:
-    """Ends the process with this error where what is done takes longer, also where that can't be interrupted."""
+    """Ends the process with this error if the code inside takes longer, even if it can't be interrupted."""
 
     def end() -> None:
         print("jaxvae: error:", printable(error), file=sys.stderr, flush=True)
@@ -98,10 +99,10 @@ def ending_after(seconds: float, error: str) -> Iterator[None]:
 
 
 class _Output(io.TextIOWrapper):
-    """A standard stream that never ends what writes to it: from the first error on, all is dropped.
+    """A standard stream that never raises errors when it is written to; after the first error, it drops everything.
 
     Attributes:
-        error: the first one, or None.
+        error: the first error, or None.
     """
 
     error: OSError | None = None
@@ -127,15 +128,15 @@ class _Output(io.TextIOWrapper):
 
 
 def write_on() -> None:
-    """Work doesn't end where nobody reads what it says, or where that can't be written; for good.
+    """Lets the process continue, from now on, if nobody reads its output or if this can't be written.
 
-    A letter that a stream can't write is shown as another. A stream that is closed is as one of nowhere.
+    A character that a stream can't encode is replaced. A closed stream is replaced by the null device.
     """
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # gets the lowest number, which no file of ours then has
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number, so that no file of ours gets it
     streams = [stream or os.fdopen(i, "w") for i, stream in ((1, sys.stdout), (2, sys.stderr))]
     sys.stdout, sys.stderr = (
         _Output(stream.detach(), stream.encoding, "replace", line_buffering=stream.line_buffering)
@@ -146,32 +147,31 @@ def write_on() -> None:
 
 
 def lost_output() -> OSError | None:
-    """Why what was said on stdout wasn't written, if so, but for a reader that has had enough of it."""
+    """Returns why output on stdout wasn't written, or None; a reader that closed its pipe is no reason."""
     sys.stdout.flush()
     error = getattr(sys.stdout, "error", None)
     return None if isinstance(error, BrokenPipeError) else error
 
 
 class _Line(logging.Formatter):
-    """A record as a line that moves no cursor."""
+    """A formatter of records as lines without control characters."""
 
     def format(self, record: logging.LogRecord) -> str:
         return printable(super().format(record))
 
 
 def speak_in_lines() -> None:
-    """Each warning of this library becomes a line on stderr; for good.
+    """Makes each warning of this library a line on stderr, from now on.
 
-    What orbax logs of an error that it raises, and what its tasks that are cut short by one raise themselves, where
-    nobody catches it, is not shown.
+    It hides orbax's log of errors that it also raises, and the uncaught errors of its tasks that such an error cancels.
     """
-    with contextlib.suppress(ImportError):  # which comes with orbax
+    with contextlib.suppress(ImportError):  # absl comes with orbax
         from absl import logging as orbax_logging
 
         orbax_logging.set_verbosity(orbax_logging.FATAL)
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     sys.unraisablehook = _show_unraisable
-    warnings.filterwarnings("ignore", "Error .* persistent compilation cache")  # which can be done without
+    warnings.filterwarnings("ignore", "Error .* persistent compilation cache")  # the cache isn't necessary
     handler = logging.StreamHandler()
     handler.setFormatter(_Line("jaxvae: warning: %(message)s"))
     logger = logging.getLogger("jaxvae")
@@ -179,27 +179,27 @@ def speak_in_lines() -> None:
 
 
 def collect_seldom() -> None:
-    """Cycles are looked for once in 50,000 new objects, not in 700; for good.
+    """Collects cycles after 50,000 new objects instead of 700, from now on.
 
-    Modules and traces are made of many that stay: to look through them all again takes a tenth of a short command.
+    Modules and traces consist of many lasting objects; searching them again and again takes a tenth of a short command.
     """
     gc.set_threshold(50_000, 20, 20)
 
 
 def _show_unraisable(unraisable: "sys.UnraisableHookArgs") -> None:
-    """Shows what Python does, but for a write that is cut short and finds its event loop gone."""
+    """Shows what Python shows, except for an interrupted write whose event loop is closed."""
     if not (isinstance(unraisable.exc_value, RuntimeError) and str(unraisable.exc_value) == "Event loop is closed"):
         sys.__unraisablehook__(unraisable)
 
 
 def compiled_programs() -> Path:
-    """The folder in the user's cache for this jaxlib's programs and this processor's."""
+    """Returns the folder in the user's cache for programs of this jaxlib and this processor."""
     import hashlib
     import platform
 
     from jaxlib import version
 
-    from jaxvae.files import user_cache  # which loads JAX, as jaxlib nearly does
+    from jaxvae.files import user_cache  # it loads JAX, as jaxlib nearly does
 
     try:
         cpu = Path("/proc/cpuinfo").read_text().split("\n\n")[0]
@@ -212,10 +212,10 @@ def compiled_programs() -> Path:
 
 
 def use_compilation_cache() -> None:
-    """Programs are compiled once per jaxlib and processor, and kept in the user's cache."""
+    """Makes JAX compile programs once per jaxlib and processor, and keep them in the user's cache."""
     import jax
 
-    with contextlib.suppress(OSError, RuntimeError):  # without a place to write, programs are compiled each time
+    with contextlib.suppress(OSError, RuntimeError):  # without a writable place, programs are compiled each time
         folder = compiled_programs()
         folder.mkdir(parents=True, exist_ok=True)
         jax.config.update("jax_compilation_cache_dir", str(folder))
@@ -223,7 +223,7 @@ def use_compilation_cache() -> None:
 
 
 def use_every_core() -> None:
-    """One XLA device per core, where there is no accelerator; only before JAX has started."""
+    """Makes each core an XLA device if there is no accelerator; it must be called before JAX has started."""
     import jax
 
     from jaxvae.training.devices import cores

@@ -1,4 +1,4 @@
-"""Datasets, bundled, from tensorflow-datasets or your own; binarization; batches of data larger than memory."""
+"""Datasets (bundled, from tensorflow-datasets, or your own), binarization, and batches of data beyond memory."""
 
 from jaxvae import extras
 

@@ -1,12 +1,12 @@
-"""Your own data as arrays: in memory, a .npy or .npz file, or a folder of .npy files, checked field by field.
+"""Your own data as arrays: in memory, in a .npy or .npz file, or in a folder of .npy files.
 
-A .npy file holds images. A .npz file, or a folder of .npy files named so, holds ``images`` and perhaps ``labels``;
-or ``train_images``, ``test_images`` and perhaps ``validation_images``, each perhaps with ``_labels``. The usual other
-names are understood, too: ``x``, ``data`` and ``arr_0``; ``x_train``, ``y_train``, ``x_val`` and so on. Images are
-(N, H, W), (N, H, W, C) or (N, D), which becomes (N, 1, D, 1). An entry is missing where it is NaN, or where an array
-``mask`` (``train_mask``, ``mask_test``, …) of the images' shape is true. Sequences are (N, T, C), which becomes
-(N, T, 1, C), by the layout ``ntc`` or an array ``lengths`` (N,), beyond which entries are missing. Nothing is ever
-unpickled, and .npy files are mapped into memory, not read, where nothing has to be converted.
+A .npy file holds images. A .npz file, or a folder of .npy files with these names, holds ``images`` and optionally
+``labels``; or ``train_images``, ``test_images`` and optionally ``validation_images``, each optionally with ``_labels``.
+Other usual names are understood, too: ``x``, ``data`` and ``arr_0``; ``x_train``, ``y_train``, ``x_val`` and so on.
+Images are (N, H, W), (N, H, W, C) or (N, D), which becomes (N, 1, D, 1). An entry is missing if it is NaN, or if an
+array ``mask`` (``train_mask``, ``mask_test``, …) of the images' shape is true there. Sequences are (N, T, C), which
+becomes (N, T, 1, C); they need the layout ``ntc`` or an array ``lengths`` (N,), beyond which entries are missing.
+Nothing is ever unpickled. A .npy file is mapped into memory instead of read, unless its numbers must be converted.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ SPLIT_NAMES: Mapping[str, str] = {
     **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
-"""What a split may be called, in any case."""
+"""The split that each name means, in upper or lower case."""
 
 _KINDS: Mapping[str, str] = {
     **dict.fromkeys(("images", "image", "x", "data"), "images"),
@@ -45,29 +45,30 @@ _WANTED = (
 )
 _MOST_CLASSES = 2**31
 MOST_COUNTED = 2**24
-"""Up to which float32 has every whole number."""
-_DARKEST = 64  # of 256 grey levels, what pictures reach somewhere
+"""The number up to which float32 has every whole number."""
+_DARKEST = 64  # of 256 grey levels, one that every picture reaches somewhere
 
 
 def load_arrays(path: Path, reading: Reading = PLAIN, rows: int | None = None) -> Dataset:
-    """The dataset in a .npy or .npz file, or in a folder of .npy files.
+    """Loads the dataset in a .npy or .npz file, or in a folder of .npy files.
 
     Unsplit images become 80 % train, 10 % validation and 10 % test images by a fixed permutation, which copies them
-    into memory; give splits to keep them mapped. Of splits, validation images serve for test where there are none.
+    into memory; split them yourself to keep them mapped. If there are no test images, the validation images replace
+    them.
 
-    Whole numbers in 0..255, and floats that are k/255 throughout, become uint8 of 256 levels, 2 where all are 0 or 1;
-    uint16 has 65536. Whole numbers that don't look like grey levels need ``reading`` to say how many levels there are.
-    Other floats stay as they are. Numbers some of which are missing are stored as floats, whatever they are: grey
-    levels have the value range of 0 to the lightest.
+    Whole numbers in 0..255, and floats that are all k/255, become uint8 with 256 levels, or 2 if all are 0 or 1; uint16
+    has 65536 levels. For whole numbers that don't look like grey levels, ``reading`` must give the number of levels.
+    Other floats don't change. If entries are missing, all numbers are stored as floats; the value range of grey levels
+    is then from 0 to the lightest.
 
     Args:
-        path: of the file or folder.
-        reading: what must be said of them.
-        rows: how many there were when they were split before; later ones are left out, so that the split is that one.
+        path: the path of the file or folder.
+        reading: options for what is ambiguous.
+        rows: the number of rows when they were split before; later rows are left out, so that the split is the same.
 
     Raises:
-        ValueError: for anything else, in one line that names file, field, value and what is allowed.
-        FileNotFoundError: where there is no such file.
+        ValueError: for anything else; one line names the file, the field, the value and what is allowed.
+        FileNotFoundError: if there is no such file.
     """
     fields, notes = read_fields(path)
     if rows is not None:
@@ -86,16 +87,17 @@ def from_arrays(
     reading: Reading = PLAIN,
     name: str = "arrays",
 ) -> Dataset:
-    """A dataset of arrays in memory, NumPy's, JAX's or whatever becomes one.
+    """Makes a dataset from arrays in memory: NumPy's, JAX's, or others that NumPy can convert.
 
     Args:
-        images: (N, H, W, C), (N, H, W) or (N, D), to be split here; or such by split: ``train``, ``test`` and perhaps
-            ``validation``. NaN is a missing entry, and so is what is masked in an array of ``numpy.ma``.
-        labels: (N,) integers or strings, or one-hot (N, K); by split, where images are.
-        mask: of the images' shape, True where an entry is missing; by split, where images are.
-        lengths: (N,), of sequences (N, T, C), whose later entries are missing; by split, where they are.
-        reading: what must be said of them.
-        name: what the dataset is called.
+        images: (N, H, W, C), (N, H, W) or (N, D), which are split here; or a mapping of such arrays by split:
+            ``train``, ``test`` and optionally ``validation``. NaN and masked entries of a ``numpy.ma`` array are
+            missing.
+        labels: (N,) integers or strings, or one-hot (N, K); by split if the images are.
+        mask: of the images' shape, True where an entry is missing; by split if the images are.
+        lengths: (N,), the lengths of sequences (N, T, C), beyond which entries are missing; by split if the images are.
+        reading: options for what is ambiguous.
+        name: the name of the dataset.
 
     Raises:
         ValueError: as ``load_arrays``.
@@ -159,13 +161,13 @@ def _dataset(name: str, fields: dict[str, np.ndarray], reading: Reading, notes: 
 
 
 def read_fields(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
-    """The arrays by field name, either images, or those of splits, train among them; and what is to be said of them.
+    """Reads arrays by field name, either images or those of splits with a train split; and notes on them.
 
-    Images have NaN where a mask says so.
+    Masked entries of images become NaN.
 
     Raises:
         ValueError: for names that aren't understood, or files that can't be read.
-        FileNotFoundError: where there is no such file.
+        FileNotFoundError: if there is no such file.
     """
     if path.suffix == ".npy":
         return {"images": _read(path)}, []
@@ -189,19 +191,19 @@ def read_fields(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
 
 
 def _with_masks(fields: Mapping[str, np.ndarray], path: str) -> dict[str, np.ndarray]:
-    """The fields without masks, and NaN in images where these say so."""
+    """Returns the fields without masks, and with NaN for masked entries of images."""
     masks = {field.removesuffix("mask"): x for field, x in fields.items() if field.endswith("mask")}
     found = {field: x for field, x in fields.items() if not field.endswith("mask")}
     for prefix, mask in masks.items():
         found[f"{prefix}images"] = with_missing(found[f"{prefix}images"], mask, f"{path}: {prefix}mask")
-    if masks:  # of one dtype in all splits, where nothing is missing in some
+    if masks:  # one dtype in all splits, even if some have no missing entries
         exact = np.result_type(*(found[field] for field in found if field.endswith("images")))
         found |= {field: x.astype(exact, copy=False) for field, x in found.items() if field.endswith("images")}
     return found
 
 
 def _field(name: str) -> str | None:
-    """What an array's name says it is, as ``images`` or ``train_labels``; None where it says nothing."""
+    """Returns the field that an array's name means, such as ``images`` or ``train_labels``, or None."""
     words = name.lower().replace("-", "_").split("_")
     if len(words) == 1:
         return f"{SPLIT_NAMES[words[0]]}_images" if words[0] in SPLIT_NAMES else _KINDS.get(words[0])
@@ -228,21 +230,21 @@ def _require_complete(fields: Mapping[str, np.ndarray], path: str) -> None:
 
 def _read(path: Path) -> np.ndarray:
     with _reading(path, ".npy"):
-        return np.lib.format.open_memmap(path, mode="r")  # np.load would take an archive, too
+        return np.lib.format.open_memmap(path, mode="r")  # np.load would also accept an archive
 
 
 def _read_all(path: Path) -> dict[str, np.ndarray]:
     with _reading(path, ".npz"):
-        with zipfile.ZipFile(path):  # else np.load might give a lone array
+        with zipfile.ZipFile(path):  # otherwise np.load might return a single array
             arrays = np.load(path, allow_pickle=False)
         with arrays:
             require(len(set(arrays.files)) == len(arrays.files), "members", arrays.files, "there once each")
             unknown = [name for name in arrays.files if _field(name) is None]
             fits = not unknown or (len(unknown) == 1 and len(arrays.files) - 1 <= len(_labels(arrays.files)))
-            require(fits, f"{path}: fields", sorted(arrays.files), _WANTED)  # before any is unpacked
+            require(fits, f"{path}: fields", sorted(arrays.files), _WANTED)  # before unpacking any
             fields = {name: arrays[name] for name in arrays.files}
         for name, x in fields.items():
-            require(isinstance(x, np.ndarray), name, type(x).__name__, "an array")  # of another member, bytes
+            require(isinstance(x, np.ndarray), name, type(x).__name__, "an array")  # other members are bytes
     return fields
 
 
@@ -255,7 +257,7 @@ def _reading(path: Path, kind: str) -> Iterator[None]:
         raise FileNotFoundError(f"{path}: no such file") from None
     except OSError:
         raise
-    except Exception as error:  # zip, zlib, the header's parser: each has its own for a file that is broken
+    except Exception as error:  # zip, zlib and the header's parser raise different errors
         raise ValueError(f"{path} must be a {kind} file of numbers, got {_reason(error)}") from None
 
 
@@ -265,10 +267,10 @@ def _reason(error: Exception) -> str:
 
 
 def arranged(x: np.ndarray, reading: Reading, field: str) -> np.ndarray:
-    """Images as (N, H, W, C), from the shapes that are understood; without a copy.
+    """Returns images as (N, H, W, C), without a copy, from any shape that is understood.
 
     Raises:
-        ValueError: for another shape, or one that may mean two things, unless ``reading`` says which.
+        ValueError: for another shape, or for an ambiguous one, unless ``reading`` resolves it.
     """
     require(2 <= x.ndim <= 4, f"{field}.shape", x.shape, "(N, H, W), (N, H, W, C) or (N, D)")
     require(x.size > 0, f"{field}.shape", x.shape, "not empty")
@@ -290,7 +292,7 @@ def arranged(x: np.ndarray, reading: Reading, field: str) -> np.ndarray:
 
 
 def _layout(shape: tuple[int, ...], field: str) -> str:
-    """``nhwc``, where the shape (N, ·, ·, ·) speaks for it: channels are few, and images are mostly square."""
+    """Returns the layout that fits a shape (N, ·, ·, ·): channels are few, and most images are square."""
     _, a, b, c = shape
     last, first = (c <= 4) + (a == b), (a <= 4) + (b == c)
     if c == 1 or last > first:
@@ -300,7 +302,7 @@ def _layout(shape: tuple[int, ...], field: str) -> str:
 
 
 class Numbers(NamedTuple):
-    """Images by split, uint8 or uint16 with their grey levels, or float32 without; and how they are read."""
+    """Images by split, uint8 or uint16 with the number of grey levels, or float32 without; and how they are read."""
 
     images: dict[str, np.ndarray]
     levels: int | None
@@ -308,13 +310,13 @@ class Numbers(NamedTuple):
 
 
 def interpreted(images: Mapping[str, np.ndarray], path: str, reading: Reading) -> Numbers:
-    """What numbers of images (N, H, W, C) by split stand for: grey levels, or floats as they are.
+    """Interprets the numbers of images (N, H, W, C) by split, as grey levels or as plain floats.
 
-    Grey levels some of which are missing (NaN) are floats, whose value range is from 0 to the lightest.
+    If grey levels are missing (NaN), all are floats, whose value range is from 0 to the lightest.
 
     Raises:
-        ValueError: for infinite numbers, those that are all the same, that ``reading`` contradicts, or, without it,
-            whole ones that may be no grey levels.
+        ValueError: for infinite numbers, numbers that are all the same, numbers that ``reading`` contradicts, or whole
+            numbers that may not be grey levels and that ``reading`` doesn't explain.
     """
     dtypes = {x.dtype for x in images.values()}
     require(len(dtypes) == 1, f"{path}: dtypes", sorted(map(str, dtypes)), "the same in all splits")
@@ -359,7 +361,7 @@ def _floats(images: Mapping[str, np.ndarray], reading: Reading) -> Numbers:
 
 
 class _Range(NamedTuple):
-    """Of all numbers: the lowest, the highest, whether all are whole, or k/255, and how many are missing."""
+    """A summary of all numbers: the lowest, the highest, whether all are whole or k/255, and how many are missing."""
 
     low: float
     high: float
@@ -380,14 +382,14 @@ def _range(images: Mapping[str, np.ndarray], path: str, dtype: np.dtype, reading
             whole = whole and bool(np.all(known == np.rint(known)))
             bytes_ = bytes_ and found.low >= 0 and found.high <= 1 and _are_bytes(known)
         if enough and found.low < found.high == 255:
-            break  # nothing left to learn about the rest
+            break  # the rest can't change the result
     require(found.low <= found.high, f"{path}: images", "NaN alone", "numbers, of which NaN are missing ones")
     return _Range(found.low, found.high, whole, bytes_, found.missing)
 
 
 def _grey_levels(found: _Range, dtype: np.dtype, shape: tuple[int, ...], path: str) -> int:
-    """256 or 65536, where whole numbers of this range look like grey levels; raises where they don't."""
-    picture = shape[1] > 1  # a row may be of anything
+    """Returns 256 or 65536 if whole numbers in this range look like grey levels; raises ValueError if they don't."""
+    picture = shape[1] > 1  # a row may hold anything
     for levels, kind in ((256, np.uint8), (65536, np.uint16)):
         darkest = _DARKEST * levels // 256
         if found.high == levels - 1 or (picture and dtype == kind and darkest <= found.high < levels):
@@ -401,7 +403,7 @@ def _grey_levels(found: _Range, dtype: np.dtype, shape: tuple[int, ...], path: s
 
 
 def _infinite(x: np.ndarray) -> str:
-    """How many, and where the first."""
+    """Says how many numbers are infinite, and where the first is."""
     count, start, first = 0, 0, None
     for chunk in chunks(x):
         found = np.argwhere(np.isinf(chunk))
@@ -412,7 +414,7 @@ def _infinite(x: np.ndarray) -> str:
 
 
 def _are_bytes(x: np.ndarray) -> bool:
-    """Whether all are k/255, computed as such or as k times the rounded 1/255."""
+    """Returns whether all numbers are k/255, computed by this division or as k times the rounded 1/255."""
     k = np.rint(x * x.dtype.type(255))
     return bool(np.all((x == k / x.dtype.type(255)) | (x == k * x.dtype.type(1 / 255))))
 
@@ -426,12 +428,12 @@ def _to_levels(x: np.ndarray, scale: int, dtype: np.dtype) -> np.ndarray:
 def as_labels(
     marks: Mapping[str, np.ndarray], counts: Mapping[str, int], path: str
 ) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
-    """Labels (N,) int32 by split, and the names of classes where labels are strings.
+    """Returns labels (N,) int32 by split, and the names of the classes if labels are strings.
 
     Args:
-        marks: by split: (N,) or (N, 1) of integers, booleans, whole floats or strings; or one-hot (N, K).
-        counts: of images, by split.
-        path: what to call it.
+        marks: labels by split: (N,) or (N, 1) of integers, booleans, whole floats or strings; or one-hot (N, K).
+        counts: the number of images, by split.
+        path: the name of the data in messages.
 
     Raises:
         ValueError: for anything else.
@@ -473,15 +475,15 @@ def _decoded(y: np.ndarray, field: str) -> np.ndarray:
 
 
 def settled(given: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
-    """Which split serves as which, and what is to be said of it.
+    """Returns which split is used as which, and notes on this.
 
-    Without a test split, the validation split is taken for it; a train split alone is to be split here.
+    If there is no test split, the validation split is used as test split; a single train split is to be split here.
 
     Args:
-        given: what the splits that there are are called, by which of ``SPLITS`` they are; train among them.
+        given: the names of the existing splits, by the member of ``SPLITS`` that each is; train is among them.
 
     Returns:
-        What they are called by what they serve as, "" for images that are to be split; and notes.
+        The names by the member of ``SPLITS`` that each is used as, with "" for images that are to be split; and notes.
 
     >>> settled({"train": "train", "validation": "val"})
     ({'train': 'train', 'test': 'val'}, ['There is no test split: the validation split is taken for it.'])
@@ -495,13 +497,13 @@ def settled(given: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
 
 
 def split_by_digest(names: Sequence[str]) -> dict[str, list[int]]:
-    """The places in a list of names that are each split's, test first, where a digest of the name alone says which.
+    """Splits the indices of a list of names, test first, by a digest of each name only.
 
-    To add others moves none, and splits are of 80, 10 and 10 % in the mean. Where one would have none, it gets the name
-    that is next to it. Those of all splits, in their order, are in that of their digests.
+    Adding names doesn't move the others. The expected sizes are 80, 10 and 10 %. A split that would be empty gets the
+    nearest name. All splits, one after the other, are in the order of the digests.
 
     Args:
-        names: three or more.
+        names: three or more names.
     """
     digests = (hashlib.blake2b(name.encode(errors="surrogateescape"), digest_size=8).digest() for name in names)
     place = np.array([int.from_bytes(digest) for digest in digests]) / 2**64
@@ -513,9 +515,9 @@ def split_by_digest(names: Sequence[str]) -> dict[str, list[int]]:
 
 
 def split_rows(count: int, path: str) -> dict[str, np.ndarray]:
-    """80 % train, 10 % validation and 10 % test, by one permutation for each number of images.
+    """Splits rows into 80 % train, 10 % validation and 10 % test, by one permutation for each number of images.
 
-    Its source is NumPy's raw random words, which, unlike its shuffles, never change.
+    It uses NumPy's raw random words, which, unlike its shuffles, never change.
     """
     allowed = "at least 10, to be split; fewer can be given as splits, train and test"
     require(count >= 10, f"{path}: number of images", count, allowed)
@@ -533,7 +535,7 @@ def apportion(
     reading: Reading = PLAIN,
     notes: tuple[str, ...] = (),
 ) -> Dataset:
-    """The dataset of images that came in one, by the rows of each split, which are their names."""
+    """Makes the dataset of images that came unsplit, from the rows of each split, which become their names."""
     return assemble(
         path,
         {name: images[some] for name, some in rows.items()},

@@ -1,8 +1,8 @@
-"""Datasets prepared here by tensorflow-datasets' own builders, without TensorFlow.
+"""Datasets that tensorflow-datasets' own builders prepare, without TensorFlow.
 
-Of TensorFlow, most builders and the extraction of archives take functions on files alone; for these, Python's own
-stand in while a dataset is prepared. Images that come as arrays are encoded by Pillow. A builder that needs more is
-named by ``catalog.survey``, or fails where it asks for it.
+Most builders, and the extraction of archives, use only TensorFlow's functions on files; Python's own functions replace
+these while a dataset is prepared. Pillow encodes images that come as arrays. ``catalog.survey`` names the builders that
+need more; others fail when they use it.
 """
 
 import contextlib
@@ -23,27 +23,27 @@ from jaxvae.arguments import require
 from jaxvae.data.catalog import SOURCES, Source, Surveyed, survey
 from jaxvae.data.prepared import Wanted, find_prepared, parsed, read_prepared
 
-_LISTED = 8  # files named in a message
+_LISTED = 8  # the number of files named in a message
 
 
 def is_known(name: str) -> bool:
-    """Whether a name is one of tensorflow-datasets, perhaps with a configuration and a version."""
+    """Returns whether a name, perhaps with a configuration and a version, is one of tensorflow-datasets."""
     wanted = parsed(name)
     return wanted is not None and wanted.builder in survey()
 
 
 def ensure(name: str, source: Path | None, data_dir: Path) -> Path:
-    """Prepares a dataset with tensorflow-datasets, and returns its folder; does nothing where this is done.
+    """Prepares a dataset with tensorflow-datasets, unless this is done, and returns its folder.
 
     Args:
-        name: for which ``is_known`` holds.
+        name: a name for which ``is_known`` is true.
         source: a folder with the published files, or None to download them.
-        data_dir: where prepared datasets are.
+        data_dir: the folder of prepared datasets.
 
     Raises:
-        FileNotFoundError: where files are missing, or can't be downloaded.
-        ValueError: where a file is not the one that tensorflow-datasets has registered; or where the dataset can't be
-            prepared without TensorFlow, or isn't one of images.
+        FileNotFoundError: if files are missing, or can't be downloaded.
+        ValueError: if a file isn't the one that tensorflow-datasets has registered, or if the dataset can't be prepared
+            without TensorFlow or has no images.
     """
     if directory := find_prepared(name, data_dir):
         return directory
@@ -54,7 +54,7 @@ def ensure(name: str, source: Path | None, data_dir: Path) -> Path:
     if not own and surveyed.obstacle:
         raise ValueError(f"{name} can't be prepared here: {surveyed.obstacle}{_elsewhere(wanted, surveyed)}")
     builder = _builder(name, data_dir)
-    published: dict[str, dict[str, str]] = {}  # checksums by URL, by the file's name, which configurations may share
+    published: dict[str, dict[str, str]] = {}  # checksums by file name and URL; configurations may share a name
     for url, info in builder.url_infos.items():
         published.setdefault(info.filename, {})[url] = info.checksum
     files = SOURCES[wanted.builder].files if own else tuple(file for file in published if file)
@@ -70,18 +70,18 @@ def ensure(name: str, source: Path | None, data_dir: Path) -> Path:
         _check_network(name, next(iter(published[files[0]])), files)
     _run(name, builder, source, files)
     directory = Path(builder.data_dir)
-    with contextlib.suppress(ValueError):  # of images that need a word on how they are read, as where sizes differ
+    with contextlib.suppress(ValueError):  # images may need options to be read, e.g. if sizes differ
         read_prepared(name, directory)
     return directory
 
 
 def _own_reader(wanted: Wanted) -> bool:
-    """Whether the files are read by SOURCES' reader, which is of the default configuration."""
+    """Returns whether the reader in SOURCES reads the files, as it does for the default configuration."""
     return wanted.builder in SOURCES and wanted.config in ("", survey()[wanted.builder].config)
 
 
 def _elsewhere(wanted: Wanted, surveyed: Surveyed) -> str:
-    """What to do where TensorFlow is, if that is what is missing."""
+    """Says what to do on a machine with TensorFlow, if that is what is missing."""
     if not surveyed.elsewhere:
         return ""
     name = f"{wanted.builder}/{wanted.config}" if wanted.config else wanted.builder
@@ -112,7 +112,7 @@ def _unavailable(name: str, reason: object, files: Sequence[str]) -> FileNotFoun
 
 
 def _check_network(name: str, url: str, files: Sequence[str]) -> None:
-    """One quick request, since tensorflow-datasets tries for minutes."""
+    """Checks the network by one quick request, as tensorflow-datasets tries for minutes."""
     import requests
 
     try:
@@ -125,7 +125,7 @@ def _check_network(name: str, url: str, files: Sequence[str]) -> None:
 
 
 def _builder(name: str, data_dir: Path) -> Any:
-    """A builder of tensorflow-datasets whose raw files are read by SOURCES' reader, where there is one."""
+    """Makes a builder of tensorflow-datasets, which uses the reader in SOURCES if there is one."""
     import tensorflow_datasets as tfds  # type: ignore[import-untyped]
 
     wanted = parsed(name)
@@ -140,7 +140,7 @@ def _builder(name: str, data_dir: Path) -> Any:
 
 
 def _reading(base: Any, source: Source) -> Any:
-    """A builder's class that reads by the source's reader."""
+    """Makes a builder's class that uses the source's reader."""
 
     class Builder(base, skip_registration=True):  # type: ignore[call-arg]
         name = base.name
@@ -155,7 +155,7 @@ def _reading(base: Any, source: Source) -> Any:
             return splits
 
         def _generate_examples(self) -> Iterator[tuple]:
-            raise NotImplementedError  # abstract in its base, and not called
+            raise NotImplementedError  # abstract in its base, but never called
 
     return Builder
 
@@ -165,7 +165,7 @@ def _run(name: str, builder: Any, source: Path | None, files: Sequence[str]) -> 
     import tensorflow_datasets as tfds
 
     config = tfds.download.DownloadConfig(manual_dir=source, force_checksums_validation=True, try_download_gcs=False)
-    scratch = tempfile.mkdtemp() if source is not None else None  # nothing to keep of what is there already
+    scratch = tempfile.mkdtemp() if source is not None else None  # no need to keep copies of local files
     try:
         offline = contextlib.nullcontext() if source is None else _without_network(name, source, builder.url_infos)
         with _without_tensorflow(), offline:
@@ -178,7 +178,7 @@ def _run(name: str, builder: Any, source: Path | None, files: Sequence[str]) -> 
         raise _unavailable(name, error, files) from None
     except (ValueError, OSError):
         raise
-    except Exception as error:  # a builder's own code may raise anything
+    except Exception as error:  # a builder's code may raise any error
         raise ValueError(f"{name} can't be prepared here: its builder says {_line(error)}") from error
     finally:
         if scratch:
@@ -192,20 +192,20 @@ def _line(error: Exception) -> str:
 
 
 class _Absent:
-    """A module of which only some is there."""
+    """A module of which only a part exists."""
 
     def __init__(self, path: str, **there: Any) -> None:
         self._path = path
         vars(self).update(there)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):  # as Python asks of any object
+        if name.startswith("__"):  # Python asks any object for these
             raise AttributeError(name)
         raise ModuleNotFoundError(f"{self._path}.{name} needs TensorFlow")
 
 
 class _Lasting:
-    """A file that, as TensorFlow's, can be read after it was closed: it is when nothing refers to it any more."""
+    """A file that can be read after ``close``, like TensorFlow's; it closes when nothing refers to it any more."""
 
     def __init__(self, file: IO[Any]) -> None:
         self._file = file
@@ -227,11 +227,11 @@ class _Lasting:
         self.close()
 
     def close(self) -> None:
-        """Leaves it open."""
+        """Leaves the file open."""
 
 
 def _open(name: Any, mode: str = "r") -> Any:
-    """As ``tf.io.gfile.GFile``, whose text is in UTF-8."""
+    """Opens a file like ``tf.io.gfile.GFile``, whose text is in UTF-8."""
     file = open(name, mode, encoding=None if "b" in mode else "utf-8")  # noqa: SIM115, as its user closes it
     return _Lasting(file) if "r" in mode else file
 
@@ -264,12 +264,12 @@ STAND_IN = _Absent(
     ),
     compat=_Absent("tf.compat", as_bytes=_bytes, as_str=_text, as_text=_text),
 )
-"""What of TensorFlow is there while a dataset is prepared."""
+"""The part of TensorFlow that exists while a dataset is prepared."""
 
 
 @contextlib.contextmanager
 def _without_tensorflow() -> Iterator[None]:
-    """Puts ``STAND_IN`` in TensorFlow's place in all of tensorflow-datasets, and has Pillow encode images."""
+    """Replaces TensorFlow by ``STAND_IN`` in all of tensorflow-datasets, and lets Pillow encode images."""
     import tensorflow_datasets as tfds
     from PIL import Image
 
@@ -292,7 +292,7 @@ def _without_tensorflow() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _without_network(name: str, source: Path, urls: Mapping[str, Any]) -> Iterator[None]:
-    """Refuses what would be downloaded because it isn't in the source."""
+    """Raises an error instead of downloading a file that isn't in the source."""
     import tensorflow_datasets as tfds
 
     manager = tfds.download.download_manager
@@ -303,7 +303,7 @@ def _without_network(name: str, source: Path, urls: Mapping[str, Any]) -> Iterat
         raise FileNotFoundError(f"{name} can't be prepared from {source}: there is no {file}")
 
     class Offline:
-        """A downloader, which is shared, but for what it is for."""
+        """A downloader with all of its members, except that it doesn't download."""
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             self._downloader = make(*args, **kwargs)
@@ -319,7 +319,7 @@ def _without_network(name: str, source: Path, urls: Mapping[str, Any]) -> Iterat
 
 @contextlib.contextmanager
 def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
-    """An attribute is another for a while."""
+    """Replaces an attribute for a while."""
     before = vars(owner)[name]
     setattr(owner, name, value)
     try:

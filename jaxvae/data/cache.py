@@ -1,8 +1,8 @@
-"""A cache of arrays that were made of many files, in the user's cache directory.
+"""A cache of arrays made from many files, in the user's cache directory.
 
-A folder for each list of files, by their names and sizes and by how they are read, holds ``CONTENT.npy`` and
-``CONTENT.json`` for each digest of what was in them; and for each state of the files, as their times tell it, a file
-that names the content, so that they need not be read to know it.
+There is a folder for each list of files, by their names, their sizes, and how they are read. It holds ``CONTENT.npy``
+and ``CONTENT.json`` for each digest of the files' content. For each state of the files, as their times show it, it
+holds a file that names the content, so that the files needn't be read to find it.
 """
 
 import contextlib
@@ -19,17 +19,17 @@ import numpy as np
 
 from jaxvae.files import user_cache, write_atomically
 
-_UNUSED = 90 * 24 * 3600.0  # seconds after which an array goes
+_UNUSED = 90 * 24 * 3600.0  # seconds after which an unused array is removed
 _CHUNK = 2**26  # bytes checked at a time
 
 
 class Made(NamedTuple):
-    """An array of files.
+    """An array made from files.
 
     Attributes:
-        array: it.
-        about: what else there is to know, as JSON has it.
-        content: ``digest_of`` what is in the files.
+        array: the array.
+        about: further information, as JSON values.
+        content: the ``digest_of`` the files' content.
     """
 
     array: np.ndarray
@@ -38,12 +38,12 @@ class Made(NamedTuple):
 
 
 def digest(part: bytes) -> bytes:
-    """A digest of what is in one file."""
+    """Returns a digest of one file's content."""
     return hashlib.blake2b(part, digest_size=16).digest()
 
 
 def digest_of(digests: Iterable[bytes]) -> str:
-    """A digest of the digests of several, in their order."""
+    """Returns a digest of the digests of several files, in their order."""
     return hashlib.blake2b(b"".join(digests), digest_size=16).hexdigest()
 
 
@@ -54,16 +54,16 @@ def keep_made(
     contents: Callable[[], Iterable[bytes]],
     make: Callable[[], Made],
 ) -> Made:
-    """What ``make`` makes of files, mapped into memory; made only where it isn't kept yet for these contents.
+    """Returns what ``make`` makes from files, mapped into memory; it is made only if the cache lacks it.
 
-    A cache that can't be read or written is none, and an array that was damaged there is made anew.
+    A cache that can't be read or written isn't used, and a damaged array is made again.
 
     Args:
-        root: the folder.
-        names: of the files in it.
-        how: they are read: arrays that differ by this are kept apart.
-        contents: reads what is in the files, in their order.
-        make: makes the array.
+        root: the folder with the files.
+        names: the names of the files in it.
+        how: how the files are read; arrays that differ in this are kept separately.
+        contents: a function that reads the files' content, in their order.
+        make: a function that makes the array.
     """
     sizes, times = _states(root, names)
     listed = "\0".join(names).encode(errors="surrogateescape")
@@ -77,7 +77,7 @@ def keep_made(
         found = make()
         try:
             _keep(folder, found)
-        except OSError:  # of a full disk, or a folder to read only
+        except OSError:  # a full disk, or a read-only folder
             return found
         found = _found(folder, found.content) or found
     with contextlib.suppress(OSError):
@@ -93,7 +93,7 @@ def _root() -> Path:
 
 
 def _states(root: Path, names: Sequence[str]) -> tuple[bytes, bytes]:
-    """The files' sizes, and the times of their last changes: of the content, and of anything at all."""
+    """Returns the files' sizes, and the times of the last changes of their content and of their metadata."""
     sizes: list[int] = []
     times: list[int] = []
     for name in names:
@@ -116,18 +116,18 @@ def _text(file: Path) -> str:
 
 
 def _found(folder: Path, content: str) -> Made | None:
-    """The array of a content, where it is there whole."""
+    """Returns the array of a content if it is complete, else None."""
     try:
         about = json.loads((folder / f"{content}.json").read_bytes())
         array = np.lib.format.open_memmap(folder / f"{content}.npy", mode="r")
         whole = about.pop("checksum") == _checksum(array)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, SyntaxError):
-        return None  # not there, cut short, or no such thing
+        return None  # missing, incomplete, or something else
     return Made(array, about, content) if whole else None
 
 
 def _checksum(array: np.ndarray) -> int:
-    """CRC-32 of shape, dtype and numbers, some at a time."""
+    """Returns the CRC-32 of shape, dtype and numbers, computed in parts."""
     found = zlib.crc32(f"{array.shape} {array.dtype}".encode())
     rows = max(1, _CHUNK // max(1, array[:1].nbytes))
     for start in range(0, len(array), rows):
@@ -136,7 +136,7 @@ def _checksum(array: np.ndarray) -> int:
 
 
 def _keep(folder: Path, made: Made) -> None:
-    """Writes an array that is there whole or not at all."""
+    """Writes an array atomically."""
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / f".{made.content}.{os.getpid()}"
     try:
@@ -152,7 +152,7 @@ def _keep(folder: Path, made: Made) -> None:
 
 
 def _clear(root: Path) -> None:
-    """Removes what nobody has used for long, and the folders that nothing is left in."""
+    """Removes arrays that weren't used for a long time, and empty folders."""
     for file in root.glob("*/*"):
         with contextlib.suppress(OSError):  # another process may do the same
             if time.time() - file.stat().st_mtime > _UNUSED:

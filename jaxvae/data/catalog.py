@@ -1,4 +1,4 @@
-"""The datasets known by name, and the files that they are published as."""
+"""The datasets known by name, and the files in which they are published."""
 
 import dataclasses
 import functools
@@ -17,9 +17,9 @@ class Source:
     """A dataset of tensorflow-datasets whose files are read here.
 
     Attributes:
-        note: what it is, in a few words.
-        files: the files it is published as, by the names that tensorflow-datasets has registered.
-        read: reads them.
+        note: a description in a few words.
+        files: the published files, with the names that tensorflow-datasets has registered.
+        read: a function that reads the files.
     """
 
     note: str
@@ -63,19 +63,19 @@ SOURCES: Mapping[str, Source] = MappingProxyType(
         "cifar100": Source("60,000 photographs, 32x32x3", ("cifar-100-binary.tar.gz",), raw.read_cifar100),
     }
 )
-"""By name; to add one, write its line and, for a new format, a reader."""
+"""The sources by name; a new one needs a line here and, for a new format, a reader."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Surveyed:
-    """What the code of a dataset's builder in tensorflow-datasets says of it.
+    """The information that the code of a dataset's builder in tensorflow-datasets gives.
 
     Attributes:
-        shape: of its images, as HxWxC, with ? for what differs between them; "" where an example isn't one image, or
-            its builder doesn't tell.
-        config: the configuration that is meant where none is named; "" where there is but one.
-        needs: what it imports beyond the standard library, NumPy and Pillow, ``tensorflow`` among it where it takes
-            more of that than files.
+        shape: the shape of its images, as HxWxC, with ? for sizes that differ; "" if an example isn't one image, or if
+            its builder doesn't say.
+        config: the default configuration; "" if there is only one.
+        needs: the packages that it imports besides the standard library, NumPy and Pillow; this includes ``tensorflow``
+            if it uses more than its functions on files.
         by_hand: whether files must be downloaded by hand.
     """
 
@@ -86,7 +86,7 @@ class Surveyed:
 
     @property
     def obstacle(self) -> str:
-        """Why it can't be prepared here, as the end of a sentence; "" where it can."""
+        """Why it can't be prepared here, as the end of a sentence; "" if it can."""
         if self.elsewhere:
             return f"its builder needs {' and '.join(_ELSEWHERE[name] for name in self.needs if name in _ELSEWHERE)}"
         if not self.shape:
@@ -96,12 +96,12 @@ class Surveyed:
 
     @property
     def elsewhere(self) -> bool:
-        """Whether it can only be prepared where TensorFlow, or a pipeline of Apache Beam, is."""
+        """Whether it can be prepared only with TensorFlow or a pipeline of Apache Beam."""
         return not _ELSEWHERE.keys().isdisjoint(self.needs)
 
     @property
     def kind(self) -> str:
-        """What it is, in a few words."""
+        """Its description in a few words."""
         _, _, channels = self.shape.rpartition("x")
         return (
             f"images of sizes that differ, in {channels} channels" if "?" in self.shape else f"images of {self.shape}"
@@ -109,7 +109,7 @@ class Surveyed:
 
     @property
     def note(self) -> str:
-        """What it is, and what stands in its way."""
+        """Its description, and why it can't be prepared here, if so."""
         by_hand = "its files are downloaded by hand" if self.by_hand else ""
         return "; ".join(filter(None, (self.kind, by_hand, self.obstacle)))
 
@@ -124,18 +124,18 @@ def _surveyed() -> Any:
 
 @functools.cache
 def survey() -> Mapping[str, Surveyed]:
-    """All datasets of the tensorflow-datasets release that was surveyed, by name."""
+    """Returns all datasets of the surveyed release of tensorflow-datasets, by name."""
     found = _surveyed()["datasets"]
     return MappingProxyType({name: Surveyed(**{**x, "needs": tuple(x["needs"])}) for name, x in found.items()})
 
 
 def beyond() -> dict[str, Surveyed]:
-    """The datasets of images among them that aren't in SOURCES, by name."""
+    """Returns the surveyed datasets of images that aren't in SOURCES, by name."""
     return {name: x for name, x in survey().items() if x.shape and name not in SOURCES}
 
 
 def beyond_in_words() -> str:
-    """How many those are, and how many of them can be had here."""
+    """Says how many these are, and how many of them can be prepared here."""
     found = beyond().values()
     at_once, by_hand = (sum(not x.obstacle and x.by_hand is closed for x in found) for closed in (False, True))
     return (
@@ -146,5 +146,5 @@ def beyond_in_words() -> str:
 
 
 def default_config(name: str) -> str | None:
-    """The configuration of a dataset that is meant where none is named, "" where there is but one; None if unknown."""
+    """Returns the default configuration of a dataset, "" if there is only one, or None if it is unknown."""
     return survey()[name].config if name in survey() else None

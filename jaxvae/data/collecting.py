@@ -1,4 +1,4 @@
-"""Many image files as one array: read in parallel, in one pass, and kept where they are many."""
+"""Many image files as one array: they are read in parallel, in one pass, and cached if they are many."""
 
 import collections
 import contextlib
@@ -19,12 +19,12 @@ from jaxvae.data.options import Reading
 from jaxvae.texts import counted
 
 MANY = 1000
-"""From how many files on their array is kept in the user's cache."""
+"""The number of files from which on their array is kept in the user's cache."""
 
-_VERSION = 1  # of what becomes of files; another one for each change to it
-_PATIENCE = 2.0  # seconds without a bar
-_SMALL = 2**14  # bytes of a file that is decoded so fast that more than two threads would wait for one another
-_AT_ONCE = 2**21  # bytes a thread reads before it hands them on
+_VERSION = 1  # increase it with each change in how files are converted
+_PATIENCE = 2.0  # seconds before a progress bar appears
+_SMALL = 2**14  # bytes of a file that is decoded so fast that more than two threads would only wait
+_AT_ONCE = 2**21  # bytes that a thread reads at a time
 
 _COLOURED, _WIDENED = "coloured", "widened"
 _MADE = {
@@ -45,11 +45,11 @@ class Pictures(NamedTuple):
     """Images of one shape.
 
     Attributes:
-        images: (N, H, W, C), C being 1 or 3; uint8 in 0..255, uint16 in 0..65535, or float32 as files have them. A
-            memory map, where it comes from the cache.
-        names: of each image, (N,): that of its file, with ``#0``, ``#1``, … where that has several.
-        sources: of each image, the place of its file in the list, (N,).
-        notes: what was made of files, a sentence each.
+        images: (N, H, W, C), where C is 1 or 3; uint8 in 0..255, uint16 in 0..65535, or float32 as in the files. It is
+            a memory map if it comes from the cache.
+        names: the name of each image's file, (N,), with ``#0``, ``#1``, … if the file has several images.
+        sources: the index of each image's file in the list, (N,).
+        notes: sentences on how files were converted.
     """
 
     images: np.ndarray
@@ -59,20 +59,20 @@ class Pictures(NamedTuple):
 
 
 def read_files(root: Path, names: Sequence[str], reading: Reading, channels: int | None = None) -> Pictures:
-    """The images in files, in their order, as one array.
+    """Reads the images in files, in their order, as one array.
 
-    Where some are in colour, grey ones get three channels, and where some have 16 bits, those of 8 are scaled by 257.
-    The arrays of ``MANY`` files and more are kept in the user's cache.
+    If some images are in colour, grey ones get three channels; if some have 16 bits, those of 8 bits are multiplied by
+    257. Arrays of at least ``MANY`` files are kept in the user's cache.
 
     Args:
         root: a folder.
-        names: of files in it, with ``/`` between folders; at least one.
+        names: the names of files in it, with ``/`` between folders; at least one.
         reading: ``size``, ``levels``, ``grey``, ``background``, ``frames`` and ``skip_bad`` apply.
-        channels: 1 makes all grey, 3 gives all colours; None does what the files say.
+        channels: 1 makes all images grey, 3 makes all colour; None follows the files.
 
     Raises:
-        ValueError: where sizes differ, a file can't be read or has several frames, or floats are among integers; names
-            the file.
+        ValueError: if sizes differ, a file can't be read or has several frames, or floats and integers are mixed; it
+            names the file.
     """
     images.background_colour(reading.background)
     made = _made(root, names, reading, channels)
@@ -111,7 +111,7 @@ def _content(file: str) -> bytes:
 
 
 class _Read(NamedTuple):
-    """What a file holds: the digest of its bytes, how many there are, and its images or why there are none."""
+    """The result of reading a file: the digest and number of its bytes, and its images or why there are none."""
 
     digest: bytes
     size: int
@@ -119,7 +119,7 @@ class _Read(NamedTuple):
 
 
 def _collected(root: Path, names: Sequence[str], reading: Reading, channels: int | None) -> cache.Made:
-    """All in one pass, in which shape and dtype are those of the first image until another one needs more."""
+    """Reads all files in one pass; shape and dtype are those of the first image until another one needs more."""
 
     def read(name: str) -> _Read:
         data = b""
@@ -137,7 +137,7 @@ def _collected(root: Path, names: Sequence[str], reading: Reading, channels: int
         _progress(len(names)) as shown,
         contextlib.closing(_in_order(read, names)) as every,
     ):
-        warnings.simplefilter("ignore", UserWarning)  # Pillow's, of what it goes on without
+        warnings.simplefilter("ignore", UserWarning)  # Pillow's, about errors that it ignores
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         for name, (found_digest, _, found) in zip(names, every, strict=True):
             digests.append(found_digest)
@@ -163,14 +163,14 @@ def _collected(root: Path, names: Sequence[str], reading: Reading, channels: int
 
 
 class _Rows:
-    """An array that images are put into, which gets more channels, bits or rows when one needs them."""
+    """An array to which images are added; it gets more channels, bits or rows when an image needs them."""
 
     def __init__(self, capacity: int, channels: int | None) -> None:
         self.array: np.ndarray | None = None
         self.count = 0
         self._capacity, self._channels = capacity, channels
         self._first = ""
-        self._kinds: collections.Counter[tuple[str, int]] = collections.Counter()  # dtype and channels, as they came
+        self._kinds: collections.Counter[tuple[str, int]] = collections.Counter()  # original dtype and channels
         self._made: collections.Counter[str] = collections.Counter()
 
     def add(self, picture: images.Pixels, file: str) -> None:
@@ -185,7 +185,7 @@ class _Rows:
         self._made.update(picture.made)
 
     def _fitting(self, array: np.ndarray, x: np.ndarray, file: str) -> np.ndarray:
-        """The array with room for x, and as many channels and bits as either has."""
+        """Returns the array with room for x, and with the larger number of channels and bits of the two."""
         size, kinds = array.shape[1:3], {"f": "floats", "u": "integers"}
         allowed = f"{size}, as of {self._first}, unless --size H W resizes all"
         require(x.shape[:2] == size, f"{file}: height and width", x.shape[:2], allowed)
@@ -198,12 +198,12 @@ class _Rows:
             array[: self.count] = grey[: self.count]
         if x.dtype.itemsize > array.dtype.itemsize:
             narrow, array = array, np.empty(array.shape, x.dtype)
-            for row in range(self.count):  # one at a time: no second array of all
+            for row in range(self.count):  # one at a time, without a second array of all
                 array[row] = _widened(narrow[row])
         return array
 
     def notes(self, reading: Reading) -> list[str]:
-        """What was made of images, a sentence each."""
+        """Returns sentences on how images were converted."""
         assert self.array is not None
         made = self._made.copy()
         for (dtype, channels), count in self._kinds.items():
@@ -216,21 +216,21 @@ class _Rows:
 
 
 def _widened(x: np.ndarray) -> np.ndarray:
-    """8 bits as 16, 255 becoming 65535."""
+    """Converts 8 bits to 16, so that 255 becomes 65535."""
     return x.astype(np.uint16) * np.uint16(257)
 
 
 def _sentence(text: str, count: int, **words: object) -> str:
-    """A text with its number of images or files, and with words that agree with it."""
+    """Fills in a text's number of images or files, with words that agree with it."""
     were, their = ("was", "its") if count == 1 else ("were", "their")
     images, files = counted(count, "image"), counted(count, "file")
     return text.format(images=images, files=files, were=were, their=their, **words)
 
 
 def _in_order(read: Callable[[str], _Read], names: Sequence[str]) -> Generator[_Read]:
-    """What is read of files, in their order, by threads that are a few files ahead."""
+    """Yields the results of files in their order; threads read a few files ahead."""
     size = alone = 0
-    while not size and alone < len(names):  # until there is one that says how large they are
+    while not size and alone < len(names):  # until one shows how large files are
         first = read(names[alone])
         yield first
         alone += 1
@@ -254,7 +254,7 @@ def _in_order(read: Callable[[str], _Read], names: Sequence[str]) -> Generator[_
 
 @contextlib.contextmanager
 def _progress(files: int) -> Iterator[Callable[[int], None]]:
-    """A function that shows how many files are read: on a terminal, where it takes long."""
+    """Yields a function that shows how many files are read, on a terminal, if it takes long."""
     begun, display = time.monotonic(), None
     with contextlib.ExitStack() as stack:
 

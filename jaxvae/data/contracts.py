@@ -1,4 +1,4 @@
-"""What a trained model takes for its data: the contract that travels with it, so that nothing is guessed."""
+"""The contract of a trained model: which data it takes and how it sees them, so that nothing is guessed."""
 
 import dataclasses
 import json
@@ -27,34 +27,34 @@ from jaxvae.data.missing import unmasked
 from jaxvae.data.observation import METHODS, observe, unit_scaled
 from jaxvae.data.options import PLAIN, Reading
 
-_ON_LEVELS = ("categorical", "discretized")  # likelihoods that have no density between levels
+_ON_LEVELS = ("categorical", "discretized")  # likelihoods without a density between levels
 
 
 @dataclasses.dataclass(frozen=True)
 class DataContract:
-    """What the data of a model are, and how it sees them. Frozen and hashable, and so static under ``jit``.
+    """A description of a model's data and how it sees them; frozen and hashable, therefore static under ``jit``.
 
-    New images may come as the training data did: as integers in 0..levels-1, as floats that are these integers, or as
-    floats in [0, 1]. Images of 0 and 1 may be booleans, too. A model of binarized data that is given grey ones has them
-    binarized: by ``threshold``, or, where training drew pixels, by draws that are a function of the image alone, so
-    that an image is the same 0s and 1s in whatever company it comes.
+    New images may have the form of the training data: integers in 0..levels-1, floats that are these integers, or
+    floats in [0, 1]. Images of 0 and 1 may also be booleans. If a model of binarized data gets grey images, they are
+    binarized: by ``threshold``, or, if training drew pixels at random, by draws that depend on the image only. An image
+    therefore always becomes the same 0s and 1s, whichever others come with it.
 
     Attributes:
         image_shape: (H, W, C).
-        levels: how many grey levels a pixel as stored has; None for floats.
-        real: whether such floats are any real numbers, rather than in [0, 1].
+        levels: the number of grey levels of a stored pixel; None for floats.
+        real: whether floats are any real numbers, instead of numbers in [0, 1].
         binarization: one of ``METHODS``.
         likelihood: the name of p(x|z).
-        classes: how many the labels tell apart; 0 without labels.
-        class_names: of each class, where they have names.
+        classes: the number of classes; 0 without labels.
+        class_names: the names of the classes, if they have names.
         conditional: whether the model needs labels.
         reading: how files became images.
-        features: the columns of a table, of which images are rows (1, 1, C) in the table's own units; () else.
-        missing: whether entries may be missing, which are NaN.
-        covariates: what the model is given of each image beside it, with the units of the training.
+        features: the columns of a table, whose rows are images (1, 1, C) in the table's own units; otherwise ().
+        missing: whether entries may be missing, i.e. NaN.
+        covariates: the covariates that the model is given with each image, in the units of the training split.
 
     Raises:
-        ValueError: where these contradict each other, or are of no such value.
+        ValueError: if these contradict each other, or for a value that isn't allowed.
     """
 
     image_shape: tuple[int, int, int]
@@ -97,12 +97,12 @@ class DataContract:
 
     @property
     def columns(self) -> tuple[Feature, ...]:
-        """All of a table that the model needs: ``features``, and the covariates."""
+        """All columns of a table that the model needs: ``features`` and the covariates."""
         return (*self.features, *self.covariates)
 
     @property
     def noun(self) -> str:
-        """What one of the images is called."""
+        """The word for one of the images in messages."""
         return "row" if self.features else self.reading.noun
 
     @property
@@ -112,12 +112,12 @@ class DataContract:
 
     @property
     def seen_levels(self) -> int | None:
-        """The grey levels of what the model sees."""
+        """The number of grey levels that the model sees, or None."""
         return 2 if self.binary else self.levels
 
     @property
     def description(self) -> str:
-        """What the model was trained on, in a few words.
+        """A description of the training data, in a few words.
 
         >>> DataContract((8, 8, 1), 17, binarization="dynamic").description
         'images of 8x8x1, integers in 0..16 or floats in [0, 1], binarized (dynamic)'
@@ -138,10 +138,10 @@ class DataContract:
         return f"{self.noun}s of {shape}, {numbers}{binarized}{missing}{beside}"
 
     def arranged(self, images: Any) -> Any:
-        """Images as an array (..., H, W, C) of NumPy's, JAX's or a tracer, from any shape that training data may have.
+        """Returns images as an array (..., H, W, C), from any shape that training data may have.
 
-        Of one channel, (..., H, W) will do; of rows of D numbers, (..., D); of data that came so, (..., C, H, W); of
-        sequences, (..., T, C).
+        The array is NumPy's, JAX's or a tracer. With one channel, the shape may be (..., H, W); for rows of D numbers,
+        (..., D); for data that came channels first, (..., C, H, W); for sequences, (..., T, C).
 
         Raises:
             ValueError: for another shape.
@@ -166,14 +166,14 @@ class DataContract:
         return ValueError(f"{self.noun}s must be as in training, {self.description}, got {found}")
 
     def grid(self, images: np.ndarray) -> int:
-        """What a pixel's number is divided by: levels - 1, or 1 where they are in [0, 1], of a value range, or real.
+        """Returns the divisor of pixels: levels - 1, or 1 if they are in [0, 1], real, or have a value range.
 
-        Looks at all images, a few at a time, as floats of 0 and 1 alone say nothing; to be asked once for all of them.
-        Booleans stand for 0 and 1, of whatever levels.
+        It looks at all images, a few at a time, because floats that are all 0 or 1 are ambiguous; call it once for all
+        images. Booleans mean 0 and 1 for any number of levels.
 
         Raises:
-            TypeError: for what isn't numbers.
-            ValueError: for integers given to a model of floats, or 0s and 1s given to one of more levels.
+            TypeError: if images aren't numbers.
+            ValueError: for integers if the model is of floats, or for only 0s and 1s if it has more levels.
         """
         if images.dtype.kind not in "biuf" and not jnp.issubdtype(images.dtype, jnp.floating):
             raise TypeError(f"images must be numbers, got dtype {images.dtype}")
@@ -198,11 +198,11 @@ class DataContract:
         return self.levels - 1 if beyond else 1
 
     def checked(self, images: np.ndarray, grid: int) -> np.ndarray:
-        """Some images (..., H, W, C) as ``seen`` takes them: float32, or uint8 or uint16 where they are levels.
+        """Checks images (..., H, W, C) and returns them for ``seen``: float32, or uint8 or uint16 if they are levels.
 
         Args:
             images: of any dtype that ``grid`` takes.
-            grid: what that answered for all of them.
+            grid: the result of ``grid`` for all images.
 
         Raises:
             ValueError: for values that the training data can't have had.
@@ -247,7 +247,7 @@ class DataContract:
         return images.astype(np.float32)
 
     def _require_missing(self, images: np.ndarray) -> None:
-        """Raises ValueError where entries of images (..., H, W, C) that are missing may not be."""
+        """Raises ValueError if entries of images (..., H, W, C) are missing that must not be."""
         if not self.missing:
             raise self._refusal("numbers that are missing (NaN); the training had none such")
         if np.isnan(images).all(axis=(-3, -2, -1)).any():
@@ -263,33 +263,34 @@ class DataContract:
 
     @property
     def _on_levels(self) -> bool:
-        """Whether floats in [0, 1] must be levels, too."""
+        """Whether floats in [0, 1] must also be levels."""
         plain = self.levels is not None and self.binarization == "none"
         return self.levels == 2 or (plain and self.likelihood.startswith(_ON_LEVELS))
 
     def seen(self, images: Array) -> Array:
-        """What the model sees of images (..., H, W, C): float32 in [0, 1], or real. Pure.
+        """Returns images (..., H, W, C) as the model sees them, float32 in [0, 1] or real; a pure function.
 
-        Integers are levels, floats are taken as they are, and both are binarized where the model is of binary data. The
-        derivative of a binarized pixel by the grey one is taken to be 1 (Bengio et al. 2013, arXiv:1308.3432).
+        Integers are levels, floats are used directly, and both are binarized if the model is of binary data. The
+        derivative of a binarized pixel with respect to the grey one is defined as 1 (Bengio et al. 2013,
+        arXiv:1308.3432).
         """
         x = self._scaled(images)
         if self.binarization == "none" or self.levels == 2:
             return x
-        # Not 0.5 itself: XLA's v / (levels - 1) may be half an ulp below the half that it is.
+        # Not 0.5 itself, as XLA's v / (levels - 1) may be half an ulp below an exact half.
         binary = x >= 0.5 - 2**-20 if self.binarization == "threshold" else _each(_drawn, x)
         return jax.lax.stop_gradient(binary.astype(jnp.float32)) + (x - jax.lax.stop_gradient(x))
 
     def content(self, images: Array) -> Array:
-        """A uint32 for each of the images (..., H, W, C) that follows from the image alone, for noise of its own."""
+        """Returns a uint32 for each of the images (..., H, W, C) that depends on the image only, to seed its noise."""
         x = self._scaled(images)
         known = jnp.where(jnp.isnan(x), -1, x) if self.missing else x
         return _each(_row_content if self.features else _content, known)
 
     def as_given(self, seen: np.ndarray) -> np.ndarray:
-        """Images (..., H, W, C) as the training data came, made of what the model sees, or says of it.
+        """Returns images (..., H, W, C) in the form of the training data, from what the model sees or decodes.
 
-        Of data without levels. Numbers beyond the range of what isn't real are at its ends.
+        It is for data without levels. Numbers beyond the range are moved to its ends, unless data are real.
         """
         if self.real or self.counts or self.features:
             return seen
@@ -302,30 +303,30 @@ class DataContract:
         return unit_scaled(jnp.asarray(images, jnp.float32), self.reading.value_range)
 
     def given(self, labels: Any, covariates: Any, batch: tuple[int, ...]) -> Any:
-        """What the model is given of images beside them, (*batch, M) float32: labels, then covariates; or None.
+        """Returns the conditions of images, (*batch, M) float32: labels, then covariates; or None.
 
         Args:
-            labels: as of ``labels``.
-            covariates: by name, or as an array, as of ``data.covariates.as_given``.
+            labels: as in ``labels``.
+            covariates: by name, or as an array, as in ``data.covariates.as_given``.
             batch: the images' or latents' leading axes.
 
         Raises:
-            ValueError: where the model needs what isn't given, or for a value that can't be.
+            ValueError: if a condition that the model needs is missing, or for an impossible value.
         """
         return side_by_side(self.labels(labels, batch), as_given(self.covariates, covariates, batch))
 
     def labels(self, labels: Any, batch: tuple[int, ...]) -> Any:
-        """Labels of shape ``batch`` as the model takes them, int32, or None where it needs none.
+        """Returns labels of shape ``batch`` as the model takes them, int32, or None if it needs none.
 
         Args:
-            labels: integers, names of classes, or one of them for all; or None.
+            labels: integers or names of classes, or a single one for all images; or None.
             batch: the images' or latents' leading axes.
 
         Raises:
-            ValueError: where the model needs labels and there are none, or for a label that isn't one.
+            ValueError: if the model needs labels and there are none, or for an unknown label.
         """
         if not self.conditional:
-            return None  # labels that come with the data are no harm
+            return None  # labels that come with the data are ignored
         allowed = f"given, 0 to {self.classes - 1}" + (f" or {', '.join(self.class_names)}" if self.class_names else "")
         require(labels is not None, "labels", None, f"{allowed}: the model is conditional")
         if isinstance(labels, jax.core.Tracer):
@@ -340,7 +341,7 @@ class DataContract:
         return np.broadcast_to(found.astype(np.int32), batch)
 
     def label(self, name: str | int) -> int:
-        """The number of a class, by its name or its number."""
+        """Returns the number of a class, from its name or its number."""
         text = str(name)
         if text in self.class_names:
             return self.class_names.index(text)
@@ -349,12 +350,12 @@ class DataContract:
         return int(text)
 
     def to_json(self) -> str:
-        """One field a line."""
+        """Returns the contract as JSON, with one field per line."""
         return json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False) + "\n"
 
 
 def contract_from_mapping(values: Mapping[str, Any]) -> DataContract:
-    """A contract from plain values, such as those of a JSON file.
+    """Makes a contract from plain values, such as those of a JSON file.
 
     Raises:
         ValueError: for a name that isn't a field, a field that is missing, or a value that isn't allowed.
@@ -372,17 +373,17 @@ def contract_from_mapping(values: Mapping[str, Any]) -> DataContract:
 def contract_of(
     dataset: Dataset, *, binarization: str, likelihood: str, conditional: bool, features: Sequence[Feature] = ()
 ) -> DataContract:
-    """The contract of a model that is trained on a dataset as it is loaded, before pixels are binarized.
+    """Makes the contract of a model for a dataset as it is loaded, before pixels are binarized.
 
     Args:
-        dataset: as it is loaded.
-        binarization: as of the contract.
-        likelihood: as of the contract.
-        conditional: as of the contract.
-        features: of a table, in the units in which the model sees them; as they are loaded, if not given.
+        dataset: the loaded dataset.
+        binarization: as in the contract.
+        likelihood: as in the contract.
+        conditional: as in the contract.
+        features: a table's columns, in the units in which the model sees them; by default, as they are loaded.
 
     Raises:
-        ValueError: for a covariate that is the same throughout the training split, or a level that isn't in it.
+        ValueError: for a covariate that is constant in the training split, or a level that isn't in it.
     """
     return DataContract(
         dataset.image_shape,
@@ -409,27 +410,27 @@ def _first(images: np.ndarray, mask: np.ndarray) -> float:
 
 
 def _content(image: Array) -> Array:
-    """A uint32 that is the same for the same image (H, W, C), to a 65535th, and another for almost all others."""
+    """Returns a hash, a uint32, of an image (H, W, C) that is rounded to multiples of 1/65535."""
     numbers = jnp.rint(image * 65535).astype(jnp.int32).astype(jnp.uint32).ravel()
     odd = (2 * jnp.arange(numbers.size, dtype=jnp.uint32) + 1) * jnp.uint32(0x9E3779B1)
     return jnp.sum(numbers * odd, dtype=jnp.uint32)
 
 
 def _row_content(row: Array) -> Array:
-    """As ``_content`` of numbers of any size, by their bits; -0 is 0."""
+    """Returns a hash like ``_content`` for numbers of any size, from their bits; -0 counts as 0."""
     numbers = jax.lax.bitcast_convert_type(row.astype(jnp.float32) + 0.0, jnp.uint32).ravel()
     odd = (2 * jnp.arange(numbers.size, dtype=jnp.uint32) + 1) * jnp.uint32(0x9E3779B1)
     return jnp.sum((numbers ^ (numbers >> 15)) * odd, dtype=jnp.uint32)
 
 
 def _drawn(p: Array) -> Array:
-    """Whether each pixel of an image (H, W, C) is 1, with probability p to within 2^-17, by a key made of the image."""
+    """Draws the pixels of an image (H, W, C): 1 with probability p to within 2^-17, by a key made from the image."""
     key = jax.random.fold_in(jax.random.key(0, impl="threefry2x32"), _content(p))
     uniform = (jax.random.bits(key, p.shape, jnp.uint16).astype(jnp.float32) + 0.5) / 2**16
     return uniform < p
 
 
 def _each(function: Callable[[Array], Array], images: Array) -> Array:
-    """What a function makes of each of the images (..., H, W, C)."""
+    """Applies a function to each of the images (..., H, W, C)."""
     found = jax.vmap(function)(images.reshape(-1, *images.shape[-3:]))
     return found.reshape(*images.shape[:-3], *found.shape[1:])

@@ -1,7 +1,7 @@
-"""Covariates: what encoder and decoder are given of each image or row beside it, and do not model.
+"""Covariates: numbers that encoder and decoder are given with each image or row, and do not model.
 
-A covariate is a feature of kind ``categorical`` or ``real``. Arrays (..., M) have a number for each: the code of a
-level, or the number itself, in its own units.
+A covariate is a feature of kind ``categorical`` or ``real``. Arrays (..., M) have one number per covariate: the code of
+a level, or the number itself, in its own units.
 """
 
 from collections.abc import Sequence
@@ -20,20 +20,20 @@ _SHOWN = 8
 
 
 def fitted_covariates(covariates: Sequence[Feature], train: np.ndarray | None, name: str) -> tuple[Feature, ...]:
-    """The covariates in the units of the training split.
+    """Returns the covariates in the units of the training split.
 
     Args:
-        covariates: as they are loaded.
-        train: of the training split, (N, M).
-        name: what the data are called.
+        covariates: the covariates as they are loaded.
+        train: their values in the training split, (N, M).
+        name: the name of the data.
 
     Raises:
-        ValueError: for one that has the same value throughout, or a level that no training row has, of which nothing
-            can be learned.
+        ValueError: for a constant covariate, or a level that no training row has, because a model can't learn their
+            effect.
     """
     found = []
     for i, covariate in enumerate(covariates):
-        assert train is not None  # as ``Dataset`` checks
+        assert train is not None  # ``Dataset`` checks this
         x, field = train[:, i].astype(np.float64), f"{name}: covariate {covariate.name!r}"
         if covariate.levels:
             counts = np.bincount(x.astype(int), minlength=len(covariate.levels))
@@ -47,17 +47,17 @@ def fitted_covariates(covariates: Sequence[Feature], train: np.ndarray | None, n
 
 
 def as_given(covariates: Sequence[Feature], given: Any, batch: tuple[int, ...]) -> Any:
-    """Covariates as arrays have them, (*batch, M) float32; or None without any.
+    """Returns covariates as an array, (*batch, M) float32, or None if the model has none.
 
     Args:
-        covariates: of the model.
-        given: a mapping, such as a DataFrame, with a value by name, for each (*batch) or one for all, levels by theirs;
-            or an array (*batch, M), or (M,) for all.
+        covariates: the model's covariates.
+        given: a mapping by name, such as a DataFrame, whose values are arrays (*batch) or single values for all images,
+            with levels by name; or an array (*batch, M), or (M,) for all images.
         batch: the leading axes of images or latents.
 
     Raises:
-        ValueError: where there are none but the model needs them, or some but it has none; for one that lacks, that
-            isn't known, or that isn't of ``batch``.
+        ValueError: if covariates are missing or the model has none; for an unknown covariate, or one whose shape isn't
+            ``batch``.
     """
     if not covariates:
         require(given is None, "covariates", given, "left out: the model was trained without any")
@@ -74,7 +74,7 @@ def as_given(covariates: Sequence[Feature], given: Any, batch: tuple[int, ...]) 
 
 
 def _column(covariate: Feature, given: Any, batch: tuple[int, ...]) -> Any:
-    """The numbers (*batch) of one covariate."""
+    """Returns the numbers (*batch) of one covariate."""
     field = f"covariate {covariate.name!r}"
     if isinstance(given, jax.core.Tracer):
         return jnp.broadcast_to(given.astype(jnp.float32), batch)
@@ -97,7 +97,7 @@ def _column(covariate: Feature, given: Any, batch: tuple[int, ...]) -> Any:
 
 
 def _checked(covariates: Sequence[Feature], given: Any, batch: tuple[int, ...]) -> Any:
-    """An array of covariates, (*batch, M)."""
+    """Checks an array of covariates, and returns it as (*batch, M)."""
     count = len(covariates)
     shape = np.shape(given)
     fits = shape in ((count,), (*batch, count))

@@ -19,21 +19,21 @@ from jaxvae.texts import counted, percentage
 
 
 def require_grey_levels(levels: int | None, field: str = "levels") -> None:
-    """Raises ValueError where these are no grey levels of integers, nor None, for floats."""
+    """Raises ValueError unless levels are a valid number of grey levels, or None for floats."""
     known = levels is None or (isinstance(levels, int) and 2 <= levels <= MOST_LEVELS)
     require(known, field, levels, f"2 to {MOST_LEVELS}, or None")
 
 
 def dtype_of(levels: int | None) -> np.dtype:
-    """What images of so many grey levels are stored as: uint8, uint16, or float32 for None."""
+    """Returns the dtype that stores images with this many grey levels: uint8, uint16, or float32 for None."""
     return np.dtype(np.float32 if levels is None else np.uint8 if levels <= 256 else np.uint16)
 
 
-_CHUNK = 2**22  # numbers looked at a time
+_CHUNK = 2**22  # numbers in a part
 
 
 class Summary(NamedTuple):
-    """Of numbers: the lowest and the highest, and how many are missing."""
+    """A summary of numbers: the lowest and the highest, and how many are missing."""
 
     low: float
     high: float
@@ -41,7 +41,7 @@ class Summary(NamedTuple):
 
 
 def summary(x: np.ndarray) -> Summary:
-    """Of an array of one number at least, in which NaN is a missing one; where all are, from inf to -inf."""
+    """Summarizes an array of at least one number; NaN is missing, and if all are missing, it is from inf to -inf."""
     if x.dtype.kind == "f" and np.isnan(x.min()):
         missing = np.isnan(x)
         known = {"where": ~missing}
@@ -52,22 +52,22 @@ def summary(x: np.ndarray) -> Summary:
 
 
 def joined(parts: Iterable[Summary]) -> Summary:
-    """Of all parts, one at least."""
+    """Joins the summaries of all parts, of which there must be at least one."""
     low, high, missing = zip(*parts, strict=True)
     return Summary(min(low), max(high), sum(missing))
 
 
 def chunks(images: np.ndarray) -> Iterator[np.ndarray]:
-    """Goes through images (N, ...) in parts, so that a memory map need not fit into memory."""
+    """Yields images (N, ...) in parts, so that a memory map needn't fit into memory."""
     rows = max(1, _CHUNK // max(1, math.prod(images.shape[1:])))
     for start in range(0, len(images), rows):
         yield images[start : start + rows]
 
 
 def side_by_side(labels: Any, covariates: Any) -> Any:
-    """What a model is given of images: labels (...) and covariates (..., M), where there are, (..., M or M + 1).
+    """Joins labels (...) and covariates (..., M), if there are any, to conditions (..., M or M + 1).
 
-    Float32; None where there are neither. NumPy's, unless one of them is JAX's.
+    The result is a float32 array, of NumPy unless one argument is JAX's; or None if there are neither.
     """
     parts = [labels[..., None]] if labels is not None else []
     parts += [covariates] if covariates is not None else []
@@ -82,14 +82,15 @@ class Split:
     """Images with their labels.
 
     Attributes:
-        images: (N, H, W, C); uint8 or uint16 in 0..levels-1, or float32 where the dataset has no levels, of which NaN
-            is a missing entry. May be a memory map.
-        labels: (N,) int32, or none.
-        ids: the name of each image in its source, (N,): its file, or its row. None for rows 0, 1, ….
-        covariates: what else is known of each, (N, M) float32, in their own units, as of ``data.covariates``; or none.
+        images: (N, H, W, C); uint8 or uint16 in 0..levels-1, or float32 if the dataset has no levels, where NaN is a
+            missing entry. It may be a memory map.
+        labels: (N,) int32, or None.
+        ids: the name of each image in its source, (N,), such as its file; None for the rows 0, 1, ….
+        covariates: the covariates of each image, (N, M) float32, in their own units, as in ``data.covariates``; or
+            None.
 
     Raises:
-        ValueError: where shape or dtype are others, or there are no images.
+        ValueError: for other shapes or dtypes, or if there are no images.
     """
 
     images: np.ndarray
@@ -125,20 +126,20 @@ class Split:
         return np.arange(len(self)) if self.ids is None else self.ids
 
     def part(self, rows: slice) -> "Split":
-        """Some of the images."""
+        """Returns the split with some of its images."""
         more = (None if x is None else x[rows] for x in (self.labels, self.names, self.covariates))
         return Split(self.images[rows], *more)
 
     def given(self, count: int) -> np.ndarray | None:
-        """What a model of so many conditions is given of each image, (N, count) float32; None of none.
+        """Returns the conditions of each image for a model with this many, (N, count) float32; None for 0.
 
-        These are the covariates, and before them, where it is one more, the label.
+        These are the covariates; if there is one more condition, the label comes first.
         """
         known = 0 if self.covariates is None else self.covariates.shape[1]
         return side_by_side(self.labels if count > known else None, self.covariates)
 
     def head(self, count: int) -> "Split":
-        """The first ``count`` images, or all where there are fewer."""
+        """Returns the first ``count`` images, or all if there are fewer."""
         return self.part(slice(count))
 
 
@@ -147,22 +148,22 @@ class Dataset:
     """Splits of images of one shape and one range.
 
     Attributes:
-        name: the name or path that it was loaded by.
+        name: the name or path by which it was loaded.
         train: the images to learn from.
-        validation: the images to choose by, or none.
-        test: the images to report on.
-        levels: how many grey levels there are: pixel value v stands for v / (levels - 1). None for float images.
-        classes: how many classes the labels tell apart; 0 without labels.
-        class_names: of each class, where they have names.
-        apportioned: the number of images, if they came without splits and were split here; else 0.
-        reading: how files became images; of its value range are float images, whose numbers are as stored.
-        notes: sentences on what was done to files.
-        of_files: whether images are named by their files, relative to a folder, and are split by these names.
-        features: the columns of a table, of which images are rows (1, 1, C), in the table's own units; () else.
-        covariates: what else is known of each image, M in number, as of ``data.covariates``.
+        validation: the images by which to choose, or None.
+        test: the images whose scores are reported.
+        levels: the number of grey levels; a pixel value v means v / (levels - 1). None for float images.
+        classes: the number of classes; 0 without labels.
+        class_names: the names of the classes, if they have names.
+        apportioned: the number of images if they came without splits and were split here; else 0.
+        reading: how files became images; float images are stored as they were, in its value range.
+        notes: sentences on how files were converted.
+        of_files: whether images have the names of their files, relative to a folder, and are split by these names.
+        features: the columns of a table, whose rows are images (1, 1, C), in the table's own units; otherwise ().
+        covariates: the M covariates of each image, as in ``data.covariates``.
 
     Raises:
-        ValueError: where image shapes differ between splits, or dtype and levels contradict each other.
+        ValueError: if image shapes differ between splits, or dtype and levels contradict each other.
     """
 
     name: str
@@ -203,7 +204,7 @@ class Dataset:
 
     @property
     def extremes(self) -> tuple[float, float]:
-        """The lowest and the highest number of all images, which are looked at some at a time."""
+        """The lowest and the highest number of all images, found in parts."""
         return self._summary.low, self._summary.high
 
     @property
@@ -213,7 +214,7 @@ class Dataset:
 
     @functools.cached_property
     def binary(self) -> bool:
-        """Whether all numbers that are there are 0 or 1."""
+        """Whether all numbers that aren't missing are 0 or 1."""
         if not self.missing:
             return self.levels == 2
         every = (x for split in self.splits.values() for x in chunks(split.images))
@@ -221,7 +222,7 @@ class Dataset:
 
     @property
     def real(self) -> bool:
-        """Whether images are floats outside of [0, 1] that neither a value range scales nor columns explain."""
+        """Whether images are floats outside [0, 1] without a value range or columns that explain them."""
         if self.levels is not None or self.reading.value_range or self.reading.counts or self.features:
             return False
         low, high = self.extremes
@@ -229,7 +230,7 @@ class Dataset:
 
     @property
     def splits(self) -> dict[str, Split]:
-        """The splits there are, by name."""
+        """The existing splits, by name."""
         splits = {"train": self.train, "validation": self.validation, "test": self.test}
         return {name: split for name, split in splits.items() if split is not None}
 
@@ -250,9 +251,9 @@ def assemble(
     covariates: tuple[Feature, ...] = (),
     given: Mapping[str, np.ndarray] = MappingProxyType({}),
 ) -> Dataset:
-    """The dataset of these arrays, by split; its classes are those with names, or those up to the largest label.
+    """Makes a dataset from arrays by split; it has the named classes, or all up to the largest label.
 
-    What is ``given`` of each split are its covariates, (N, M).
+    ``given`` has the covariates of each split, (N, M).
     """
     splits = {split: Split(x, labels.get(split), ids.get(split), given.get(split)) for split, x in images.items()}
     found = max((int(s.labels.max()) + 1 for s in splits.values() if s.labels is not None), default=0)
@@ -269,10 +270,10 @@ def assemble(
 
 
 def hold_out(dataset: Dataset, count: int) -> Dataset:
-    """The dataset with its last ``count`` training images as validation split, in place of its own.
+    """Returns the dataset with its last ``count`` training images as validation split, instead of its own.
 
     Raises:
-        ValueError: where count is negative, or would leave no training images.
+        ValueError: if count is negative, or would leave no training images.
     """
     total = len(dataset.train)
     require(
@@ -286,7 +287,7 @@ def hold_out(dataset: Dataset, count: int) -> Dataset:
 
 
 def describe(dataset: Dataset) -> str:
-    """One line: how many images of which shape, levels and classes.
+    """Describes a dataset in one line: numbers of images, shape, levels and classes.
 
     >>> from jaxvae.data import load
     >>> describe(load("digits"))
@@ -303,7 +304,7 @@ def describe(dataset: Dataset) -> str:
 
 
 def shape_told(image_shape: tuple[int, ...], reading: Reading) -> str:
-    """The shape of images, or of sequences without the axis that they don't have.
+    """Returns the shape of images as text, or of sequences without their missing axis.
 
     >>> shape_told((29, 1, 12), Reading(layout="ntc")), shape_told((8, 8, 1), PLAIN)
     ('29x12', '8x8x1')
@@ -312,7 +313,7 @@ def shape_told(image_shape: tuple[int, ...], reading: Reading) -> str:
 
 
 def report(dataset: Dataset) -> list[str]:
-    """Lines on how the data were read: ``describe``, their numbers, where the splits are from, and notes.
+    """Returns lines on how the data were read: ``describe``, the range of numbers, the origin of the splits, and notes.
 
     >>> from jaxvae.data import load
     >>> report(load("digits"))[1:]
@@ -337,4 +338,4 @@ def report(dataset: Dataset) -> list[str]:
 
 
 _BY_CLASS = "a fixed permutation, class by class"
-_CLASSES, _NAME = 12, 24  # how many names of classes are shown, and how much of them
+_CLASSES, _NAME = 12, 24  # the number of class names that are shown, and of their letters

@@ -1,4 +1,4 @@
-"""The columns of a table as a model has them: what their numbers mean, and in which units they are seen."""
+"""The columns of a table as a model sees them: the meaning of their numbers, and their units."""
 
 import dataclasses
 import math
@@ -19,12 +19,12 @@ class Feature:
     """A column of a table.
 
     Attributes:
-        name: of the column.
+        name: the name of the column.
         kind: one of ``tables.LIKELIHOODS``.
-        levels: what the numbers 0, 1, … stand for; () where they are numbers.
-        loc: the mean of the training split; 0 for what isn't measured.
-        scale: its standard deviation; 1 for what isn't measured.
-        logs: whether both are of the logs.
+        levels: the meanings of the numbers 0, 1, …; () if they are plain numbers.
+        loc: the mean in the training split; 0 if the column isn't a measurement.
+        scale: the standard deviation in the training split; 1 if the column isn't a measurement.
+        logs: whether both are those of the logarithms.
     """
 
     name: str
@@ -41,19 +41,19 @@ class Feature:
 
     @property
     def measured(self) -> bool:
-        """Whether it is measured in units."""
+        """Whether it is a measurement with units."""
         return self.kind in _MEASURED
 
     @property
     def allowed(self) -> str:
-        """What an entry may be, as the end of a sentence."""
+        """The entries that are allowed, as the end of a sentence."""
         if self.levels:
             return f"a code from 0 to {len(self.levels) - 1} ({', '.join(self.levels[:_SHOWN])})"
         allowed = {"count": "a whole number, 0 or more", "positive": "above 0", "binary": "0 or 1"}
         return allowed.get(self.kind, "finite")
 
     def fits(self, x: np.ndarray) -> np.ndarray:
-        """Which entries (N,) it may have."""
+        """Returns which entries (N,) are allowed."""
         finite = np.isfinite(x)
         if self.levels or self.kind == "binary":
             return (x == np.rint(x)) & (x >= 0) & (x < max(len(self.levels), 2))
@@ -62,10 +62,10 @@ class Feature:
         return finite & (x > 0) if self.kind == "positive" else finite
 
     def fitted(self, x: np.ndarray, *, logs: bool) -> "Feature":
-        """The column in units of those of these training entries (N,) that aren't missing, or of their logs.
+        """Returns the column in the units of these training entries (N,), without missing ones, or of their logarithms.
 
         Raises:
-            ValueError: where they are all the same.
+            ValueError: if they are all the same.
         """
         x = x[~np.isnan(x)]
         varies = len(x) > 0 and bool(np.min(x) < np.max(x))
@@ -77,7 +77,7 @@ class Feature:
         return dataclasses.replace(self, loc=float(np.mean(x)), scale=float(np.std(x)), logs=logs)
 
     def told(self, x: np.ndarray) -> np.ndarray:
-        """Entries (N,) in the table's own terms: the nearest level, where there are any, else the numbers."""
+        """Returns entries (N,) in the table's own terms: the nearest level, if there are levels, else the numbers."""
         if not self.levels:
             return x
         codes = np.clip(np.rint(x), 0, len(self.levels) - 1).astype(int)
@@ -93,7 +93,7 @@ class _Named(Protocol):
 
 
 def names_told(columns: Sequence[_Named]) -> str:
-    """The names of the first few columns.
+    """Returns the names of the first few columns, as text.
 
     >>> names_told([Feature("age", "count"), Feature("sex", "binary")])
     'age, sex'
@@ -103,7 +103,7 @@ def names_told(columns: Sequence[_Named]) -> str:
 
 
 def kinds_told(columns: Iterable[_Named]) -> str:
-    """How many columns are of each kind, and which.
+    """Says how many columns are of each kind, and which.
 
     >>> kinds_told([Feature("age", "count"), Feature("sex", "binary"), Feature("visits", "count")])
     '2 count (age, visits), 1 binary (sex)'
@@ -115,7 +115,7 @@ def kinds_told(columns: Iterable[_Named]) -> str:
 
 
 def as_covariate(name: str, kind: str, levels: tuple[str, ...]) -> Feature:
-    """A column of a table as a covariate, of what it would be if it were modelled.
+    """Makes a covariate from a column of a table, given the kind and levels that it would have if it were modelled.
 
     >>> as_covariate("smoker", "binary", ()).levels, as_covariate("age", "count", ()).kind
     (('0', '1'), 'real')
@@ -125,7 +125,7 @@ def as_covariate(name: str, kind: str, levels: tuple[str, ...]) -> Feature:
 
 
 def covariates_told(covariates: Iterable[Feature]) -> str:
-    """Each covariate with what it may be.
+    """Returns each covariate with its allowed values, as text.
 
     >>> covariates_told([Feature("batch", "categorical", ("a", "b")), Feature("age", "real")])
     'batch (a, b), age (a number)'
@@ -134,18 +134,18 @@ def covariates_told(covariates: Iterable[Feature]) -> str:
 
 
 def levels_told(feature: Feature) -> str:
-    """The first few levels."""
+    """Returns the first few levels, as text."""
     return ", ".join([*feature.levels[:_SHOWN], *["…"] * (len(feature.levels) > _SHOWN)])
 
 
 def kinds_of(features: Iterable[Feature]) -> dict[str, Any]:
-    """What is to be said of columns, so that a table is read as one of these features was.
+    """Returns the declaration of columns with which a table is read as the one with these features was.
 
-    Levels are said as those of an ordinal column, whatever their kind, so that codes stay the same.
+    Levels of any kind are declared like those of an ordinal column, so that codes stay the same.
     """
     return {f.name: f.levels if len(f.levels) > 1 else f.kind for f in features}
 
 
 def in_own_terms(features: Sequence[Feature], rows: np.ndarray) -> Mapping[str, np.ndarray]:
-    """The columns of rows (N, C) by name, categories by theirs."""
+    """Returns the columns of rows (N, C) by name, with the names of categories."""
     return {feature.name: feature.told(x) for feature, x in zip(features, rows.T, strict=True)}

@@ -1,4 +1,4 @@
-"""Your own data as image files in folders, whose subfolders are classes or splits."""
+"""Your own data as image files in folders; subfolders are classes or splits."""
 
 import os
 import re
@@ -17,29 +17,29 @@ from jaxvae.data.options import PLAIN, Reading
 _SYSTEM = frozenset(
     ("__MACOSX", "@eaDir", "@Recycle", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found")
 )
-"""Folders that a system makes for itself."""
+"""Folders that operating systems create for themselves."""
 
 
 def load_folder(path: Path, reading: Reading = PLAIN, files: Mapping[str, Sequence[str]] | None = None) -> Dataset:
-    """The dataset of the images in a folder.
+    """Loads the dataset of the images in a folder.
 
-    Images lie in it, or in folders per class at any depth (labels count the sorted names, as ``ape/young``), or all
-    this in folders of the splits: ``train``, ``test`` and perhaps ``validation``, in any case, or ``training``,
-    ``testing``, ``val``, ``valid``, ``dev``. Without ``test``, ``validation`` is the test split. Images without splits,
-    or in ``train`` alone, become 80 % train, 10 % validation and 10 % test images, each by its file's name alone: to
-    add others moves none. Hidden files are passed over.
+    Images are in the folder itself, or in folders per class at any depth (labels count the sorted names, such as
+    ``ape/young``). All this may be inside folders of the splits: ``train``, ``test`` and optionally ``validation``, in
+    upper or lower case, or ``training``, ``testing``, ``val``, ``valid``, ``dev``. Without ``test``, ``validation`` is
+    the test split. Images without splits, or in ``train`` only, become 80 % train, 10 % validation and 10 % test
+    images, each by its file's name only, so that adding images doesn't move the others. Hidden files are ignored.
 
     Args:
         path: the folder.
         reading: how files become images.
-        files: the names of the images of each split, where these are known from before; others are left out.
+        files: the names of the images of each split, if these are known from before; others are left out.
 
     Returns:
-        uint8 images of 256 levels; uint16 ones of 65536, where a file has 16 bits; or float32 as files have them; if
-        ``reading`` says nothing else.
+        Images in uint8 with 256 levels, in uint16 with 65536 if a file has 16 bits, or in float32 as in the files;
+        unless ``reading`` says otherwise.
 
     Raises:
-        ValueError: where it isn't plain what is which split or class; as ``read_files`` and ``arrays.interpreted``.
+        ValueError: if splits or classes are ambiguous; otherwise as ``read_files`` and ``arrays.interpreted``.
     """
     notes: list[str] = []
     if files is not None:
@@ -82,10 +82,10 @@ def load_folder(path: Path, reading: Reading = PLAIN, files: Mapping[str, Sequen
 
 
 def list_images(path: Path) -> list[str]:
-    """The names of all image files in a folder and in those below, relative to it, in the order of their parts.
+    """Returns the names of all image files in a folder and below, relative to it, in the order of their parts.
 
-    Hidden files and folders are passed over, and what systems leave behind. A link to a folder is followed, but not to
-    one that it lies in. A folder that is called as an image is listed as one.
+    Hidden files and folders, and those of operating systems, are ignored. A link to a folder is followed, unless the
+    folder contains the link. A folder with the name of an image file is listed as an image.
     """
     found = []
     waiting: list[tuple[str, tuple[tuple[int, int], ...]]] = [("", (_identity(path),))]
@@ -97,7 +97,7 @@ def list_images(path: Path) -> list[str]:
                 if entry.name.startswith(".") or entry.name in _SYSTEM:
                     continue
                 if entry.name.lower().endswith(SUFFIXES):
-                    if entry.is_file() or entry.is_dir() or entry.is_symlink():  # no pipe, which would wait for ever
+                    if entry.is_file() or entry.is_dir() or entry.is_symlink():  # a pipe would wait forever
                         found.append(name)
                 elif entry.is_dir() and (identity := _identity(entry)) not in identities:
                     waiting.append((f"{name}/", (*identities, identity)))
@@ -110,13 +110,13 @@ def _identity(folder: Path | os.DirEntry) -> tuple[int, int]:
 
 
 def _split_folder(name: str) -> str | None:
-    """The folder of a split that a file lies in, if it does."""
+    """Returns the split's folder that a file is in, if any."""
     top, _, rest = name.partition("/")
     return top if rest and top.lower() in SPLIT_NAMES else None
 
 
 def _given_splits(path: Path, names: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
-    """The files of each split, where they have folders, and notes on these; none where all are to be split by name."""
+    """Returns the files of each split's folder, and notes; no files if all are to be split by name."""
     _require_images(path, names)
     _require_no_splits_below(path, names)
     folders = sorted(e.name for e in os.scandir(path) if e.is_dir() and e.name.lower() in SPLIT_NAMES)
@@ -151,7 +151,7 @@ def _require_images(path: Path, names: Sequence[str]) -> None:
 
 
 def _require_no_splits_below(path: Path, names: Sequence[str]) -> None:
-    """Raises ValueError where a folder below holds folders of splits, which would be taken for classes."""
+    """Raises ValueError if a folder below holds folders of splits, as these would be read as classes."""
     below: dict[str, set[str]] = {}
     for folder in {name.rpartition("/")[0] for name in names}:
         parts = folder.split("/")
@@ -164,7 +164,7 @@ def _require_no_splits_below(path: Path, names: Sequence[str]) -> None:
 
 
 def _classes(names: Sequence[str], path: Path) -> dict[str, str]:
-    """The class of each file: the folders that it lies in, joined by ``/``, but for that of its split; "" for none."""
+    """Returns the class of each file: its folders, joined by ``/``, except that of its split; "" for none."""
     found = {}
     for name in names:
         split = _split_folder(name)
@@ -176,7 +176,7 @@ def _classes(names: Sequence[str], path: Path) -> dict[str, str]:
 
 
 def _labels(classes: Sequence[str], sources: np.ndarray) -> tuple[np.ndarray | None, tuple[str, ...]]:
-    """The labels of images that come from files of these classes, and the names that they count; none without."""
+    """Returns the labels of images from files of these classes, and the classes' names; None without classes."""
     names = sorted({classes[source] for source in np.unique(sources).tolist()})
     if names == [""]:
         return None, ()
@@ -185,7 +185,7 @@ def _labels(classes: Sequence[str], sources: np.ndarray) -> tuple[np.ndarray | N
 
 
 def _untrained(class_names: Sequence[str], labels: np.ndarray, train: np.ndarray) -> list[str]:
-    """A note on the classes that have no training images."""
+    """Returns a note on the classes that have no training images, if any."""
     some = [class_names[label] for label in np.setdiff1d(labels, train)]
     if not some:
         return []
@@ -194,11 +194,11 @@ def _untrained(class_names: Sequence[str], labels: np.ndarray, train: np.ndarray
 
 
 def _files_of(names: Sequence[str]) -> list[str]:
-    """The files that images come from, without the numbers of frames."""
+    """Returns the files that images come from, without the numbers of frames."""
     return list(dict.fromkeys(re.sub(r"#\d+$", "", name) for name in names))
 
 
 def _split_by_name(names: Sequence[str], path: Path) -> dict[str, list[str]]:
-    """The files of each split, by ``arrays.split_by_digest``."""
+    """Returns the files of each split, by ``arrays.split_by_digest``."""
     require(len(names) >= 10, f"{path}: number of images", len(names), "at least 10, to be split")
     return {split: [names[i] for i in some] for split, some in split_by_digest(names).items()}

@@ -1,6 +1,7 @@
-"""Reading of one image file: decoded, upright, opaque, with one or three channels, and perhaps resized.
+"""Reading of one image file: it is decoded, turned upright, made opaque, and resized on request.
 
-Whatever a file's mode, what comes out is (H, W, C): uint8 in 0..255, uint16 in 0..65535, or float32 as it is stored.
+The result has one or three channels, (H, W, C), for every mode of a file: uint8 in 0..255, uint16 in 0..65535, or
+float32 as stored.
 """
 
 import contextlib
@@ -20,34 +21,36 @@ if TYPE_CHECKING:
     from PIL import Image
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".pgm", ".ppm", ".tif", ".tiff")
-"""The suffixes of images; other files are ignored."""
+"""The suffixes of image files; other files are ignored."""
 
 TURNED, LAID, GREYED, SIZED, CUT = "turned", "laid", "greyed", "sized", "cut"
-"""What may have been made of an image: turned upright, laid over a background, made grey, given another size, or read
-as 8 bits per channel where the file has 16."""
+"""The changes that an image may have.
+
+It may be turned upright, put on a background, made grey, resized, or read as 8 bits per channel if the file has 16.
+"""
 
 _CONVERTED = ("CMYK", "YCbCr", "LAB", "HSV")
 _ORIENTATION = 0x0112  # the tag of EXIF
-_EXIF = frozenset(("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"))  # where Pillow finds it
+_EXIF = frozenset(("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"))  # where Pillow finds EXIF
 _BITS, _PLANES = 258, 284  # tags of TIFF: bits of each channel, whether channels are stored apart
-_GREY = np.array([19595, 38470, 7471], np.uint32)  # ITU-R 601-2 luma in 2^-16, as Pillow has it; they sum to 2^16
+_GREY = np.array([19595, 38470, 7471], np.uint32)  # ITU-R 601-2 luma in 2^-16, as in Pillow; the sum is 2^16
 _OTHER_BYTE = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 
 
 class UnreadableError(ValueError):
-    """What is no image, or is broken: why, to follow on "got"."""
+    """An error for a file that is no image or is broken; its text is the reason, which follows "got"."""
 
 
 class SeveralFramesError(ValueError):
-    """A file of several images that isn't to be read as such: how many, to follow on "got"."""
+    """An error for an unexpected file of several images; its text is their number, which follows "got"."""
 
 
 class Pixels(NamedTuple):
-    """An image, and what was made of it.
+    """An image, and how it was converted.
 
     Attributes:
-        numbers: (H, W, C), C being 1 or 3; uint8, uint16 or float32.
-        made: some of ``TURNED`` and so on, and the colour space that it was converted from.
+        numbers: (H, W, C), where C is 1 or 3; uint8, uint16 or float32.
+        made: some of ``TURNED`` and so on, and the colour space from which it was converted.
     """
 
     numbers: np.ndarray
@@ -55,9 +58,9 @@ class Pixels(NamedTuple):
 
 
 def read_bytes(file: str | Path) -> bytes:
-    """A file's content, at a quarter of ``Path.read_bytes``' price; raises UnreadableError where it can't be had."""
+    """Reads a file four times as fast as ``Path.read_bytes``; raises UnreadableError if it can't be read."""
     try:
-        # A pipe would be waited for, if not for the second flag.
+        # Without the second flag, a pipe would wait.
         descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
         try:
             about = os.fstat(descriptor)
@@ -65,7 +68,7 @@ def read_bytes(file: str | Path) -> bytes:
                 raise UnreadableError("something that is no file")
             size = about.st_size
             data = os.read(descriptor, size)
-            while len(data) < size and (more := os.read(descriptor, size - len(data))):  # 2 GB at a time
+            while len(data) < size and (more := os.read(descriptor, size - len(data))):  # at most 2 GB per call
                 data += more
         finally:
             os.close(descriptor)
@@ -75,16 +78,16 @@ def read_bytes(file: str | Path) -> bytes:
 
 
 def images_in(data: bytes, reading: Reading, channels: int | None = None) -> list[Pixels]:
-    """The images in the bytes of a file: one, or as many as it has frames.
+    """Decodes the images in the bytes of a file: one, or as many as it has frames.
 
     Args:
         data: the file's content.
-        reading: ``size``, ``grey``, ``background`` and ``frames`` apply, and ``levels`` says what white is.
-        channels: 1 makes colours grey, too; other numbers change nothing.
+        reading: ``size``, ``grey``, ``background`` and ``frames`` apply, and ``levels`` defines white.
+        channels: 1 also makes colours grey; other numbers change nothing.
 
     Raises:
-        UnreadableError: for what is no image, is broken, or has numbers that can't be kept.
-        SeveralFramesError: for more than one, where ``reading.frames`` doesn't say that each is an image.
+        UnreadableError: for a file that isn't an image, is broken, or has numbers that can't be stored.
+        SeveralFramesError: for several frames, unless ``reading.frames`` says that each is an image.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -98,13 +101,13 @@ def images_in(data: bytes, reading: Reading, channels: int | None = None) -> lis
         raise
     except UnidentifiedImageError:
         raise UnreadableError("a file that is none" if data else "an empty file") from None
-    except Exception as error:  # each format's reader has its own for a file that is broken
+    except Exception as error:  # each format's reader raises its own errors for broken files
         raise UnreadableError(" ".join(str(error).split()) or type(error).__name__) from None
     raise SeveralFramesError(f"{count} frames")
 
 
 def background_colour(name: str) -> tuple[int, int, int]:
-    """Red, green and blue in 0..255 of a colour's name or ``#rrggbb``; raises ValueError for anything else."""
+    """Returns red, green and blue in 0..255 for a colour's name or ``#rrggbb``; raises ValueError for anything else."""
     from PIL import ImageColor
 
     colour: tuple[int, ...] = ()
@@ -116,7 +119,7 @@ def background_colour(name: str) -> tuple[int, int, int]:
 
 
 def _frames(image: "Image.Image") -> int:
-    """How many images are in the file. Those of MPO are views of one, or its preview."""
+    """Returns the number of images in the file; an MPO has one, whose further frames are views or a preview."""
     if image.format == "MPO" or not getattr(image, "is_animated", False):
         return 1
     return getattr(image, "n_frames", 1)
@@ -127,7 +130,7 @@ def _picture(image: "Image.Image", data: bytes, frame: int, count: int, reading:
         image.seek(frame)
     x, made = _channels(image, data, frame)
     if count > 1 and image.format == "GIF" and x.shape[2] > 2 and bool(np.all(x[..., :3] == x[..., :1])):
-        x = x[..., ::3]  # Pillow gives colours to the frames of grey ones, too
+        x = x[..., ::3]  # Pillow converts even grey frames to colours
     if x.shape[2] in (2, 4):
         x, laid = _laid(x, background_colour(reading.background))
         made += (LAID,) * laid
@@ -143,9 +146,9 @@ def _picture(image: "Image.Image", data: bytes, frame: int, count: int, reading:
 
 
 def _channels(image: "Image.Image", data: bytes, frame: int) -> tuple[np.ndarray, tuple[str, ...]]:
-    """A frame's numbers, (H, W, C), the last of 2 or 4 channels being alpha; and what was made of it."""
+    """Returns a frame's numbers, (H, W, C), where the last of 2 or 4 channels is alpha; and how it was converted."""
     deep = _deep(image)
-    turned = image.format == "TIFF" and _orientation(image) != 1  # what it was is known before it is loaded
+    turned = image.format == "TIFF" and _orientation(image) != 1  # only known before it is loaded
     x = _sixteen_bits(image, data, frame) if deep else None
     upright, mode = _upright(image), image.mode
     made = (TURNED,) * (turned or upright is not image) + (CUT,) * (deep and x is None)
@@ -166,50 +169,50 @@ def _channels(image: "Image.Image", data: bytes, frame: int) -> tuple[np.ndarray
             x = x.astype(np.uint16)
     x = x[..., None] if x.ndim == 2 else x
     key = image.info.get("transparency")
-    if key is not None and x.shape[2] in (1, 3) and mode != "P":  # one colour that stands for nothing
+    if key is not None and x.shape[2] in (1, 3) and mode != "P":  # one colour that means transparent
         seen = np.any(x != np.asarray(key), axis=2, keepdims=True)
         x = np.concatenate([x, seen * np.array(np.iinfo(x.dtype).max, x.dtype)], axis=2)
     return x, made
 
 
 def _orientation(image: "Image.Image") -> int:
-    """1 for an image that is upright, or says nothing of it; else 2 to 8."""
+    """Returns 1 for an image that is upright or has no orientation; else 2 to 8."""
     if image.format != "TIFF" and not _EXIF & image.info.keys():
-        return 1  # as getexif would find out in a longer way
+        return 1  # getexif would find the same, but slower
     found = image.getexif().get(_ORIENTATION, 1)
     return found if found in range(2, 9) else 1
 
 
 def _upright(image: "Image.Image") -> "Image.Image":
-    """The image, loaded, or a copy of it that was turned."""
+    """Returns the loaded image, or a copy that is turned upright."""
     image.load()
     if image.format == "TIFF" or _orientation(image) == 1:
-        return image  # of TIFF, Pillow has turned it
+        return image  # Pillow has already turned a TIFF
     from PIL import ImageOps
 
     return ImageOps.exif_transpose(image)
 
 
 def _deep(image: Any) -> bool:
-    """Whether the file has 16 bits of each of several channels, of which Pillow reads the upper 8."""
+    """Returns whether the file has several channels of 16 bits, of which Pillow reads the upper 8."""
     codec, _, _, arguments = (getattr(image, "tile", None) or [("", (), 0, "")])[0]
     rawmode = arguments if isinstance(arguments, str) or not arguments else arguments[0]
     if image.format == "TIFF" and max(image.tag_v2.get(_BITS, (1,))) > 8 and rawmode in ("R", "G", "B", "A"):
-        raise ValueError("planes of 16 bits, which can't be read")  # Pillow takes their bytes for pixels
+        raise ValueError("planes of 16 bits, which can't be read")  # Pillow would read their bytes as pixels
     if codec == "ppm":
         return image.mode == "RGB" and arguments[1] > 255
     return isinstance(rawmode, str) and rawmode[:-1].endswith(";16") and image.mode in ("RGB", "RGBA", "CMYK")
 
 
 def _sixteen_bits(image: Any, data: bytes, frame: int) -> np.ndarray | None:
-    """A deep image's numbers, (H, W, C) uint16, by decoding either half of them as 8 bits; None where that can't be.
+    """Returns a deep image's numbers, (H, W, C) uint16, by decoding each half as 8 bits; None if that is impossible.
 
-    A raw mode of Pillow's says how bytes become pixels, and that of the other order of bytes gives the lower half.
+    One of Pillow's raw modes says how bytes become pixels; the raw mode with the other byte order gives the lower half.
     """
     codec, _, _, arguments = image.tile[0]
     rawmode = "RGB;16B" if codec == "ppm" else arguments if isinstance(arguments, str) else arguments[0]
     planar = image.format == "TIFF" and image.tag_v2.get(_PLANES, 1) != 1
-    blended = image.format == "PNG" and image.is_animated  # each frame with the one before, in 8 bits
+    blended = image.format == "PNG" and image.is_animated  # with the frame before, in 8 bits
     if rawmode[:-4] not in ("RGB", "RGBX", "RGBA", "LA") or planar or blended:
         return None
     if rawmode == "LA;16B":
@@ -220,7 +223,7 @@ def _sixteen_bits(image: Any, data: bytes, frame: int) -> np.ndarray | None:
 
 
 def _decoded_as(rawmode: str, data: bytes, frame: int) -> np.ndarray:
-    """A frame, upright, its bytes taken as Pillow's raw mode says."""
+    """Returns an upright frame, whose bytes are decoded with this raw mode of Pillow."""
     from PIL import Image
 
     image: Any
@@ -240,7 +243,7 @@ def _decoded_as(rawmode: str, data: bytes, frame: int) -> np.ndarray:
 
 
 def _laid(x: np.ndarray, background: tuple[int, int, int]) -> tuple[np.ndarray, bool]:
-    """An image whose last channel is alpha over a background, x·α + b·(1 − α); and whether any of it shows."""
+    """Puts an image, whose last channel is alpha, on a background, x·α + b·(1 − α); also says if any of that shows."""
     white = int(np.iinfo(x.dtype).max)
     colours, alpha = x[..., :-1], x[..., -1:].astype(np.uint32)
     if alpha.min() == white:
@@ -252,7 +255,7 @@ def _laid(x: np.ndarray, background: tuple[int, int, int]) -> tuple[np.ndarray, 
 
 
 def greyed(x: np.ndarray) -> np.ndarray:
-    """The luma of colours (H, W, 3): (H, W, 1)."""
+    """Returns the luma, (H, W, 1), of colours (H, W, 3)."""
     if x.dtype.kind == "f":
         return (x @ (_GREY / 2**16).astype(np.float32))[..., None]
     red, green, blue = (x[..., c : c + 1] * weight for c, weight in enumerate(_GREY))
@@ -260,9 +263,10 @@ def greyed(x: np.ndarray) -> np.ndarray:
 
 
 def sized(x: np.ndarray, reading: Reading) -> np.ndarray:
-    """An image of height and width ``reading.size``: resized with a Lanczos filter, and cropped at the centre.
+    """Resizes an image to ``reading.size`` with a Lanczos filter, and crops it at the centre.
 
-    The filter's overshoots are cut off: of integers at 0 and at white, of floats at the least and the largest there is.
+    The filter's overshoots are cut off: for integers at 0 and at white, for floats at the image's smallest and largest
+    number.
     """
     from PIL import Image, ImageOps
 

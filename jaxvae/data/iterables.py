@@ -1,7 +1,7 @@
 """Datasets from iterables of batches: torch's loaders, tf.data, grain, Hugging Face's rows, or a generator.
 
-None of these is imported. What a batch is made of need only become a NumPy array, by ``numpy()``, ``__array__`` or
-``__dlpack__``; lists of such are stacked, pictures of Pillow's among them.
+None of these is imported. A batch's parts only have to become NumPy arrays, by ``numpy()``, ``__array__`` or
+``__dlpack__``. Lists of such objects, or of Pillow's images, are stacked.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,30 +16,31 @@ from jaxvae.data.dataset import Dataset, dtype_of
 from jaxvae.data.options import PLAIN, Reading
 
 IMAGES = ("image", "images", "x", "data", "img", "pixel_values", "inputs")
-"""What a batch may call its images; the first of these that it has is taken."""
+"""The names that a batch may use for its images; the first that it has is used."""
 
 LABELS = ("label", "labels", "y", "target", "targets", "fine_label", "class")
-"""The same of its labels."""
+"""The names that a batch may use for its labels."""
 
 
 class Given(NamedTuple):
-    """Images (B, ...) as they are given, and labels (B, ...), where there are any."""
+    """Images (B, ...) as they are given, and labels (B, ...) or None."""
 
     images: np.ndarray
     labels: np.ndarray | None
 
 
 def from_batches(batches: Any, labels: Any = None, *, reading: Reading = PLAIN, name: str = "batches") -> Dataset:
-    """A dataset of all that an iterable of batches gives, which is gone through once, and so has to end.
+    """Makes a dataset from an iterable of batches, which is read once and must end.
 
-    Twice the memory of its images is needed at most.
+    It needs at most twice the memory of its images.
 
     Args:
-        batches: an iterable; or several by split: ``train``, ``test`` and perhaps ``validation``. A batch is its
-            images; a pair of images and labels; or a mapping with one of ``IMAGES`` and perhaps one of ``LABELS``.
-        labels: of all images in their order, where batches have none, as for ``from_arrays``.
-        reading: what must be said of the images.
-        name: what the dataset is called.
+        batches: an iterable; or a mapping of iterables by split: ``train``, ``test`` and optionally ``validation``. A
+            batch is an array of images; a pair of images and labels; or a mapping with one of ``IMAGES`` and optionally
+            one of ``LABELS``.
+        labels: the labels of all images in order, as for ``from_arrays``, if batches have none.
+        reading: options for what is ambiguous.
+        name: the name of the dataset.
 
     Raises:
         ValueError: for batches that aren't understood, or don't fit together; otherwise as ``from_arrays``.
@@ -60,7 +61,7 @@ def from_batches(batches: Any, labels: Any = None, *, reading: Reading = PLAIN, 
 
 
 def _joined(batches: Iterable[Any], field: str) -> Given:
-    """All batches, one behind the other."""
+    """Joins all batches in order."""
     found = [as_batch(given, f"{field}: batch {number}") for number, given in enumerate(batches)]
     require(bool(found), field, "none", "at least one batch")
     images = _concatenated([x.images for x in found], f"{field}: images")
@@ -80,18 +81,18 @@ def _concatenated(parts: list[np.ndarray], field: str) -> np.ndarray:
 
 
 def full_batches(batches: Iterable[Any], size: int, steps: int) -> Iterator[Given]:
-    """Batches of one size, for so many steps: an iterable that ends is gone through again.
+    """Yields batches of one size for a number of steps; an iterable that ends is read again.
 
     A smaller batch at its end is left out.
 
     Args:
         batches: an iterable, as for ``from_batches``.
-        size: B.
-        steps: how many there have to be.
+        size: the batch size, B.
+        steps: the number of batches needed.
 
     Raises:
-        ValueError: for a batch of another size, or one that isn't understood; or where there are no more, as of an
-            iterator, which can't be gone through again.
+        ValueError: for a batch of another size, or one that isn't understood; or if there are no more batches, as when
+            an iterator ends, because it can't be read again.
     """
     done = 0
     while True:
@@ -113,7 +114,7 @@ def full_batches(batches: Iterable[Any], size: int, steps: int) -> Iterator[Give
 
 
 def as_batch(given: Any, field: str) -> Given:
-    """What a batch holds, as NumPy's arrays.
+    """Returns the content of a batch, as NumPy arrays.
 
     Raises:
         ValueError: for what isn't understood.
@@ -125,7 +126,7 @@ def as_batch(given: Any, field: str) -> Given:
         images, labels = given[0], given[1] if len(given) == 2 else None
     else:
         images, labels = given, None
-    if _is_image(images):  # a row of Hugging Face's, rather than a batch of them
+    if _is_image(images):  # a single row of Hugging Face's
         images, labels = [images], None if labels is None else [labels]
     pixels = as_array(images, f"{field}: images")
     if labels is None:
@@ -136,17 +137,17 @@ def as_batch(given: Any, field: str) -> Given:
 
 
 def as_array(given: Any, field: str) -> np.ndarray:
-    """A NumPy array of what is one in another library, or of a list of such.
+    """Makes a NumPy array from another library's array, or from a list of such arrays.
 
     Raises:
-        ValueError: where it is none, or is of no numbers and no text.
+        ValueError: if it isn't an array, or has neither numbers nor text.
     """
     try:
         found = np.asarray(_on_the_host(given))
     except (ValueError, TypeError, RuntimeError, BufferError) as error:
         text = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"{field} must become a NumPy array, got a {type(given).__name__} ({text})") from None
-    known = found.dtype.kind in "biufUS" or "float" in found.dtype.name  # bfloat16, of ml_dtypes
+    known = found.dtype.kind in "biufUS" or "float" in found.dtype.name  # such as ml_dtypes' bfloat16
     require(known and found.ndim > 0, field, f"a {type(given).__name__}", "numbers or text, with an axis of examples")
     return found
 
@@ -154,7 +155,7 @@ def as_array(given: Any, field: str) -> np.ndarray:
 def _on_the_host(given: Any) -> Any:
     if isinstance(given, list | tuple):
         return np.stack([np.asarray(_on_the_host(x)) for x in given])
-    if hasattr(given, "detach"):  # torch's, which may be on another device, or need gradients
+    if hasattr(given, "detach"):  # torch's arrays may be on another device, or need gradients
         given = given.detach().cpu()
     if hasattr(given, "numpy"):
         return given.numpy()
@@ -164,17 +165,17 @@ def _on_the_host(given: Any) -> Any:
 
 
 def _is_image(given: Any) -> bool:
-    """Whether this is one of Pillow's."""
+    """Returns whether this is one of Pillow's images."""
     return hasattr(given, "getbands")
 
 
 def as_stored(images: np.ndarray, contract: DataContract, field: str) -> np.ndarray:
-    """Images of a batch as the dataset of this contract stores its own: (B, H, W, C), levels or float32.
+    """Returns a batch's images as the dataset of this contract stores them: (B, H, W, C), levels or float32.
 
-    Channels may come first, as torch has them; and floats in [0, 1] for levels.
+    Channels may come first, as in torch. Levels may also be given as floats in [0, 1].
 
     Raises:
-        ValueError: for another shape, or values that the dataset can't have.
+        ValueError: for another shape, or for values that the dataset can't have.
     """
     height, width, channels = contract.image_shape
     first = images.shape[1:] == (channels, height, width)
@@ -198,4 +199,4 @@ def as_stored(images: np.ndarray, contract: DataContract, field: str) -> np.ndar
     return whole.astype(dtype)
 
 
-_ROUNDING = 0.02  # of levels: what float16 makes of 254/255 and its like is near enough
+_ROUNDING = 0.02  # of a level, which allows for float16's rounding of numbers like 254/255

@@ -1,4 +1,4 @@
-"""Datasets by name or path: bundled, of tensorflow-datasets, or your own."""
+"""Datasets by name or path: bundled, from tensorflow-datasets, or your own."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +19,7 @@ from jaxvae.texts import nearest
 
 
 class Bundled(NamedTuple):
-    """A dataset that needs no network: what it is, in a few words, what makes it, and what training suits it."""
+    """A dataset that needs no network: a description, a function that makes it, and suggested training options."""
 
     note: str
     make: Callable[[], Dataset]
@@ -36,7 +36,7 @@ BUNDLED: Mapping[str, Bundled] = MappingProxyType(
         ),
     }
 )
-"""By name."""
+"""The bundled datasets, by name."""
 
 
 def load(
@@ -45,17 +45,17 @@ def load(
     """Loads a dataset by name or path.
 
     Args:
-        name: ``digits``, which is bundled; ``linear-gaussian``, which is drawn, and whose images are not in [0, 1]; a
-            name of tensorflow-datasets, prepared here first where it isn't yet; a name of ``tables.KNOWN``; or the path
-            of a .npy or .npz file, of a table, or of a folder of images.
-        data_dir: where prepared datasets are; that of tensorflow-datasets if not given.
-        validation: how many training images, the last ones, to hold out as validation split. None leaves the
-            dataset its own, if it has one.
-        reading: how to read your own files, where that is ambiguous.
+        name: ``digits``, which is bundled; ``linear-gaussian``, which is drawn at random, and whose images are not in
+            [0, 1]; a name of tensorflow-datasets, which is prepared first if necessary; a name of ``tables.KNOWN``; or
+            the path of a .npy or .npz file, of a table, or of a folder of images.
+        data_dir: the folder of prepared datasets; by default, that of tensorflow-datasets.
+        validation: the number of training images, from the end, to hold out as validation split. With None, the dataset
+            keeps its own, if it has one.
+        reading: how to read your own files, if that is ambiguous.
 
     Raises:
-        ValueError: for an unknown name, data that don't fit, or a validation that leaves no training images.
-        FileNotFoundError: where the data aren't there and can't be downloaded; the message says how to get them.
+        ValueError: for an unknown name, data that don't fit, or a ``validation`` that leaves no training images.
+        FileNotFoundError: if the data are missing and can't be downloaded; the message says how to get them.
 
     >>> load("digits").train.images.shape
     (1297, 8, 8, 1)
@@ -72,17 +72,17 @@ def load_again(
     reading: Reading = PLAIN,
     features: Sequence[Feature] = (),
 ) -> Dataset:
-    """The dataset that a run was made of, split as it was then, whatever has been added since.
+    """Loads the dataset of a run again, with the same splits, even if rows or files were added since.
 
     Args:
-        origin: what the run keeps of it.
-        validation: as it was loaded with then.
-        dataset: where it is now, if it has moved.
-        reading: as it was read then.
-        features: of a table, its columns then, where they are known.
+        origin: what the run keeps about the dataset.
+        validation: as when the run began.
+        dataset: its new name or path, if it has moved.
+        reading: as when the run began.
+        features: the columns that a table had when the run began, if they are known.
 
     Raises:
-        ValueError: where rows or files of then are missing; otherwise as ``load``.
+        ValueError: if rows or files of the run are missing; otherwise as ``load``.
         FileNotFoundError: as ``load``.
     """
     name, directory = str(origin.dataset if dataset is None else dataset), _directory(origin.data_dir)
@@ -100,7 +100,7 @@ def load_again(
 
 
 def origin_of(dataset: Dataset, data_dir: str | None = None) -> Origin:
-    """The origin of a dataset that has just been loaded, from ``data_dir`` where it is a prepared one."""
+    """Returns the origin of a dataset that was just loaded, from ``data_dir`` if it is a prepared one."""
     splits, name = dataset.splits, dataset.name
     known = name in BUNDLED or name in KNOWN or name in SOURCES or not Path(name).exists()
     return Origin(
@@ -142,7 +142,7 @@ def _load(
 
 
 def _sizing(name: str, reading: Reading) -> Reading:
-    """What may be said of a prepared dataset, which says the rest itself; raises where there is more."""
+    """Returns the options that apply to a prepared dataset; raises ValueError if there are others."""
     found = dataclasses.replace(PLAIN, size=reading.size, grey=reading.grey)
     require(reading == found, "dataset", name, "one of your own for flags other than --size and --grey")
     return found
@@ -156,7 +156,7 @@ def _hint(name: str) -> str:
 
 
 def suggested(name: str) -> Mapping[str, Any]:
-    """The fields of ``TrainConfig`` for which a dataset suggests other defaults; most suggest none.
+    """Returns the fields of ``TrainConfig`` for which a dataset suggests other defaults; most suggest none.
 
     >>> suggested("linear-gaussian")["likelihood"]
     'gaussian_learned'
@@ -165,15 +165,15 @@ def suggested(name: str) -> Mapping[str, Any]:
 
 
 def prepare(name: str, source: str | Path | None = None, data_dir: str | Path | None = None) -> Path:
-    """Prepares a dataset of tensorflow-datasets, so that it loads at once, and returns its folder.
+    """Prepares a dataset of tensorflow-datasets, so that it loads quickly, and returns its folder.
 
     Args:
-        name: one of those that ``names`` lists, but the bundled ones, which need no preparing.
-        source: a folder with the files that the dataset is published as; None downloads them.
-        data_dir: where prepared datasets are; that of tensorflow-datasets if not given.
+        name: a name that ``names`` lists, except the bundled ones, which needn't be prepared.
+        source: a folder with the dataset's published files; None downloads them.
+        data_dir: the folder of prepared datasets; by default, that of tensorflow-datasets.
 
     Raises:
-        ValueError: for an unknown name, or where a file is not the published one.
+        ValueError: for an unknown name, or if a file isn't the published one.
         FileNotFoundError: where files are missing, or can't be downloaded.
     """
     known = isinstance(name, str) and builders.is_known(name)
@@ -182,7 +182,7 @@ def prepare(name: str, source: str | Path | None = None, data_dir: str | Path | 
 
 
 class Entry(NamedTuple):
-    """A dataset known by name, and whether it is there already."""
+    """A dataset known by name, and whether it is already prepared."""
 
     name: str
     note: str
@@ -190,11 +190,11 @@ class Entry(NamedTuple):
 
 
 def names(data_dir: str | Path | None = None, everything: bool = False) -> list[Entry]:
-    """The datasets known by name: bundled, read here, and prepared in ``data_dir``.
+    """Lists the datasets known by name: bundled, read here, and prepared in ``data_dir``.
 
     Args:
-        data_dir: where prepared datasets are; that of tensorflow-datasets if not given.
-        everything: whether the others that tensorflow-datasets has of images follow, each with what stands in its way.
+        data_dir: the folder of prepared datasets; by default, that of tensorflow-datasets.
+        everything: whether to add all other datasets of images in tensorflow-datasets, each with what it needs.
 
     >>> names()[0]
     Entry(name='digits', note='1,797 handwritten digits, 8x8x1, bundled', prepared=True)

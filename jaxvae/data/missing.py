@@ -1,6 +1,6 @@
-"""Missing entries: NaN among the numbers of an array, whether it was there or a mask says so.
+"""Missing entries, which are NaN in an array, from the data themselves or from a mask.
 
-What is missing travels as NaN, with no second array: from files to what the model sees, which tells it apart itself.
+They stay NaN, without a second array, from the files to the model, which handles NaN itself.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from jaxvae.arguments import require
 
 
 def unmasked(given: Any) -> np.ndarray:
-    """An array of what becomes one, with NaN where an array of ``numpy.ma`` is masked.
+    """Returns a NumPy array, with NaN for the masked entries of a ``numpy.ma`` array.
 
     >>> unmasked(np.ma.array([1, 2], mask=[False, True])).tolist()
     [1.0, nan]
@@ -23,12 +23,12 @@ def unmasked(given: Any) -> np.ndarray:
 
 
 def with_missing(x: np.ndarray, mask: np.ndarray, field: str) -> np.ndarray:
-    """x with NaN where a mask is True, as ``numpy.ma`` has it: floats, or x itself where nothing is missing.
+    """Returns x as floats with NaN where a mask is True, as in ``numpy.ma``, or x itself if nothing is missing.
 
     Args:
         x: numbers of any shape.
         mask: booleans, or 0 and 1, of the same shape.
-        field: what to call the mask.
+        field: the name of the mask in messages.
 
     Raises:
         ValueError: for a mask of another shape, or of other values.
@@ -45,12 +45,12 @@ def with_missing(x: np.ndarray, mask: np.ndarray, field: str) -> np.ndarray:
 
 
 def ended(x: np.ndarray, lengths: np.ndarray, field: str) -> np.ndarray:
-    """A mask of sequences (N, T, C), True beyond each one's length.
+    """Returns a mask of sequences (N, T, C), True beyond each one's length.
 
     Args:
         x: the sequences.
         lengths: (N,) whole numbers in 1..T.
-        field: what to call them.
+        field: the name of the lengths in messages.
 
     Raises:
         ValueError: for other shapes or values.
@@ -68,12 +68,12 @@ def ended(x: np.ndarray, lengths: np.ndarray, field: str) -> np.ndarray:
 
 
 def count_missing(x: np.ndarray) -> int:
-    """How many entries are."""
+    """Returns the number of missing entries."""
     return int(np.isnan(x).sum())
 
 
 def observed_counts(x: np.ndarray) -> np.ndarray:
-    """How many entries of each row (N, ...) aren't, (N,)."""
+    """Returns the number of entries of each row (N, ...) that aren't missing, (N,)."""
     return (~np.isnan(x)).sum(axis=tuple(range(1, x.ndim)))
 
 
@@ -84,13 +84,13 @@ def require_observed(
     sequences: bool = False,
     features: Sequence[str] = (),
 ) -> None:
-    """Raises ValueError where a row of a split (N, ...) has no entry at all, or a column of the train split has none.
+    """Raises ValueError if a row of a split (N, ...), or a column of the train split, has only missing entries.
 
     Args:
-        splits: their numbers, with NaN where these are missing.
-        names: of their rows, (N,).
-        name: what the data are called.
-        sequences: whether rows are (T, W, C), of which training ones may all end before the others do.
+        splits: the numbers of each split, with NaN for missing ones.
+        names: the names of each split's rows, (N,).
+        name: the name of the data.
+        sequences: whether rows are (T, W, C); those of the training split may all be shorter than others.
         features: the names of a table's columns.
     """
     for split, x in splits.items():
@@ -106,7 +106,7 @@ def require_observed(
 
 
 def observed_mean(x: np.ndarray) -> np.ndarray:
-    """The mean (...) over rows (N, ...) of what was observed, float64; of a column without any, that of all others."""
+    """Returns the mean (...) over observed entries of rows (N, ...), float64; an empty column gets the others' mean."""
     there = ~np.isnan(x)
     count, total = there.sum(axis=0), np.where(there, x, 0).sum(axis=0, dtype=np.float64)
     return np.where(count > 0, total / np.maximum(count, 1), total.sum() / max(int(count.sum()), 1))

@@ -1,4 +1,4 @@
-"""Options for data that can be read in two ways: how files and arrays become images."""
+"""Options for ambiguous data: how files and arrays become images."""
 
 import dataclasses
 import math
@@ -10,32 +10,32 @@ LAYOUTS = ("auto", "nhwc", "nchw", "nhw", SEQUENCES)
 """The order of an array's axes: images, height, width, channels; or sequences, times, channels."""
 
 MOST_LEVELS = 2**16
-"""Of integers of 16 bits."""
+"""The largest number of levels, that of integers of 16 bits."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Reading:
-    """How files and arrays become images. Frozen and hashable.
+    """The way in which files and arrays become images; frozen and hashable.
 
     Attributes:
-        layout: one of ``LAYOUTS``; ``auto`` where the shape says it.
-        levels: how many grey levels integers have: v stands for v / (levels - 1). None where the numbers say it.
-        value_range: the numbers that stand for black and white, which become 0 and 1; () for none.
+        layout: one of ``LAYOUTS``; ``auto`` if the shape determines it.
+        levels: the number of grey levels of integers; v means v / (levels - 1). None if the numbers determine it.
+        value_range: the numbers that mean black and white, which become 0 and 1; () for none.
         counts: whether whole numbers are counts without an upper limit; rows (N, D) have D features.
         label: the column of a table with the classes.
-        split: the column that says of each row whether it is for training, validation or test.
+        split: the column that says whether a row is for training, validation or test.
         group: the column of groups, such as patients, whose rows are kept in one split.
         stratified: whether each split gets the same share of each class.
         kinds: the kinds of columns, as ``tables.kinds_text`` writes them.
         names: the column with the names of rows.
-        array: the array to read, where a file has several.
+        array: the array to read from a file with several.
         covariates: columns that are not modelled, but given to encoder and decoder.
-        missing: texts that stand for missing entries, beside the usual ones.
-        delimiter: what separates the entries of a line.
+        missing: texts that mean missing entries, besides the usual ones.
+        delimiter: the separator of a line's entries.
         decimal: the decimal separator.
         thousands: the thousands separator.
-        header: whether the first line has names; None where the line itself shows it.
-        size: (H, W) to resize images to, and to crop them to at the centre; () where all have one size.
+        header: whether the first line has names; None if the line itself shows it.
+        size: the size (H, W) to which images are resized, and cropped at the centre; () if all have one size.
         grey: whether colours become grey.
         background: the colour behind transparent pixels, by a name or as ``#rrggbb``.
         frames: whether each frame of an animation, or page of a stack, is an image.
@@ -89,7 +89,7 @@ class Reading:
 
     @property
     def noun(self) -> str:
-        """What one of the images is called."""
+        """The word for one of the images in messages."""
         return "sequence" if self.sequences else "image"
 
 
@@ -111,10 +111,10 @@ OF_TABLES = (
     "thousands",
     "header",
 )
-"""The fields that may be said of tables alone."""
+"""The fields that apply to tables only."""
 
 
 def require_untabled(reading: Reading, source: str) -> None:
-    """Raises ValueError where something is said of images that may be said of tables alone."""
+    """Raises ValueError if images are read with an option that applies to tables only."""
     said = [name for name in OF_TABLES if getattr(reading, name) != getattr(PLAIN, name)]
     require(not said, "dataset", source, f"a table for {', '.join(f'--{name}' for name in said)}")

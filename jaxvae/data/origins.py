@@ -23,10 +23,10 @@ class Origin:
     Attributes:
         dataset: the name, or the absolute path.
         data_dir: where prepared datasets were, or None.
-        counts: how many images each split had.
-        digests: of each split's images and labels.
-        files: of a folder, the files of each split, relative to it; else None.
-        rows: how many images there were, where they came in one and were split here; else None.
+        counts: the number of images of each split.
+        digests: the digests of each split's images and labels.
+        files: the files of each split, relative to the folder; None if the data aren't a folder.
+        rows: the number of images, if they came unsplit and were split here; else None.
     """
 
     dataset: str
@@ -42,24 +42,24 @@ class Origin:
         return self.files is not None and self.rows is not None
 
     def changes_to(self, now: "Origin") -> list[str]:
-        """What isn't as it was: a line for each split that differs."""
+        """Returns a line for each split that has changed."""
         names = {**self.counts, **now.counts}
         found = (self.change(name, now.counts.get(name, 0), now.digests.get(name)) for name in names)
         return [line for line in found if line]
 
     def change(self, name: str, count: int, digest: str | None) -> str:
-        """A line on how a split with this number of images and fingerprint has changed; "" if it has not."""
+        """Says how a split with this number of images and fingerprint has changed; "" if it hasn't."""
         if count != (before := self.counts.get(name, 0)):
             return f"the {name} split has {counted(count, 'image')}, not {before:,}"
         return "" if digest == self.digests.get(name) else f"images or labels of the {name} split are others"
 
     def to_json(self) -> str:
-        """As ``origin_from_mapping`` reads it."""
+        """Returns the origin as JSON, for ``origin_from_mapping``."""
         return json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False) + "\n"
 
 
 def origin_from_mapping(values: Mapping[str, Any]) -> Origin:
-    """An origin from plain values, such as those of a JSON file.
+    """Makes an origin from plain values, such as those of a JSON file.
 
     Raises:
         ValueError: for a field that is missing or unknown.
@@ -71,14 +71,14 @@ def origin_from_mapping(values: Mapping[str, Any]) -> Origin:
 
 
 def require_apart(out: Path, dataset: str) -> None:
-    """Raises ValueError where ``out`` is within the data, where what is written would become data itself."""
+    """Raises ValueError if ``out`` is inside the data, where written files would become data themselves."""
     data = Path(dataset).expanduser()
     inside = data.is_dir() and out.resolve().is_relative_to(data.resolve())
     require(not inside, "out", str(out), f"outside of the data, {data}")
 
 
 def fingerprint(split: Split) -> str:
-    """A digest of shape, dtype, images, labels and covariates, some at a time."""
+    """Returns a digest of shape, dtype, images, labels and covariates, computed in parts."""
     found = hashlib.blake2b(digest_size=16)
     for x in (split.images, split.labels, split.covariates):
         if x is not None:

@@ -1,7 +1,7 @@
 """Datasets that tensorflow-datasets has prepared, found by name or path, and read once.
 
-A prepared dataset is a folder of records. They are read in their order, and kept beside the records as .npy files,
-which later load at once, mapped into memory.
+A prepared dataset is a folder of records. They are read in their order, and stored beside the records as .npy files,
+which are mapped into memory later.
 """
 
 import errno
@@ -28,16 +28,16 @@ _CACHE, _SAID = "arrays", "contents.json"
 
 
 def default_data_dir() -> Path:
-    """Where tensorflow-datasets keeps its data: ``TFDS_DATA_DIR``, else ``~/tensorflow_datasets``."""
+    """Returns the folder in which tensorflow-datasets keeps data: ``TFDS_DATA_DIR``, else ``~/tensorflow_datasets``."""
     path = os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
     try:
         return Path(path).expanduser()
-    except RuntimeError as error:  # a user that isn't known
+    except RuntimeError as error:  # an unknown user
         raise ValueError(f"TFDS_DATA_DIR must be a folder, got {path!r} ({error})") from None
 
 
 class Wanted(NamedTuple):
-    """A dataset's name in tensorflow-datasets' form, ``name/config:version``, perhaps without parts."""
+    """A dataset's name in tensorflow-datasets' form, ``name/config:version``; config and version are optional."""
 
     builder: str
     config: str
@@ -45,7 +45,7 @@ class Wanted(NamedTuple):
 
 
 def parsed(name: str) -> Wanted | None:
-    """What a name asks for; None where it can't be one.
+    """Parses a name; returns None if it can't be a dataset's name.
 
     >>> parsed("cmaterdb/telugu:1.0.0")
     Wanted(builder='cmaterdb', config='telugu', version='1.0.0')
@@ -55,12 +55,12 @@ def parsed(name: str) -> Wanted | None:
 
 
 def find_prepared(name: str, data_dir: Path) -> Path | None:
-    """The folder of a dataset's newest prepared version, or of the version asked for, if there is one.
+    """Returns the folder of a dataset's newest prepared version, or of the requested version, if there is one.
 
-    Where no configuration is asked for, it is the default one; of a dataset that isn't known, the only one.
+    If the name has no configuration, it is the default one, or the only one of an unknown dataset.
 
     Raises:
-        ValueError: where several configurations of such a dataset are prepared.
+        ValueError: if several configurations of an unknown dataset are prepared.
     """
     wanted = parsed(name)
     if wanted is None:
@@ -75,12 +75,12 @@ def find_prepared(name: str, data_dir: Path) -> Path | None:
 
 
 def prepared_at(path: Path) -> Path | None:
-    """The prepared dataset in a folder, or the newest of its versions in there; None where there is none."""
+    """Returns a folder if it is a prepared dataset, or the newest version in it, or None."""
     return path if (path / INFO).is_file() else _newest(path)
 
 
 def all_prepared(data_dir: Path) -> dict[str, Path]:
-    """The newest version's folder of each dataset that is prepared, by its name, with its configuration, if any."""
+    """Returns the newest version's folder of each prepared dataset, by name with any configuration."""
     files = [file for depth in ("*/*", "*/*/*") for file in data_dir.glob(f"{depth}/{INFO}")]
     names = sorted({file.relative_to(data_dir).parent.parent.as_posix() for file in files})
     found = {name: _newest(data_dir / name) for name in names}
@@ -94,13 +94,13 @@ def _newest(folder: Path, version: str = "") -> Path | None:
 
 
 def read_prepared(name: str, directory: Path, reading: Reading = PLAIN) -> Dataset:
-    """The dataset in a prepared folder, by way of the .npy files in it, which are made if there are none.
+    """Loads the dataset in a prepared folder from its .npy files, which are made if there are none.
 
-    Its train, validation and test splits are taken. Where there is no test split, validation stands in for it; where
-    there are neither, or there is only one split, its images are apportioned.
+    It uses the train, validation and test splits. If there is no test split, validation replaces it. If there are
+    neither, or only one split, the images are split here.
 
     Raises:
-        ValueError: where these aren't images of one size, of uint8 or uint16, or a record is damaged.
+        ValueError: if these aren't images of one size in uint8 or uint16, or a record is damaged.
     """
     cache = directory / "-".join([_CACHE, *(["x".join(map(str, reading.size))] if reading.size else [])])
     cache = cache.with_name(f"{cache.name}-grey") if reading.grey else cache
@@ -108,7 +108,7 @@ def read_prepared(name: str, directory: Path, reading: Reading = PLAIN) -> Datas
     if contents is None:
         contents = read_records(directory, reading)
         _keep(contents, cache)
-        contents = _kept(cache) or contents  # mapped, where they could be kept
+        contents = _kept(cache) or contents  # mapped, if they could be written
     fields, names, notes = contents
     images = {key.removesuffix("images"): x for key, x in fields.items() if key.endswith("images")}
     labels = {key: fields.get(f"{key}labels") for key in images}
@@ -124,7 +124,7 @@ def read_prepared(name: str, directory: Path, reading: Reading = PLAIN) -> Datas
 
 
 def _kept(cache: Path) -> Contents | None:
-    """What was kept of a prepared folder's records, if it was, as it was."""
+    """Returns the stored content of a prepared folder's records, or None if it is missing or damaged."""
     try:
         said = json.loads(read_file(cache / _SAID))
         texts = [tuple(said[name]) for name in ("class_names", "notes")]
@@ -136,7 +136,7 @@ def _kept(cache: Path) -> Contents | None:
 
 
 def _keep(contents: Contents, cache: Path) -> None:
-    """Writes the arrays as .npy files, all or nothing; nowhere, where the folder is read-only."""
+    """Writes the arrays as .npy files, all or none; it does nothing if the folder is read-only."""
     try:
         scratch = Path(tempfile.mkdtemp(prefix=f"{cache.name}.", dir=cache.parent))
     except OSError as error:
@@ -150,10 +150,10 @@ def _keep(contents: Contents, cache: Path) -> None:
         (scratch / _SAID).write_text(json.dumps(said, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         scratch.chmod(cache.parent.stat().st_mode & 0o777)
         if cache.is_dir() and _kept(cache) is None:
-            shutil.rmtree(cache)  # of a version that didn't say, or damaged
+            shutil.rmtree(cache)  # of an unknown version, or damaged
         scratch.rename(cache)
     except OSError as error:
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):  # as where another process was faster
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):  # as if another process was faster
             raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

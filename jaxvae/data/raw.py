@@ -1,7 +1,7 @@
-"""Readers of the files that the classic image datasets are published as; none of the formats needs unpickling.
+"""Readers of the published files of the classic image datasets; none of the formats needs unpickling.
 
-Each reader takes the paths of a dataset's files by their published names, and gives the examples of each split with
-the features that tensorflow-datasets declares, and the names of its classes where the files tell them.
+Each reader takes the paths of a dataset's files by their published names. It returns the examples of each split, with
+the features that tensorflow-datasets declares, and the names of the classes if the files have them.
 """
 
 import gzip
@@ -19,11 +19,11 @@ import numpy as np
 from jaxvae.arguments import require
 
 Example = tuple[int | str, dict[str, Any]]
-"""A key, which the order in a prepared dataset hangs on, and the features by name."""
+"""A key, which determines the order in a prepared dataset, and the features by name."""
 
 
 class Raw(NamedTuple):
-    """What the files hold: examples by split, and class names by feature."""
+    """The content of files: examples by split, and class names by feature."""
 
     splits: dict[str, Iterator[Example]]
     names: dict[str, list[str]]
@@ -33,10 +33,10 @@ Reader = Callable[[Mapping[str, Path]], Raw]
 
 
 def idx(file: BinaryIO, name: str) -> np.ndarray:
-    """An array of bytes in the idx format: 0, 0, 8, rank, big-endian uint32 sizes, values.
+    """Reads an array of bytes in the idx format: 0, 0, 8, rank, big-endian uint32 sizes, values.
 
     Raises:
-        ValueError: where this is something else, or cut short.
+        ValueError: if the file has another format, or is incomplete.
     """
     head = file.read(4)
     require(len(head) == 4 and head[:3] == b"\0\0\x08", name, head, "an idx file of bytes")
@@ -57,7 +57,7 @@ _IDX = {"train": "train", "test": "t10k"}
 
 
 def read_mnist(files: Mapping[str, Path]) -> Raw:
-    """MNIST and what took its form: gzipped idx files."""
+    """Reads MNIST and datasets of the same form: gzipped idx files."""
 
     def read(name: str) -> np.ndarray:
         with gzip.open(files[name], "rb") as file:
@@ -73,7 +73,7 @@ def read_mnist(files: Mapping[str, Path]) -> Raw:
 
 
 def read_emnist(files: Mapping[str, Path]) -> Raw:
-    """EMNIST by class: gzipped idx files within a zip. Its images are transposed, as published."""
+    """Reads EMNIST by class, gzipped idx files in a zip; its images are transposed, as published."""
 
     def read(name: str) -> np.ndarray:
         name = f"gzip/emnist-byclass-{name}-ubyte.gz"
@@ -84,12 +84,12 @@ def read_emnist(files: Mapping[str, Path]) -> Raw:
 
 
 def _cifar(archive: Path, splits: Mapping[str, Iterable[str]], labels: Mapping[str, str]) -> Raw:
-    """Records of one byte per label and 3 * 32 * 32 bytes of channel planes, in a .tar.gz.
+    """Reads records of one byte per label and 3 * 32 * 32 bytes of channel planes, in a .tar.gz.
 
     Args:
-        archive: its path.
-        splits: names of record files by split.
-        labels: names of the files with the class names, by feature, in the order of the label bytes.
+        archive: the path of the archive.
+        splits: the names of record files, by split.
+        labels: the names of the files with the class names, by feature, in the order of the label bytes.
     """
     with tarfile.open(archive) as tar:
         members = {Path(m.name).name: tar.extractfile(m).read() for m in tar if m.isfile()}  # type: ignore[union-attr]
@@ -116,7 +116,7 @@ def _cifar(archive: Path, splits: Mapping[str, Iterable[str]], labels: Mapping[s
 
 
 def read_cifar10(files: Mapping[str, Path]) -> Raw:
-    """CIFAR-10 in its binary version."""
+    """Reads CIFAR-10 in its binary version."""
     return _cifar(
         files["cifar-10-binary.tar.gz"],
         {"train": [f"data_batch_{i}.bin" for i in range(1, 6)], "test": ["test_batch.bin"]},
@@ -125,7 +125,7 @@ def read_cifar10(files: Mapping[str, Path]) -> Raw:
 
 
 def read_cifar100(files: Mapping[str, Path]) -> Raw:
-    """CIFAR-100 in its binary version; ``label`` is the fine one."""
+    """Reads CIFAR-100 in its binary version; ``label`` is the fine label."""
     return _cifar(
         files["cifar-100-binary.tar.gz"],
         {"train": ["train.bin"], "test": ["test.bin"]},
@@ -142,7 +142,7 @@ _OMNIGLOT = {
 
 
 def read_omniglot(files: Mapping[str, Path]) -> Raw:
-    """Omniglot: zips of folder/alphabet/characterNN/LLLL_II.png, where LLLL counts characters from 1."""
+    """Reads Omniglot, zips of folder/alphabet/characterNN/LLLL_II.png, where LLLL counts characters from 1."""
     drawings = {split: list(_drawings(files[name])) for split, name in _OMNIGLOT.items()}
     everything = [drawing for split in drawings.values() for drawing in split]
     labels = {label: f"{alphabet}_{character}" for _, alphabet, character, label in everything}
@@ -163,7 +163,7 @@ def read_omniglot(files: Mapping[str, Path]) -> Raw:
 
 
 def _drawings(archive: Path) -> Iterator[tuple[str, str, int, int]]:
-    """Name, alphabet, character and label of each drawing in a zip; the two numbers count from 0."""
+    """Yields the name, alphabet, character and label of each drawing in a zip; the two numbers count from 0."""
     with zipfile.ZipFile(archive) as file:
         for name in sorted(n for n in file.namelist() if n.endswith(".png")):
             _, alphabet, character, drawing = name.split("/")
@@ -174,7 +174,7 @@ _AMAT = {"train": "train", "validation": "valid", "test": "test"}
 
 
 def read_binarized_mnist(files: Mapping[str, Path]) -> Raw:
-    """Larochelle's binarized MNIST: text of 784 digits 0 or 1 a line, each followed by one space or line end."""
+    """Reads Larochelle's binarized MNIST, text with 784 digits 0 or 1 per line, each before a space or line end."""
 
     def images(name: str) -> Iterator[Example]:
         text = np.frombuffer(files[name].read_bytes(), np.uint8)

@@ -14,19 +14,19 @@ from jaxvae.data.images import greyed, sized
 from jaxvae.data.options import PLAIN, Reading
 
 INFO = "dataset_info.json"
-"""The file by which a prepared folder is known."""
+"""The file that marks a prepared folder."""
 
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # Pillow's, by the number of channels
 
 
 class Contents(NamedTuple):
-    """What records hold.
+    """The content of records.
 
     Attributes:
-        fields: ``images`` (N, H, W, C) and perhaps ``labels`` (N,), where all splits are to come of one; else the same
-            of each split, after its name and an underscore.
-        class_names: of each class, where they have names.
-        notes: what was made of them, a sentence each.
+        fields: ``images`` (N, H, W, C) and optionally ``labels`` (N,), if they are to be split here; otherwise the same
+            for each split, with its name and an underscore as prefix.
+        class_names: the names of the classes, if they have names.
+        notes: sentences on how they were converted.
     """
 
     fields: dict[str, np.ndarray]
@@ -35,17 +35,17 @@ class Contents(NamedTuple):
 
 
 class _Found(NamedTuple):
-    """A feature: where it is, its parts joined by /, and what tensorflow-datasets says of it."""
+    """A feature: its path, joined by /, and its declaration in tensorflow-datasets."""
 
     path: str
     feature: Any
 
 
 def read_records(directory: Path, reading: Reading = PLAIN) -> Contents:
-    """The images of a prepared folder in their order, with their labels; of the size that ``reading`` says, and grey.
+    """Reads the images and labels of a prepared folder in order; ``reading`` may resize them or make them grey.
 
     Raises:
-        ValueError: where these aren't images of one size, of uint8 or uint16, or a record is damaged.
+        ValueError: if these aren't images of one size in uint8 or uint16, or a record is damaged.
     """
     import tensorflow_datasets as tfds  # type: ignore[import-untyped]
 
@@ -66,7 +66,7 @@ def read_records(directory: Path, reading: Reading = PLAIN) -> Contents:
         if label is not None:
             fields[f"{prefix}labels"] = labels
     unknown = any(x.min() < 0 for key, x in fields.items() if key.endswith("labels"))
-    if unknown:  # as unpublished ones, which are -1
+    if unknown:  # such as unpublished ones, which are -1
         fields = {key: x for key, x in fields.items() if key.endswith("images")}
         notes, label = (*notes, "Some labels are unknown, and so all are left out."), None
     names = () if label is None else tuple(label.feature.names or ())
@@ -82,7 +82,7 @@ def _fits(shape: tuple[int, ...]) -> str:
 def _reader(
     image: _Found, label: _Found | None, field: str, reading: Reading
 ) -> Callable[[Iterator[bytes], int, str], tuple[np.ndarray, np.ndarray]]:
-    """What makes images (N, H, W, C) and labels (N,), zeros where there are none, of so many records of a split."""
+    """Makes a function from a split's records and their number to images (N, H, W, C) and labels (N,), 0 for none."""
     decode = _decoder(image.feature, field)
 
     def read(records: Iterator[bytes], count: int, split: str) -> tuple[np.ndarray, np.ndarray]:
@@ -106,10 +106,10 @@ def _reader(
 
 
 def image_of(features: Any, field: str) -> tuple[_Found, tuple[str, ...]]:
-    """The feature that images are in, and a note where there are others: the only one, or that called ``image``.
+    """Returns the feature of the images, which is the only one or ``image``, and a note if there are others.
 
     Raises:
-        ValueError: where none is, or several are.
+        ValueError: if there are no images, or several candidates.
     """
     import tensorflow_datasets as tfds
 
@@ -123,7 +123,7 @@ def image_of(features: Any, field: str) -> tuple[_Found, tuple[str, ...]]:
 
 
 def _label_of(features: Any) -> _Found | None:
-    """The feature that classes are in: the one called ``label``, or the only one."""
+    """Returns the feature of the classes: the one called ``label``, or the only one."""
     import tensorflow_datasets as tfds
 
     found = [f for f in _flat(features) if isinstance(f.feature, tfds.features.ClassLabel)]
@@ -132,7 +132,7 @@ def _label_of(features: Any) -> _Found | None:
 
 
 def _flat(features: Any, prefix: str = "") -> Iterator[_Found]:
-    """The features of an example, but for those of which it has any number."""
+    """Yields the features of an example, except those of variable number."""
     import tensorflow_datasets as tfds
 
     if isinstance(features, tfds.features.FeaturesDict):
@@ -143,9 +143,9 @@ def _flat(features: Any, prefix: str = "") -> Iterator[_Found]:
 
 
 def _taken(names: Sequence[str], field: str) -> tuple[dict[str, str], tuple[str, ...]]:
-    """The splits to read, by the prefix of their fields, and what is to be said of it."""
+    """Returns the splits to read, by the prefix of their fields, and notes."""
     known: dict[str, str] = {}
-    for name in sorted(names, key=lambda name: name not in SPLITS):  # of two of one meaning, the plain one
+    for name in sorted(names, key=lambda name: name not in SPLITS):  # the plain one of two with the same meaning
         known.setdefault(SPLIT_NAMES.get(name.lower(), name), name)
     alone = len(names) == 1
     require(alone or "train" in known, f"{field}: splits", sorted(names), "only one, or train among them")
@@ -156,7 +156,7 @@ def _taken(names: Sequence[str], field: str) -> tuple[dict[str, str], tuple[str,
 
 
 def _decoder(feature: Any, field: str) -> Callable[[bytes, str], np.ndarray]:
-    """What makes an array (H, W, C) of an image's file, and complains of the place where it can't."""
+    """Makes a function that decodes an image's file to (H, W, C), or raises an error with its place."""
     from PIL import Image
 
     channels, dtype = feature.shape[-1], np.dtype(feature.np_dtype)
@@ -169,7 +169,7 @@ def _decoder(feature: Any, field: str) -> Callable[[bytes, str], np.ndarray]:
             with Image.open(io.BytesIO(content)) as image:
                 require((image.mode[0] in "IF") == wide, f"{where}: Pillow's mode", image.mode, f"one for {dtype}")
                 pixels: np.ndarray = np.asarray(image if wide else image.convert(_MODES[channels]), dtype)
-        except (OSError, SyntaxError) as error:  # Pillow's for a file that is broken
+        except (OSError, SyntaxError) as error:  # Pillow's errors for a broken file
             raise ValueError(f"{where} can't be read ({error})") from None
         return pixels.reshape(*pixels.shape[:2], channels)
 
@@ -177,7 +177,7 @@ def _decoder(feature: Any, field: str) -> Callable[[bytes, str], np.ndarray]:
 
 
 def _values(record: bytes, where: str) -> Any:
-    """The features of a record, by their paths."""
+    """Returns the features of a record, by their paths."""
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
     from tensorflow_datasets.proto import tf_example_pb2  # type: ignore[import-untyped]
 
@@ -188,14 +188,14 @@ def _values(record: bytes, where: str) -> Any:
 
 
 def _only(values: Any, path: str, kind: str, where: str) -> Any:
-    """The one value of a feature."""
+    """Returns the single value of a feature."""
     found: Sequence[Any] = getattr(values[path], kind).value if path in values else ()
     require(len(found) == 1, f"{where}: number of values of {path}", len(found), "1")
     return found[0]
 
 
 def _compact(fields: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
-    """Three equal channels become one, and 0 and 255, where there is nothing else, become 0 and 1."""
+    """Makes one channel of three equal ones, and makes 0 and 1 of 0 and 255 if there are no other numbers."""
     images = {key: x for key, x in fields.items() if key.endswith("images")}
     notes = []
     if all(x.shape[-1] == 3 and _everywhere(x, lambda part: part == part[..., :1]) for x in images.values()):
@@ -208,13 +208,13 @@ def _compact(fields: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], tupl
 
 
 def _everywhere(x: np.ndarray, holds: Callable[[np.ndarray], np.ndarray]) -> bool:
-    """Whether something holds of all numbers; looks at a few images at a time, and stops where it doesn't."""
+    """Returns whether a condition is true for all numbers; it stops at the first part of images where it isn't."""
     rows = max(1, 2**22 // x[0].size)
     return all(bool(np.all(holds(x[start : start + rows]))) for start in range(0, len(x), rows))
 
 
 def levels_of(images: Sequence[np.ndarray]) -> int:
-    """The grey levels of whole numbers: 2 where all are 0 or 1, else as many as their type has.
+    """Returns the number of grey levels of whole numbers: 2 if all are 0 or 1, else as many as their dtype has.
 
     >>> levels_of([np.array([[0, 1]], np.uint8)]), levels_of([np.array([[0, 2]], np.uint8)])
     (2, 256)
@@ -236,13 +236,13 @@ def _tfrecords(info: Any, split: str) -> Iterator[bytes]:
 
 
 _READERS = {"array_record": _array_records, "tfrecord": _tfrecords}
-"""The records of a split in order, undecoded, by the format of their files."""
+"""Readers of a split's records in order, undecoded, by the format of the files."""
 
 
 def _tfrecord(path: Path) -> Iterator[bytes]:
-    """The records of a .tfrecord file: little-endian uint64 length, its masked CRC-32C, data, their masked CRC-32C.
+    """Yields records of a .tfrecord file: little-endian uint64 length, its masked CRC-32C, data, their masked CRC-32C.
 
-    The CRC of the length is checked, which tells whether this is such a file at all; images have checks of their own.
+    It checks the CRC of the length, which shows whether the file has this format; images have their own checks.
     """
     with path.open("rb") as file:
         while head := file.read(12):
@@ -255,7 +255,7 @@ def _tfrecord(path: Path) -> Iterator[bytes]:
 
 
 def _masked_crc(data: bytes) -> int:
-    """CRC-32C (Castagnoli) of a few bytes, rotated and shifted as in .tfrecord files.
+    """Returns the CRC-32C (Castagnoli) of a few bytes, rotated and shifted as in .tfrecord files.
 
     >>> hex(_masked_crc(b"123456789"))  # 0xe3069283 before it is masked
     '0xc78ab0e5'

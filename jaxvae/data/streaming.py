@@ -9,28 +9,27 @@ from jaxvae.data.dataset import Split
 
 _THREADS = 4
 _AHEAD = 16
-"""Batches read ahead."""
+"""The number of batches that are read ahead."""
 
 
 def stream(
     split: Split, batch_size: int, seed: int, start: int = 0, process_index: int = 0, process_count: int = 1
 ) -> Iterator[dict[str, np.ndarray]]:
-    """An endless iterator of batches, shuffled anew each epoch and read ahead by threads; needs grain.
+    """Yields batches endlessly, shuffled again in each epoch and read ahead by threads; needs grain.
 
-    Batch number n is a function of split, batch_size, seed and n alone: to go on after n batches, start at n. An
-    epoch has len(split) // batch_size batches, and leaves the rest of its order out.
+    Batch number n depends only on split, batch_size, seed and n; to continue after n batches, start at n. An epoch has
+    len(split) // batch_size batches, and leaves out the rest of its order.
 
     Args:
-        split: images, perhaps mapped into memory, and labels.
-        batch_size: of the global batch.
-        seed: of the orders.
-        start: the first batch's number.
-        process_index: which slice of each global batch is this process's.
-        process_count: into how many equal slices.
+        split: the images, which may be mapped into memory, and their labels.
+        batch_size: the size of the global batch.
+        seed: the seed of the orders.
+        start: the number of the first batch.
+        process_index: the index of this process's slice of each global batch.
+        process_count: the number of equal slices.
 
     Yields:
-        ``image`` (batch_size / process_count, H, W, C), as stored; ``label`` and ``covariates``, where the split has
-        them.
+        ``image`` (batch_size / process_count, H, W, C), as stored; ``label`` and ``covariates``, if the split has them.
 
     Raises:
         ValueError: for numbers out of range.

@@ -1,4 +1,4 @@
-"""What is odd about data, before anything is trained on them."""
+"""Oddities of data, found before anything is trained on them."""
 
 import hashlib
 
@@ -12,7 +12,7 @@ _CHUNK = 4096
 
 
 def oddities(dataset: Dataset) -> list[str]:
-    """What may be wrong with the data, a sentence each: few, blank or repeated images, classes unknown in training."""
+    """Returns sentences on possible faults: few, blank or repeated images, or classes that training doesn't have."""
     found = []
     noun = "row" if dataset.features else "image"
     few = len(dataset.train) < _FEW
@@ -48,7 +48,7 @@ def _digests(images: np.ndarray) -> list[bytes]:
 
 
 def _blank(images: np.ndarray) -> int:
-    """How many images have one value alone."""
+    """Returns the number of images whose pixels all have the same value."""
     axes = tuple(range(1, images.ndim))
     chunks = (images[start : start + _CHUNK] for start in range(0, len(images), _CHUNK))
     return sum(int(np.sum(x.min(axis=axes) == x.max(axis=axes))) for x in chunks)

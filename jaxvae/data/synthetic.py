@@ -1,7 +1,7 @@
-"""Data whose truth is known: a linear Gaussian model with the best fit in closed form, and a noise that grows.
+"""Data with a known truth: a linear Gaussian model with its best fit in closed form, and a regression toy.
 
-What comes out of these is numbers of any sign, not pixels in [0, 1]. All is drawn from raw words of NumPy's Philox and
-computed in float64, so that it is the same on every machine, to the rounding of float32.
+The results are numbers of any sign, not pixels in [0, 1]. They are drawn from raw words of NumPy's Philox and computed
+in float64, so that they are the same on every machine, up to float32 rounding.
 """
 
 import math
@@ -25,13 +25,13 @@ SUGGESTED: Mapping[str, Any] = MappingProxyType(
         "latents": LATENTS,
         "hidden": (),
         "init_std": 0.5,
-        "batch_size": 400,  # of 2,000: an epoch that sees every image has less noise
+        "batch_size": 400,  # a divisor of 2,000, as an epoch that sees every image has less noise
         "epochs": 1600,
         "learning_rate": 0.05,
     }
 )
-"""The training under which a linear VAE reaches the best fit of these data, as fields of ``TrainConfig``."""
-_TRAIN, _TEST, _TOY = range(3)  # streams of a seed
+"""The fields of ``TrainConfig`` with which a linear VAE reaches the best fit of these data."""
+_TRAIN, _TEST, _TOY = range(3)  # random streams of a seed
 
 
 class ExactPosterior(NamedTuple):
@@ -55,31 +55,31 @@ class LinearGaussian(NamedTuple):
     variance: float
 
     def log_likelihood(self, x: np.ndarray) -> np.ndarray:
-        """log p(x) = log N(x; μ, W Wᵀ + σ² I), in nats, of each row of x (N, D): an array of shape (N,)."""
+        """Returns log p(x) = log N(x; μ, W Wᵀ + σ² I), in nats, for each row of x (N, D), as an array (N,)."""
         covariance = self.weights @ self.weights.T + self.variance * np.eye(len(self.mean))
         centred = x - self.mean
         distance = np.sum(centred * np.linalg.solve(covariance, centred.T).T, axis=1)
         return -0.5 * (distance + np.linalg.slogdet(2 * math.pi * covariance).logabsdet)
 
     def posterior(self, x: np.ndarray) -> ExactPosterior:
-        """p(z|x) = N(M⁻¹ Wᵀ (x - μ), σ² M⁻¹), M = Wᵀ W + σ² I, of each row of x (N, D).
+        """Returns p(z|x) = N(M⁻¹ Wᵀ (x - μ), σ² M⁻¹), M = Wᵀ W + σ² I, for each row of x (N, D).
 
-        Where W's columns are orthogonal the covariance is diagonal, so that a diagonal Gaussian can be exact.
+        If W's columns are orthogonal, the covariance is diagonal, so that a diagonal Gaussian can be exact.
         """
         inverse = np.linalg.inv(self.weights.T @ self.weights + self.variance * np.eye(self.weights.shape[1]))
         return ExactPosterior((x - self.mean) @ self.weights @ inverse, self.variance * inverse)
 
 
 def probabilistic_pca(x: np.ndarray, latents: int) -> LinearGaussian:
-    """The most likely linear Gaussian model of x, in closed form (Tipping & Bishop 1999).
+    """Fits the linear Gaussian model of x with the maximum likelihood, in closed form (Tipping & Bishop 1999).
 
-    μ is the mean, σ² the mean of the D - L smallest eigenvalues of the covariance (that with 1/N), and
-    W = U (Λ - σ² I)^½ of the L largest, Λ, and their eigenvectors, U: orthogonal columns, longest first. W R is as
-    likely for any rotation R. No VAE with a linear decoder and one σ has a larger mean of log p(x) on x.
+    μ is the mean, and σ² is the mean of the D - L smallest eigenvalues of the covariance (with 1/N). W = U (Λ - σ² I)^½
+    has orthogonal columns, the longest first, where Λ are the L largest eigenvalues and U their eigenvectors. W R has
+    the same likelihood for any rotation R. No VAE with a linear decoder and one σ has a larger mean of log p(x) on x.
 
     Args:
         x: (N, D); computed in float64.
-        latents: L, below D and N - 1.
+        latents: L, less than D and N - 1.
 
     Raises:
         ValueError: for another shape, or a number of latents that isn't allowed.
@@ -89,18 +89,18 @@ def probabilistic_pca(x: np.ndarray, latents: int) -> LinearGaussian:
     require(1 <= latents <= largest, "latents", latents, f"1 to {largest} for x of shape {x.shape}")
     x = x.astype(np.float64)
     mean = x.mean(axis=0)
-    values, vectors = np.linalg.eigh((x - mean).T @ (x - mean) / len(x))  # rising
+    values, vectors = np.linalg.eigh((x - mean).T @ (x - mean) / len(x))  # ascending
     variance = float(values[:-latents].mean())
     kept = slice(-1, -latents - 1, -1)
     return LinearGaussian(mean, vectors[:, kept] * np.sqrt(values[kept] - variance), variance)
 
 
 def true_linear_gaussian() -> LinearGaussian:
-    """What ``linear_gaussian`` draws from: 16 dimensions, 4 latents, σ = 0.5.
+    """Returns the model from which ``linear_gaussian`` draws: 16 dimensions, 4 latents, σ = 0.5.
 
-    W's columns are Walsh functions of a 4x4 image, which are orthogonal, with lengths 2, 1.5, 1.2 and 1: far enough
-    apart that 2,000 images tell them from one another, and near enough that none is much harder to learn. The
-    posterior's standard deviations, 0.24 to 0.45, lie within the range of every registered parameterization.
+    W's columns are Walsh functions of a 4x4 image, which are orthogonal, with lengths 2, 1.5, 1.2 and 1. These differ
+    enough for 2,000 images to distinguish them, but not so much that one is far harder to learn. The posterior's
+    standard deviations, 0.24 to 0.45, are within the range of every registered parameterization.
     """
     walsh = np.array([[1, 1, 1, 1], [1, 1, -1, -1], [1, -1, -1, 1], [1, -1, 1, -1]]) / 2
     patterns = ((0, 1), (1, 0), (1, 1), (2, 2))
@@ -109,10 +109,10 @@ def true_linear_gaussian() -> LinearGaussian:
 
 
 def linear_gaussian(train: int = 2000, test: int = 1000, seed: int = 0) -> Dataset:
-    """Draws of ``true_linear_gaussian`` as images of 4x4x1 float32, of any sign: not to be binarized.
+    """Draws from ``true_linear_gaussian`` images of 4x4x1 in float32, with any sign, which can't be binarized.
 
-    What there is to learn is known: ``probabilistic_pca`` of the training images, with 4 latents, has the largest
-    likelihood, and under it every bound of log p(x) can be exact.
+    The best fit is known: ``probabilistic_pca`` of the training images, with 4 latents, has the largest likelihood, and
+    for it every bound of log p(x) can be exact.
 
     Args:
         train: the number of training images.
@@ -137,13 +137,13 @@ def linear_gaussian(train: int = 2000, test: int = 1000, seed: int = 0) -> Datas
 
 
 class Toy(NamedTuple):
-    """Points of a regression, with the truth at them: all (N,) float32.
+    """The points of a regression with the true distribution there, all (N,) float32.
 
     Attributes:
         x: the inputs.
         y: the outputs.
         mean: E[y|x].
-        std: σ(x) of y.
+        std: the standard deviation σ(x) of y.
     """
 
     x: np.ndarray
@@ -153,9 +153,9 @@ class Toy(NamedTuple):
 
 
 def heteroscedastic_toy(n: int, seed: int) -> Toy:
-    """y = x sin x + 0.3 ε₁ + 0.3 x ε₂, x ~ U(0, 10), ε ~ N(0, 1) (Detlefsen et al. 2019, arXiv:1906.03260).
+    """Draws y = x sin x + 0.3 ε₁ + 0.3 x ε₂, x ~ U(0, 10), ε ~ N(0, 1) (Detlefsen et al. 2019, arXiv:1906.03260).
 
-    So σ(x) = 0.3 √(1 + x²).
+    Therefore σ(x) = 0.3 √(1 + x²).
 
     Args:
         n: the number of points.
@@ -178,13 +178,13 @@ def _bits(seed: int, stream: int) -> np.random.Philox:
 
 
 def _uniform(bits: np.random.Philox, shape: tuple[int, ...]) -> np.ndarray:
-    """(k + 1/2) / 2^52 with k uniform: neither 0 nor 1."""
+    """Draws (k + 1/2) / 2^52 with k uniform, which is never 0 or 1."""
     words = bits.random_raw(math.prod(shape)).reshape(shape)
     return ((words >> np.uint64(12)) + 0.5) / 2**52
 
 
 def _normal(bits: np.random.Philox, shape: tuple[int, ...]) -> np.ndarray:
-    """√(-2 log u) (cos 2πv, sin 2πv) of two uniform numbers are two normal ones (Box & Muller 1958)."""
+    """Draws two normal numbers, √(-2 log u) (cos 2πv, sin 2πv), from two uniform ones (Box & Muller 1958)."""
     size = math.prod(shape)
     u, v = _uniform(bits, (2, -(-size // 2)))
     radius, angle = np.sqrt(-2 * np.log(u)), 2 * math.pi * v

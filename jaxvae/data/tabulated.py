@@ -24,21 +24,21 @@ def load_rows(
     *,
     known: bool = False,
 ) -> Dataset:
-    """The dataset of a table, such as a .csv, .parquet or .h5ad file, or a sparse .npz file.
+    """Loads the dataset of a table, such as a .csv, .parquet or .h5ad file, or a sparse .npz file.
 
-    Its splits are those that it has, or of rows as ``arrays.split_rows`` has them. A sparse table becomes dense.
+    Its splits are its own, or those of ``arrays.split_rows``. A sparse table becomes dense.
 
     Args:
         source: the path, or the name of a known table.
-        reading: of which what is ``OF_TABLES`` says how it is read, and ``counts`` that columns are counts.
-        rows: how many there were when they were split before; later ones are left out, so that the split is that one.
-        features: of a table that was read before: the only columns that are wanted, its covariates among them.
-        known: whether this is a name of ``tables.KNOWN``.
+        reading: the fields in ``OF_TABLES`` say how it is read; ``counts`` says that columns are counts.
+        rows: the number of rows when they were split before; later rows are left out, so that the split is the same.
+        features: for a table that was read before, the only columns to read, including covariates.
+        known: whether the source is a name of ``tables.KNOWN``.
 
     Raises:
         ValueError: for a table that can't be trained on, fewer rows than before, or a train split without a test split.
-        FileNotFoundError: where there is no such file.
-        ImportError: without the extra that reads it.
+        FileNotFoundError: if there is no such file.
+        ImportError: if the extra that reads it isn't installed.
     """
     said = table_reading(reading, str(source))
     like = kinds_of(features)
@@ -50,7 +50,7 @@ def load_rows(
 
 
 def load_unsplit_rows(path: Path, reading: Reading, features: Sequence[Feature]) -> DataTable:
-    """All rows of a table with these columns, read as the one that a model was trained on; raises as ``load_rows``."""
+    """Loads these columns of all rows, read like the table of a model's training; raises as ``load_rows``."""
     said = table_reading(dataclasses.replace(reading, split=None, group=None, stratified=False), str(path))
     table = load_table(path, said, like=kinds_of(features))
     _require_trainable(table, str(path))
@@ -58,7 +58,7 @@ def load_unsplit_rows(path: Path, reading: Reading, features: Sequence[Feature])
 
 
 def table_reading(reading: Reading, source: str) -> TableReading:
-    """What is said of a table; raises ValueError for what may be said of images alone."""
+    """Returns the options for a table; raises ValueError for options that apply to images only."""
     given = {name: getattr(reading, name) for name in OF_TABLES}
     of_images = dataclasses.replace(PLAIN, counts=reading.counts, **given)
     require(reading == of_images, "dataset", source, "one of images for flags that say how images are read")
@@ -68,7 +68,7 @@ def table_reading(reading: Reading, source: str) -> TableReading:
 
 
 def from_table(table: DataTable, name: str = "table", reading: Reading = PLAIN) -> Dataset:
-    """The dataset of a table that has been read, such as by ``tables.as_table``; raises as ``load_rows``.
+    """Makes the dataset of a table that was read, such as by ``tables.as_table``; raises as ``load_rows``.
 
     >>> from jaxvae.data.tables import as_table
     >>> data = from_table(as_table({"weight": [70.5, 66.0, 81.5, 59.0] * 5, "sex": list("mfmf") * 5}))
@@ -114,13 +114,13 @@ def _dataset(table: DataTable, name: str, reading: Reading, features: Sequence[F
 
 
 def as_images(table: DataTable) -> np.ndarray:
-    """The rows of a table, (N, 1, 1, C), float32."""
+    """Returns the rows of a table, (N, 1, 1, C), float32."""
     dense = table.values.toarray() if table.sparse else table.values
     return np.ascontiguousarray(dense, np.float32)[:, None, None, :]
 
 
 def as_covariates(table: DataTable) -> tuple[tuple[Feature, ...], np.ndarray | None]:
-    """What else is known of the rows of a table, and the numbers of it, (N, M) float32; or None."""
+    """Returns the covariates of a table's rows, and their numbers, (N, M) float32, or None."""
     if not table.covariates:
         return (), None
     columns, values = zip(*table.covariates, strict=True)

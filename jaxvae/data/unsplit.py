@@ -1,4 +1,4 @@
-"""New data for a trained model: all images or rows of a file or folder, in their order, with what each is called."""
+"""New data for a trained model: all images or rows of a file or folder, in order, with their names."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,14 +16,14 @@ from jaxvae.data.tabulated import as_covariates, as_images, load_unsplit_rows
 
 
 class Unsplit(NamedTuple):
-    """Images as they are stored, not yet held against a contract.
+    """Images as they are stored, before a contract checks them.
 
     Attributes:
         images: (N, H, W, C), or another shape that the contract arranges.
         labels: (N,), or None.
-        names: (N,): those of files, or rows.
-        notes: what was made of files, a sentence each.
-        covariates: (N, M), of a table for a model with covariates; else None.
+        names: (N,), the names of files or rows.
+        notes: sentences on how files were converted.
+        covariates: (N, M), those of a table for a model with covariates; else None.
     """
 
     images: np.ndarray
@@ -34,20 +34,20 @@ class Unsplit(NamedTuple):
 
 
 def load_unsplit(path: str | Path, contract: DataContract) -> Unsplit:
-    """All images of a .npy file (mapped, not read), a .npz file, a folder of .npy files, or a file or folder of images.
+    """Loads all images of a .npy file (mapped, not read), a .npz file, or a folder of .npy files or images.
 
-    Of a model of a table, all rows of a table with its columns, whatever others it has.
+    For a model of a table, it loads all rows of a table, which must have the model's columns and may have others.
 
-    Of data in splits these follow one another. A folder's images are all those in it and in folders below; their labels
-    are those of the classes that their own folders are named for, if all are.
+    The splits of split data follow one another. A single image file can be loaded, too. A folder's images are all
+    images in it and below; their labels are the classes that their own folders are named after, if all are.
 
     Args:
-        path: of the file or folder.
-        contract: of the model: images become what its training data became, and classes are its own.
+        path: the path of the file or folder.
+        contract: the model's contract; images are converted like its training data, and classes are its own.
 
     Raises:
-        ValueError: where there are no images, or they can't be read.
-        FileNotFoundError: where there is nothing.
+        ValueError: if there are no images, or they can't be read.
+        FileNotFoundError: if the path doesn't exist.
     """
     path = Path(path).expanduser()
     if not path.exists():
@@ -72,13 +72,13 @@ def load_unsplit(path: str | Path, contract: DataContract) -> Unsplit:
 
 
 def _class_of(folders: Sequence[str], known: Mapping[str, int]) -> int | None:
-    """The class whose name the last of the folders, joined by ``/``, make up; of several, the longest."""
+    """Returns the class whose name is the last of the folders, joined by ``/``; the longest if several are."""
     names = ("/".join(folders[start:]) for start in range(len(folders)))
     return next((known[name] for name in names if name in known), None)
 
 
 def load_labels(path: Path, count: int) -> np.ndarray:
-    """The labels in a .npy file: (N,) integers, or names of classes; raises ValueError for anything else."""
+    """Loads labels from a .npy file: (N,) integers or names of classes; raises ValueError for anything else."""
     labels = arrays.read_fields(path)[0]["images"] if path.suffix == ".npy" else None
     require(labels is not None, "labels", str(path), "a .npy file")
     assert labels is not None
@@ -100,6 +100,6 @@ def _arrays(path: Path) -> Unsplit:
         marks = [fields.get(f"{split}_labels") for split in splits]
         labels = None if any(x is None for x in marks) else np.concatenate([x for x in marks if x is not None])
         names = np.array([f"{split}/{row}" for split in splits for row in range(len(fields[f"{split}_images"]))])
-    if labels is not None and labels.dtype.kind not in "US":  # names are looked up in the contract
+    if labels is not None and labels.dtype.kind not in "US":  # the contract looks up names
         labels = arrays.as_labels({"": labels}, {"": len(images)}, str(path))[0][""]
     return Unsplit(images, labels, names)

@@ -1,4 +1,4 @@
-"""Pictures: arrays in, matplotlib figures out.
+"""Pictures: functions from arrays to matplotlib figures.
 
 Figures are plain ``matplotlib.figure.Figure`` objects, drawn without pyplot: they need no display, and no state
 is left behind. matplotlib is imported nowhere else. Information is in nats.

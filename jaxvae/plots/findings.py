@@ -1,4 +1,4 @@
-"""A picture of a diagnosis: where each latent's σ, gain and KL lie, and which states it is in."""
+"""A picture of a diagnosis: the σ, gain, KL and states of each latent."""
 
 import math
 from collections.abc import Mapping
@@ -31,18 +31,18 @@ from jaxvae.texts import minus
 
 _HEALTHY = "healthy"
 _ILL = (COLOURS[1], COLOURS[3], COLOURS[4], COLOURS[2], COLOURS[5], COLOURS[6])
-"""For the gravest states; the last one for all that follow."""
+"""The colours of the worst states; the last one is for all further states."""
 
-_NAMED = 32  # latents whose names have room
-_KL = (1e-4, 1e4)  # of the nats shown
+_NAMED = 32  # the number of latents whose names fit
+_KL = (1e-4, 1e4)  # the range of KL that is shown, in nats
 
 
 def diagnosis(found: Diagnosis) -> Figure:
-    """Four panels over the latents, by falling KL, each in the colour of its gravest state.
+    """Draws four panels over the latents, in order of decreasing KL, each in the colour of its worst state.
 
     (a) log σ: median, outer quantiles and range over examples, the range that the parameterization can give, and where
-    σ² leaves the dtype; (b) |d log σ / d raw| and where it is saturated; (c) KL, and what the latent tells of the
-    examples at most; (d) the share of examples in each state.
+    σ² leaves the dtype; (b) |d log σ / d raw| and where it is saturated; (c) KL, and the largest information that the
+    latent can carry about the examples; (d) the share of examples in each state.
 
     Args:
         found: from ``diagnose``.
@@ -111,7 +111,7 @@ def _draw_log_std(panel: Axes, found: Diagnosis, order: np.ndarray, colours: lis
 
 
 def _ends(low: float, high: float) -> str:
-    """The range that a parameterization can give, in log σ."""
+    """Describes the range of log σ that a parameterization can give."""
     if math.isfinite(low) and math.isfinite(high):
         return f"range {low:.3g} to {high:.3g}"
     if math.isfinite(low):
@@ -120,7 +120,7 @@ def _ends(low: float, high: float) -> str:
 
 
 def _draw_spreads(panel: Axes, values: np.ndarray, colours: list[str]) -> None:
-    """Of each latent the quantiles (5, L)."""
+    """Draws the quantiles of each latent, (5, L)."""
     width = max(0.8, min(9.0, 260 / len(colours)))
     x = np.arange(len(colours))
     for (low, high), thickness in zip(((0, 4), (1, 3)), (0.14 * width, 0.7 * width), strict=True):
@@ -167,7 +167,7 @@ def _draw_kl(panel: Axes, kl: np.ndarray, information: np.ndarray, colours: list
 
 
 def _draw_states(panel: Axes, found: Diagnosis, order: np.ndarray, colours: Mapping[str, str]) -> None:
-    """A row per state, a column per latent, the fuller the higher the share."""
+    """Draws a row per state and a column per latent; a higher share has a stronger colour."""
     healthy = np.asarray([not states for states in found.states], float)
     for row, (name, colour) in enumerate(colours.items()):
         shares = healthy if name == _HEALTHY else found.shares[name]

@@ -27,21 +27,21 @@ _LAYOUT = "aabcd\naaefg"
 
 
 def curves(records: Sequence[Mapping[str, float]]) -> Figure:
-    """A run's epochs: the ELBO and its two terms, active units, gradient norm, learning rate, β.
+    """Draws a run's epochs: the ELBO and its two terms, active units, gradient norm, learning rate, β.
 
-    Values that are not finite leave gaps. Where a run starts far below where it soon is, (a) and (b) are cut off
-    below and say how low it was. In (e), whose axis is logarithmic, zeros are marked at its foot and epochs in
-    which steps were skipped at its head.
+    Values that are not finite leave gaps. If a run starts at much lower values than it soon has, (a) and (b) are cut
+    off below and give the lowest value. In (e), whose axis is logarithmic, zeros are marked at the bottom and epochs
+    with skipped steps at the top.
 
     Args:
         records: one per epoch, under the keys of ``metrics.jsonl``; only ``epoch`` must be there.
-            ``skipped`` counts from the beginning of training. Of several for one epoch the last counts.
+            ``skipped`` counts from the beginning of training. If an epoch has several records, the last one counts.
 
     Returns:
         A figure of 1600 x 800 pixels; its axes are the panels in order.
 
     Raises:
-        ValueError: without records, or where one has no epoch.
+        ValueError: if there are no records, or one has no epoch.
     """
     require(len(records) > 0, "records", len(records), "at least one")
     for record in records:
@@ -71,7 +71,7 @@ def curves(records: Sequence[Mapping[str, float]]) -> Figure:
 
 
 def _series(records: Sequence[Mapping[str, float]], key: str) -> tuple[np.ndarray, np.ndarray]:
-    """The epochs that have this key, and its values there, NaN where not finite."""
+    """Returns the epochs that have this key, and its values there, NaN if not finite."""
     kept = [record for record in records if key in record]
     values = np.asarray([record[key] for record in kept], dtype=float)  # None becomes NaN
     return np.asarray([record["epoch"] for record in kept]), np.where(np.isfinite(values), values, np.nan)
@@ -86,7 +86,7 @@ def _draw_panel(panel: Axes, title: str, records: Sequence[Mapping[str, float]],
         exists = np.isfinite(values)
         if not exists.any():
             continue
-        # Lines don't show a point that has no neighbour; a short series shows all of its points.
+        # A line doesn't show a point without neighbours, so a short series shows all its points.
         beside = np.convolve(exists, (1, 0, 1), "same") > 0 if len(values) > 1 else np.zeros(1, bool)
         marked = exists if len(values) <= 30 else exists & ~beside
         panel.plot(epochs, values, color=colour, linewidth=1.8, label=key, marker="o", markersize=4, markevery=marked)
@@ -111,7 +111,7 @@ def _zoom(panel: Axes) -> None:
 
 
 def _mark_gradients(panel: Axes, records: Sequence[Mapping[str, float]]) -> list[Line2D]:
-    """Makes the axis logarithmic, and returns the marks of what has no place on it."""
+    """Makes the axis logarithmic, and returns the marks of values that it can't show."""
     epochs, norms = _series(records, "gradient_norm")
     if np.any(norms > 0):
         panel.set_yscale("log", nonpositive="mask")

@@ -1,4 +1,4 @@
-"""Maps of a study: what each quantity and transform comes to, and where training met numbers that aren't finite."""
+"""Maps of a study: the result of each quantity and transform, and where training had non-finite numbers."""
 
 import math
 import textwrap
@@ -31,7 +31,8 @@ from jaxvae.texts import percent
 class Field(NamedTuple):
     """A field of the map of transforms.
 
-    ``difference`` from the baseline gives it its colour, NaN none; ``sure`` is whether that isn't chance.
+    ``difference`` from the baseline determines its colour; NaN gives none. ``sure`` says whether the difference is
+    significant.
     """
 
     text: str
@@ -41,9 +42,9 @@ class Field(NamedTuple):
 
 
 class Skipped(NamedTuple):
-    """The shares of steps skipped, variants × learning rates (V, R), NaN where nothing was run.
+    """The shares of skipped steps, variants × learning rates (V, R), NaN if nothing was run.
 
-    ``letters`` name the first cause, "" where there is none; ``failed`` is where a run had no finite score.
+    ``letters`` name the first cause, "" for none; ``failed`` says whether a run had no finite score.
     """
 
     learning_rates: Sequence[float]
@@ -53,18 +54,18 @@ class Skipped(NamedTuple):
 
 
 def transform_map(rows: Sequence[str], columns: Sequence[str], fields: Mapping[tuple[str, str], Field]) -> Figure:
-    """The study in one picture: a row per transform, a column per quantity, blue where better than the baseline.
+    """Draws the study in one picture: a row per transform, a column per quantity, blue if better than the baseline.
 
-    Fields that failed are hatched, those that weren't tried grey.
+    Fields that failed are hatched; those that weren't tried are grey.
 
     Args:
-        rows: transforms.
-        columns: quantities.
-        fields: by row and column.
+        rows: the transforms.
+        columns: the quantities.
+        fields: the fields, by row and column.
     """
     require(len(fields) > 0, "fields", len(fields), "at least one")
     known = np.abs([field.difference for field in fields.values() if math.isfinite(field.difference)])
-    # What is far worse than all others doesn't set the scale, and what is next to nothing has next to no colour.
+    # A value far worse than all others doesn't set the scale, and a tiny difference has almost no colour.
     limit = max(min(float(np.max(known, initial=0)), 4 * float(np.median(known))), 0.5) if len(known) else 0.5
     colours = _diverging()
     with quiet(NARROW_TEXT):
@@ -98,13 +99,13 @@ def _draw_field(panel: Axes, r: int, c: int, field: Field | None, colours: Color
 def skipped_map(
     names: Sequence[str], settings: Mapping[str, Skipped], causes: Mapping[str, str], baseline: str
 ) -> Figure:
-    """Where training skipped steps: a row per variant, a column per learning rate, the shares in percent.
+    """Draws the percentages of skipped steps, with a row per variant and a column per learning rate.
 
     Args:
-        names: of the variants.
-        settings: a panel each.
-        causes: what the letters stand for.
-        baseline: one of the names.
+        names: the names of the variants.
+        settings: the shares of each setting, which gets a panel.
+        causes: the meaning of each letter.
+        baseline: the baseline's name, one of ``names``.
     """
     require(len(names) > 0 and len(settings) > 0, "names, settings", (len(names), len(settings)), "at least one each")
     most = max(len(skipped.learning_rates) for skipped in settings.values())
@@ -141,7 +142,7 @@ def _draw_shares(panel: Axes, skipped: Skipped) -> None:
         if math.isnan(share):
             panel.add_patch(Rectangle((c - 0.48, r - 0.46), 0.96, 0.92, facecolor=SHADE, edgecolor="none"))
             continue
-        # By the root, as one step in a hundred is news already.
+        # The colour follows the square root, so that one step in a hundred is visible.
         depth = math.sqrt(share)
         edge = {"edgecolor": "black", "linewidth": 1.4, "zorder": 2} if skipped.failed[r, c] else {"edgecolor": "none"}
         panel.add_patch(Rectangle((c - 0.46, r - 0.43), 0.92, 0.86, facecolor=colours(depth), **edge))
@@ -159,7 +160,7 @@ def _frame(panel: Axes, rows: Sequence[str], columns: Sequence[str]) -> None:
 
 
 def _diverging() -> Colormap:
-    """Blue, white, orange: told apart by the colour-blind, and light enough for black text."""
+    """Makes a map from blue over white to orange, for the colour-blind too, and light enough for black text."""
     return LinearSegmentedColormap.from_list("better, worse", ("#5FA8D8", "#FFFFFF", "#EF9A5F"))
 
 

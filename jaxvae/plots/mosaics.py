@@ -1,10 +1,10 @@
 """Pictures of images: samples, reconstructions and traversals as mosaics.
 
-Images are floats whose last axes are (H, W, C): grey for C = 1, colours for 3; of any other C, the channels stand side
-by side, in grey; a single pixel's are a row. Where all numbers are in [0, 1], 0 is black and 1 is white; else the least
-is black and the largest white. What is not finite is vermilion. Every pixel of an image becomes a whole number of the
-figure's pixels, so that nothing is resampled, but for images that are larger than a figure. A title goes on to say what
-isn't as usual.
+Images are floats whose last axes are (H, W, C). One channel is grey, and three are colours. Other numbers of channels
+are drawn side by side, in grey; the channels of a single pixel form a row. If all numbers are in [0, 1], 0 is black and
+1 is white; otherwise the smallest is black and the largest white. Non-finite numbers are vermilion. Every pixel of an
+image becomes a whole number of the figure's pixels, so that nothing is resampled, except images larger than a figure. A
+title also says what is unusual.
 """
 
 import math
@@ -22,25 +22,25 @@ from jaxvae.plots.style import COLOURS, DPI, GREY, SMALL, TITLE, literal, quiet,
 from jaxvae.texts import minus, short_exponent
 
 # In pixels.
-_SIDE = 1000  # what a mosaic is enlarged to
-_SMALLEST, _LARGEST = 16, 320  # sides of an image
-_GAP, _BREAK = 2, 8  # between images, and on top of that between blocks of rows or images of several channels
+_SIDE = 1000  # the size to which a mosaic is enlarged
+_SMALLEST, _LARGEST = 16, 320  # limits of an image's sides
+_GAP, _BREAK = 2, 8  # between images, and in addition between blocks of rows or images of several channels
 _MARGIN = 20
 _NARROWEST = 500
-_SEPARATOR = 176  # a grey that shows beside black and beside white
-_ELONGATION = 8  # a strip, however thin, is drawn at most this many times as long as wide,
+_SEPARATOR = 176  # a grey that is visible beside black and white
+_ELONGATION = 8  # a thin strip is drawn at most this many times as long as wide,
 _STRIP = 32  # unless it is this wide
 _PANELS = 12  # channels shown of images that are neither grey nor colours
 _DIVIDER = 1  # between channels
-_ROUNDING = 1e-3  # beyond 0 and 1
+_ROUNDING = 1e-3  # rounding errors that are allowed beyond 0 and 1
 
 
 def image_grid(images: ArrayLike, columns: int | None = None, title: str = "Samples") -> Figure:
-    """Images in reading order, as one mosaic.
+    """Draws images in reading order, as one mosaic.
 
     Args:
         images: (N, H, W, C).
-        columns: as many as make the mosaic near-square if not given.
+        columns: the number of columns; by default, the mosaic is nearly square.
         title: what is seen.
 
     Raises:
@@ -54,11 +54,11 @@ def image_grid(images: ArrayLike, columns: int | None = None, title: str = "Samp
 def reconstructions(
     originals: ArrayLike, means: ArrayLike, title: str = "Originals and their reconstructions"
 ) -> Figure:
-    """Images in reading order, each above the mean of its reconstruction.
+    """Draws images in reading order, each above the mean of its reconstruction.
 
     Args:
         originals: (N, H, W, C).
-        means: of the same shape, E[x|z] of a z encoded from the original.
+        means: the reconstructions E[x|z], of the same shape, for a z encoded from the original.
         title: what is seen.
 
     Raises:
@@ -78,11 +78,11 @@ def traversals(
     latents: Sequence[int] | None = None,
     title: str = "Decoded while one latent moves and the others stay",
 ) -> Figure:
-    """A row per latent, in the caller's order: what is decoded as this latent takes the values, column by column.
+    """Draws a row per latent, in the caller's order, with the decoded images as this latent takes the values.
 
     Args:
         images: (L, S, H, W, C).
-        values: (S,), those of the latent that moves.
+        values: (S,), the values of the latent that moves.
         kl: (L,), each latent's KL(q ‖ p) in nats, averaged over data.
         latents: (L,), each row's index among the model's latents; 0, 1, … if not given.
         title: what is seen.
@@ -103,7 +103,7 @@ def traversals(
 
 
 def _cells(axes: str, **images: ArrayLike) -> tuple[list[np.ndarray], str]:
-    """Checked images as bytes in RGB, (..., P, H, W, 3) with P panels side by side, and what a title has to say."""
+    """Returns checked images as RGB bytes, (..., P, H, W, 3) with P panels side by side, and a note for the title."""
     arrays: list[np.ndarray] = []
     for field, given in images.items():
         x = np.asarray(given)
@@ -111,7 +111,7 @@ def _cells(axes: str, **images: ArrayLike) -> tuple[list[np.ndarray], str]:
         require(x.dtype.kind not in "iuc", f"{field}.dtype", str(x.dtype), "floating, not whole numbers")
         first = arrays[0].shape if arrays else x.shape
         require(x.shape == first, f"{field}.shape", x.shape, f"{first}, as {next(iter(images))}'")
-        arrays.append(x.astype(np.float32).astype(np.float64))  # whose extremes can be told apart by a subtraction
+        arrays.append(x.astype(np.float32).astype(np.float64))  # so that different extremes never differ by 0
     if arrays[0].shape[-3:-1] == (1, 1):  # a row of features
         arrays = [np.moveaxis(x, -1, -2) for x in arrays]
     height, width, channels = arrays[0].shape[-3:]
@@ -133,7 +133,7 @@ def _cells(axes: str, **images: ArrayLike) -> tuple[list[np.ndarray], str]:
 
 
 def _range(numbers: np.ndarray) -> tuple[float, float]:
-    """What is black and what is white: 0 and 1 where all numbers are there, but for rounding; else their extremes."""
+    """Returns the numbers of black and white: 0 and 1 if all numbers are within these, else the extremes."""
     low, high = (float(numbers.min()), float(numbers.max())) if numbers.size else (0.0, 1.0)
     if low >= -_ROUNDING and high <= 1 + _ROUNDING:
         return 0.0, 1.0
@@ -145,17 +145,17 @@ def _shown(x: float) -> str:
 
 
 def _binned(x: np.ndarray, size: int) -> np.ndarray:
-    """The means over squares of pixels, those at the far edges over what is there of them."""
+    """Returns the means over squares of pixels, which may be incomplete at the far edges."""
     for axis in (-3, -2):
         starts = range(0, x.shape[axis], size)
-        with np.errstate(invalid="ignore"):  # ∞ - ∞, which is vermilion as well
+        with np.errstate(invalid="ignore"):  # ∞ - ∞, which becomes vermilion too
             means = [x.take(range(start, min(start + size, x.shape[axis])), axis).mean(axis) for start in starts]
         x = np.stack(means, axis)
     return x
 
 
 def _bytes(x: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Colours, with vermilion for what isn't finite; strips repeated across until they can be seen."""
+    """Returns colours, with vermilion for non-finite numbers; thin strips are repeated until they are visible."""
     finite = np.isfinite(x).all(-1, keepdims=True)
     x = np.clip((np.where(finite, x, low) - low) / (high - low), 0, 1)
     colours = np.round(255 * np.where(finite, x, to_rgb(COLOURS[1]))).astype(np.uint8)
@@ -172,13 +172,13 @@ def _enlarged(images: np.ndarray, down: int, across: int) -> np.ndarray:
 
 
 def _aspect(cells: np.ndarray) -> float:
-    """How many times as high as wide a cell is."""
+    """Returns the ratio of a cell's height to its width."""
     panels, height, width = cells.shape[-4:-1]
     return height / (panels * width)
 
 
 def _columns(columns: int | None, count: int, aspect: float) -> int:
-    """The given number, or that which brings ``count`` cells, ``aspect`` times as high as wide, near a square."""
+    """Returns the given number, or one that makes ``count`` cells of this height / width nearly a square."""
     if columns is None:
         columns = math.ceil(math.sqrt(count * aspect))
         return min(columns, count)
@@ -193,7 +193,7 @@ def _draw(
     column_labels: Sequence[str] = (),
     block: int = 1,
 ) -> Figure:
-    """A mosaic with labels left of rows and above columns; ``block`` rows at a time stand together."""
+    """Draws a mosaic with labels left of rows and above columns; ``block`` rows at a time form a group."""
     canvas, tops, lefts, (down, across) = _mosaic(rows, block)
     left = _MARGIN + (_widest(row_labels) + 16 if row_labels else 0)
     width = _even(max(left + canvas.shape[1] + _MARGIN, _NARROWEST))
@@ -211,7 +211,7 @@ def _draw(
         panel.spines[:].set_visible(False)
         panel.tick_params(length=0, pad=6, top=True, bottom=False, labeltop=True, labelbottom=False)
         panel.set_yticks([y + (down - 1) / 2 for y in tops] if row_labels else [], row_labels)
-        # Only as many headers as there is room for.
+        # Only as many headers as fit.
         every = math.ceil((_widest(column_labels) + 6) / (across + _GAP)) if column_labels else 1
         shown = lefts[::every] if column_labels else []
         panel.set_xticks([x + (across - 1) / 2 for x in shown], column_labels[::every])
@@ -230,7 +230,7 @@ def _draw(
 
 
 def _mosaic(rows: Sequence[np.ndarray], block: int) -> tuple[np.ndarray, list[int], list[int], tuple[int, int]]:
-    """The enlarged images between separators, the first pixel of each row and column, and an image's two sides."""
+    """Returns the enlarged images between separators, the first pixel of each row and column, and an image's sides."""
     columns = max(map(len, rows))
     panels, height, width = rows[0].shape[1:4]
     whole = panels * width
@@ -251,10 +251,10 @@ def _mosaic(rows: Sequence[np.ndarray], block: int) -> tuple[np.ndarray, list[in
 
 
 def _widest(labels: Sequence[str]) -> int:
-    """The width in pixels of the label with the most letters, near enough the widest."""
+    """Returns the width in pixels of the label with the most letters, which is almost the widest."""
     return math.ceil(TextPath((0, 0), max(labels, key=len), size=SMALL * DPI / 72).get_extents().width)
 
 
 def _even(length: int) -> int:
-    """Rounded up to a multiple of 25 pixels, a number of inches that is exact in binary."""
+    """Rounds up to a multiple of 25 pixels, whose number of inches is exact in binary."""
     return math.ceil(length / 25) * 25

@@ -1,4 +1,4 @@
-"""Pictures of posteriors q(z|x) over a data set: where their means lie, and how wide they are."""
+"""Pictures of posteriors q(z|x) over a data set: their means and their widths."""
 
 import math
 from collections.abc import Sequence
@@ -42,15 +42,15 @@ def latent_map(
     std: ArrayLike | None = None,
     latents: tuple[int, int] = (0, 1),
 ) -> Figure:
-    """Posterior means in two latents, beside rings that hold shares of the prior N(0, 1), which the axis names.
+    """Draws posterior means in two latents, and rings that contain the shares of the prior N(0, 1) on the axis.
 
-    Within radius ρ a standard normal of two dimensions has the mass 1 - exp(-ρ²/2).
+    A standard normal of two dimensions has the mass 1 - exp(-ρ²/2) within radius ρ.
 
     Args:
         means: (N, 2); points that are not finite are counted in a note.
-        labels: (N,), numbers; a few different ones have a colour each, more share a colour map.
-        std: (N, 2), the posteriors' σ: drawn as ellipses about some of the points, taken at even steps.
-        latents: the two latents' indices, to name the axes by.
+        labels: (N,), numbers; a few distinct ones have a colour each, more of them use a colour map.
+        std: (N, 2), the posteriors' σ, which are drawn as ellipses around some points at regular steps.
+        latents: the two latents' indices, for the names of the axes.
 
     Raises:
         ValueError: for another shape.
@@ -127,15 +127,15 @@ def _draw_ellipses(panel: Axes, points: np.ndarray, std: np.ndarray) -> None:
 
 
 def std_histograms(std: ArrayLike, kl: ArrayLike, order: Sequence[int] | None = None) -> Figure:
-    """How each latent's posterior σ spreads over a data set: a ridge per latent, the prior's σ = 1 marked.
+    """Draws the distribution of each latent's posterior σ over a data set, as a ridge, and marks the prior's σ = 1.
 
-    The first latents have a ridge each; where there are many, the others have one together. Ridges are scaled to the
-    same height. What is not a positive number is counted in a note.
+    The first latents have a ridge each; if there are many, the others share one. Ridges are scaled to the same height.
+    A note gives the number of values that aren't positive.
 
     Args:
         std: (N, L), the posteriors' σ.
         kl: (L,), each latent's KL(q ‖ p) in nats, averaged over data.
-        order: the latents from top to bottom; by falling KL if not given.
+        order: the latents from top to bottom; by default, in order of decreasing KL.
 
     Raises:
         ValueError: for another shape, or an order that isn't one of all latents.
@@ -147,7 +147,7 @@ def std_histograms(std: ArrayLike, kl: ArrayLike, order: Sequence[int] | None = 
     ranking = np.argsort(-nats, kind="stable") if order is None else np.asarray(order)
     if sorted(ranking.tolist()) != list(range(count)):
         raise ValueError(f"order must hold each latent from 0 to {count - 1} once, got {ranking.tolist()!r:.60}")
-    # A lone latent beyond the last ridge would take the same room as the others together.
+    # A shared ridge of a single latent would take as much room as its own.
     shown = count if count <= _RIDGES + 1 else _RIDGES
     rows = [(with_kl(f"z{i}", nats[i]), widths[:, i], COLOURS[0]) for i in ranking[:shown].tolist()]
     if shown < count:
@@ -194,7 +194,7 @@ def _draw_ridges(panel: Axes, rows: Sequence[tuple[str, np.ndarray, str]]) -> No
 
 
 def _note(widths: np.ndarray) -> str:
-    """What of the σ can't be on a logarithmic axis."""
+    """Describes the values of σ that can't be on a logarithmic axis."""
     kinds = {
         "zero": widths == 0,
         "negative": widths < 0,

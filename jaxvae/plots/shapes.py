@@ -36,19 +36,19 @@ _TITLES = (
     "(d)  where floating point holds",
 )
 _HEADING = "From a raw number r to a standard deviation σ"
-_REACH = 200  # of panel (d), on either side of 0
+_REACH = 200  # the range of panel (d), on each side of 0
 
 
 def explain(parameterizations: Mapping[str, Parameterization] | Sequence[Parameterization]) -> Figure:
-    """What each parameterization makes of its raw number r, in four panels.
+    """Draws what each parameterization makes of its raw number r, in four panels.
 
-    (a) σ; (b) the gain d log σ / d r; (c) the derivative of KL(N(0, σ²) ‖ N(0, 1)) in nats; (d) the r for which
-    that KL and its derivative come out right in float32 (to a relative ``ranges.TOLERANCE`` of float64), and those for
-    which σ is a normal number in bfloat16 and in float16. More than there are colours are drawn as one row of panels
-    per family.
+    (a) σ; (b) the gain d log σ / d r; (c) the derivative of KL(N(0, σ²) ‖ N(0, 1)) in nats; (d) the r for which that KL
+    and its derivative are correct in float32 (within a relative ``ranges.TOLERANCE`` of float64), and those for which σ
+    is a normal number in bfloat16 and in float16. If there are more parameterizations than colours, each family gets
+    its own row of panels.
 
     Args:
-        parameterizations: by name, or a sequence whose members go by their own name or formula.
+        parameterizations: by name; or a sequence, whose members are shown with their own name or formula.
 
     Returns:
         A figure of 1600 x 1000 pixels, taller when there are more than six rows; its axes are the panels, row by row.
@@ -73,7 +73,7 @@ def explain(parameterizations: Mapping[str, Parameterization] | Sequence[Paramet
 
 
 def _groups(parameterizations: Mapping[str, Parameterization]) -> list[tuple[str, dict[str, Parameterization]]]:
-    """One group where colours suffice; else families, each in parts of nearly equal size that they suffice for."""
+    """Returns one group if there are enough colours; else families, in parts of similar size with enough colours."""
     if len(parameterizations) <= len(COLOURS):
         return [("", dict(parameterizations))]
     families: dict[str, list[tuple[str, Parameterization]]] = {}
@@ -90,7 +90,7 @@ def _groups(parameterizations: Mapping[str, Parameterization]) -> list[tuple[str
 def _family(p: Parameterization) -> str:
     core = p.transform.transform if isinstance(p.transform, Chain) else p.transform
     family = _FAMILIES.get(type(core), "others")
-    # Most published clips and floors are about an exponential: a family of their own.
+    # Most published clips and floors are around an exponential; they are their own family.
     return f"{family},\nin bounds" if isinstance(core, Exp) and p.transform.range != core.range else family
 
 
@@ -132,7 +132,7 @@ def _draw_many(figure: Figure, groups: Sequence[tuple[str, Mapping[str, Paramete
 
 
 def _draw_row(panels: Sequence[Axes], parameterizations: Mapping[str, Parameterization]) -> None:
-    """The four panels of some parameterizations, at most as many as there are colours."""
+    """Draws the four panels of some parameterizations, at most as many as there are colours."""
     std, gain, slope, bars = panels
     std.set_yscale("log")
     gain.axhline(0, color=GREY, linewidth=0.6)
@@ -146,7 +146,7 @@ def _draw_row(panels: Sequence[Axes], parameterizations: Mapping[str, Parameteri
     count = len(parameterizations)
     extremes = [0.0]
     for row, (colour, (name, p)) in enumerate(zip(COLOURS, parameterizations.items(), strict=False)):
-        # Where curves coincide, the earlier ones stay visible as the wider ones.
+        # If curves coincide, the earlier ones stay visible because they are wider.
         width = 1.8 + (count - 1 - row) * 0.45
         found = ranges.shape(p, raw)
         for panel, values in ((std, found.std), (gain, found.gain), (slope, found.slope)):
@@ -170,7 +170,7 @@ def _draw_row(panels: Sequence[Axes], parameterizations: Mapping[str, Parameteri
 
 
 def _draw_ranges(panel: Axes, row: int, colour: str, p: Parameterization, raw: np.ndarray) -> None:
-    """A bar where KL is exact, pale where it doesn't respond to r; below it a thin one where σ is a normal number."""
+    """Draws a bar where KL is exact, pale where it doesn't depend on r, and thin ones where σ is a normal number."""
     exact, responds, std = ranges.exactness(p, raw)
     bars = [(exact & responds, -0.34, 0.4, 0.0), (exact & ~responds, -0.34, 0.4, 0.7)]
     for dtype, pale in (("bfloat16", 0.6), ("float16", 0.0)):
@@ -182,7 +182,7 @@ def _draw_ranges(panel: Axes, row: int, colour: str, p: Parameterization, raw: n
 
 
 def _keys() -> list[Line2D]:
-    """What bars and line styles mean."""
+    """Makes the legend of bars and line styles."""
     bars = (
         (9, 0.0, f"KL and dKL/dr right to {short_exponent(f'{ranges.TOLERANCE:g}')} in float32"),
         (9, 0.7, "right, but clipped: σ ignores r"),

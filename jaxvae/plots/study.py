@@ -1,8 +1,8 @@
-"""Pictures of a study: how variants compare over learning rates, steps, gradients and σ.
+"""Pictures of a study: comparisons of variants by learning rates, steps, gradients and σ.
 
-Figures are narrow, with letters large enough that they can be read at 720 pixels. Where lines share a
-panel the baseline is grey, and a variant has the colour of its place in the panel: in all figures that are given the
-same panels, the same one.
+Figures are narrow, and their letters can be read at a width of 720 pixels. If lines share a panel, the baseline is
+grey, and a variant has the colour of its place in the panel. Figures with the same panels therefore have the same
+colours.
 """
 
 import math
@@ -33,13 +33,13 @@ from jaxvae.plots.style import (
     say,
 )
 
-_ACROSS = 2  # panels of lines
+_ACROSS = 2  # panels of lines in a row
 _HISTOGRAMS_ACROSS = 3
-_LABELS = 5  # learning rates that have room below a panel, were they evenly spaced
+_LABELS = 5  # evenly spaced learning rates that fit below a panel
 
 
 class Line(NamedTuple):
-    """A variant's y (N,) over ascending x (N,), not finite where it failed; the error is a half width, NaN for none."""
+    """A variant's y (N,) over ascending x (N,), not finite if it failed; the error is a half width, NaN for none."""
 
     name: str
     x: np.ndarray
@@ -63,13 +63,13 @@ class Histogram(NamedTuple):
 
 
 def nll_by_learning_rate(panels: Mapping[str, Sequence[Line]], baseline: Line) -> Figure:
-    """NLL in nats over the learning rate, with bands of the error, as small multiples.
+    """Draws NLL in nats over the learning rate, with bands of the error, as small multiples.
 
-    What failed or lies above the range that matters is marked in a strip above it, side by side in the legend's order.
+    Points that failed or lie above the useful range are marked in a strip above it, side by side in the legend's order.
 
     Args:
-        panels: variants by panel, at most as many in one as there are colours.
-        baseline: drawn in grey in each.
+        panels: the variants by panel; a panel has at most as many as there are colours.
+        baseline: the baseline, which is drawn in grey in each panel.
     """
     lines = _checked(panels, baseline)
     low, high = _useful_range([line.y for line in lines], reach=3)
@@ -89,9 +89,10 @@ def nll_by_learning_rate(panels: Mapping[str, Sequence[Line]], baseline: Line) -
 
 
 def elbo_by_step(panels: Mapping[str, Sequence[Line]], baseline: Line) -> Figure:
-    """Test ELBO in nats while training, as small multiples; arguments as for ``nll_by_learning_rate``, without bands.
+    """Draws the test ELBO in nats during training, as small multiples without bands.
 
-    The range shown is where curves end; a curve that never gets there is said to be off the scale.
+    The range shown is that of the curves' ends; a curve that never reaches it is called off the scale. The arguments
+    are those of ``nll_by_learning_rate``.
     """
     lines = _checked(panels, baseline)
     worst, top = _useful_range([-line.y for line in lines], reach=0)
@@ -108,10 +109,10 @@ def elbo_by_step(panels: Mapping[str, Sequence[Line]], baseline: Line) -> Figure
 
 
 def gradient_ranges(variants: Sequence[Norms], baseline: str) -> Figure:
-    """Norms of the gradients of head and network.
+    """Draws the norms of the gradients of head and network.
 
-    The median is a dot, with a bar to the 99 % quantile and a line to the maximum; what isn't finite ends in an arrow
-    at the right edge. The baseline's median is a line through all rows.
+    The median is a dot, with a bar to the 99 % quantile and a line to the maximum; non-finite values end in an arrow at
+    the right edge. The baseline's median is a line through all rows.
     """
     require(len(variants) > 0, "variants", len(variants), "at least one")
     every = np.concatenate([[*norms.head, *norms.network] for norms in variants])
@@ -140,24 +141,24 @@ def gradient_ranges(variants: Sequence[Norms], baseline: str) -> Figure:
 
 
 def std_comparison(variants: Sequence[Histogram], edges: np.ndarray, baseline: str) -> Figure:
-    """Histograms of log10 σ, a panel per variant, each to its own height, with the baseline's outline in black.
+    """Draws histograms of log10 σ, a panel per variant with its own height, and the baseline's outline in black.
 
     Args:
-        variants: of one or more, each with as many counts as there are bins.
-        edges: of the bins, (B + 1,).
-        baseline: one's name.
+        variants: one or more variants, each with one count per bin.
+        edges: the edges of the bins, (B + 1,).
+        baseline: the name of the baseline.
     """
     require(len(variants) > 0, "variants", len(variants), "at least one")
     for histogram in variants:
         require(len(histogram.counts) == len(edges) - 1, histogram.name, len(histogram.counts), "a count per bin")
     shares = {h.name: h.counts / max(h.counts.sum(), 1) for h in variants}
-    # Bins that hold less than a thousandth of every variant don't set the range; from 0.1 to 3 is always in it.
+    # Bins with less than a thousandth of every variant don't set the range, which always includes 0.1 to 3.
     filled = np.flatnonzero(np.max(list(shares.values()), axis=0) > 1e-3)
     low, high = np.min(edges[filled], initial=-1), np.max(edges[filled + 1], initial=0.5)
     with quiet(NARROW_TEXT):
         figure, axes = _grid(len(variants), _HISTOGRAMS_ACROSS, 1.2 * math.ceil(len(variants) / _HISTOGRAMS_ACROSS))
         for panel, (name, share) in zip(axes, shares.items(), strict=True):
-            # Next to a spike, such as that of inactive latents at σ = 1, the rest stays visible.
+            # Beside a peak, such as that of inactive latents at σ = 1, the rest stays visible.
             heights, reference = np.sqrt(share), np.sqrt(shares.get(baseline, np.zeros_like(share)))
             own = name == baseline
             colour = GREY if own else COLOURS[0]
@@ -178,7 +179,7 @@ def std_comparison(variants: Sequence[Histogram], edges: np.ndarray, baseline: s
 
 
 def _checked(panels: Mapping[str, Sequence[Line]], baseline: Line) -> list[Line]:
-    """All lines, the baseline first."""
+    """Checks the panels and returns all lines, the baseline first."""
     require(len(panels) > 0, "panels", len(panels), "at least one")
     for title, members in panels.items():
         require(len(members) <= len(COLOURS), f"panels[{title!r}]", len(members), f"at most {len(COLOURS)} lines")
@@ -186,16 +187,17 @@ def _checked(panels: Mapping[str, Sequence[Line]], baseline: Line) -> list[Line]
 
 
 def _useful_range(series: Sequence[np.ndarray], reach: float) -> tuple[float, float]:
-    """Limits for lines of which low is good: all that is near the best, or all if none is much above the median.
+    """Returns limits for lines for which low is good: all near the best, or all if none is much above the median.
 
-    Much is ``reach`` times as far from the best as the median is; up to there, most points set the limits.
+    "Much above" means more than ``reach`` times as far from the best as the median is. Points up to there set the
+    limits.
     """
     finite = [y[np.isfinite(y)] for y in series]
     tops = [y.min() for y in finite if len(y)]
     if not tops:
         return 0.0, 1.0
     low, points = min(tops), np.concatenate(finite)
-    # What is near: the best of half of the lines, and a quarter of all points.
+    # Near are the best points of half of the lines, and a quarter of all points.
     near = max(float(np.quantile(tops, 0.5, method="lower")), float(np.quantile(points, 0.25))) - low
     high, much = float(points.max()), reach * (float(np.median(points)) - low)
     if high > low + much:
@@ -205,14 +207,14 @@ def _useful_range(series: Sequence[np.ndarray], reach: float) -> tuple[float, fl
 
 
 def _line_panels(panels: Mapping[str, Sequence[Line]]) -> tuple[Figure, list[Axes]]:
-    """A figure with room for the panels and their keys."""
+    """Makes a figure with room for the panels and their legends."""
     keys = [2 + len(members) for members in panels.values()]
     rows = [max(keys[i : i + _ACROSS]) for i in range(0, len(keys), _ACROSS)]
     return _grid(len(panels), _ACROSS, sum(1.9 + 0.17 * row for row in rows))
 
 
 def _grid(count: int, across: int, height: float) -> tuple[Figure, list[Axes]]:
-    """A figure with so many panels, row by row, of this height in inches besides what stands below them."""
+    """Makes a figure with this many panels, row by row; the height in inches excludes what is below them."""
     columns = min(count, across)
     rows = math.ceil(count / columns)
     figure = new_figure(NARROW, 0.5 + height)
@@ -229,7 +231,7 @@ def _coloured(members: Sequence[Line], baseline: Line) -> list[tuple[str, Line]]
 def _draw_lines(
     panel: Axes, title: str, members: Sequence[Line], baseline: Line, limits: tuple[float, float], marker: str
 ) -> None:
-    """The lines, and above them what they are; some may not be seen within the limits."""
+    """Draws the lines with a legend above them; some lines may be outside the limits."""
     low, high = limits
     keys = []
     for colour, line in _coloured(members, baseline):
@@ -261,7 +263,7 @@ def _draw_lines(
 
 
 def _draw_strip(panel: Axes, coloured: Sequence[tuple[str, Line]], limits: tuple[float, float]) -> None:
-    """Above the limits a strip with the marks of what isn't within them."""
+    """Draws a strip above the limits, with marks of the points beyond them."""
     low, high = limits
     panel.set_yticks([tick for tick in MaxNLocator(nbins=5).tick_values(low, high) if low <= tick <= high])
     top = high + 0.11 * (high - low)
@@ -309,7 +311,7 @@ def embolden(panel: Axes, name: str) -> None:
 
 
 def _admit(axes: Sequence[Axes], lines: Sequence[Line]) -> None:
-    """Where nothing could be drawn, says so."""
+    """Writes in empty panels that nothing could be drawn."""
     for panel in axes if not any(np.isfinite(line.y).any() for line in lines) else ():
         panel.set_yticks([])
         say(panel, "no finite values")

@@ -1,4 +1,4 @@
-"""A figure as SVG that stands inside a page: its letters are the page's, and its greys follow light and dark."""
+"""A figure as SVG inside a page: it uses the page's font, and its greys follow the light or dark theme."""
 
 import io
 import re
@@ -13,15 +13,15 @@ _COLOURS = {BLACK: "currentColor", GREY: "var(--faint)", GRID: "var(--line)", SH
 
 
 def svg(figure: Figure, name: str, text: str) -> str:
-    """An ``<svg>`` element, as wide as what it stands in.
+    """Returns a figure as an ``<svg>`` element, as wide as the element around it.
 
-    What is black takes the colour of the page's letters, and the greys of ``plots.style`` those of its variables
+    Black becomes the colour of the page's letters. The greys of ``plots.style`` become the page's variables
     ``--faint``, ``--line`` and ``--band``.
 
     Args:
-        figure: what is drawn.
-        name: unlike that of other figures of the page, as ids begin so.
-        text: what it shows, for those who can't see it.
+        figure: the figure.
+        name: a name that is unique in the page, because the element's ids begin with it.
+        text: a description of the figure, for readers who can't see it.
     """
     buffer = io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):

@@ -1,9 +1,9 @@
-"""One cell of a study, from its beginning to its scores: pure functions, to be mapped over many.
+"""One cell of a study, from its start to its scores, as pure functions that can be mapped over many cells.
 
-A cell does what ``training.train`` and ``training.evaluate`` would do with its configuration, by the same functions
-and the same random numbers: cells of one seed have the same initial weights, order of images and noise, whatever the
-parameterization. Only that a cell goes on where a run would stop, after ``max_skipped`` updates that weren't finite, so
-that it is told how many there were. Arrays are JAX's in a program, and NumPy's on the host.
+A cell does what ``training.train`` and ``training.evaluate`` would do with its configuration, with the same functions
+and the same random numbers. Cells of one seed have the same initial weights, order of images and noise, whatever the
+parameterization. There is one difference: after ``max_skipped`` non-finite updates a run stops, but a cell continues,
+so that the table has their number. Arrays are JAX's in a program and NumPy's on the host.
 """
 
 import functools
@@ -39,16 +39,16 @@ from jaxvae.training.step import Metrics
 
 
 class Cell(NamedTuple):
-    """What differs between the cells of one program: the learning rate, and which of the ``orders`` are its own."""
+    """The differences between the cells of one program: the learning rate, and the index of the cell's ``orders``."""
 
     learning_rate: Any
     row: Any
 
 
 class Data(NamedTuple):
-    """What all cells see: the training arrays, and the batches that are scored, (M, B, ...), the test images' first.
+    """The data of all cells: the training arrays, and the scored batches, (M, B, ...), with the test images first.
 
-    ``counts`` says of each split which of the images are its own, (M, B); there may be no validation images.
+    ``counts`` says for each split which images belong to it, (M, B). There may be no validation images.
     """
 
     train: Mapping[str, Any]
@@ -57,7 +57,7 @@ class Data(NamedTuple):
 
 
 class Steps(NamedTuple):
-    """Of each step (T,): the gradient norms of head and network; 0, or 1 + the index of a skipped update's cause."""
+    """Numbers of each step, (T,): gradient norms of head and network; 1 + the index of a skipped one's cause, or 0."""
 
     head: Any
     network: Any
@@ -65,12 +65,13 @@ class Steps(NamedTuple):
 
 
 class Segment(NamedTuple):
-    """What a segment leaves.
+    """The results of a segment.
 
     Attributes:
-        steps: its steps.
-        elbo: on the test images, at its end; nats per image.
-        gradient_mean: of the loss's gradient by raw's bias, over the steps whose update was made, (L,).
+        steps: the numbers of its steps.
+        elbo: the ELBO on the test images at its end, in nats per image.
+        gradient_mean: the mean gradient of the loss with respect to raw's bias, over the steps that weren't skipped,
+            (L,).
         gradient_std: its standard deviation, (L,).
     """
 
@@ -81,11 +82,11 @@ class Segment(NamedTuple):
 
 
 class Scores(NamedTuple):
-    """What is measured of a trained cell; means over the test images, in nats.
+    """The scores of a trained cell, as means over the test images, in nats.
 
-    ``log_evidence`` and its Monte Carlo ``error`` are of all that is scored, (M, B), padding included;
-    ``validation_elbo`` is NaN without validation images; ``std_histogram`` (len(STD_EDGES) - 1,), ``saturation`` (3,):
-    floor, ceiling, dead.
+    ``log_evidence`` and its Monte Carlo ``error`` are those of all scored images, (M, B), with padding.
+    ``validation_elbo`` is NaN if there are no validation images. ``std_histogram`` has shape (len(STD_EDGES) - 1,).
+    ``saturation``, (3,), has the shares of σ at the floor, at the ceiling, and with gradient 0.
     """
 
     log_likelihood: Any
@@ -99,7 +100,7 @@ class Scores(NamedTuple):
 
 
 def make_data(experiment: Experiment) -> Data:
-    """The arrays of an experiment's training images, and of those that are scored."""
+    """Makes the arrays of an experiment's training images and of its scored images."""
     size = min(BATCH, len(experiment.scored["test"]))
     names = [name for name in ("test", "validation") if name in experiment.scored]
     batches = {
@@ -111,15 +112,16 @@ def make_data(experiment: Experiment) -> Data:
 
 
 def segment_epochs(config: TrainConfig) -> int:
-    """The epochs between two points of a cell's curve: the most that divide all, up to the configuration's."""
+    """Returns the epochs between two points of a cell's curve, a divisor of ``epochs`` near the configuration's."""
     return max(n for n in range(1, config.epochs_between_evaluations + 1) if config.epochs % n == 0)
 
 
 @functools.partial(jax.jit, static_argnums=2)
 def orders(seeds: Array, epochs: Array, images: int) -> Array:
-    """The order of the training images for some seeds (S,) and epochs (E,): (S, E, images).
+    """Returns the order of the training images for some seeds (S,) and epochs (E,): (S, E, images).
 
-    Cells of one seed share it, and it is the same for all groups, whose programs would be slower with a sort in them.
+    All cells of a seed share it, in all groups. It is computed outside the groups' programs, as a sort would slow them
+    down.
     """
     return jax.vmap(lambda seed: jax.vmap(lambda epoch: shuffle(seed, epoch, images))(epochs))(seeds)
 
@@ -127,7 +129,7 @@ def orders(seeds: Array, epochs: Array, images: int) -> Array:
 def advance(
     experiment: Experiment, data: Data, some_orders: Array, cell: Cell, state: TrainState
 ) -> tuple[TrainState, Segment]:
-    """Trains for the epochs of ``some_orders`` (S, E, N), one segment."""
+    """Trains for one segment, the epochs of ``some_orders`` (S, E, N)."""
     experiment = experiment.with_learning_rate(cell.learning_rate)
     step = train_step(
         functools.partial(_loss, experiment), experiment.tx, ema_decay=experiment.config.ema_decay, measure=_measure
@@ -158,7 +160,7 @@ def advance(
 
 
 def score(experiment: Experiment, data: Data, state: TrainState) -> Scores:
-    """What is measured of a trained cell."""
+    """Scores a trained cell."""
     model, levels, params = experiment.model, experiment.levels, state.evaluated
     keys, samples = score_keys()[1:], experiment.config.samples
     chunk = samples_at_a_time(model, experiment.dataset.image_shape, samples)
@@ -186,7 +188,7 @@ def score(experiment: Experiment, data: Data, state: TrainState) -> Scores:
 
 
 def _histogram(log_std: Array, counts: Array) -> Array:
-    """Beyond the edges, into the first and last bin; a σ that isn't a number, nowhere."""
+    """Returns the counts per bin; values beyond the edges go into the first or last bin, and NaN into none."""
     bins = jnp.searchsorted(jnp.asarray(STD_EDGES, jnp.float32), log_std, side="right") - 1
     empty = jnp.zeros(len(STD_EDGES) - 1, jnp.int32)
     counted = jnp.where(counts & ~jnp.isnan(log_std), 1, 0)
@@ -199,7 +201,7 @@ def _loss(experiment: Experiment, params: chex.ArrayTree, batch: Any, key: Array
 
 
 def _measure(grads: Any) -> Metrics:
-    """The norms of the head's gradient and of the rest of the model's, and that of raw's bias itself."""
+    """Returns the gradient norms of the head and of the rest of the model, and the gradient of raw's bias."""
     head = grads["params"]["head"]
     network = {name: grad for name, grad in grads["params"].items() if name != "head"}
     return {"head": optax.tree.norm(head), "network": optax.tree.norm(network), "raw": head["raw"]["bias"]}

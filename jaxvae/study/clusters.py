@@ -1,7 +1,7 @@
-"""A study's shards as tasks of a cluster: of Slurm, by submitit, or of Ray.
+"""A study's shards as tasks of a cluster, either of Slurm, through submitit, or of Ray.
 
-A task is the command ``jaxvae compare --shard I/N`` of one shard; who trains what, what is on disk and how it goes on
-is as ``shards`` has it. All machines must have the study's directory in common, and the data.
+A task is the command ``jaxvae compare --shard I/N`` of one shard. ``shards`` describes how the work is shared, what is
+on disk and how a study continues. All machines must share the study's directory and the data.
 """
 
 import os
@@ -15,17 +15,17 @@ from typing import Any
 from jaxvae.arguments import require
 from jaxvae.extras import load_extra
 
-_TIMEOUTS = 100  # requeues of a task
+_TIMEOUTS = 100  # how often a task may be queued again
 
 
 def submit_to_slurm(
     tasks: Sequence[Sequence[str]], logs: Path, resources: Mapping[str, Any], cluster: str = "slurm"
 ) -> list[Any]:
-    """Submits tasks as one array job, which is queued again after a timeout or preemption; doesn't wait for them.
+    """Submits tasks as one array job, which is queued again after a timeout or preemption, and doesn't wait for it.
 
     Args:
         tasks: the words of each command, after ``jaxvae``.
-        logs: the folder of what they print.
+        logs: the folder for their output.
         resources: submitit's parameters, such as ``timeout_min``, ``gpus_per_node`` or ``slurm_partition``.
         cluster: "slurm", or another of submitit's executors.
 
@@ -33,7 +33,7 @@ def submit_to_slurm(
         submitit's jobs.
 
     Raises:
-        ValueError: where there is no Slurm, or for a parameter that isn't submitit's.
+        ValueError: if there is no Slurm, or for a parameter that isn't submitit's.
         ImportError: without the extra ``slurm``.
     """
     submitit = load_extra("--on slurm", "submitit", "slurm")
@@ -42,7 +42,7 @@ def submit_to_slurm(
     command: Any = submitit.helpers.CommandFunction
 
     class Task(command):
-        """A command that is submitted again as it is: it goes on where it was."""
+        """A command that is submitted again unchanged, as it continues where it stopped."""
 
         def checkpoint(self, *args: Any, **kwargs: Any) -> Any:
             return submitit.helpers.DelayedSubmission(self, *args, **kwargs)
@@ -57,23 +57,23 @@ def submit_to_slurm(
 
 
 def run_on_ray(tasks: Sequence[Sequence[str]], resources: Mapping[str, Any]) -> None:
-    """Runs tasks on a Ray cluster and waits for them; those of a node or worker that is lost run again elsewhere.
+    """Runs tasks on a Ray cluster and waits for them; if a node or worker is lost, its tasks run again elsewhere.
 
-    The cluster is the one that Ray finds (``RAY_ADDRESS``, or one on this machine), or else a new one of this machine.
+    The cluster is the one that Ray finds (``RAY_ADDRESS``, or one on this machine), or else a new one on this machine.
 
     Args:
         tasks: the words of each command, after ``jaxvae``.
-        resources: Ray's options of a task, such as ``num_gpus`` or ``num_cpus``.
+        resources: Ray's options for a task, such as ``num_gpus`` or ``num_cpus``.
 
     Raises:
         ValueError: for an option that isn't Ray's.
-        ChildProcessError: where tasks fail, after the others are done.
+        ChildProcessError: if tasks fail; it is raised after the others are done.
         ImportError: without the extra ``ray``.
     """
     ray = load_extra("--on ray", "ray", "ray")
     if not ray.is_initialized():
         ray.init(log_to_driver=True)
-    once = {"max_calls": 1, "max_retries": -1}  # a process for each: JAX keeps its devices until it ends
+    once = {"max_calls": 1, "max_retries": -1}  # one process per task, as JAX keeps its devices until the process ends
     try:
         task = ray.remote(**once, **resources)(_run_here)
     except (TypeError, ValueError) as error:
@@ -89,7 +89,7 @@ def run_on_ray(tasks: Sequence[Sequence[str]], resources: Mapping[str, Any]) -> 
 
 
 def _run_here(words: Sequence[str], directory: str) -> None:
-    """Runs a command in this process, so that it ends with it."""
+    """Runs a command in this process, so that it ends when the process ends."""
     os.chdir(directory)
     sys.argv = ["jaxvae", *words]
     try:

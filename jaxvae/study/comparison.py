@@ -1,4 +1,4 @@
-"""A whole study: the cells that its table lacks are trained, group by group, and added to it."""
+"""A whole study: it trains the cells that its table lacks, group by group, and adds them to the table."""
 
 import itertools
 import json
@@ -44,9 +44,9 @@ from jaxvae.training.directory import made_otherwise
 
 STUDY = "study.json"
 
-_PATIENCE = 600.0  # seconds, in which another shard measures a width
-_HANDOVER = 60.0  # seconds, in which a process that is lost loses its lock
-_COMPILERS = 2  # threads: half of the work is Python's, of which only one runs at a time
+_PATIENCE = 600.0  # seconds that another shard may take to measure a width
+_HANDOVER = 60.0  # seconds after which a lost process loses its lock
+_COMPILERS = 2  # threads; half of the work is Python's, which runs one thread at a time
 
 
 def compare(
@@ -60,29 +60,29 @@ def compare(
     stop: Callable[[], bool] = lambda: False,
     say: Callable[[str], None] = lambda line: None,
 ) -> bool:
-    """Trains what the table in a directory lacks of these cells, and adds it.
+    """Trains those of these cells that the table in a directory lacks, and adds them to it.
 
-    The table grows by a group at a time, whole or not at all, so that a study that was killed goes on where it stopped,
-    and ends with the same table.
+    The table grows by one whole group at a time, so that a killed study continues where it stopped and ends with the
+    same table.
 
     Args:
         grid: the study's fields and their values.
-        out: a directory that is new or empty, or a study's.
-        baseline: the variant that others will be compared with, which is noted before anything is trained; where it
-            isn't given, and none is noted, it is ``statistics.BASELINE`` or else the first variant.
-        shard: which of the groups are trained here; other processes may train others in the same directory.
-        search: whether to search for each group's learning rate, and not to train all cells (``search.wanted``).
-        watch: called now and then, with what is being trained, the share that is done of all that was lacking, and the
-            seconds that are left, None where that isn't known yet.
-        stop: asked now and then; once it answers True, the study ends.
-        say: called with what the data were taken for, and what is made of them, a line at a time.
+        out: a new or empty directory, or that of a study.
+        baseline: the variant that the others will be compared with, which is noted before anything is trained. If it
+            isn't given and none is noted, it is ``statistics.BASELINE``, or else the first variant.
+        shard: the share of the groups to train here; other processes may train others in the same directory.
+        search: whether to search for each group's learning rate instead of training all cells (``search.wanted``).
+        watch: a function that is called regularly with the name of what is being trained, the share that is done of all
+            that was lacking, and the seconds left, or None if they aren't known yet.
+        stop: a function that is called regularly; once it returns True, the study ends.
+        say: a function that is called with each line on how the data were read and how they are modelled.
 
     Returns:
-        Whether the table is complete; False when the study was stopped, or other shards have more to do.
+        Whether the table is complete; False if the study was stopped, or if other shards have more to do.
 
     Raises:
         ValueError: for a grid that isn't allowed, data that are missing or don't fit, a baseline that isn't in the grid
-            or not the one noted, or a directory in use by something else; before anything is written.
+            or isn't the one noted, or a directory in use by something else; nothing is written then.
     """
     known = read_tables(out)
     cells, loaded = cells_of(grid, known)
@@ -104,7 +104,7 @@ def compare(
         with only_writer(out):
             _prepare(out, asked, first)
             return _compare(cells, loaded, digests, out, shard, search, watch, stop)
-    if not (out / LOCK).exists():  # as it does where another shard is about to begin the study
+    if not (out / LOCK).exists():  # another shard may be about to begin the study
         _require_own(out)
     with holding(out, f"{LOCK}-{shard.number}-of-{shard.total}", _HANDOVER):
         with holding(out, LOCK, _PATIENCE):
@@ -115,9 +115,9 @@ def compare(
 def _require_as_then(
     cells: Sequence[TrainConfig], records: Sequence[Record], digests: Mapping[Source, Mapping[str, str]], where: Path
 ) -> None:
-    """Raises where the cells that a table has were made of other data, or with other random numbers.
+    """Raises ValueError if the cells in a table were made with other data or other random numbers.
 
-    Warns where their last digits may be others for what they were made with.
+    It warns if other versions or hardware may have changed their last digits.
     """
     known = {cell(record["config"]): record for record in records}
     before: dict[str, Any] = {}
@@ -170,7 +170,7 @@ def _compare(
 
 
 def _asked_for(some: Sequence[list[TrainConfig]], out: Path, search: bool) -> Sequence[list[TrainConfig]]:
-    """The cells of groups that are to be trained, as far as that is known yet."""
+    """Returns the cells of groups that are to be trained, as far as they are known yet."""
     if not search:
         return some
     records = {cell(record["config"]): record for record in read_tables(out)}
@@ -178,13 +178,13 @@ def _asked_for(some: Sequence[list[TrainConfig]], out: Path, search: bool) -> Se
 
 
 def _at_most(some: Sequence[list[TrainConfig]]) -> list[list[TrainConfig]]:
-    """As many of the cells of groups as a search trains in the end, at most."""
+    """Returns as many cells of each group as a search trains at most."""
     sizes = [[len({getattr(c, name) for c in group}) for name in ("learning_rate", "seed")] for group in some]
     return [group[: most_cells(*size)] for group, size in zip(some, sizes, strict=True)]
 
 
 def _joined(cells: Sequence[TrainConfig], out: Path, shard: Shard, search: bool) -> bool:
-    """Whether all cells are trained; the shard that finds them so puts all tables into one, in the cells' order."""
+    """Returns whether all cells are trained; if so, it joins all shards' tables into one, in the cells' order."""
     found = {cell(record["config"]): record for record in read_tables(out)}
     if lacking(_asked_for(groups(cells), out, search), [*found.values()]):
         return False
@@ -199,7 +199,7 @@ def _joined(cells: Sequence[TrainConfig], out: Path, shard: Shard, search: bool)
 def _compiled_ahead(
     waiting: Sequence[Sequence[TrainConfig]], loaded: Loaded, out: Path, shard: Shard, pace: Pace
 ) -> Iterator[Sweep]:
-    """The groups' programs, each compiled while others run."""
+    """Yields the groups' programs, each compiled while others run."""
     mesh = cell_mesh()
     with nullcontext() if shard == ALONE else holding(out, LOCK, _PATIENCE):
         widths = [_width(out, group[0], loaded, mesh, -(-len(group) // mesh.size)) for group in waiting]
@@ -223,9 +223,9 @@ def _compiled_ahead(
 
 
 def estimate(grid: Grid, out: Path | None, shard: Shard = ALONE, search: bool = False) -> list[Estimate]:
-    """What it would cost to train what the table in a directory, if any, lacks of these cells; writes nothing.
+    """Estimates the cost of training those of these cells that the table in a directory, if any, lacks.
 
-    Of a search it is the most that it takes, where nothing of it is there yet.
+    It writes nothing. For a search, it is the highest cost of a search from its beginning.
     """
     known = read_tables(out) if out else []
     cells, loaded = cells_of(grid, known)
@@ -234,28 +234,28 @@ def estimate(grid: Grid, out: Path | None, shard: Shard = ALONE, search: bool = 
 
 
 def is_study(out: Path) -> bool:
-    """Whether a directory is that of a study."""
+    """Returns whether a directory is that of a study."""
     return (out / STUDY).exists()
 
 
 def read_grid(out: Path) -> Grid | None:
-    """What the study in a directory was last asked for; None for one put together of others."""
+    """Returns the last grid of the study in a directory; None if it was merged from others."""
     grid = _read_study(out)["grid"]
     return grid and {name: tuple(tuple(x) if isinstance(x, list) else x for x in grid[name]) for name in grid}
 
 
 def read_search(out: Path) -> bool:
-    """Whether the study in a directory was last asked to search for learning rates."""
+    """Returns whether the study in a directory was last asked to search for learning rates."""
     return bool(_read_study(out)["search"])
 
 
 def read_baseline(out: Path) -> str:
-    """The variant that those of the study in a directory are compared with."""
+    """Returns the variant that the others of the study in a directory are compared with."""
     return str(_read_study(out)["baseline"])
 
 
 def merge_studies(sources: Sequence[Path], out: Path) -> None:
-    """Puts the tables of several studies into one, in a directory that is new or empty, or a study's.
+    """Merges the tables of several studies into one, in a new or empty directory, or that of a study.
 
     Raises:
         ValueError: for a source without a table, tables that don't fit, or a directory in use by something else.
@@ -273,13 +273,13 @@ def merge_studies(sources: Sequence[Path], out: Path) -> None:
 
 
 def _require_own(out: Path) -> None:
-    """Raises where a directory is in use by something else."""
+    """Raises ValueError if a directory is in use by something else."""
     if not is_study(out):
         require_free(out, (), "a new or empty directory, or that of a study")
 
 
 def _prepare(out: Path, asked: Mapping[str, Any], first: str) -> None:
-    """Begins a study in a directory, or notes there what is asked for now; but its baseline stays."""
+    """Begins a study in a directory, or notes there what is asked for now; a noted baseline is kept."""
     _require_own(out)
     study = _read_study(out) if is_study(out) else {"widths": {}, "baseline": asked["baseline"] or first}
     noted = study["baseline"]
@@ -310,9 +310,9 @@ def _write_study(out: Path, study: dict[str, Any]) -> None:
 
 
 def _width(out: Path, config: TrainConfig, loaded: Loaded, mesh: Mesh, most: int) -> int:
-    """Cells in lockstep on each device, as measured when the study first had a group of these shapes.
+    """Returns the number of cells in lockstep on each device, measured for the study's first group of these shapes.
 
-    Results depend on it in their last digits, so that a study keeps it.
+    The last digits of results depend on it, so that a study keeps it.
     """
     data = (config.dataset, config.batch_size, config.dtype, config.train_samples)
     layers = (config.architecture, config.hidden, config.latents, config.upper_latents, config.flow_steps)

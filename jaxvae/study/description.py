@@ -1,4 +1,4 @@
-"""From what a group of cells leaves to their records in the table."""
+"""The records of a group's cells in the table, from the group's results."""
 
 import operator
 from collections.abc import Mapping, Sequence
@@ -14,16 +14,16 @@ from jaxvae.training import TrainConfig, nonfinite
 from jaxvae.training.directory import versions
 from jaxvae.training.scoring import LogEvidence
 
-_DIGITS = 7  # of what float32 holds
+_DIGITS = 7  # the digits of a float32
 
 
 def group_records(group: Sequence[TrainConfig], found: Trained, counts: Mapping[str, np.ndarray]) -> list[Record]:
-    """The records of a group's cells.
+    """Makes the records of a group's cells.
 
     Args:
-        group: their configurations.
+        group: the cells' configurations.
         found: from ``Sweep.train``.
-        counts: of each split, which of the scored images are its own; ``validation`` may be missing.
+        counts: for each split, which scored images belong to it; ``validation`` may be missing.
     """
     shared = {"seconds": round(found.seconds / len(group), 4), "versions": versions()}
     return [
@@ -68,10 +68,10 @@ def _describe(config: TrainConfig, found: tuple[Segment, Scores], counts: Mappin
 
 
 def _spread(norms: np.ndarray) -> list[float]:
-    """Median, 99 % and maximum over the steps; not finite where they aren't."""
+    """Returns the median, the 99th percentile and the maximum over the steps, which may not be finite."""
     return [_rounded(x) for x in (*np.quantile(norms, (0.5, 0.99), method="nearest"), np.max(norms))]
 
 
 def _rounded(x: Any) -> float:
-    """To the digits of float32."""
+    """Rounds to the digits of a float32."""
     return float(f"{float(x):.{_DIGITS}g}")

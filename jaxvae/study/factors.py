@@ -1,15 +1,14 @@
-"""What else a study varies: its effect, and whether which variant is best depends on it.
+"""The factors that a study varies besides variants: their effects, and whether the best variant depends on them.
 
-A *factor* is a field of the settings, with those that follow from it; its *levels* are what it is set to, of which the
-first is compared with the others. All that is said of it are contrasts: sums of NLLs, each variant at its best learning
-rate, whose coefficients add up to 0 within each data set. They are taken seed by seed, as all runs of a seed share what
-is random, and averaged over the settings that are alike but for the factor, of which only those count that every level
-has.
+A *factor* is a field of the settings, with the fields that follow from it. Its *levels* are its values; the others are
+compared with the first. All results are contrasts: weighted sums of NLLs, with each variant at its best learning rate,
+whose coefficients add up to 0 within each data set. A contrast is computed seed by seed, as all runs of a seed share
+their random numbers. It is averaged over the settings that differ in the factor only, and that exist at every level.
 
-NLLs of different data, or of different likelihoods, are densities of different things, and never added as they are.
-Where a factor's settings have several, contrasts are in units of each setting's *spread*: the standard deviation of NLL
-over seeds. Per entry of the data they wouldn't be comparable either: a table may have ten, an image has hundreds, of
-which most are alike.
+NLLs of different data, or of different likelihoods, belong to densities of different things, and are never added
+directly. If a factor's settings have several of them, contrasts are in units of each setting's *spread*: the standard
+deviation of NLL over seeds. NLLs per entry of the data wouldn't be comparable either: a table may have ten entries per
+row, but an image has hundreds, most of which are similar.
 """
 
 import dataclasses
@@ -24,29 +23,29 @@ from jaxvae.study.intervals import LEVEL, Difference, student
 from jaxvae.study.statistics import Comparison, Outcome, Setting, tuned_contrast
 
 _MEASURED = ("dataset", "binarization", "likelihood", "offset", *(field.name for field in dataclasses.fields(Reading)))
-"""The fields on which it depends what NLL is a density of."""
+"""The fields that determine of what NLL is a density."""
 
 Level = tuple[Any, ...]
-"""What a factor's fields are set to."""
+"""The values of a factor's fields."""
 
 _Term = tuple[float, str, Outcome]
-"""Of a contrast: a coefficient, a variant, and the setting in which it is."""
+"""A term of a contrast: a coefficient, a variant, and its setting."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Factor:
-    """What is found of a factor. The intervals allow for the number of them in their table (Bonferroni).
+    """The results for a factor, with intervals that allow for their number in each table (Bonferroni).
 
     Attributes:
         names: the fields.
-        levels: what they are set to, in the table's order; but where the baseline doesn't work.
+        levels: the fields' values, in the table's order, without those at which the baseline doesn't work.
         baseline: the variant that the others are compared with.
-        variants: the others that are usable at each level.
+        variants: the other variants that are usable at each level.
         scaled: whether contrasts are in units of the settings' spread, and not in nats.
-        effects: of each level, how much higher NLL is there than at the first, averaged over all variants; none where
-            the factor changes what NLL is a density of.
-        differences: of each variant and level, how much higher its NLL is than the baseline's.
-        changes: how much more that is than at the first level.
+        effects: for each level, how much higher NLL is there than at the first, averaged over all variants; empty if
+            the factor changes of what NLL is a density.
+        differences: for each variant and level, how much higher its NLL is than the baseline's.
+        changes: for each variant and level, how much larger this difference is than at the first level.
     """
 
     names: tuple[str, ...]
@@ -67,9 +66,9 @@ class Factor:
     def crossing(self) -> dict[str, tuple[list[Level], list[Level]]]:
         """The variants that are better than the baseline at some levels and worse at others, with these levels.
 
-        So which is best depends on the factor: a qualitative interaction (Gail and Simon 1985, "Testing for qualitative
-        interactions between treatment effects and patient subsets", Biometrics 41), claimed where intervals on both
-        sides leave out 0.
+        Then the best variant depends on the factor. This is a qualitative interaction (Gail and Simon 1985, "Testing
+        for qualitative interactions between treatment effects and patient subsets", Biometrics 41). It is claimed only
+        if intervals on both sides exclude 0.
         """
         sides = {
             name: tuple([x for x in self.levels if self.differences[name, x].sign == sign] for sign in (-1, 1))
@@ -79,9 +78,9 @@ class Factor:
 
 
 def spread(outcome: Outcome) -> float:
-    """The standard deviation of NLL over seeds in a setting, pooled over the usable variants; NaN where there is none.
+    """Returns the standard deviation of NLL over seeds in a setting, pooled over the usable variants, or NaN.
 
-    Each at its best learning rate, and none that only mirrors another.
+    Each variant is at its best learning rate. A variant that only mirrors another doesn't count.
     """
     rows = [c.best.nll for c in outcome.comparisons if c.best and c.usable and not c.mirrors]
     squares = [float(np.var(row, ddof=1)) for row in rows if len(row) > 1]
@@ -89,14 +88,14 @@ def spread(outcome: Outcome) -> float:
 
 
 def find_factors(outcomes: Sequence[Outcome]) -> list[Factor]:
-    """Those of a study in the order of its fields, with what is found of each; none of one setting."""
+    """Finds the factors of a study, in the order of its fields; a study of one setting has none."""
     if len(outcomes) < 2:
         return []
     return [_factor(names, outcomes) for names in _names([outcome.setting for outcome in outcomes])]
 
 
 def _names(some: Sequence[Setting]) -> list[tuple[str, ...]]:
-    """The fields of settings, each with those that follow from it, such as epochs where each data set has its own."""
+    """Returns the fields of settings, each with those that it determines, such as a data set's number of epochs."""
     columns = {column[0][0]: [value for _, value in column] for column in zip(*some, strict=True)}
     order = list(columns)
 
@@ -120,13 +119,13 @@ def _names(some: Sequence[Setting]) -> list[tuple[str, ...]]:
 
 
 class _Design(NamedTuple):
-    """The settings of a factor: by its level, and then by what else they are, which is the same at all levels."""
+    """The settings of a factor, by its level and then by their other fields, which are the same at all levels."""
 
     table: Mapping[Level, Mapping[Setting, Outcome]]
     weights: Mapping[Setting, float]
 
     def terms(self, level: Level, contrast: Mapping[str, float]) -> list[_Term]:
-        """A contrast of variants at one level, averaged over its settings."""
+        """Returns a contrast of variants at one level, averaged over its settings."""
         some = self.table[level].values()
         return [
             (share * self.weights[outcome.setting] / len(some), name, outcome)
@@ -175,7 +174,7 @@ def _minus(terms: Sequence[_Term]) -> list[_Term]:
 
 
 def _intervals(contrasts: Mapping[Any, Sequence[_Term]]) -> dict[Any, Difference]:
-    """Each one's mean, and its interval at a level that allows for their number."""
+    """Returns the mean of each contrast, with an interval that allows for the number of contrasts."""
     level = 1 - (1 - LEVEL) / max(1, len(contrasts))
     return {
         key: student(*tuned_contrast([(x, _usable(outcome)[name].points) for x, name, outcome in terms]), level)

@@ -1,4 +1,4 @@
-"""Which cells a study has: every combination of what its fields may be."""
+"""The cells of a study: every combination of its fields' values."""
 
 import dataclasses
 import itertools
@@ -14,7 +14,7 @@ from jaxvae.training.config import UNCONSTRAINED
 from jaxvae.training.latents import make_encoder_std
 
 Grid = Mapping[str, tuple[Any, ...]]
-"""For each field of ``TrainConfig`` its values; those not named have the default."""
+"""The values of each field of ``TrainConfig``; fields that aren't named have the default."""
 
 DEFAULT: Grid = MappingProxyType(
     {
@@ -31,7 +31,7 @@ DEFAULT: Grid = MappingProxyType(
             "direct_std",
         ),
         "constraint": ("none", "projection", "lagrange"),
-        "init_std": (0.5,),  # within the range of them all
+        "init_std": (0.5,),  # within every parameterization's range
         "latents": (8,),
         "hidden": ((128,),),
         "epochs": (150,),
@@ -40,7 +40,7 @@ DEFAULT: Grid = MappingProxyType(
         "seed": (0, 1, 2),
     }
 )
-"""The study that is made where nothing else is asked for; without ``log_precision``, which ``log_variance`` mirrors."""
+"""The default study; it leaves out ``log_precision``, which mirrors ``log_variance``."""
 
 QUICK: Grid = MappingProxyType(
     {
@@ -52,17 +52,17 @@ QUICK: Grid = MappingProxyType(
         "seed": (0, 1),
     }
 )
-"""One of under a minute."""
+"""A study that takes less than a minute."""
 
 
 WIDTHS = tuple(name for name, hint in typing.get_type_hints(TrainConfig).items() if typing.get_origin(hint) is tuple)
-"""Fields that are several numbers themselves, of which a study has one value."""
+"""Fields whose value is itself a tuple of numbers; a study has one value of each."""
 
 
 def extended(grid: Grid, fields: Mapping[str, Any]) -> Grid:
-    """The grid with other values of some fields, each a tuple; those in ``WIDTHS``, themselves one, have one value.
+    """Returns the grid with other tuples of values for some fields; for fields in ``WIDTHS`` the tuple is one value.
 
-    A preconditioner is never without the plain run beside it.
+    If a preconditioner is a value, plain gradients are added as another.
     """
     found = {name: (values,) if name in WIDTHS else tuple(values) for name, values in fields.items()}
     if "precondition" in found:
@@ -71,7 +71,7 @@ def extended(grid: Grid, fields: Mapping[str, Any]) -> Grid:
 
 
 def command(grid: Grid, search: bool = False) -> str:
-    """What to type for a study of this grid, or a search in it.
+    """Returns the command for a study of this grid, or for a search in it.
 
     >>> command({**DEFAULT, "seed": (0, 1)})
     'jaxvae compare --seed 0 1'
@@ -84,13 +84,13 @@ def command(grid: Grid, search: bool = False) -> str:
 
 
 def configurations(grid: Grid) -> list[TrainConfig]:
-    """All cells: the fields' values multiplied out, the last field's fastest.
+    """Returns all cells: every combination of the fields' values, with the last field varying fastest.
 
-    Where a parameterization keeps σ positive by itself, ``constraint`` is none.
+    If a parameterization keeps σ positive by itself, ``constraint`` is none.
 
     Raises:
-        ValueError: for a field that isn't one, one without values or with one value twice, a value that isn't allowed,
-            an ``init_std`` out of a parameterization's range, or what a study can't do.
+        ValueError: for an unknown field, a field without values or with the same value twice, a value that isn't
+            allowed, an ``init_std`` out of a parameterization's range, or something that a study doesn't support.
     """
     for name, values in grid.items():
         require(len(values) > 0, name, values, "one or more values")
@@ -107,12 +107,12 @@ def configurations(grid: Grid) -> list[TrainConfig]:
         require(not config.upper_latents, "upper_latents", config.upper_latents, "none: a study measures a single head")
         cells[config] = None
     for config, *_ in groups(cells):
-        make_encoder_std(config).parameterization.raw_from_std(config.init_std)  # refuses one out of range
+        make_encoder_std(config).parameterization.raw_from_std(config.init_std)  # raises if it is out of range
     return list(cells)
 
 
 def groups(cells: Iterable[TrainConfig]) -> list[list[TrainConfig]]:
-    """The cells that one program trains: those that differ in learning rate and seed alone."""
+    """Groups the cells that one program trains: those that differ in learning rate and seed only."""
     found: dict[TrainConfig, list[TrainConfig]] = {}
     for config in cells:
         found.setdefault(dataclasses.replace(config, learning_rate=1.0, seed=0), []).append(config)

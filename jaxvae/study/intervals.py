@@ -1,4 +1,4 @@
-"""Intervals of differences between variants of which each was tuned, and how many seeds would do.
+"""Intervals of differences between tuned variants, and the number of seeds that a difference needs.
 
 Shapes: S seeds, R learning rates. All differences are in nats.
 """
@@ -19,12 +19,12 @@ LEVEL = 0.95
 """The intervals' coverage."""
 
 POWER = 0.8
-"""The chance at which a number of seeds is said to resolve a difference."""
+"""The probability with which enough seeds resolve a difference."""
 
 MOST_SEEDS = 10_000
-"""Beyond so many, how many is not said."""
+"""The largest number of seeds that is reported as sufficient."""
 
-_ENUMERATED = 7  # seeds of which all resamples are taken, 1,716 of them; of more, as many as the next line says
+_ENUMERATED = 7  # seeds up to which all resamples are used, at most 1,716; for more seeds, _DRAWN are drawn
 _DRAWN = 4000
 
 
@@ -38,36 +38,36 @@ class Difference(NamedTuple):
 
     @property
     def sign(self) -> int:
-        """-1 or 1 where the whole interval lies on that side of 0; else 0, as where there is no interval."""
+        """-1 or 1 if the whole interval lies on that side of 0; else 0, also if there is no interval."""
         return int(self.low > 0) - int(self.high < 0)
 
 
 class SeedScores(NamedTuple):
-    """A variant's NLL in nats by learning rate and seed, both (R, S) and finite: to choose by, and to report."""
+    """A variant's NLL in nats by learning rate and seed, (R, S) and finite: one to choose by, and one to report."""
 
     chosen_by: np.ndarray
     reported: np.ndarray
 
     def tuned(self, weights: np.ndarray) -> np.ndarray:
-        """The reported mean at the learning rate that is chosen, for each weighting of the seeds: (N, S) to (N,)."""
+        """Returns the reported mean at the chosen learning rate, for each weighting of the seeds: (N, S) to (N,)."""
         choice = np.argmin(weights @ self.chosen_by.T, axis=1)
         found: np.ndarray = np.take_along_axis(weights @ self.reported.T, choice[:, None], axis=1)[:, 0]
         return found
 
 
 def mean_with_interval(x: np.ndarray, level: float = LEVEL) -> Difference:
-    """The mean of x, shape (S,), with Student's interval; NaN where x isn't finite."""
+    """Returns the mean of x, shape (S,), with Student's interval; NaN if x isn't finite."""
     mean = float(x.mean()) if len(x) and np.isfinite(x).all() else math.nan
     error = float(x.std(ddof=1)) / math.sqrt(len(x)) if len(x) > 1 and not math.isnan(mean) else math.nan
     return student(mean, error, len(x), level)
 
 
 def student(mean: float, error: float, seeds: int, level: float = LEVEL) -> Difference:
-    """mean ± t·error, t being Student's of S - 1 degrees of freedom.
+    """Returns mean ± t·error, where t is the quantile of Student's distribution with S - 1 degrees of freedom.
 
     Args:
-        mean: in nats.
-        error: its standard error; NaN where there is none.
+        mean: the mean, in nats.
+        error: the standard error of the mean, or NaN.
         seeds: S.
         level: the coverage.
     """
@@ -77,16 +77,16 @@ def student(mean: float, error: float, seeds: int, level: float = LEVEL) -> Diff
 
 
 def tuned_error(terms: Sequence[tuple[float, SeedScores]]) -> float:
-    """The standard error of a contrast of tuned variants, by a nested bootstrap; NaN for one seed.
+    """Returns the standard error of a contrast of tuned variants, by a nested bootstrap; NaN for one seed.
 
-    A contrast is a sum of their NLLs t, each times its coefficient: with 1 and -1 the difference between two. Seeds are
-    resampled, those of all variants together, and each resample chooses all learning rates anew, so that the error has
-    in it what the choice adds. The variance of the contrast t* over resamples counts that twice, once
-    for the data and once for the resample, and so is too wide; what t* owes to each seed isn't: Σ_s cov(w_s, t*)², w_s
-    being the seed's weight in units of 1/S (Efron 2014, "Estimation and accuracy after model selection", Journal of the
-    American Statistical Association 109, theorem 1). It is multiplied by S / (S - 1), by which the bootstrap's variance
-    is too small: where no resample chooses otherwise, the error is the usual s/√S, and ``student`` of it is Student's
-    interval.
+    A contrast t is a sum of NLLs, each times its coefficient; with 1 and -1 it is a difference of two. Seeds are
+    resampled for all variants together. Each resample chooses all learning rates again, so that the error includes the
+    effect of the choice. The variance of the resampled contrast t* would count this effect twice, once for the data and
+    once for the resample, and would be too large. Its part that depends on each seed isn't: Σ_s cov(w_s, t*)², where
+    w_s is the seed's weight in units of 1/S (Efron 2014, "Estimation and accuracy after model selection", Journal of
+    the American Statistical Association 109, theorem 1). The factor S / (S - 1) corrects the bootstrap's variance,
+    which is too small. If every resample makes the same choice, the error is the usual s/√S, and ``student`` gives
+    Student's interval.
     """
     seeds = terms[0][1].reported.shape[1]
     if seeds < 2:
@@ -99,7 +99,7 @@ def tuned_error(terms: Sequence[tuple[float, SeedScores]]) -> float:
 
 @functools.cache
 def _resamples(seeds: int) -> tuple[np.ndarray, np.ndarray]:
-    """The weights of the seeds in each resample, (N, S), and how likely each resample is, (N,)."""
+    """Returns the weights of the seeds in each resample, (N, S), and the probability of each resample, (N,)."""
     if seeds > _ENUMERATED:
         counts = np.random.default_rng(0).multinomial(seeds, np.full(seeds, 1 / seeds), _DRAWN)
         return counts / seeds, np.full(_DRAWN, 1 / _DRAWN)
@@ -110,13 +110,13 @@ def _resamples(seeds: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def chance_to_resolve(difference: float, deviation: float, seeds: int, level: float = LEVEL) -> float:
-    """The chance that Student's interval of so many seeds leaves out 0, where the true difference is this one.
+    """Returns the probability that Student's interval of these seeds excludes 0, given the true difference.
 
     Args:
-        difference: nats.
+        difference: the true difference, in nats.
         deviation: the standard deviation over seeds of the paired difference, in nats, above 0.
         seeds: S, at least 2.
-        level: the interval's.
+        level: the interval's coverage.
     """
     t = float(stdtrit(seeds - 1, (1 + level) / 2))
     shift = difference / deviation * math.sqrt(seeds)
@@ -124,16 +124,16 @@ def chance_to_resolve(difference: float, deviation: float, seeds: int, level: fl
 
 
 def seeds_to_resolve(difference: float, deviation: float, level: float = LEVEL) -> int | None:
-    """The fewest seeds that resolve a difference with a chance of ``POWER``; None where it takes over ``MOST_SEEDS``.
+    """Returns the fewest seeds that resolve a difference with probability ``POWER``; None if over ``MOST_SEEDS``.
 
     Args:
-        difference: nats, above 0.
-        deviation: as of ``chance_to_resolve``, or 0.
-        level: of the interval that must leave out 0.
+        difference: the true difference, in nats, above 0.
+        deviation: as in ``chance_to_resolve``, or 0.
+        level: the coverage of the interval that must exclude 0.
     """
     require(0 < difference < math.inf, "difference", difference, "above 0")
     if deviation == 0:
         return 2
-    every = range(2, MOST_SEEDS + 1)  # the chance rises with the seeds
+    every = range(2, MOST_SEEDS + 1)  # the probability increases with the number of seeds
     place = bisect.bisect_left(every, POWER, key=lambda n: chance_to_resolve(difference, deviation, n, level))
     return every[place] if place < len(every) else None

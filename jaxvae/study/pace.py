@@ -1,21 +1,21 @@
-"""How long a study will still take, as far as can be told while it runs."""
+"""An estimate of the time that a running study still needs."""
 
 from statistics import fmean
 
 
 class Pace:
-    """The seconds that programs took to compile, and training its part; nothing is known before some of each is done.
+    """An estimate of the time left, from the times of compilation and training so far.
 
-    Programs are compiled beside the training, so that what is left is whichever takes longer: the training at its pace,
-    or the compilation of the programs that are left, and then the training of the last one.
+    Programs are compiled while others train. The time left is therefore the longer of two: the rest of the training at
+    its pace; or the rest of the compilation, followed by the training of the last program.
 
     Args:
-        programs: how many there are.
-        at_once: how many are compiled at a time.
+        programs: the number of programs.
+        at_once: the number of programs that are compiled at a time.
 
     >>> pace = Pace(programs=5, at_once=2)
     >>> pace.compiled(10.0)
-    >>> pace.left(share=0.1, spent=2.0)  # four programs more take 20 s, and the last one's training 4 s
+    >>> pace.left(share=0.1, spent=2.0)  # four more programs take 20 s, and the last one's training 4 s
     24.0
     """
 
@@ -25,19 +25,19 @@ class Pace:
         self._seconds: list[float] = []
 
     def compiled(self, seconds: float) -> None:
-        """Notes what a program took; from any thread."""
+        """Notes the compilation time of a program; any thread may call it."""
         self._seconds.append(seconds)
 
     def more(self, programs: int) -> None:
-        """Notes that there are more programs than was known."""
+        """Notes that there are more programs than were known."""
         self._programs += programs
 
     def left(self, share: float, spent: float) -> float | None:
-        """Seconds; None before any training is done.
+        """Returns the seconds left, or None before any program is compiled and any training is done.
 
         Args:
-            share: of the training that is done.
-            spent: the seconds that it took, without waiting for programs.
+            share: the share of the training that is done.
+            spent: the seconds that it took, without the time spent waiting for programs.
         """
         if share <= 0 or not self._seconds:
             return None

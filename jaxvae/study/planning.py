@@ -1,4 +1,4 @@
-"""What a study will train, and what that costs, before it does."""
+"""The plan of a study: the cells that it will train, and their cost."""
 
 import dataclasses
 import time
@@ -22,27 +22,27 @@ from jaxvae.training.devices import one_device
 from jaxvae.training.experiment import load_data
 
 Source = tuple[Any, ...]
-"""What of a configuration says which data are loaded."""
+"""The part of a configuration that determines which data are loaded."""
 
 Loaded = Mapping[Source, Dataset]
-"""The data of a study's configurations, each of them once."""
+"""The data sets of a study's configurations, each of them once."""
 
 
 def source_of(config: TrainConfig) -> Source:
-    """Which data a configuration asks for."""
+    """Returns the part of a configuration that determines its data."""
     return config.dataset, config.data_dir, config.validation, config.reading
 
 
 def cells_of(grid: Grid, known: Sequence[Record]) -> tuple[list[TrainConfig], Loaded]:
-    """All cells, with a value for what they leave to the data; and the data, each of which is loaded once.
+    """Returns all cells, with values for fields that they leave to the data; and the data sets, each loaded once.
 
-    Where data have no validation images, to choose learning rates by, some training images are held out; but not of
-    data that the table knows without.
+    If a data set has no validation images by which to choose learning rates, some training images are held out, unless
+    the table already has cells without them.
 
     Raises:
         ValueError: for a grid that isn't allowed, or data that are missing or don't fit.
     """
-    split: dict[Source, tuple[Dataset, int | None]] = {}  # with what is held out, of what is asked for
+    split: dict[Source, tuple[Dataset, int | None]] = {}  # the data as asked for, and the number of images held out
     loaded: dict[Source, Dataset] = {}
     whole = {record["config"]["dataset"] for record in known if record["config"]["validation"] is None}
     found = []
@@ -57,31 +57,31 @@ def cells_of(grid: Grid, known: Sequence[Record]) -> tuple[list[TrainConfig], Lo
         dataset, count = split[asked]
         config = resolved(dataclasses.replace(config, validation=count), dataset)
         found.append(config)
-        loaded[source_of(config)] = dataset  # a likelihood that follows from the data may say how they are read
+        loaded[source_of(config)] = dataset  # a likelihood that follows from the data may change how they are read
     return list(dict.fromkeys(found)), loaded
 
 
 def experiment_of(config: TrainConfig, loaded: Loaded) -> Experiment:
-    """What a configuration names, on one device and of data that are loaded already."""
-    whole = dataclasses.replace(config, validation=None)  # the validation images are held out already
+    """Makes the experiment of a configuration on one device, from data that are already loaded."""
+    whole = dataclasses.replace(config, validation=None)  # validation images are held out already
     return make_experiment(whole, one_device(), dataset=loaded[source_of(config)])
 
 
 def lacking(some: Sequence[Sequence[TrainConfig]], records: Sequence[Record]) -> list[list[TrainConfig]]:
-    """What a table lacks of groups of cells."""
+    """Returns the cells of each group that a table lacks, without complete groups."""
     known = {cell(record["config"]) for record in records}
     lacking = ([config for config in group if cell(plain(config)) not in known] for group in some)
     return [group for group in lacking if group]
 
 
 def dealt(cells: Sequence[TrainConfig], loaded: Loaded, shard: Shard) -> list[list[TrainConfig]]:
-    """A shard's groups, whatever a table holds, so that all shards deal alike."""
+    """Returns a shard's groups; they don't depend on any table, so that all shards agree."""
     every = groups(cells)
     return every if shard == ALONE else shard.share(every, costs(every, loaded))
 
 
 def costs(some: Sequence[Sequence[TrainConfig]], loaded: Loaded) -> list[float]:
-    """What it costs to train and score groups of cells, in proportion; in FLOPs where groups differ in these."""
+    """Returns the relative costs of training and scoring groups of cells, from FLOPs if groups differ in these."""
     kinds = [_kind(group[0]) for group in some]
     each = dict.fromkeys(kinds, 1.0)
     if len(each) > 1:
@@ -92,10 +92,10 @@ def costs(some: Sequence[Sequence[TrainConfig]], loaded: Loaded) -> list[float]:
 
 
 def _steps(experiment: Experiment) -> float:
-    """What a cell costs, in steps of training.
+    """Returns the cost of a cell, in training steps.
 
-    A step goes forwards once, and backwards for twice as much; an importance sample goes through the decoder alone, for
-    a half; and an ELBO through both.
+    A step is one forward pass and a backward pass that costs twice as much. An importance sample is half a forward
+    pass, as it needs the decoder only; an ELBO is a whole one.
     """
     config = experiment.config
     images = {name: len(split) for name, split in experiment.scored.items()}
@@ -105,12 +105,12 @@ def _steps(experiment: Experiment) -> float:
 
 
 def experiments_of(waiting: Sequence[Sequence[TrainConfig]], loaded: Loaded) -> list[Experiment]:
-    """One of each kind of data and model, so that what doesn't fit is refused."""
+    """Makes one experiment of each kind of data and model, which raises ValueError if they don't fit."""
     return [experiment_of(config, loaded) for config in dict.fromkeys(_kind(group[0]) for group in waiting)]
 
 
 def _kind(config: TrainConfig) -> TrainConfig:
-    """The same for all groups that differ in nothing that a step's cost depends on."""
+    """Returns a configuration that is the same for all groups whose steps cost the same."""
     same: dict[str, Any] = {
         "parameterization": "log_variance",
         "constraint": "none",
@@ -122,16 +122,16 @@ def _kind(config: TrainConfig) -> TrainConfig:
 
 
 class Estimate(NamedTuple):
-    """What all groups of one kind of data and model cost.
+    """The cost of all groups with the same kind of data and model.
 
     Attributes:
-        name: what sets it apart: data, network, latents, dtype.
-        groups: how many programs.
-        cells: how many runs.
-        parameters: of a model, with what is trained beside it.
-        seconds: to train and score them, from a few measured steps.
-        compilation: seconds to compile the programs one after the other; they are compiled beside the training.
-        memory: bytes on each device.
+        name: the properties of this kind: data, network, latents, dtype.
+        groups: the number of groups, each of which is a program.
+        cells: the number of cells.
+        parameters: the number of a model's parameters, with all others that are trained.
+        seconds: the time to train and score the cells, from a few measured steps.
+        compilation: the seconds to compile the programs one by one; a study compiles them during the training.
+        memory: the bytes on each device.
     """
 
     name: str
@@ -144,7 +144,7 @@ class Estimate(NamedTuple):
 
 
 def estimates(waiting: Sequence[Sequence[TrainConfig]], loaded: Loaded, mesh: Mesh) -> list[Estimate]:
-    """What groups of cells cost, by kind: programs of the first group of each are compiled, and some steps measured."""
+    """Estimates the cost of groups by kind: it compiles each kind's first programs and measures some steps."""
     kinds: dict[TrainConfig, list[Sequence[TrainConfig]]] = {}
     for group in waiting:
         kinds.setdefault(_kind(group[0]), []).append(group)

@@ -1,8 +1,8 @@
-"""Published tables, as configurations: what to run to have their numbers again.
+"""Published tables, as configurations that reproduce their numbers.
 
-A preset is a function: its docstring says what the paper did and what it costs here, what it returns is what
-``jaxvae reproduce`` runs. Published numbers are negative log-likelihoods of the test images in nats, as the sources
-named have them; a difference from their protocol is named, too.
+A preset is a function. Its docstring says what the paper did and what it costs here; ``jaxvae reproduce`` runs what it
+returns. Published numbers are negative log-likelihoods of the test images in nats, from the named sources. Each preset
+also names its differences from the published protocol.
 """
 
 import dataclasses
@@ -14,15 +14,15 @@ from jaxvae.arguments import require
 from jaxvae.training import TrainConfig, config_from_mapping
 
 STAGES = 8
-"""Of the IWAE paper's training: 3,280 epochs."""
+"""The number of stages in the IWAE paper's training, 3,280 epochs in all."""
 
 
 @dataclasses.dataclass(frozen=True)
 class PublishedRow:
-    """A line of a published table.
+    """A row of a published table.
 
     Attributes:
-        fields: of the configuration, what this line has of its own.
+        fields: the fields of the configuration that are specific to this row.
         published: the number to compare with.
     """
 
@@ -36,10 +36,10 @@ class Preset:
 
     Attributes:
         source: where its numbers are from.
-        differs: from the published protocol, in what.
-        fields: of the configuration, what all lines share.
-        rows: by name.
-        parameterization: the one of the source.
+        differs: the differences from the published protocol.
+        fields: the fields of the configuration that all rows share.
+        rows: the rows, by name.
+        parameterization: the source's parameterization.
     """
 
     source: str
@@ -49,10 +49,10 @@ class Preset:
     parameterization: str
 
     def config(self, row: str, **fields: Any) -> TrainConfig:
-        """The configuration of a line, with some fields changed.
+        """Returns the configuration of a row, with some fields changed.
 
         Raises:
-            ValueError: for a line that isn't one, or a field or value that isn't allowed.
+            ValueError: for an unknown row, or a field or value that isn't allowed.
         """
         require(row in self.rows, "rows", row, "one of " + ", ".join(self.rows))
         start = {"parameterization": self.parameterization}
@@ -72,7 +72,7 @@ def _iwae_fields(stages: int) -> dict[str, Any]:
         "batch_size": batch,
         "learning_rate": 1e-3,
         "learning_rate_decay": "stages",
-        # The code's gradients are sums over the batch, ours means: Adam's numbers are scaled instead.
+        # The paper's code sums gradients over the batch, and ours averages them; Adam's numbers are scaled instead.
         "adam_b1": 0.99,
         "adam_eps": 1e-4 / batch,
         "adam_second_moment": 1.0 / batch**2,
@@ -86,7 +86,7 @@ _IWAE_DIFFERS = (
 
 
 def _iwae_rows(vae: tuple[float, ...], iwae: tuple[float, ...]) -> dict[str, PublishedRow]:
-    """For k = 1, 5, 50; with k = 1 the two are one."""
+    """Makes the rows for k = 1, 5, 50; with k = 1, VAE and IWAE are the same."""
 
     def row(objective: str, k: int, published: float) -> PublishedRow:
         return PublishedRow({"objective": objective, "train_samples": k}, published)
@@ -103,8 +103,8 @@ def iwae_1l(stages: int = STAGES) -> Preset:
     Adam (b1 0.99, ε 1e-4, second moment from 1) on sums over batches of 20; stages of 3^i epochs, each at a lower
     learning rate; pixels drawn anew each epoch; the decoder's bias from the training mean; scored with 5,000 samples.
 
-    Cost on two CPU cores of five of the eight stages (121 of 3,280 epochs): see the results; all take 27 times that.
-    Expected with all eight: 86.76, 86.47, 86.35 (VAE, k = 1, 5, 50), 85.54, 84.78 (IWAE, k = 5, 50).
+    The results give the cost of five of the eight stages (121 of 3,280 epochs) on two CPU cores; all take 27 times
+    that. Expected with all eight: 86.76, 86.47, 86.35 (VAE, k = 1, 5, 50), 85.54, 84.78 (IWAE, k = 5, 50).
     """
     rows = _iwae_rows((86.76, 86.47, 86.35), (85.54, 84.78))
     return Preset("Burda et al. 2016", _IWAE_DIFFERS, {**_iwae_fields(stages), "latents": 50}, rows, "log_std")
@@ -113,7 +113,8 @@ def iwae_1l(stages: int = STAGES) -> Preset:
 def iwae_2l(stages: int = STAGES) -> Preset:
     """Table 1 of Burda et al. 2016 (arXiv:1509.00519), two stochastic layers of 100 and 50, inferred bottom-up.
 
-    784-200-200-100 and 100-100-100-50, and back; else as ``iwae_1l``. Expected: 85.33, 85.01, 84.78; 83.89, 82.90.
+    784-200-200-100 and 100-100-100-50, and back; the rest is as in ``iwae_1l``. Expected: 85.33, 85.01, 84.78; 83.89,
+    82.90.
     """
     layers = {"latents": 100, "upper_latents": (50,), "upper_hidden": (100, 100), "inference": "bottom_up"}
     rows = _iwae_rows((85.33, 85.01, 84.78), (83.89, 82.90))
@@ -123,8 +124,8 @@ def iwae_2l(stages: int = STAGES) -> Preset:
 def dreg(stages: int = STAGES) -> Preset:
     """The one-layer model of IWAE trained by doubly reparameterized gradients (Tucker et al. 2019, arXiv:1810.04152).
 
-    As ``iwae_1l``. Expected: 86.08, 84.90, 84.32 (k = 1, 5, 50), a re-run's (nbip/IWAE), whose model has 100 latents
-    where this has 50.
+    The rest is as in ``iwae_1l``. Expected: 86.08, 84.90, 84.32 (k = 1, 5, 50), from a reproduction (nbip/IWAE) whose
+    model has 100 latents; this one has 50.
     """
     rows = {
         f"dreg-{k}": PublishedRow({"objective": "dreg", "train_samples": k}, nll)
@@ -144,7 +145,7 @@ def jaanli() -> Preset:
         "dataset": "mnist",
         "binarization": "fixed",
         "latents": 128,
-        "init_std": 0.1,  # at 1, no latent carries anything after three epochs
+        "init_std": 0.1,  # with 1, no latent is active after three epochs
         "hidden": (512, 512),
         "activation": "relu",
         "epochs": 64,
@@ -183,7 +184,7 @@ def pythae_vae() -> Preset:
 
 
 STAGED: Mapping[str, Callable[[int], Preset]] = MappingProxyType({"iwae-1l": iwae_1l, "iwae-2l": iwae_2l, "dreg": dreg})
-"""The presets that are of so many of the IWAE paper's stages, by name."""
+"""The presets that take the number of the IWAE paper's stages, by name."""
 
 PRESETS: Mapping[str, Callable[[], Preset]] = MappingProxyType(
     {
@@ -194,4 +195,4 @@ PRESETS: Mapping[str, Callable[[], Preset]] = MappingProxyType(
         "pythae-vae": pythae_vae,
     }
 )
-"""All presets by name, whole."""
+"""All presets by name, with all stages."""

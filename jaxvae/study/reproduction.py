@@ -1,4 +1,4 @@
-"""Running a published table: a run per line and parameterization, and what they make of it."""
+"""Reproduction of a published table: one run per row and parameterization, and a table of the results."""
 
 import dataclasses
 import math
@@ -19,15 +19,15 @@ from jaxvae.training.run import Observer
 
 TABLE = "reproduction.md"
 _SCORE = "reproduction"
-"""The report on a run's score: its own, since ``jaxvae evaluate`` scores other parameters, by other samples."""
+"""The name of the report on a run's score; ``jaxvae evaluate`` has another, as it scores other parameters."""
 _NUMBERS = ("nll", "nll_standard_error", "elbo", "active_units", "samples")
 
 Watch = Callable[[str, Experiment, int], AbstractContextManager[Observer]]
-"""Given a run's name, its experiment and the step it begins with, the context in which it is observed."""
+"""A function from a run's name, its experiment and its first step to a context manager that observes it."""
 
 
 class Job(NamedTuple):
-    """A run: its line, its parameterization, its configuration."""
+    """A run: its row, its parameterization and its configuration."""
 
     row: str
     parameterization: str
@@ -35,7 +35,7 @@ class Job(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Of its directory."""
+        """The name of its directory."""
         return f"{self.row}-{self.parameterization}"
 
 
@@ -45,10 +45,10 @@ def jobs(
     parameterizations: Sequence[str] | None = None,
     fields: Mapping[str, Any] | None = None,
 ) -> list[Job]:
-    """The runs of a preset: all lines and the source's own parameterization, where not told otherwise.
+    """Returns the runs of a preset: by default, those of all rows with the source's parameterization.
 
     Raises:
-        ValueError: for a line or a parameterization that isn't one.
+        ValueError: for an unknown row or parameterization.
     """
     return [
         Job(row, name, preset.config(row, **(fields or {}), parameterization=name))
@@ -60,15 +60,15 @@ def jobs(
 def reproduce(
     preset: Preset, todo: Sequence[Job], out: Path, *, watch: Watch, stop: Callable[[], bool] = lambda: False
 ) -> Iterator[str]:
-    """Trains and scores each run that isn't yet, in ``out/NAME``, and answers with a line for each.
+    """Trains and scores each unfinished run in ``out/NAME``, and yields one line of text per run.
 
-    A score that is there is taken where it is that of the same configuration, data and number of samples.
-    Checkpoints are made at the end of each stage and in between; what was stopped or killed goes on from the last, also
-    on another machine that has the directory. When told to stop, it answers no more.
+    It uses an existing score if configuration, data and number of samples are the same. It writes checkpoints at the
+    end of each stage and in between. A run that was stopped or killed continues from the last one, also on another
+    machine that has the directory. After ``stop`` has returned True, it yields nothing more.
 
     Raises:
         ValueError: for a directory in use by a run of another configuration.
-        NonFiniteError: where a run came to no good.
+        NonFiniteError: if too many updates of a run weren't finite.
     """
     for job in todo:
         path = out / job.name
@@ -91,7 +91,7 @@ def _observed(watch: Watch, name: str, experiment: Experiment) -> Callable[[int]
 
 
 class Result(NamedTuple):
-    """What a run came to: its score, and the epochs and minutes of its training."""
+    """The result of a run: its score, and the epochs and minutes of its training."""
 
     score: Mapping[str, float]
     epochs: int
@@ -99,10 +99,10 @@ class Result(NamedTuple):
 
 
 def result(path: Path, experiment: Experiment | None = None) -> Result | None:
-    """That of the run in a directory; None where it isn't scored, or is that of another experiment than this one.
+    """Reads the result of the run in a directory; None if it has no score, or is of another experiment.
 
     Raises:
-        ValueError: for a score that isn't as written.
+        ValueError: for a damaged score.
     """
     directory = RunDirectory(path)
     score = directory.report(_SCORE)
@@ -133,7 +133,7 @@ def _line(preset: Preset, job: Job, found: Result) -> str:
 
 
 def published_table(preset: Preset, out: Path) -> str:
-    """All runs of a preset in a directory that are scored, beside what was published, as Markdown."""
+    """Returns a Markdown table of a preset's scored runs in a directory, next to the published numbers."""
     lines = [
         f"NLL of the test images in nats, ± s.e. over them. Published: {preset.source}. Other here: {preset.differs}.",
         "",

@@ -1,10 +1,10 @@
-"""A study's table: a JSON line per cell, written as groups of cells end, read back and merged.
+"""A study's table, with one line of JSON per cell; it is written whenever a group ends, read, and merged.
 
 A *cell* is one training run, named by its configuration. Its *variant* is what the study compares: parameterization and
-constraint. Its *setting* is what else differs between the cells of a table, besides learning rate and seed.
+constraint. Its *setting* is everything else that differs between the cells of a table, except learning rate and seed.
 
-A record has ``nll``, ``elbo`` and others of the test images; and ``validation_nll`` and ``validation_elbo`` where there
-are validation images, but not in tables of older versions.
+A record has ``nll``, ``elbo`` and other scores of the test images. If there are validation images, it also has
+``validation_nll`` and ``validation_elbo``, except in tables of older versions.
 """
 
 import hashlib
@@ -25,17 +25,17 @@ from jaxvae.training import TrainConfig, config_from_mapping
 RESULTS = "results.jsonl"
 
 STD_EDGES = np.linspace(-6, 2, 65)
-"""log10 σ at the edges of the histograms' bins; the first and the last bin hold what lies beyond, too."""
+"""log10 σ at the edges of the histograms' bins; the first and the last bin also count values beyond the edges."""
 
 Record = Mapping[str, Any]
-"""What is known of one cell; numbers that aren't finite are None."""
+"""The results of one cell; numbers that aren't finite are None."""
 
 _NUMBERS = (
     *("elbo", "log_likelihood", "kl", "nll", "nll_standard_error", "nll_monte_carlo_error"),
     *("active_units", "steps", "skipped", "seconds"),
 )
 _VALIDATION = ("validation_nll", "validation_elbo")
-"""Where the validation images were scored, too."""
+"""The further scores if the validation images were scored."""
 _PARTS = {
     "curve": ("step", "elbo"),
     "gradient_norm": ("head", "network"),
@@ -45,20 +45,20 @@ _PARTS = {
 _OTHERS = ("first_skipped", "cause", "gradient_snr", "std_histogram")
 
 _DIGEST = "digest"
-_FAR = 3.0  # standard errors over the images: two trainings of one cell, on two machines, are far closer
+_FAR = 3.0  # standard errors over the images; a cell trained on two machines differs far less
 
 _COMPARED = ("parameterization", "constraint", "learning_rate", "seed")
 _FILLED = ("likelihood", "binarization", "validation", "batch_size", "likelihood_std", "streaming")
-"""Fields that may follow from the data, and the later ones from those before."""
+"""Fields that may follow from the data; later ones may also follow from earlier ones."""
 
 
 def cell(config: Mapping[str, Any]) -> str:
-    """A cell's name in the table: its configuration as canonical JSON."""
+    """Returns a cell's name in the table: its configuration as canonical JSON."""
     return json.dumps(config, sort_keys=True)
 
 
 def variant(record: Record) -> str:
-    """The parameterization, and how its constraint is handled where it has one.
+    """Returns the parameterization and, if it has a constraint, the way in which this is handled.
 
     >>> variant({"config": {"parameterization": "direct_std", "constraint": "projection"}})
     'direct_std + projection'
@@ -69,9 +69,9 @@ def variant(record: Record) -> str:
 
 
 def settings(records: Sequence[Record]) -> list[dict[str, Any]]:
-    """For each record, the fields of its configuration that differ within the table, but for those compared.
+    """Returns for each record the fields that differ within the table, except variant, learning rate and seed.
 
-    What follows from the data is left out where the others tell it already.
+    It leaves out a field that may follow from the data if the other fields determine it.
 
     >>> settings([{"config": {"seed": 0, "dtype": "float32"}}, {"config": {"seed": 1, "dtype": "bfloat16"}}])
     [{'dtype': 'float32'}, {'dtype': 'bfloat16'}]
@@ -90,16 +90,16 @@ def settings(records: Sequence[Record]) -> list[dict[str, Any]]:
 
 
 def _follows(name: str, others: Sequence[str], configs: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether a field is the same wherever these others are."""
+    """Returns whether some fields determine another one in all configurations."""
     values: dict[str, Any] = {}
     return all(values.setdefault(cell({x: c[x] for x in others}), c[name]) == c[name] for c in configs)
 
 
 def read_results(path: Path) -> list[Record]:
-    """The records of a table, the first of each cell.
+    """Reads the records of a table; of several records of a cell, it takes the first.
 
-    Fields of the configuration that a record of an older version lacks have their defaults; a last line that was cut
-    off is left out.
+    Configuration fields that a record of an older version lacks get their defaults. An incomplete last line is left
+    out.
 
     Raises:
         ValueError: for a line that isn't a record, or one of a configuration that isn't allowed.
@@ -121,12 +121,12 @@ def read_results(path: Path) -> list[Record]:
 
 
 def _digest(record: Record) -> str:
-    """Of all of a record, by which a flipped bit is told from another number."""
+    """Returns a digest of a whole record, which tells a flipped bit from another result."""
     return hashlib.blake2b(json.dumps(record).encode(), digest_size=8).hexdigest()
 
 
 def _require_digest(record: dict[str, Any]) -> None:
-    """Takes the digest off a record, which those of older versions haven't, and raises where it isn't the record's."""
+    """Removes a record's digest, which older versions lack, and raises ValueError if it doesn't match."""
     if (written := record.pop(_DIGEST, None)) is not None:
         require(written == (now := _digest(record)), _DIGEST, written, f"{now}, that of the line: a value is another")
 
@@ -159,14 +159,14 @@ def _are_numbers(values: Any) -> bool:
 
 
 def write_results(path: Path, records: Iterable[Record]) -> None:
-    """The whole table, or the file as it was; numbers that aren't finite become null."""
+    """Writes the whole table atomically; numbers that aren't finite become null."""
     strict = [_strict(record) for record in records]
     lines = (json.dumps({**record, _DIGEST: _digest(record)}, allow_nan=False) + "\n" for record in strict)
     write_atomically(path, "".join(lines))
 
 
 def _strict(x: Any) -> Any:
-    """Strict JSON has no NaN and no infinity."""
+    """Replaces NaN and infinity by None, as strict JSON has neither."""
     if isinstance(x, Mapping):
         return {name: _strict(value) for name, value in x.items()}
     if isinstance(x, list | tuple):
@@ -175,10 +175,10 @@ def _strict(x: Any) -> Any:
 
 
 def merge(tables: Iterable[Iterable[Record]]) -> list[Record]:
-    """All tables in one; of a cell in several, the first record, with a warning where they aren't the same.
+    """Merges tables; it takes a cell's first record, with a warning if records of a cell differ.
 
     Raises:
-        ValueError: where they are of other data, or further apart than another order of sums explains.
+        ValueError: if records of a cell are of different data, or differ more than another order of summation explains.
     """
     found: dict[str, Record] = {}
     differing = 0
@@ -193,7 +193,7 @@ def merge(tables: Iterable[Iterable[Record]]) -> list[Record]:
 
 
 def _require_alike(first: Record, other: Record) -> None:
-    """Raises where two records of one cell can't be of one training."""
+    """Raises ValueError if two records of a cell can't come from the same training."""
     where = f"{variant(first)}, learning rate {first['config']['learning_rate']:g}, seed {first['config']['seed']}"
     data = first.get("data"), other.get("data")
     require(None in data or data[0] == data[1], "data", f"others for {where}", "the same in all tables")
@@ -204,6 +204,6 @@ def _require_alike(first: Record, other: Record) -> None:
 
 
 def plain(config: TrainConfig) -> dict[str, Any]:
-    """A configuration as JSON would have it."""
+    """Returns a configuration as plain values, as they are in JSON."""
     values: dict[str, Any] = json.loads(config.to_json())
     return values

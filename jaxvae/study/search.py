@@ -1,11 +1,11 @@
-"""A search for each group's learning rate, instead of all of the grid: which of its cells are trained next.
+"""A search for each group's learning rate, instead of a full grid: it selects the cells to train next.
 
-A group's first seed tries a learning rate in the middle and one above it, then those beside the best, until none of
-these is better; the distance is halved, and so on down to the grid's next neighbours. It finds the best one where NLL
-has one valley over the learning rate (a compass search: Kolda, Lewis and Torczon 2003, SIAM Review 45). The two best
-have all other seeds trained, so that what choosing between them adds to an interval is known.
+A group's first seed tries a learning rate in the middle and one above it. It then tries the neighbours of the best one,
+until none is better, and halves the distance, down to adjacent learning rates of the grid. This finds the best one if
+NLL has a single minimum over the learning rate (a compass search: Kolda, Lewis and Torczon 2003, SIAM Review 45). The
+two best learning rates are trained with all other seeds, so that intervals can include the choice between them.
 
-What is asked for next follows from the table alone, so that a search that was stopped goes on.
+The next cells follow from the table alone, so that a stopped search can continue.
 """
 
 import math
@@ -16,10 +16,10 @@ from jaxvae.training import TrainConfig
 
 
 def wanted(group: Sequence[TrainConfig], records: Mapping[str, Record]) -> list[TrainConfig]:
-    """The cells of a group that its search wants, those that are trained among them; no more once it is done.
+    """Returns the cells that a group's search needs so far, including trained ones; it is done when all are trained.
 
     Args:
-        group: cells that differ in learning rate and seed alone, all combinations of these.
+        group: cells that differ in learning rate and seed only, all combinations of these.
         records: a table, by cell.
     """
     rates = sorted({config.learning_rate for config in group})
@@ -33,7 +33,7 @@ def wanted(group: Sequence[TrainConfig], records: Mapping[str, Record]) -> list[
 
 
 def most_cells(rates: int, seeds: int) -> int:
-    """How many cells of a group a search trains at most, where NLL has one valley.
+    """Returns the largest number of a group's cells that a search trains if NLL has a single minimum.
 
     >>> most_cells(5, 3), most_cells(9, 3), most_cells(17, 3)
     (8, 10, 12)
@@ -42,7 +42,7 @@ def most_cells(rates: int, seeds: int) -> int:
 
 
 def _cells_to(valley: int, rates: int, seeds: int) -> int:
-    """How many cells are trained where losses grow to both sides of one place."""
+    """Returns how many cells a search trains if losses increase on both sides of one learning rate."""
     losses: dict[int, dict[int, float]] = {}
     while more := next_cells(losses, rates, seeds):
         for place, seed in more:
@@ -51,12 +51,12 @@ def _cells_to(valley: int, rates: int, seeds: int) -> int:
 
 
 def next_cells(losses: Mapping[int, Mapping[int, float]], rates: int, seeds: int) -> list[tuple[int, int]]:
-    """Which places in the ascending learning rates, and which seeds, are trained next; none once all is done.
+    """Returns the pairs of a learning rate's index and a seed's index to train next; none once the search is done.
 
     Args:
-        losses: of each place that is tried, by seed; inf for a run that failed.
-        rates: how many places there are.
-        seeds: how many seeds there are.
+        losses: the loss of each tried learning rate's index, by seed's index; inf for a failed run.
+        rates: the number of learning rates, which ascend.
+        seeds: the number of seeds.
 
     >>> next_cells({}, 5, 3), next_cells({2: {0: 1.0}, 3: {0: 0.5}}, 5, 3)
     ([(2, 0), (3, 0)], [(4, 0)])
@@ -72,7 +72,7 @@ def next_cells(losses: Mapping[int, Mapping[int, float]], rates: int, seeds: int
 
 
 def _next_places(losses: Mapping[int, float], count: int) -> list[int]:
-    """Which places of so many in a row are tried next, of equals beside the first; none once the lowest is found."""
+    """Returns the indices to try next, beside the first of the lowest losses; none once the lowest is found."""
     middle = (count - 1) // 2
     step = 1 << max(0, (count // 4).bit_length() - 1)
     if not losses:
@@ -87,6 +87,6 @@ def _next_places(losses: Mapping[int, float], count: int) -> list[int]:
 
 
 def _loss(record: Record) -> float:
-    """What the learning rate is chosen by; inf for a run that failed."""
+    """Returns the loss by which the learning rate is chosen; inf for a failed run."""
     values = [record["nll"], record.get("validation_nll", record["nll"])]
     return math.inf if None in values else values[1]

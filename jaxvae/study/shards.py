@@ -1,7 +1,7 @@
-"""A study shared out over processes, on one machine or several: which groups are whose, and each one's table.
+"""Shards of a study: processes, on one machine or several, that each train some groups and write a table.
 
-All shards have one directory, in which each writes a table and holds a lock of its own; a study's table is all of them
-together. How many shards there are may change from one run to the next: what any table holds isn't trained again.
+All shards use one directory, in which each writes its own table and holds its own lock; the study's table is all of
+these together. The number of shards may change from one run to the next, as no shard trains cells that any table holds.
 """
 
 import os
@@ -17,7 +17,7 @@ _Any = TypeVar("_Any")
 
 
 class Shard(NamedTuple):
-    """One of ``total`` shares of a study, the first being number 1."""
+    """One of ``total`` shares of a study; the first has number 1."""
 
     number: int
     total: int
@@ -27,11 +27,11 @@ class Shard(NamedTuple):
 
     @property
     def table(self) -> str:
-        """Its table's name."""
+        """The file name of its table."""
         return RESULTS if self.total == 1 else f"results-{self.number}-of-{self.total}.jsonl"
 
     def share(self, some: Sequence[_Any], costs: Sequence[float]) -> list[_Any]:
-        """Its own of some things, in their order: the costliest first, each goes to the shard that has least to do."""
+        """Returns its share, in order; each item, the costliest first, goes to the shard with the least work."""
         loads = [0.0] * self.total
         own = set()
         for i in sorted(range(len(some)), key=lambda i: (-costs[i], i)):
@@ -43,11 +43,11 @@ class Shard(NamedTuple):
 
 
 ALONE = Shard(1, 1)
-"""The whole study."""
+"""The single shard of a study that isn't shared."""
 
 
 def shard_of(text: str) -> Shard:
-    """What ``I/N`` says.
+    """Makes a shard from the text ``I/N``.
 
     >>> shard_of("2/8")
     Shard(number=2, total=8)
@@ -62,7 +62,7 @@ def shard_of(text: str) -> Shard:
 
 
 def shard_of_job(environment: Mapping[str, str] = os.environ) -> tuple[Shard, str] | None:
-    """The share of a process in a SLURM array or an indexed Kubernetes job, and the variable that says so.
+    """Returns the shard of a process in a SLURM array or an indexed Kubernetes job, and the variable that names it.
 
     >>> shard_of_job({"JOB_COMPLETION_INDEX": "0", "JOB_COMPLETIONS": "4"})
     (Shard(number=1, total=4), 'JOB_COMPLETION_INDEX')
@@ -84,6 +84,6 @@ def shard_of_job(environment: Mapping[str, str] = os.environ) -> tuple[Shard, st
 
 
 def read_tables(out: Path) -> list[Record]:
-    """The records of all tables in a study's directory, the first of each cell; raises as ``read_results``."""
+    """Reads all tables in a study's directory, with the first record of each cell; may raise as ``read_results``."""
     shards = sorted(path for path in out.glob("results-*-of-*.jsonl"))
     return merge(read_results(path) for path in (out / RESULTS, *shards))

@@ -1,11 +1,11 @@
-"""What a study's table says: points, paired differences with intervals, tolerance of learning rates.
+"""The statistics of a study's table: points, paired differences with intervals, tolerance of learning rates.
 
-A *point* holds the seeds of one variant at one learning rate in one setting. NLL is in nats per image, and inf where a
-run failed; differences are a variant's NLL minus the baseline's, so that positive is worse. Seeds share data order and
-noise between variants, so that differences are taken seed by seed.
+A *point* holds the seeds of one variant at one learning rate in one setting. NLL is in nats per image, and inf if a run
+failed. Differences are a variant's NLL minus the baseline's, so that positive is worse. Variants share data order and
+noise for each seed, so differences are computed seed by seed.
 
-A learning rate is chosen by the NLL of the validation images, and what is reported of it is that of the test images. In
-a setting where any record has no validation scores, it is chosen by the test images.
+A learning rate is chosen by the NLL of the validation images, and the NLL of the test images is reported. If any record
+of a setting has no validation scores, it is chosen by the test images.
 """
 
 import dataclasses
@@ -21,13 +21,13 @@ from jaxvae.study.results import Record, settings, variant
 from jaxvae.study.variants import is_mirror, is_one_to_one, may_vanish
 
 BASELINE = "log_variance"
-"""What variants are compared with, where nothing else is asked for."""
+"""The default variant with which others are compared."""
 
 NEAR = 1.0
 """Nats above the setting's best mean NLL within which a learning rate still works."""
 
 Setting = tuple[tuple[str, Any], ...]
-"""What else differs within the table: (name, value) pairs; () where nothing does."""
+"""Everything else that differs within the table, as (name, value) pairs; () if nothing does."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,29 +43,29 @@ class Point:
 
     @property
     def seeds(self) -> np.ndarray:
-        """(S,), ascending."""
+        """The seeds, (S,), ascending."""
         return np.array([record["config"]["seed"] for record in self.records])
 
     @property
     def nll(self) -> np.ndarray:
-        """(S,), inf where the run failed."""
+        """The NLL of each seed, (S,), inf if the run failed."""
         return _finite_or(math.inf, (record["nll"] for record in self.records))
 
     @property
     def chosen_by(self) -> np.ndarray:
-        """(S,), the NLL that the learning rate is chosen by, inf where the run failed."""
+        """The NLL by which the learning rate is chosen, (S,), inf if the run failed."""
         if not self.validated:
             return self.nll
         return _finite_or(math.inf, (record["validation_nll"] for record in self.records))
 
     @property
     def elbo(self) -> np.ndarray:
-        """(S,), -inf where it isn't finite."""
+        """The ELBO of each seed, (S,), -inf if it isn't finite."""
         return _finite_or(-math.inf, (record["elbo"] for record in self.records))
 
     @property
     def skipped(self) -> np.ndarray:
-        """(S,), the share of steps whose update wasn't finite."""
+        """The share of steps whose update wasn't finite, (S,)."""
         return np.array([record["skipped"] for record in self.records], float)
 
     @property
@@ -87,7 +87,7 @@ class Point:
 
 
 class Width(NamedTuple):
-    """Decades of learning rate that a variant tolerates, and whether an end of the grid cuts them off."""
+    """The decades of learning rate that a variant tolerates, and whether the grid ends before they do."""
 
     decades: float
     open_low: bool
@@ -95,17 +95,17 @@ class Width(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """One variant in one setting.
+    """The results of one variant in one setting.
 
     Attributes:
         points: one per learning rate, ascending.
-        best: the point that is lowest in what the learning rate is chosen by; None where none is without a failure.
-        difference: of best from the baseline's best, with the interval at ``LEVEL``; None without either, for the
-            baseline itself, and for a mirror.
+        best: the point with the lowest NLL by which the learning rate is chosen; None if every point has a failure.
+        difference: the difference of best from the baseline's best, with the interval at ``LEVEL``; None if either is
+            missing, for the baseline itself, and for a mirror.
         adjusted: the same with an interval that allows for the number of variants compared (Bonferroni).
         width: the learning rates within ``NEAR`` of the setting's best mean NLL.
-        advised: whether nothing speaks against it from the start: its σ can't reach 0.
-        mirrors: the variant that it equals by symmetry, of which it is no further evidence; "" for none.
+        advised: whether the variant can be advised before training, because its σ can't reach 0.
+        mirrors: the variant that it equals by symmetry, so that it is no further evidence; "" for none.
     """
 
     variant: str
@@ -120,20 +120,20 @@ class Comparison(NamedTuple):
 
     @property
     def usable(self) -> bool:
-        """Whether one may take it: it is advised, and works at some learning rate."""
+        """Whether the variant can be recommended: it is advised, and works at some learning rate."""
         return self.advised and self.best is not None
 
 
 class Outcome(NamedTuple):
-    """One setting.
+    """The results of one setting.
 
     Attributes:
-        setting: what it is.
+        setting: the setting.
         baseline: the variant that the others are compared with.
         comparisons: every variant, in the table's order.
-        level: of the adjusted intervals.
-        deviation: the standard deviation over seeds of a usable variant's paired difference, pooled over them, with
-            what the choice of the learning rate adds; NaN where there is none.
+        level: the coverage of the adjusted intervals.
+        deviation: the standard deviation over seeds of a usable variant's paired difference, pooled over these
+            variants. It includes the choice of the learning rate. It is NaN if there is no such difference.
     """
 
     setting: Setting
@@ -149,17 +149,17 @@ class Outcome(NamedTuple):
 
     @property
     def uneven(self) -> bool:
-        """Whether learning rates have fewer seeds than a variant's best, as after a search."""
+        """Whether some learning rates have fewer seeds than their variant's best one, as after a search."""
         return any(len(p.records) < len(c.best.records) for c in self.comparisons if c.best for p in c.points)
 
     @property
     def learning_rates(self) -> list[float]:
-        """All that were tried, ascending."""
+        """All learning rates that were tried, ascending."""
         return sorted({point.learning_rate for comparison in self.comparisons for point in comparison.points})
 
 
 class Spread(NamedTuple):
-    """How far variants lie apart at one learning rate, without and with the Fisher preconditioner, in nats."""
+    """The distance between variants at one learning rate, without and with the Fisher preconditioner, in nats."""
 
     learning_rate: float
     variants: tuple[str, ...]
@@ -173,7 +173,7 @@ def _finite_or(substitute: float, values: Iterable[float | None]) -> np.ndarray:
 
 
 def points(records: Sequence[Record]) -> list[Point]:
-    """The table's points: settings and variants in the order in which they first come, learning rates ascending."""
+    """Returns the table's points: settings and variants in the order of first appearance, learning rates ascending."""
     found: dict[tuple[Setting, str, float], dict[int, Record]] = {}
     for record, fields in zip(records, settings(records), strict=True):
         setting = tuple((name, tuple(x) if isinstance(x, list) else x) for name, x in fields.items())
@@ -190,9 +190,9 @@ def points(records: Sequence[Record]) -> list[Point]:
 
 
 def best(candidates: Sequence[Point]) -> Point | None:
-    """The point that is lowest in the mean of what it is chosen by; None where every one has a failure.
+    """Returns the point with the lowest mean NLL by which it is chosen; None if every point has a failure.
 
-    Only those of the most seeds can be: a mean over fewer is another number.
+    It considers only points with the most seeds, as means over fewer seeds aren't comparable.
     """
     working = [point for point in candidates if not point.failures]
     most = max((len(point.records) for point in working), default=0)
@@ -201,12 +201,12 @@ def best(candidates: Sequence[Point]) -> Point | None:
 
 
 def _on_shared_seeds(some: Sequence[Point]) -> np.ndarray:
-    """NLL (points, seeds) of the seeds that every point has."""
+    """Returns the NLL, (points, seeds), of the seeds that every point has."""
     return _of_seeds(some, sorted(set.intersection(*({*point.seeds.tolist()} for point in some)))).reported
 
 
 def _of_seeds(some: Sequence[Point], seeds: Sequence[int]) -> SeedScores:
-    """The NLL of points that have all of these seeds."""
+    """Returns the NLL of those points that have all of these seeds."""
     rows = [[point.seeds.tolist().index(seed) for seed in seeds] for point in some]
     return SeedScores(
         np.array([point.chosen_by[row] for point, row in zip(some, rows, strict=True)]),
@@ -215,17 +215,17 @@ def _of_seeds(some: Sequence[Point], seeds: Sequence[int]) -> SeedScores:
 
 
 def tuned_contrast(terms: Sequence[tuple[float, Sequence[Point]]]) -> tuple[float, float, int]:
-    """A sum of the NLLs of variants, each at its best learning rate, and times its coefficient.
+    """Returns a weighted sum of the NLLs of variants, each at its best learning rate.
 
-    With 1 for one variant and -1 for another it is how much higher the first one's NLL is.
+    With the coefficients 1 and -1, it is the difference between two variants.
 
     Args:
-        terms: each one's coefficient, and the points of a variant in one setting.
+        terms: a coefficient for each variant, and the variant's points in one setting.
 
     Returns:
-        The mean of the single seeds' contrasts, over those seeds that all bests have, in nats or as the coefficients
-        scale them; its standard error, with what the choice of the learning rates adds (``intervals.tuned_error``); and
-        the number of seeds. NaN where a variant has no best, or too few seeds.
+        The mean contrast over those seeds that all best points have, in nats times the coefficients; its standard
+        error, which includes the choice of the learning rates (``intervals.tuned_error``); and the number of seeds. The
+        numbers are NaN if a variant has no best point or too few seeds.
     """
     tops = [best(some) for _, some in terms]
     if any(top is None for top in tops):
@@ -233,7 +233,7 @@ def tuned_contrast(terms: Sequence[tuple[float, Sequence[Point]]]) -> tuple[floa
     seeds = sorted(set.intersection(*({*top.seeds.tolist()} for top in tops if top)))
     if not seeds:
         return math.nan, math.nan, 0
-    # A learning rate that lacks some of these seeds can't be chosen in a resample of them.
+    # A learning rate without some of these seeds can't be chosen in a resample.
     sides = [[p for p in some if not p.failures and {*seeds} <= {*p.seeds.tolist()}] for _, some in terms]
     coefficients = [coefficient for coefficient, _ in terms]
     error = tuned_error([(x, _of_seeds(side, seeds)) for x, side in zip(coefficients, sides, strict=True)])
@@ -242,15 +242,15 @@ def tuned_contrast(terms: Sequence[tuple[float, Sequence[Point]]]) -> tuple[floa
 
 
 def robustness_width(some: Sequence[Point], reference: float, tolerance: float = NEAR) -> Width:
-    """The decades of learning rate around a variant's best in which its mean NLL is within ``tolerance``.
+    """Returns the decades of learning rate around a variant's best in which its mean NLL is within ``tolerance``.
 
     Mean NLL is interpolated linearly over log10 of the learning rate; next to a failure the range ends at the last grid
     point that works.
 
     Args:
         some: one variant's points in one setting.
-        reference: the mean NLL to be near to, in nats: the setting's best over all variants.
-        tolerance: nats.
+        reference: the mean NLL from which the tolerance counts, in nats: the setting's best over all variants.
+        tolerance: the tolerance, in nats.
     """
     grid = sorted(some, key=lambda point: point.learning_rate)
     top = best(grid)
@@ -263,7 +263,7 @@ def robustness_width(some: Sequence[Point], reference: float, tolerance: float =
 
 
 def _reach(outwards: Sequence[Point], limit: float) -> tuple[float, bool]:
-    """The log10 learning rate at which mean NLL first exceeds the limit, and whether the grid ends before."""
+    """Returns the log10 learning rate at which mean NLL first exceeds the limit, and whether the grid ends before."""
     for near, far in itertools.pairwise(outwards):
         if far.mean > limit:
             start, stop = math.log10(near.learning_rate), math.log10(far.learning_rate)
@@ -272,7 +272,7 @@ def _reach(outwards: Sequence[Point], limit: float) -> tuple[float, bool]:
 
 
 def steps_to(record: Record, elbo: float) -> int | None:
-    """The first step at which a run's test ELBO has reached ``elbo``, between records of it by linear interpolation."""
+    """Returns the first step at which a run's test ELBO reaches ``elbo``, interpolated linearly between records."""
     steps, values = record["curve"]["step"], _finite_or(-math.inf, record["curve"]["elbo"])
     reached = np.flatnonzero(values >= elbo)
     if not len(reached):
@@ -285,10 +285,10 @@ def steps_to(record: Record, elbo: float) -> int | None:
 
 
 def analyze(records: Sequence[Record], baseline: str = BASELINE) -> list[Outcome]:
-    """Every variant against the baseline, each at its own best learning rate; one outcome per setting.
+    """Compares every variant with the baseline, each at its own best learning rate; one outcome per setting.
 
-    A setting without the baseline takes its first variant in its stead: to take the best one would make the others look
-    worse than they are.
+    In a setting without the baseline, the first variant replaces it; the best variant would make the others look worse
+    than they are.
     """
     table: dict[Setting, dict[str, list[Point]]] = {}
     for point in points(records):
@@ -329,7 +329,7 @@ def _outcome(setting: Setting, by_variant: Mapping[str, Sequence[Point]], baseli
 
 
 def _mirrors(names: Sequence[str], baseline: str) -> dict[str, str]:
-    """Of each variant the one that it mirrors: the baseline, or one before it."""
+    """Returns for each variant the one that it mirrors: the baseline, or one before it."""
     found: dict[str, str] = {}
     for name in (baseline, *(name for name in names if name != baseline)):
         found[name] = next((other for other in found if is_mirror(name, other)), "")
@@ -337,14 +337,15 @@ def _mirrors(names: Sequence[str], baseline: str) -> dict[str, str]:
 
 
 def spreads(plain: Sequence[Point], fisher: Sequence[Point]) -> list[Spread]:
-    """Whether "all are the same eventually": how far variants lie apart, plain and with the Fisher preconditioner.
+    """Returns the distances between variants with plain gradients and with the Fisher preconditioner.
 
-    Natural-gradient flow is the same in all coordinates of one family (Amari 1998, Neural Computation 10). So the
-    variants that count are coordinates of the same Gaussians: smooth one-to-one maps onto every σ > 0. That leaves out
-    what has bounds (another family), is folded (square, abs), or needs its constraint handled. Those that failed at a
-    learning rate on either side are left out there. The spread is highest minus lowest NLL of a seed, then averaged
-    over seeds; noise alone makes it positive, so that what counts is its change (negative: Fisher brings them closer),
-    whose interval allows for the number of learning rates (Bonferroni).
+    They test the claim that "all are the same eventually". Natural-gradient flow is the same in all coordinates of one
+    family (Amari 1998, Neural Computation 10). Therefore only variants count that are coordinates of the same
+    Gaussians: smooth one-to-one maps onto every σ > 0. This excludes variants with bounds (another family), with folds
+    (square, abs), or with a constraint to handle. Variants that failed at a learning rate, with or without the
+    preconditioner, are left out there. The spread is the highest minus the lowest NLL of a seed, averaged over seeds.
+    Noise alone makes it positive, so its change is what counts (negative: Fisher brings variants closer). The interval
+    of the change allows for the number of learning rates (Bonferroni).
     """
     tables = {}
     for rate in sorted({point.learning_rate for point in plain}):

@@ -1,4 +1,4 @@
-"""Many cells in one program: shared out over the devices, and on each a few at a time in lockstep."""
+"""Many cells in one program: the devices share them, and each trains a few at a time in lockstep."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,26 +16,26 @@ from jaxvae.training import Experiment
 CELLS_AXIS = "cells"
 
 _COMPILER_OPTIONS = {"cpu": {"xla_backend_optimization_level": 1}}
-"""By platform; the programs are as fast as with more, and are compiled in three quarters of the time."""
+"""Compiler options by platform; programs are as fast as by default, but compile in three quarters of the time."""
 
 
 def cell_mesh() -> Mesh:
-    """All devices, along one axis."""
+    """Makes a mesh of all devices, along one axis."""
     return jax.make_mesh((jax.device_count(),), (CELLS_AXIS,), axis_types=(AxisType.Auto,))
 
 
 def _stacked(*x: Any) -> Any:
-    """On the host, but for keys: each shape would be a program of its own."""
+    """Stacks on the host, except for keys; on a device, each shape would need its own program."""
     return jnp.stack(x) if jnp.issubdtype(x[0].dtype, jax.dtypes.prng_key) else np.stack(x)
 
 
 class Trained(NamedTuple):
-    """What a group of cells leaves, on the host: leading axes are the cells (C,), and the curve's points (P,).
+    """The results of a group of cells, on the host; leading axes are the cells (C,) and the curve's points (P,).
 
     Attributes:
-        segments: with a leading axis (C, P), but for the steps: (C, T), all of them.
-        scores: of each cell.
-        seconds: of the group, without compilation.
+        segments: the segments, with leading axes (C, P); the steps have (C, T), for all segments.
+        scores: the scores of each cell, (C,).
+        seconds: the group's time, without compilation.
     """
 
     segments: Segment
@@ -44,17 +44,17 @@ class Trained(NamedTuple):
 
 
 class Sweep:
-    """A group of cells, which share all of their configuration but learning rate and seed, and its programs.
+    """A group of cells, whose configurations differ in learning rate and seed only, and its programs.
 
     Args:
-        experiment: of that configuration, on a mesh of one device.
+        experiment: the experiment of their configuration, on a mesh of one device.
         mesh: from ``cell_mesh``.
-        width: cells in lockstep on each device, at most.
-        learning_rates: of each cell, (C,).
-        seeds: of each cell, (C,).
+        width: the largest number of cells in lockstep on each device.
+        learning_rates: the learning rate of each cell, (C,).
+        seeds: the seed of each cell, (C,).
 
     Attributes:
-        counts: of each split, which of the scored images are its own, (M, B).
+        counts: for each split, which scored images belong to it, (M, B).
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Sweep:
         self._seeds = list(dict.fromkeys(seeds))
         pairs = zip(learning_rates, seeds, strict=True)
         self._cells = [Cell(np.float32(rate), np.int32(self._seeds.index(seed))) for rate, seed in pairs]
-        # As even a load as there is.
+        # The most even load that is possible.
         share = -(-len(self._cells) // mesh.size)
         self._width = -(-share // -(-share // width))
         self._places = mesh.size * self._width * -(-share // self._width)
@@ -78,19 +78,19 @@ class Sweep:
 
     @property
     def segments(self) -> int:
-        """How often ``train`` answers before it is done."""
+        """How often ``train`` yields None before it is done."""
         return self.experiment.config.epochs // segment_epochs(self.experiment.config)
 
     @property
     def memory(self) -> int:
-        """The bytes that training takes on each device: state, data and what is between."""
+        """The bytes that training takes on each device: state, data and temporaries."""
         self.compile()
         assert self._programs is not None
         found = self._programs[2].memory_analysis()
         return int(found.argument_size_in_bytes + found.temp_size_in_bytes) if found else 0
 
     def _over_cells(self, one: Callable[..., Any], donate: tuple[int, ...] = ()) -> Any:
-        """The program of a function of the experiment, data that all cells share, and what each cell has."""
+        """Makes a program from a function of the experiment, the data that all cells share, and each cell's own."""
 
         def share(data: tuple[Any, ...], *cells: Any) -> Any:
             return jax.lax.map(lambda cell: one(self.experiment, *data, *cell), cells, batch_size=self._width)
@@ -103,7 +103,7 @@ class Sweep:
         return jax.jit(run, donate_argnums=donate)
 
     def compile(self) -> None:
-        """Compiles what ``train`` calls, all at once, from shapes alone; may be done ahead, in another thread."""
+        """Compiles the programs of ``train`` from shapes, at the same time; another thread may call it in advance."""
         if self._programs is None:
             ordered = orders.trace(*self._of_segment(0), len(self.experiment.dataset.train))
             start = jax.jit(self.experiment.begin).trace(jnp.uint32(0))
@@ -123,19 +123,19 @@ class Sweep:
                 self._programs = tuple(pool.map(lambda program: program.compile(compiler_options=options), lowered))
 
     def _placed(self, *columns: Sequence[Any]) -> tuple[Any, ...]:
-        """Each column, with a value per cell, stacked and on the devices; places that are left hold the last again."""
+        """Stacks each column of one value per cell on the devices; free places repeat the last value."""
         rows = np.minimum(np.arange(self._places), len(self._cells) - 1)
         return jax.device_put(
             tuple(jax.tree.map(_stacked, *map(column.__getitem__, rows)) for column in columns), self._each
         )
 
     def _of_segment(self, segment: int) -> tuple[np.ndarray, np.ndarray]:
-        """The seeds and the epochs for which ``orders`` are drawn."""
+        """Returns the seeds and epochs for which ``orders`` are drawn."""
         length = segment_epochs(self.experiment.config)
         return np.array(self._seeds, np.uint32), np.arange(segment * length, (segment + 1) * length)
 
     def train(self) -> Iterator[Trained | None]:
-        """Trains and scores; answers None after each segment of the training, and in the end with what was found."""
+        """Trains and scores the cells; yields None after each segment of the training, and the results at the end."""
         self.compile()
         assert self._programs is not None
         ordered, start, advance_all, score_all = self._programs

@@ -13,15 +13,15 @@ from jaxvae.study.statistics import NEAR, Comparison, Outcome, Point, Width, ste
 from jaxvae.texts import assignments, interval, minus, percent, percentage, signed, with_error
 
 BEHIND = 2.0
-"""Nats by which the ELBO whose first reaching is timed lies below the best at the end of training."""
+"""Nats below the best final ELBO; the table has the first step at which a run reaches that level."""
 
 NOTHING = "–"
 WORDS = ("variant", "setting", "first cause")
-"""Columns of words; all others are numbers."""
+"""The columns of words; all others are numbers."""
 
 
 class Row(NamedTuple):
-    """The texts of a row, and whether it's the baseline's."""
+    """The texts of a row, and whether it is the baseline's."""
 
     texts: tuple[str, ...]
     baseline: bool
@@ -35,7 +35,7 @@ class Table(NamedTuple):
 
 
 def make_table(outcomes: Sequence[Outcome]) -> Table:
-    """All outcomes, setting by setting; the column of settings only where there are several."""
+    """Makes the table of all outcomes, setting by setting, with a column of settings only if there are several."""
     several = len(outcomes) > 1
     rows = []
     for outcome in outcomes:
@@ -54,7 +54,7 @@ _DIFFERENCE = f"minus baseline [{percentage(LEVEL)}]".replace(" %", "\N{NO-BREAK
 
 
 def _numbers(comparison: Comparison, target: float) -> dict[str, str]:
-    """Of a variant at its best learning rate, but for skipped steps and their cause, which are of all."""
+    """Returns a variant's numbers at its best learning rate; skipped steps and their cause are over all rates."""
     best = comparison.best
     records = best.records if best else ()
 
@@ -84,14 +84,14 @@ def _numbers(comparison: Comparison, target: float) -> dict[str, str]:
 
 
 def target_elbo(outcome: Outcome) -> float:
-    """The test ELBO whose first reaching is timed: a little below the best that any variant ends with; NaN for none."""
+    """Returns the test ELBO up to which steps are counted: slightly below the best final one of any variant, or NaN."""
     ends = [c.best.elbo.mean() for c in outcome.comparisons if c.best]
     finite = [float(x) for x in ends if math.isfinite(x)]
     return max(finite) - BEHIND if finite else math.nan
 
 
 def first_cause(some: Sequence[Point]) -> str:
-    """Where most runs' first number that wasn't finite arose; "" where all were."""
+    """Returns where the first non-finite number of most runs arose; "" if all numbers were finite."""
     causes = Counter(record["cause"] for point in some for record in point.records if record["cause"])
     return causes.most_common(1)[0][0] if causes else ""
 
@@ -108,7 +108,7 @@ def _width(width: Width) -> str:
 
 
 def _steps(records: Sequence[Record], target: float) -> str:
-    """The mean over the seeds that get there, and how many these are where not all do."""
+    """Returns the mean over the seeds that reach the target, and their number if not all do."""
     found = [steps_to(record, target) for record in records] if math.isfinite(target) else []
     reached = [step for step in found if step is not None]
     if not reached:
@@ -119,7 +119,7 @@ def _steps(records: Sequence[Record], target: float) -> str:
 
 
 def _median(values: Iterable[float | None]) -> float:
-    """Of those that are finite; NaN for none."""
+    """Returns the median of the finite values, or NaN if there are none."""
     finite = [value for value in values if value is not None]
     return float(np.median(finite)) if finite else math.nan
 

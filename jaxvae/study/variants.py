@@ -1,4 +1,4 @@
-"""What is known of variants before any is trained: which are advised against, and which are one and the same."""
+"""Properties of variants that are known before training: which are advised against, and which are equivalent."""
 
 import math
 
@@ -10,7 +10,7 @@ _RECIPROCAL = (Exp, Squareplus)
 
 
 def is_one_to_one(name: str) -> bool:
-    """Whether a parameterization is a smooth one-to-one map onto every σ > 0.
+    """Returns whether a parameterization is a smooth one-to-one map onto every σ > 0.
 
     >>> [is_one_to_one(name) for name in ("log_std", "sigmoid_std", "abs_std")]
     [True, False, False]
@@ -20,7 +20,7 @@ def is_one_to_one(name: str) -> bool:
 
 
 def may_vanish(name: str) -> bool:
-    """Whether a parameterization's σ can be 0 or less, where KL and gradients aren't finite.
+    """Returns whether a parameterization's σ can be 0 or less, where KL and gradients aren't finite.
 
     >>> [may_vanish(name) for name in ("log_std", "sigmoid_std", "abs_std", "direct_std")]
     [False, False, True, True]
@@ -33,10 +33,10 @@ def may_vanish(name: str) -> bool:
 
 
 def is_mirror(name: str, other: str) -> bool:
-    """Whether two parameterizations have the same σ at opposite raws.
+    """Returns whether two parameterizations have the same σ for raw values of opposite sign.
 
-    Training can't tell them apart then, as a head's weights are as likely as their negatives, and gradient descent and
-    Adam are the same for both signs: from the same start they reach the same numbers.
+    Then training gives equivalent results. A head's initial weights are as likely as their negatives, and gradient
+    descent and Adam treat both signs alike, so that equal starts lead to equal numbers.
 
     >>> is_mirror("log_precision", "log_variance"), is_mirror("log_std", "log_variance")
     (True, False)

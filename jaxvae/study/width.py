@@ -1,4 +1,4 @@
-"""How many cells to train in lockstep on each device: a matter of caches and cores, so it is measured."""
+"""The number of cells to train in lockstep on each device; it depends on caches and cores, so it is measured."""
 
 import itertools
 import math
@@ -14,25 +14,25 @@ from jaxvae.study.sweep import CELLS_AXIS
 from jaxvae.training import Experiment, TrainState, train_step
 from jaxvae.training.batches import resident_batch
 
-_FACTOR = 4  # from one width to the next that is tried
-_STEPS = 16  # in one call
-_SECONDS = 0.6  # of calls that are timed
-_GAIN = 0.95  # of the narrower program's time per cell, what a wider one's may be
-_FEW = 2000  # steps of all cells on a device, too few to make up for the compilation of two programs
-_SLOW = 3e10  # FLOP/s, about what a core does of such small matmuls
-_SHORT = 60.0  # seconds of training on a core, of which the best width saves less than it takes to find
+_FACTOR = 4  # from each width that is tried to the next
+_STEPS = 16  # steps in one call
+_SECONDS = 0.6  # seconds of calls that are timed
+_GAIN = 0.95  # a wider program must take at most this share of the narrower one's time per cell
+_FEW = 2000  # steps of all cells on a device that are too few to repay the compilation of two programs
+_SLOW = 3e10  # FLOP/s, about the speed of a core in such small matmuls
+_SHORT = 60.0  # seconds of training on a core; below, finding the best width takes longer than it saves
 
 
 def measured_width(experiment: Experiment, mesh: Mesh, most: int) -> int:
-    """The first of 2, 8, 32, … up to ``most`` that four times as many in lockstep don't beat by 5 % per cell.
+    """Returns the first of 2, 8, 32, … up to ``most`` that a width of four times isn't 5 % faster than, per cell.
 
-    Where there is little to train, it is 2, unmeasured; on a CPU, where the best width gains less than a tenth and each
-    takes seconds to compile, that is a minute by the FLOPs of a step.
+    If there is little to train, it is 2, without a measurement. On a CPU this is up to a minute, by the FLOPs of a
+    step, because there the best width gains less than a tenth and each width takes seconds to compile.
 
     Args:
-        experiment: what each cell trains.
+        experiment: the experiment that each cell trains.
         mesh: from ``cell_mesh``.
-        most: the number of cells on a device.
+        most: the largest width, which is the number of cells on a device.
     """
     steps = experiment.config.epochs * experiment.steps_per_epoch
     if most <= 2 or most * steps < _FEW:
@@ -52,7 +52,7 @@ def measured_width(experiment: Experiment, mesh: Mesh, most: int) -> int:
 
 
 def step_flops(experiment: Experiment) -> float:
-    """Of one cell's step, as XLA counts them before it compiles."""
+    """Returns the FLOPs of one cell's step, as XLA counts them before it compiles."""
     data, size = make_data(experiment).train, experiment.batch_size
     batch = {name: jax.ShapeDtypeStruct((size, *x.shape[1:]), x.dtype) for name, x in data.items()}
     batch["beta"] = jax.ShapeDtypeStruct((), np.float32)
@@ -63,7 +63,7 @@ def step_flops(experiment: Experiment) -> float:
 
 
 def step_cost(experiment: Experiment, mesh: Mesh, state: TrainState, width: int) -> float:
-    """Seconds for a step of ``width`` cells on each device: the shortest of a few calls, as all else only adds."""
+    """Returns the seconds of a step of ``width`` cells on each device, the least of a few calls, as noise only adds."""
     images = make_data(experiment).train
     data = jax.tree.map(jnp.asarray, {**images, "order": np.arange(len(images["image"]))})
     step = train_step(experiment.loss, experiment.tx)

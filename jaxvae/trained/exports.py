@@ -1,4 +1,4 @@
-"""Exported models: folders of weights and JSON, from which nothing is executed when they are read."""
+"""Exported models: folders of weights and JSON; reading them executes no code from them."""
 
 import dataclasses
 import shlex
@@ -30,7 +30,7 @@ class Exported(NamedTuple):
 
     Attributes:
         path: the folder.
-        model: what is in it.
+        model: the model in it.
     """
 
     path: Path
@@ -38,14 +38,14 @@ class Exported(NamedTuple):
 
     @property
     def dataset(self) -> Dataset:
-        """Raises ValueError: it has none."""
+        """Raises ValueError, because an exported model has no data."""
         raise ValueError(f"--data must be given: {self.path} is an exported model, which has no data of its own")
 
 
 def export_run(run: Run, out: Path) -> None:
     """Writes a run's model into a new folder: config.json, contract.json, model.safetensors and a card, README.md.
 
-    One that was killed while it did so may be repeated.
+    If it is killed, it can be called again for the same folder.
 
     Raises:
         ValueError: for a folder in use.
@@ -63,22 +63,22 @@ def export_run(run: Run, out: Path) -> None:
 
 
 def _named(tree: Any) -> Any:
-    """A tree of dicts alone: what is in a list goes by its number, as paths have it."""
+    """Returns a tree of dicts only; members of a list get their numbers as names, as in paths."""
     if isinstance(tree, list | tuple):
         tree = {str(i): x for i, x in enumerate(tree) if x is not None}
     return {name: _named(x) for name, x in tree.items()} if isinstance(tree, Mapping) else tree
 
 
 def is_exported(path: Path) -> bool:
-    """Whether a folder is one of ``export_run``."""
+    """Returns whether ``export_run`` wrote a folder."""
     return (path / WEIGHTS).is_file()
 
 
 def read_exported(path: Path) -> Exported:
-    """The model in a folder of ``export_run``, bit for bit as it was.
+    """Reads the model in a folder of ``export_run``, bit for bit.
 
     Raises:
-        ValueError: where a file isn't as written, or the weights aren't those of the configuration.
+        ValueError: if a file was changed, or if the weights don't fit the configuration.
     """
     config, contract = read_config(path / CONFIG), read_contract(path / CONTRACT)
     tensors, about = load_safetensors(path / WEIGHTS), safetensors_metadata(path / WEIGHTS)
@@ -99,7 +99,7 @@ def read_exported(path: Path) -> Exported:
 
 
 def command_of(config: TrainConfig) -> str:
-    """The command that trains this configuration: what isn't at its default, and of a path to data its last part."""
+    """Returns the command that trains this configuration, with only the last part of a path to data."""
     given = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
     default = {field.name: field.default for field in dataclasses.fields(config)}
     said = {name: x for name, x in given.items() if x != default[name] and name not in ("data_dir", "streaming")}
@@ -109,7 +109,7 @@ def command_of(config: TrainConfig) -> str:
 
 
 def model_card(run: Run) -> str:
-    """What the model is, what it was trained on and how, how it scores, and how it is used, as Markdown."""
+    """Describes the model in Markdown: its architecture, data, training, scores and use."""
     model, versions = run.model, run.directory.report("versions") or {}
     counts = ", ".join(f"{count:,} {name}" for name, count in run.counts.items())
     return f"""---
@@ -142,7 +142,7 @@ def _classes(model: TrainedModel) -> str:
 
 
 def _scores(run: Run) -> str:
-    """The table of the run's evaluations; "" without one."""
+    """Returns the table of the run's evaluations, or "" if there are none."""
     rows = [row for split in ("validation", "test") for row in _score(run, split)]
     noun = "row" if run.model.contract.features else "image"
     head = [f"| split | {noun}s | ELBO | NLL, nats per {noun} | importance samples |", "|---|---:|---:|---:|---:|"]
@@ -150,7 +150,7 @@ def _scores(run: Run) -> str:
 
 
 def _score(run: Run, split: str) -> list[str]:
-    """The line on a split; none where it wasn't scored, or with other parameters."""
+    """Returns the table's line for a split; none if these parameters weren't scored on it."""
     found: Any = run.directory.report(evaluation(split))
     try:
         if found is None or found["step"] != run.model.step:

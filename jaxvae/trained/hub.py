@@ -14,7 +14,7 @@ def _library() -> Any:
 
 
 def push(folder: Path, name: str) -> str:
-    """Uploads an exported folder to a model repository, which is made if it does not exist, and returns its address.
+    """Uploads an exported folder to a model repository, which is created if necessary, and returns its address.
 
     Args:
         folder: the folder.
@@ -22,7 +22,7 @@ def push(folder: Path, name: str) -> str:
 
     Raises:
         ImportError: without huggingface_hub.
-        ValueError: where the hub refuses.
+        ValueError: if the hub refuses it.
     """
     require(name.count("/") <= 1 and bool(name.strip("/")), "--push-to", name, "owner/name")
     api = _library().HfApi()
@@ -38,7 +38,7 @@ def pull(address: str) -> Path:
 
     Raises:
         ImportError: without huggingface_hub.
-        ValueError: where there is no such model, or no connection.
+        ValueError: if there is no such model, or no connection.
     """
     name, _, revision = address.removeprefix(SCHEME).partition("@")
     try:

@@ -1,10 +1,11 @@
-"""What stands where entries are missing: its mean or draws of it, given what was observed, by importance sampling.
+"""Imputation of missing entries: their mean, or draws of them, given the observed ones, by importance sampling.
 
-With samples z_k ~ q(z|x_o) of weights w_k = p(x_o|z_k) p(z_k) / q(z_k|x_o), where x_o was observed and x_m was not:
-E[x_m|x_o] is estimated by Σ w_k E[x_m|z_k] / Σ w_k, and a draw of x_m is one from p(x_m|z_k), with k drawn in
-proportion to w_k: sampling importance resampling (Mattei & Frellsen 2019, arXiv:1812.02633, section 4).
+Let x_o be the observed and x_m the missing entries, and let samples z_k ~ q(z|x_o) have the weights w_k = p(x_o|z_k)
+p(z_k) / q(z_k|x_o). Then Σ w_k E[x_m|z_k] / Σ w_k estimates E[x_m|x_o]. A draw of x_m is one from p(x_m|z_k), where k
+is drawn in proportion to w_k. This is sampling importance resampling (Mattei & Frellsen 2019, arXiv:1812.02633, section
+4).
 
-Pure functions of a batch of B images (H, W, C), M draws, L latents, K samples, of which some are drawn at a time.
+The functions are pure. A batch has B images (H, W, C); there are M draws, L latents and K samples, drawn in chunks.
 """
 
 import functools
@@ -22,14 +23,14 @@ from jaxvae.training.scoring import Batch, noise_of
 
 
 class Mean(NamedTuple):
-    """Of the samples so far: log Σ w, (B,), and Σ w E[x|z] / Σ w, (B, H, W, C)."""
+    """The mean over the samples so far: log Σ w, (B,), and Σ w E[x|z] / Σ w, (B, H, W, C)."""
 
     log_weight: Array
     value: Array
 
 
 class Picked(NamedTuple):
-    """Of the samples so far: which one is drawn, as the largest log w + Gumbel noise, (B, M), and its z, (B, M, L)."""
+    """The draws from the samples so far: the largest log w + Gumbel noise, (B, M), and the z that has it, (B, M, L)."""
 
     score: Array
     latents: Array
@@ -56,23 +57,23 @@ def mean_with(
     drawn: ArrayLike,
     before: Mean,
 ) -> Mean:
-    """The mean after up to ``chunk`` more samples, as the model sees x.
+    """Returns the mean after up to ``chunk`` more samples, as the model sees x.
 
     Args:
-        model: of the images.
-        chunk: the most samples.
-        params: the model's.
-        batch: images as the model sees them, with what the noise of each depends on.
+        model: the model.
+        chunk: the largest number of samples.
+        params: the model's parameters.
+        batch: images as the model sees them, each with the number that its noise depends on.
         key: a PRNG key.
-        samples: K.
-        drawn: how many there were.
-        before: the mean of these.
+        samples: the number of samples, K.
+        drawn: the number of samples so far.
+        before: the mean of these samples.
     """
     log_w, latents = _weighed(model, chunk, params, batch, key, samples, drawn)
     total = jnp.logaddexp(before.log_weight, jax.nn.logsumexp(log_w, axis=0))
     share, kept = jnp.exp(log_w - total[None]), jnp.exp(before.log_weight - total)
     means = model.apply(params, latents, batch.given, method="mean")  # (K, B, H, W, C)
-    more = jnp.where(_over(share, means) > 0, _over(share, means) * means, 0)  # a mean may be infinite where w is 0
+    more = jnp.where(_over(share, means) > 0, _over(share, means) * means, 0)  # where w is 0, a mean may be infinite
     return Mean(total, _over(kept, before.value) * before.value + jnp.sum(more, axis=0))
 
 
@@ -87,9 +88,9 @@ def picked_with(
     drawn: ArrayLike,
     before: Picked,
 ) -> Picked:
-    """The samples picked of up to ``chunk`` more, and those before; arguments are those of ``mean_with``.
+    """Returns the picked samples after up to ``chunk`` more samples; the arguments are those of ``mean_with``.
 
-    The largest of log w + Gumbel noise is a draw in proportion to w, of however many.
+    The largest log w + Gumbel noise is a draw in proportion to w, for any number of samples.
     """
     log_w, latents = _weighed(model, chunk, params, batch, key, samples, drawn)
     noise = noise_of(_keys(key)[1], batch.rows, chunk, before.score.shape[-1], drawn, jax.random.gumbel)
@@ -106,7 +107,7 @@ def picked_with(
 def drawn_from(
     model: LatentModel, params: chex.ArrayTree, batch: Batch, key: Array, picked: Picked, raw: Any = None
 ) -> Array:
-    """A draw of p(x|z) for each z that was picked, (B, M, H, W, C), as the model sees x."""
+    """Draws from p(x|z) for each picked z, (B, M, H, W, C), as the model sees x."""
 
     def one(number: Array, latents: Array) -> Array:
         outputs = model.apply(params, latents, batch.given, method="decode")
@@ -126,7 +127,7 @@ def _weighed(
     samples: ArrayLike,
     drawn: ArrayLike,
 ) -> tuple[Array, Array]:
-    """log w of the next samples, (K, B), -inf for those beyond ``samples``; and their latents, (K, B, L)."""
+    """Returns log w of the next samples, (K, B), -inf beyond ``samples``; and their latents, (K, B, L)."""
     noise = noise_of(_keys(key)[0], batch.rows, chunk, model.latents, drawn)
     found = log_weights(model, params, batch.images, noise, batch.given)
     counts = drawn + jnp.arange(chunk)[:, None] < samples
@@ -134,10 +135,10 @@ def _weighed(
 
 
 def _keys(key: Array) -> Array:
-    """Of the latents, of what picks some of them, and of x given these."""
+    """Returns the keys of the latents, of the picks, and of x given the latents."""
     return jax.random.split(key, 3)
 
 
 def _over(x: Array, images: Array) -> Array:
-    """Numbers (..., B) with three axes more, of 1."""
+    """Returns numbers (..., B) with three more axes of size 1, for images (..., B, H, W, C)."""
     return x.reshape(*x.shape, *(1,) * (images.ndim - x.ndim))

@@ -1,6 +1,6 @@
-"""Inspection of a run: images as latents vary, for pictures, and a diagnosis.
+"""Inspection of a run: decoded images as latents vary, and a diagnosis.
 
-Images are (..., H, W, C) in [0, 1]. A diagnosis looks at the posterior, and at the course of training.
+Images are (..., H, W, C) in [0, 1]. A diagnosis examines the posterior and the metrics of training.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ from jaxvae.training.scoring import gaussians, score_keys
 
 
 class Traversals(NamedTuple):
-    """Images (L, S, H, W, C) as each of L latents takes S values (S,), the others those of one image's mean."""
+    """Images (L, S, H, W, C) as each of L latents takes the values (S,), while the others stay at one image's mean."""
 
     images: np.ndarray
     values: np.ndarray
@@ -42,10 +42,10 @@ def traversed(
         model: the model.
         image: (H, W, C), as ``model.encode`` takes it.
         label: its class, for a conditional model; else None.
-        latents: their indices, (L,).
-        steps: how many values S.
-        reach: in units of the prior's σ.
-        covariates: the image's, for a model with covariates.
+        latents: the indices of the latents, (L,).
+        steps: the number of values, S.
+        reach: the largest value, in units of the prior's σ.
+        covariates: the image's covariates, for a model with covariates.
     """
     values = np.linspace(-reach, reach, steps, dtype=np.float32)
     z = np.tile(np.asarray(model.latents(image, label, covariates)), (len(latents), steps, 1))
@@ -54,7 +54,7 @@ def traversed(
 
 
 def examine(out: Path, split: str = "test", dataset: str | None = None) -> Diagnosis:
-    """Diagnoses the run in a directory: q(z|x) of a split under its last parameters, and its metrics.
+    """Diagnoses the run in a directory, from q(z|x) of a split with its last parameters, and from its metrics.
 
     Over- and underflow are judged for the dtype of its network.
 
@@ -64,7 +64,7 @@ def examine(out: Path, split: str = "test", dataset: str | None = None) -> Diagn
         dataset: the path of the data, if they have moved.
 
     Raises:
-        ValueError: where there is no run, no checkpoint, or no such split.
+        ValueError: if there is no run, no checkpoint, or no such split.
     """
     directory = RunDirectory(out)
     records = directory.records()
@@ -72,19 +72,19 @@ def examine(out: Path, split: str = "test", dataset: str | None = None) -> Diagn
         require(directory.has_checkpoint, "run", str(out), f"one with a checkpoint; {_end(records)}")
     run = Run(out, best=False, dataset=dataset)
     q, kl = gaussians(run.task(split), score_keys()[1])
-    # Only a KL that is sampled has negative terms: of such, the mean is what can be told.
+    # Only a sampled KL has negative terms; then only its mean is meaningful.
     kl = np.broadcast_to(np.maximum(kl.mean(axis=0), 0), kl.shape) if (kl < 0).any() else kl
     found = diagnose(q, kl=kl, dtype=run.model.config.dtype)
     return found.with_findings(course(records, run.model.config.epochs, run.model.module.latents))
 
 
 def course(records: Sequence[Mapping[str, Any]], epochs: int, latents: int) -> list[Finding]:
-    """The findings in a run's metrics.
+    """Returns the findings in a run's metrics.
 
     Args:
-        records: of ``metrics.jsonl``.
-        epochs: the number of epochs that it was to have.
-        latents: L.
+        records: the records of ``metrics.jsonl``.
+        epochs: the planned number of epochs.
+        latents: the number of latents, L.
     """
     if not records:
         return []
@@ -102,24 +102,24 @@ def course(records: Sequence[Mapping[str, Any]], epochs: int, latents: int) -> l
 
 
 def _series(records: Sequence[Mapping[str, Any]], key: str) -> tuple[np.ndarray, np.ndarray]:
-    """The epochs in which this is a number, and those numbers."""
+    """Returns the epochs in which this key has a number, and these numbers."""
     pairs = [(record["epoch"], record[key]) for record in records if record.get(key) is not None]
     epochs, values = np.asarray(pairs, float).reshape(-1, 2).T
     return epochs, values
 
 
 def _vanished(kl: np.ndarray, idle: float) -> float:
-    """The share of epochs below what is idle, if the last is and not all are."""
+    """Returns the share of epochs with an idle KL, if the last one is idle but not all are."""
     return float(np.mean(kl < idle)) if len(kl) and kl[-1] < idle < kl.max() else 0.0
 
 
 def _exploded(norms: np.ndarray) -> float:
-    """The share of epochs with such a gradient."""
+    """Returns the share of epochs with an exploding gradient."""
     return float(np.mean(norms > EXPLODED * np.median(norms))) if len(norms) else 0.0
 
 
 def _lost(elbo: np.ndarray) -> float:
-    """The share of epochs since the best, if the last has lost too much of what that had gained."""
+    """Returns the share of epochs since the best, if the last one has lost too much of the gain up to then."""
     if not len(elbo):
         return 0.0
     best = int(np.argmax(elbo))
@@ -128,7 +128,7 @@ def _lost(elbo: np.ndarray) -> float:
 
 
 def _overfitted(records: Sequence[Mapping[str, Any]]) -> float:
-    """As ``_lost`` of the validation ELBO, if training's rose meanwhile."""
+    """Returns ``_lost`` of the validation ELBO, if the training ELBO rose in the same epochs."""
     scored = [record for record in records if record["elbo"] is not None]
     epochs, validation = _series(scored, "validation_elbo")
     if not len(epochs):
@@ -139,7 +139,7 @@ def _overfitted(records: Sequence[Mapping[str, Any]]) -> float:
 
 
 def _end(records: Sequence[Mapping[str, Any]]) -> str:
-    """A sentence on how a run without a checkpoint ended."""
+    """Returns a sentence on how a run without a checkpoint ended."""
     done = records[-1]["epoch"] if records else 0
     skipped = records[-1]["skipped"] if records else 0
     lost = f", with {counted(skipped, 'update')} that were not finite" if skipped else ""

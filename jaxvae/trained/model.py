@@ -1,8 +1,8 @@
 """The trained model: one interface to encode, decode, sample and score, for all kinds of models.
 
-Images must be as the training data were: the model's ``contract`` says how they are converted, and others are refused.
-Arrays of any number of images are computed in batches. Traced images (``jax.jit``, ``jax.vmap``, ``jax.grad``) are
-computed at once, and only their shape and dtype can be checked.
+Images must have the form of the training data: the model's ``contract`` says how they are converted, and others raise
+an error. Arrays of any number of images are computed in batches. Traced images (``jax.jit``, ``jax.vmap``,
+``jax.grad``) are computed all at once, and only their shape and dtype can be checked.
 """
 
 import dataclasses
@@ -45,10 +45,10 @@ from jaxvae.training.scoring import (
 )
 
 _VOTES = 101
-"""Draws of a category, of which the most frequent one is taken."""
+"""The number of draws of a category, of which the most frequent one is used."""
 
 _Beside = tuple[Any, Any]
-"""Labels and covariates, as they are given."""
+"""Labels and covariates, as the caller gives them."""
 
 
 @functools.partial(
@@ -59,11 +59,11 @@ class Decoded:
     """The distribution p(x|z) of images (..., H, W, C) for latents (..., L); a pytree.
 
     Attributes:
-        outputs: those of the decoder, (..., H, W, C k).
+        outputs: the decoder's outputs, (..., H, W, C k).
         raw: the likelihood's own parameters, or None.
-        likelihood: the family that the outputs are parameters of.
-        contract: how x may be given.
-        log_size: for counts whose mean grows with their total, the log of the total for ``mean`` and ``sample``.
+        likelihood: the family whose parameters the outputs are.
+        contract: the forms in which x may be given.
+        log_size: the log of the total, for ``mean`` and ``sample`` of counts whose mean grows with their total.
     """
 
     outputs: Array
@@ -76,12 +76,12 @@ class Decoded:
     def mean(self) -> Array:
         """E[x|z], (..., H, W, C): in [0, 1], except for real data, counts and tables, which are in their own units.
 
-        Of a table's categories it is the most probable one.
+        For a category of a table, it is the most probable one.
         """
         return self.likelihood.mean(self.outputs, self.raw, self.log_size)
 
     def sample(self, key: Array) -> Array:
-        """A draw of x for each z, (..., H, W, C)."""
+        """Draws an x for each z, (..., H, W, C)."""
         return self.likelihood.sample(key, self.outputs, self.raw, self.log_size)
 
     def log_prob(self, x: ArrayLike) -> Array:
@@ -99,7 +99,7 @@ class ImageScores(NamedTuple):
 
     Attributes:
         elbo: log_likelihood - kl, a lower bound of log p(x).
-        log_likelihood: log p(x|z), under one sample of q(z|x).
+        log_likelihood: log p(x|z), for one sample of q(z|x).
         kl: KL(q(z|x) ‖ p(z)).
         log_evidence: the estimate of log p(x) by importance sampling.
         error: its Monte Carlo standard error; NaN for one sample.
@@ -118,11 +118,11 @@ class TrainedModel:
 
     Attributes:
         config: the configuration that it was trained with.
-        contract: what its data are.
+        contract: the contract of its data.
         module: the Flax module.
         params: its parameters, ``{"params": ...}``, as ``module.apply`` takes them.
-        fitted: the likelihood's scalar, where that isn't a parameter but was fitted to the training data.
-        step: the training step that the parameters are of.
+        fitted: the likelihood's scalar, if it isn't a parameter but was fitted to the training data.
+        step: the training step of the parameters.
         mean: the mean image of the training data, at which the decoder started; or None.
     """
 
@@ -142,21 +142,21 @@ class TrainedModel:
         )
 
     def seen(self, images: ArrayLike) -> Array:
-        """What the model sees of images as the training data came: (..., H, W, C), binarized where it is of such."""
+        """Returns images as the model sees them, (..., H, W, C), binarized if the model is of binary data."""
         return _seen(self.contract, images)
 
     def encode(
         self, images: ArrayLike, labels: Any = None, covariates: Any = None, *, progress: bool = False
     ) -> Gaussian:
-        """q(z|x), of shape (..., L); in a hierarchy, of each latent given the means of those above it.
+        """Returns q(z|x), (..., L); in a hierarchy, that of each latent given the means of the latents above it.
 
-        With a flow, this is the Gaussian before the flow, and ``latents`` are after it.
+        With a flow, this is the Gaussian before the flow, while ``latents`` are after it.
 
         Args:
-            images: (..., H, W, C), as the training data came.
-            labels: their classes, (...), or one for all, by number or name; for a conditional model.
-            covariates: for a model with covariates, a mapping of each one's values, (...) or one for all, by its name,
-                such as a DataFrame; or an array (..., M) of their numbers, of levels the codes.
+            images: (..., H, W, C), in the form of the training data.
+            labels: the images' classes, (...), or one for all, by number or name; for a conditional model.
+            covariates: for a model with covariates, a mapping by name, such as a DataFrame, to values (...) or one
+                value for all; or an array (..., M) of numbers, with codes for levels.
             progress: whether to show progress on stderr.
 
         Raises:
@@ -167,17 +167,17 @@ class TrainedModel:
     def latents(
         self, images: ArrayLike, labels: Any = None, covariates: Any = None, *, progress: bool = False
     ) -> Array:
-        """The latents (..., L) of images: their means, after a flow, if any; arguments as for ``encode``."""
+        """Returns the latents (..., L) of images: their means, after any flow; arguments are those of ``encode``."""
         return self.infer(images, labels, covariates, progress=progress)[1]
 
     def infer(
         self, images: ArrayLike, labels: Any = None, covariates: Any = None, *, progress: bool = False
     ) -> tuple[Gaussian, Array]:
-        """The results of ``encode`` and ``latents``, computed together."""
+        """Returns the results of ``encode`` and ``latents``, computed together."""
         return self._mapped(self._program(_encode), images, (labels, covariates), progress)
 
     def decode(self, latents: ArrayLike, labels: Any = None, covariates: Any = None) -> Decoded:
-        """p(x|z) of latents (..., L); labels and covariates as for ``encode``.
+        """Returns p(x|z) of latents (..., L); labels and covariates are as for ``encode``.
 
         Raises:
             ValueError: for another number of latents, or labels or covariates that are missing or unknown.
@@ -198,11 +198,11 @@ class TrainedModel:
         return self.params["params"]["likelihood_raw"] if learned else self.fitted
 
     def reconstruct(self, images: ArrayLike, labels: Any = None, covariates: Any = None) -> Array:
-        """E[x|z] at the ``latents`` of images, (..., H, W, C); arguments and errors as for ``encode``."""
+        """Returns E[x|z] at the ``latents`` of images, (..., H, W, C); arguments and errors are those of ``encode``."""
         return self._mapped(self._program(_reconstruct), images, (labels, covariates))
 
     def prior(self, key: Array, count: int) -> Array:
-        """Latents (count, L) drawn from p(z)."""
+        """Draws latents (count, L) from p(z)."""
         require(isinstance(count, int) and count >= 1, "count", count, "at least 1")
         noise = jax.random.normal(key, (count, self.module.latents))
         return self.module.apply(self.params, noise, method="generate")
@@ -210,15 +210,15 @@ class TrainedModel:
     def sample(
         self, key: Array, count: int, labels: Any = None, covariates: Any = None, *, drawn: bool = False
     ) -> Array:
-        """E[x|z] of latents drawn from p(z), (count, H, W, C).
+        """Draws latents from p(z) and returns their E[x|z], (count, H, W, C).
 
         Args:
             key: a PRNG key.
             count: the number of images.
-            labels: of a conditional model, (count,) or one for all, by number or name; its classes in turn, if not
-                given.
+            labels: for a conditional model, (count,) or one for all, by number or name; by default, its classes in
+                turn.
             covariates: as for ``encode``, (count,) or one for all.
-            drawn: whether x is drawn as well, in place of its mean.
+            drawn: whether to draw x, too, instead of returning its mean.
 
         Raises:
             ValueError: for a count below 1, unknown labels, or covariates that are missing or unknown.
@@ -232,14 +232,14 @@ class TrainedModel:
     def interpolate(
         self, start: ArrayLike, end: ArrayLike, steps: int, labels: Any = None, covariates: Any = None
     ) -> Array:
-        """E[x|z] on the straight line between the latents of two images: (steps, H, W, C), both ends included.
+        """Returns E[x|z] on the line between the latents of two images, (steps, H, W, C), including both ends.
 
         Args:
             start: an image (H, W, C).
-            end: another.
-            steps: at least 2.
-            labels: of both, for a conditional model: one label, or two, of which the second counts from the middle on.
-            covariates: of both, or of each, in the same way.
+            end: another image.
+            steps: the number of images, at least 2.
+            labels: for a conditional model, one label for both, or two, where the second applies from the middle on.
+            covariates: the covariates of both images or of each, in the same way.
 
         Raises:
             ValueError: as for ``encode``.
@@ -262,13 +262,13 @@ class TrainedModel:
         key: Array | None = None,
         progress: bool = False,
     ) -> Array:
-        """The ELBO of each image in nats, (...): log p(x|z) under one sample of q(z|x), minus the KL.
+        """Returns the ELBO of each image in nats, (...): log p(x|z) for one sample of q(z|x), minus the KL.
 
         Args:
             images: as for ``encode``.
             labels: as for ``encode``.
             covariates: as for ``encode``.
-            key: a PRNG key of the noise; a fixed one if not given. An image's noise depends on that image alone.
+            key: the PRNG key of the noise; by default, a fixed one. An image's noise depends on that image only.
             progress: as for ``encode``.
         """
         log_likelihood, kl = self._terms(images, (labels, covariates), key, progress)
@@ -277,7 +277,7 @@ class TrainedModel:
     def terms(
         self, images: ArrayLike, labels: Any = None, covariates: Any = None, *, key: Array | None = None
     ) -> tuple[Array, Array, Array]:
-        """The ELBO of each image, its log p(x|z), and its KL, (...) each; arguments as for ``elbo``."""
+        """Returns the ELBO, log p(x|z) and KL of each image, (...) each; arguments are those of ``elbo``."""
         log_likelihood, kl = self._terms(images, (labels, covariates), key, False)
         return log_likelihood - jnp.sum(kl, axis=-1), log_likelihood, jnp.sum(kl, axis=-1)
 
@@ -290,7 +290,7 @@ class TrainedModel:
         key: Array | None = None,
         progress: bool = False,
     ) -> Array:
-        """KL(q(z|x) ‖ p(z)) of each image in nats, latent by latent, (..., L); arguments as for ``elbo``."""
+        """Returns KL(q(z|x) ‖ p(z)) of each image and latent in nats, (..., L); arguments are those of ``elbo``."""
         return self._terms(images, (labels, covariates), key, progress)[1]
 
     def _terms(self, images: ArrayLike, beside: _Beside, key: Array | None, progress: bool) -> tuple[Array, Array]:
@@ -313,12 +313,12 @@ class TrainedModel:
             images: as for ``encode``.
             labels: as for ``encode``.
             covariates: as for ``encode``.
-            samples: of q(z|x) for each image, drawn some at a time.
+            samples: the number of samples of q(z|x) for each image, which are drawn in chunks.
             key: as for ``elbo``.
             progress: as for ``encode``.
 
         Raises:
-            ValueError: as for ``encode``; for less than one sample.
+            ValueError: as for ``encode``; or for less than one sample.
         """
         return self._evidence(images, (labels, covariates), samples, key, progress)[0]
 
@@ -363,27 +363,27 @@ class TrainedModel:
         key: Array | None = None,
         progress: bool = False,
     ) -> np.ndarray:
-        """The images with their missing entries (NaN) filled; what was observed stays as it is, bit for bit.
+        """Returns the images with their missing entries (NaN) filled; observed entries don't change in any bit.
 
-        They are filled by E[x_missing | x_observed], categories by the most frequent of 101 draws; or by draws from
-        p(x_missing | x_observed). Both are by samples of q(z|x_observed) that are weighed, and so the better, the more
-        of them there are (see ``trained.imputation``).
+        They are filled with E[x_missing | x_observed], or, for categories, with the most frequent of 101 draws; on
+        request, with draws from p(x_missing | x_observed). Both use weighted samples of q(z|x_observed), and become
+        more exact with more samples (see ``trained.imputation``).
 
         Args:
             images: as for ``encode``, with NaN, or masked arrays of ``numpy.ma``.
             labels: as for ``encode``.
             covariates: as for ``encode``.
-            draws: M, of which each fills all entries; None for the mean.
-            samples: of q(z|x) for each image.
+            draws: the number of draws, M, each of which fills all entries; None for the mean.
+            samples: the number of samples of q(z|x) for each image.
             key: as for ``elbo``.
             progress: as for ``encode``.
 
         Returns:
-            An array of the images' own shape and dtype; with ``draws``, (M, ...) of such.
+            An array of the images' shape and dtype; with ``draws``, an array (M, ...) of such images.
 
         Raises:
-            ValueError: as for ``encode``; for less than one sample or draw, or a model without missing entries.
-            ArithmeticError: where what would be filled in isn't finite.
+            ValueError: as for ``encode``; for less than one sample or draw; or for a model without missing entries.
+            ArithmeticError: if a number to fill in isn't finite.
         """
         require(isinstance(samples, int) and samples >= 1, "samples", samples, "at least 1")
         require(draws is None or (isinstance(draws, int) and draws >= 1), "draws", draws, "at least 1, or None")
@@ -393,7 +393,7 @@ class TrainedModel:
         given = unmasked(images)
         found = np.asarray(self._mapped(self._imputing(draws, samples, key), given, (labels, covariates), progress))
         found = found[..., None, :, :, :] if draws is None else found
-        # Where each number came from, whatever the order of its axes was.
+        # The original place of each number, for any order of axes.
         places = np.ravel(self.contract.arranged(np.arange(given.size).reshape(given.shape)))
         missing, whole = np.isnan(given), np.empty((draws or 1, *given.shape), given.dtype)
         for number, one in enumerate(whole):
@@ -413,7 +413,7 @@ class TrainedModel:
         return whole[0]
 
     def _imputing(self, draws: int | None, samples: int, key: Array) -> "_Program":
-        """The program of ``impute``: a batch to means (B, H, W, C), or draws (B, M, H, W, C)."""
+        """Makes the program of ``impute``, from a batch to means (B, H, W, C) or draws (B, M, H, W, C)."""
         module, shape = self.module, self.contract.image_shape
         function = imputation.mean_with if draws is None else imputation.picked_with
 
@@ -443,7 +443,7 @@ class TrainedModel:
         return _Program(run, lambda example, size: most_that_fit(size, lambda size: needed(example(size))))
 
     def _program(self, function: Any, *rest: Any) -> "_Program":
-        """A jitted function of the model, a batch and the rest."""
+        """Makes a jitted program from a function of the model, a batch and the rest."""
         first = (self.module, self.contract, self.params)
 
         def fit(example: Callable[[int], Batch], size: int) -> int:
@@ -468,9 +468,9 @@ class TrainedModel:
         return ImageScores(log_likelihood - kl, log_likelihood, kl, value, error)
 
     def _mapped(self, program: "_Program", images: ArrayLike, beside: _Beside, progress: bool = False) -> Any:
-        """What a pure function makes of images, some at a time: a tree of arrays (..., ·).
+        """Applies a program to images, some at a time, and returns a tree of arrays (..., ·).
 
-        Batches are of few sizes, and the last is filled up, so that few programs are compiled.
+        Batches have few different sizes, and the last one is filled up, so that few programs are compiled.
         """
         x = self.contract.arranged(images)
         shape = x.shape[:-3]
@@ -493,7 +493,7 @@ class TrainedModel:
             for start in range(0, max(count, 1), size):
                 end = min(start + size, count)
                 found = program.run(batch(slice(start, end), size))
-                if whole is None:  # written into, so that there is no second copy of what many images come to
+                if whole is None:  # filled batch by batch, so that results need no second copy
                     whole = jax.tree.map(lambda x: np.empty((count, *x.shape[1:]), x.dtype), found)
                 for to, x in zip(jax.tree.leaves(whole), jax.tree.leaves(found), strict=True):
                     to[start:end] = np.asarray(x)[: end - start]
@@ -503,7 +503,7 @@ class TrainedModel:
 
 
 class _Program(NamedTuple):
-    """A pure function of a batch; and, given examples of batches by size, the size up to one that fits in memory."""
+    """A pure function of a batch, and a function that finds a batch size that fits in memory, from examples by size."""
 
     run: Callable[[Batch], Any]
     fit: Callable[[Callable[[int], Batch], int], int]
@@ -514,7 +514,7 @@ def _filled(x: np.ndarray, size: int) -> np.ndarray:
 
 
 def _seen(contract: DataContract, images: ArrayLike) -> Array:
-    """What the model sees of images as they are given, all at once; checked where they aren't traced."""
+    """Returns all given images as the model sees them; it checks them unless they are traced."""
     given = contract.arranged(images)
     if not isinstance(given, jax.core.Tracer):
         given = np.asarray(given)
@@ -524,7 +524,7 @@ def _seen(contract: DataContract, images: ArrayLike) -> Array:
 
 @functools.partial(jax.jit, static_argnums=0)
 def _observed(contract: DataContract, batch: Batch) -> Batch:
-    """The batch as the model sees it, with what the noise of each image depends on."""
+    """Returns the batch as the model sees it, each image with the number that its noise depends on."""
     return batch._replace(rows=contract.content(batch.images), images=contract.seen(batch.images))
 
 
@@ -556,6 +556,6 @@ def _score(
     key: Array,
     fitted: Array | None,
 ) -> tuple[Array, Array]:
-    """log p(x|z) under one sample of q(z|x), (B,), and the KL of each latent, (B, L)."""
+    """Returns log p(x|z) for one sample of q(z|x), (B,), and the KL of each latent, (B, L)."""
     terms = batch_posterior(module, None, params, _observed(contract, batch), key, fitted)
     return terms.log_likelihood, terms.kl

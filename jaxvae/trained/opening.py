@@ -13,19 +13,18 @@ def load_model(path: str | Path, *, best: bool = True, dataset: str | Path | Non
 
     Args:
         path: the directory of a run of ``jaxvae train``, a folder of ``jaxvae export``, or ``hf://owner/name``.
-        best: False for a run's last parameters, rather than those that scored best on its validation split, if there is
-            one.
-        dataset: the path of the data, for a run of an older version, which did not store what it needs of them.
+        best: whether to load a run's best parameters on its validation split, if there is one; False for the last ones.
+        dataset: the path of the data, for a run of an older version, which stored too little about them.
 
     Raises:
-        ValueError: where there is no such model.
-        ImportError: for a model of the hub, without huggingface_hub.
+        ValueError: if there is no such model.
+        ImportError: for a model from the hub, without huggingface_hub.
     """
     return open_model(path, best=best, dataset=dataset).model
 
 
 def open_model(path: str | Path, *, best: bool = True, dataset: str | Path | None = None) -> Run | Exported:
-    """A trained model with what else is there; arguments and errors are those of ``load_model``."""
+    """Opens a trained model with its run or export; arguments and errors are those of ``load_model``."""
     if str(path).startswith(hub.SCHEME):
         return read_exported(hub.pull(str(path)))
     path = Path(path).expanduser()

@@ -21,12 +21,12 @@ _FILES, _CARD = tuple(f"{name}{SUFFIX}" for name in ("encode", "decode", "score"
 
 
 def exported_programs(model: TrainedModel) -> dict[str, export.Exported]:
-    """The model's functions of any number N of images or latents, with its parameters in them.
+    """Returns the model's functions of any number N of images or latents, which include its parameters.
 
-    ``encode`` is of images (N, H, W, C), of ``dtype_of`` their levels, and gives mean, log σ and latents
-    (N, L); ``decode`` is of latents, and gives E[x|z] (N, H, W, C); ``score`` is of images, and gives ELBO,
-    log-likelihood and KL (N,). Those of a conditional model take labels (N,) int32, too, and those of a model with
-    covariates these, (N, M) float32, levels by their codes.
+    ``encode`` maps images (N, H, W, C), with ``dtype_of`` their levels, to mean, log σ and latents (N, L). ``decode``
+    maps latents to E[x|z] (N, H, W, C). ``score`` maps images to ELBO, log-likelihood and KL (N,). The functions of a
+    conditional model also take labels (N,) int32. Those of a model with covariates also take these, (N, M) float32,
+    with codes for levels.
     """
     (batch,) = export.symbolic_shape("N")
     dtype = dtype_of(model.contract.levels)
@@ -56,9 +56,9 @@ def exported_programs(model: TrainedModel) -> dict[str, export.Exported]:
 
 
 def export_programs(model: TrainedModel, out: Path) -> None:
-    """Writes ``exported_programs`` into a new folder, with the contract and a README that says how they are run.
+    """Writes ``exported_programs`` into a new folder, with the contract and a README on how to run them.
 
-    One that was killed while it did so may be repeated.
+    If it is killed, it can be called again for the same folder.
 
     Raises:
         ValueError: for a folder in use.

@@ -28,21 +28,20 @@ from jaxvae.training.scoring import Posterior, Task, log_evidence, posterior, sc
 
 
 class Run:
-    """A run of ``training.train``: its model, and its data, which are read only when they are asked for.
+    """A run of ``training.train`` with its model and its data, which are read only if necessary.
 
     Args:
         path: the run's directory.
-        best: False for the last parameters, rather than those that scored best on the validation split, if there is
-            one.
+        best: whether to use the best parameters on the validation split, if there is one; False for the last ones.
         dataset: the path of the data, if they have moved; or the data themselves, if they were in memory.
 
     Attributes:
         directory: the run's directory with its files.
-        model: with its parameters.
+        model: the model with its parameters.
 
     Raises:
-        ValueError: where there is no run, or no checkpoint yet; for a run of an older version, which did not store what
-            it needs of its data, where these can't be read.
+        ValueError: if there is no run, or no checkpoint yet; or if the data can't be read of a run of an older version,
+            which stored too little about them.
     """
 
     def __init__(self, path: str | Path, *, best: bool = True, dataset: str | Path | Dataset | None = None) -> None:
@@ -79,11 +78,11 @@ class Run:
 
     @functools.cached_property
     def dataset(self) -> Dataset:
-        """The data of the training, loaded again; warns if a given path has other images.
+        """The data of the training, loaded again; it warns if a given path has other images.
 
         Raises:
-            ValueError: where the images of a scored split have changed, or the run does not know which they were.
-            FileNotFoundError: where the data aren't there.
+            ValueError: if the images of a scored split have changed, or the run doesn't know which they were.
+            FileNotFoundError: if the data are missing.
         """
         require_known_split(self._split_is_known, self.path)
         config, given = self._config, self._dataset
@@ -113,12 +112,12 @@ class Run:
         return {name: split for name, split in splits.items() if name != "train"}
 
     def split(self, name: str) -> Split:
-        """A split of ``scored``; raises ValueError where there is none of this name, and as ``dataset``."""
+        """Returns a split of ``scored``; raises ValueError if there is none of this name, and errors as ``dataset``."""
         require(name in self.scored, "split", name, " or ".join(self.scored))
         return self.scored[name]
 
     def task(self, name: str) -> Task:
-        """The evaluation of the model on a split."""
+        """Returns the evaluation of the model on a split."""
         model, mesh = self.model, data_mesh(jax.device_count())
         params = put(replicated(mesh), model.params)
         return Task(model.module, params, self.split(name), model.contract.seen_levels, mesh, model.fitted)
@@ -129,7 +128,7 @@ class Run:
 
 
 def _made_again(path: Path, config: TrainConfig, dataset: str | Path | Dataset | None) -> Experiment:
-    """The experiment of a run of an older version, which did not store what it needs of its data."""
+    """Makes the experiment again of a run of an older version, which stored too little about its data."""
     if isinstance(dataset, str | Path):
         config = dataclasses.replace(config, dataset=str(dataset))
     try:
@@ -144,14 +143,14 @@ def _made_again(path: Path, config: TrainConfig, dataset: str | Path | Dataset |
 def evaluate(run: Run, samples: int, split: str = "test") -> dict[str, Any]:
     """Scores a run: ELBO and its terms, active units, KL per latent, importance-sampled NLL; nats per image.
 
-    Where entries may be missing, all of these are of the observed ones, and the result says how many an image has.
+    If entries may be missing, all these are of the observed ones, and the result has their mean number per image.
 
     The result also has the split, the numbers of images and samples, the step of the parameters, and, as ``of``, the
     configuration, a fingerprint of the scored images and labels, and the versions.
 
     Args:
         run: the run.
-        samples: K of the importance sampling, at least 1.
+        samples: the number of importance samples, K, at least 1.
         split: ``test`` or ``validation``.
 
     Raises:

@@ -13,17 +13,17 @@ from jaxvae.arguments import require
 from jaxvae.data import Feature, in_own_terms
 from jaxvae.files import UNFINISHED, read_file, require_unwritten, write_atomically, written_together
 
-_COVARIATE = "covariate_"  # before the names of columns of covariates, which may be any
+_COVARIATE = "covariate_"  # the prefix of covariates' columns, whose names are arbitrary
 
 
 def require_suffix(out: Path, *allowed: str) -> None:
-    """Raises ValueError where a file to be written isn't of an allowed type, before anything is computed."""
+    """Raises ValueError, before anything is computed, if a file to write isn't of an allowed type."""
     require(out.suffix in allowed, "out", str(out), f"a path that ends in {' or '.join(allowed)}")
     require(not out.is_dir(), "out", str(out), "a file, not a directory")
 
 
 def write_table(out: Path, columns: Mapping[str, np.ndarray]) -> None:
-    """Writes columns (N,) or (N, L) as .npz; as .csv with a column for each number, empty where it isn't one."""
+    """Writes columns (N,) or (N, L) as .npz, or as .csv with a column for each number, which is empty for NaN."""
     if out.suffix == ".npz":
         content = io.BytesIO()
         np.savez_compressed(content, allow_pickle=False, **columns)
@@ -41,7 +41,7 @@ def _names(key: str, x: np.ndarray) -> Iterable[str]:
 
 
 def _cell(value: Any) -> Any:
-    """An entry with the digits that it takes to read it back bit for bit."""
+    """Returns an entry with as many digits as are needed to read it back bit for bit."""
     if not isinstance(value, np.floating):
         return value
     return str(value).removesuffix(".0") if np.isfinite(value) else ""
@@ -50,13 +50,13 @@ def _cell(value: Any) -> Any:
 def write_rows(
     out: Path, features: Sequence[Feature], rows: np.ndarray, more: Mapping[str, np.ndarray] = MappingProxyType({})
 ) -> None:
-    """Writes rows (N, 1, 1, C) of a table: numbers as .npy; else in its own terms, with its columns' names.
+    """Writes rows (N, 1, 1, C) of a table: as numbers in .npy, or in the table's own terms with column names.
 
     Args:
         out: a .csv or .npy file.
         features: the columns.
         rows: their numbers.
-        more: other columns (N,), before these, under names that these don't have; not of a .npy file.
+        more: further columns (N,) that come first, with names that the others don't have; not for a .npy file.
     """
     flat = np.asarray(rows).reshape(-1, len(features))
     if out.suffix == ".npy":
@@ -82,12 +82,12 @@ def _write(out: Path, content: bytes) -> None:
 
 
 def write_pictures(out: Path, images: np.ndarray, names: np.ndarray) -> None:
-    """Writes images (N, H, W, C) in [0, 1] as .png files in a new or empty directory, under their names.
+    """Writes images (N, H, W, C) in [0, 1] as .png files in a new or empty directory, with their names.
 
-    One that was killed while it did so may be repeated.
+    If it is killed, it can be called again for the same directory.
 
     Raises:
-        ValueError: for a directory in use, pictures of other than 1 or 3 channels, or names that lead elsewhere.
+        ValueError: for a directory in use, images without 1 or 3 channels, or names that lead out of the directory.
     """
     from PIL import Image
 
@@ -108,12 +108,12 @@ def write_pictures(out: Path, images: np.ndarray, names: np.ndarray) -> None:
 
 
 def covariate_columns(covariates: Sequence[Feature], rows: np.ndarray | None) -> dict[str, np.ndarray]:
-    """Covariates (N, M) in their own terms, as columns of which ``read_latents`` finds the names again."""
+    """Returns covariates (N, M) in their own terms, as columns whose names ``read_latents`` recognizes."""
     return {} if rows is None else {_COVARIATE + name: x for name, x in in_own_terms(covariates, rows).items()}
 
 
 class Latents(NamedTuple):
-    """What a file of latents holds.
+    """The content of a file of latents.
 
     Attributes:
         latents: (N, L).
@@ -129,16 +129,16 @@ class Latents(NamedTuple):
 
 
 def read_latents(path: Path) -> Latents:
-    """The latents in a .npy file, or in a .npz that ``write_table`` wrote.
+    """Reads the latents in a .npy file, or in a .npz file that ``write_table`` wrote.
 
     Raises:
         ValueError: for another file.
-        FileNotFoundError: where there is none.
+        FileNotFoundError: if there is no such file.
     """
     require(path.suffix in (".npy", ".npz"), "latents", str(path), "a .npy or .npz file")
     fields: dict[str, np.ndarray] = {}
     try:
-        content = io.BytesIO(read_file(path))  # a path would be left open by np.load, where it is broken
+        content = io.BytesIO(read_file(path))  # np.load would leave a broken file open
         if path.suffix == ".npy":
             z = np.load(content, allow_pickle=False)
         else:
@@ -147,7 +147,7 @@ def read_latents(path: Path) -> Latents:
             z = fields.get("latents", fields.get("mean"))
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such file") from None
-    except Exception as error:  # zip, zlib, the header's parser: each has its own for a file that is broken
+    except Exception as error:  # zip, zlib and the header's parser raise different errors
         raise ValueError(f"{path} must be a file of latents, got what can't be read ({error})") from None
     fits = z is not None and z.ndim == 2 and z.dtype.kind in "iuf"
     require(fits, f"{path}: fields", sorted(fields) if fields else None, "latents or mean, of shape (N, L)")

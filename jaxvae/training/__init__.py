@@ -1,4 +1,4 @@
-"""Training: state, step, loop, checkpoints, evaluation. The only place where model meets objective."""
+"""Training: state, step, loop, checkpoints, evaluation. Only here does a model meet an objective."""
 
 from jaxvae import extras
 

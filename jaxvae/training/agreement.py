@@ -12,7 +12,7 @@ from jaxvae.arguments import require
 
 
 def gathered(text: str) -> list[str]:
-    """The texts of all processes, each of which calls this with its own."""
+    """Returns the texts of all processes; each process calls it with its own text."""
     if jax.process_count() == 1:
         return [text]
     content = np.frombuffer(text.encode("utf-8", "surrogateescape"), np.uint8)
@@ -25,10 +25,10 @@ def gathered(text: str) -> list[str]:
 
 @contextlib.contextmanager
 def failing_together() -> Iterator[None]:
-    """A context that raises in every process if it does in one; for code without communication between processes.
+    """Makes every process raise if one raises; the code inside must not communicate between processes.
 
     Raises:
-        ValueError: in processes without an error, with that of the first process that has one.
+        ValueError: in processes without an error of their own; it quotes the first process's error.
     """
     error: Exception | None = None
     try:
@@ -44,7 +44,7 @@ def failing_together() -> Iterator[None]:
 
 
 def require_agreement(values: Mapping[str, str]) -> None:
-    """Raises ValueError in every process where these texts, by field, aren't the same in all."""
+    """Raises ValueError in every process if these texts, by field, differ between processes."""
     all_values = [json.loads(text) for text in gathered(json.dumps(dict(values)))]
     for process, others in enumerate(all_values):
         for name in {**all_values[0], **others}:

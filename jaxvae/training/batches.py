@@ -22,10 +22,10 @@ from jaxvae.training.step import Step, Sums, TrainState, make_train_loop, summin
 
 
 class Feed(Protocol):
-    """Batches in an order that follows from the seed and the step alone."""
+    """A source of batches, whose order depends on the seed and the step only."""
 
     def batch(self, step: int) -> Any:
-        """The batch of this step."""
+        """Returns the batch of this step."""
 
     def advance(self, state: TrainState, sums: Sums, stop: int) -> tuple[TrainState, Sums]:
         """Trains until ``state.step`` is ``stop``, within an epoch, or until too many updates in a row were skipped.
@@ -40,7 +40,7 @@ class ResidentFeed:
     Args:
         experiment: what is trained.
         step: from ``train_step``.
-        fused: as of ``make_train_loop``; by default, whatever is faster.
+        fused: as in ``make_train_loop``; by default, whichever is faster.
     """
 
     def __init__(self, experiment: Experiment, step: Step, *, fused: bool | None = None) -> None:
@@ -56,7 +56,7 @@ class ResidentFeed:
         self._epoch, self._order = -1, None
 
     def _arranged(self, step: int) -> dict[str, Array]:
-        """The data with the order of the epoch that this step is in."""
+        """Returns the data, with the order of this step's epoch."""
         epoch = step // self._experiment.steps_per_epoch
         if epoch != self._epoch:
             self._epoch, self._order = epoch, self._shuffle(epoch)
@@ -69,11 +69,11 @@ class ResidentFeed:
         return self._loop(state, sums, self._arranged(stop - 1), stop)
 
 
-_ORDER = 2  # the stream of the run's key that the order is drawn from
+_ORDER = 2  # the order is drawn from this stream of the run's key
 
 
 def train_arrays(experiment: Experiment) -> dict[str, np.ndarray]:
-    """All training images, and what is given of each beside it, if anything."""
+    """Returns all training images and, if the model has conditions, their values for each image."""
     return _arrays(experiment, experiment.dataset.train)
 
 
@@ -86,7 +86,7 @@ def _without_none(arrays: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def shuffle(seed: ArrayLike, epoch: ArrayLike, images: int) -> Array:
-    """The order of an epoch's images, the same for all experiments of this seed; both may be traced."""
+    """Returns the order of an epoch's images, the same for all experiments of a seed; both arguments may be traced."""
     key = jax.random.fold_in(jax.random.key(seed), _ORDER)
     return jax.random.permutation(jax.random.fold_in(key, epoch), images)
 
@@ -94,13 +94,13 @@ def shuffle(seed: ArrayLike, epoch: ArrayLike, images: int) -> Array:
 def resident_batch(
     experiment: Experiment, sharding: NamedSharding | None, data: Mapping[str, Array], step: Array | int
 ) -> dict[str, Array]:
-    """The batch of a step.
+    """Returns the batch of a step.
 
     Args:
         experiment: what is trained.
-        sharding: the batch's, over devices that share it; or None.
-        data: ``train_arrays``, and their ``order`` in this epoch, from ``shuffle``.
-        step: from the beginning of the training; may be traced.
+        sharding: how the devices share the batch, or None.
+        data: the arrays of ``train_arrays``, and their ``order`` in this epoch from ``shuffle``.
+        step: the number of steps since training began; it may be traced.
     """
     size = experiment.batch_size
     start = step % experiment.steps_per_epoch * size
@@ -112,7 +112,7 @@ def resident_batch(
 
 
 def _take(x: Array, rows: Array) -> Array:
-    """x[rows], gathered as (N, everything else): XLA's loops over a short last axis are slow on CPUs."""
+    """Returns x[rows], gathered from a view of two axes: XLA's loops over a short last axis are slow on CPUs."""
     flat = x.reshape(len(x), -1)
     return flat.at[rows].get(mode="promise_in_bounds").reshape(len(rows), *x.shape[1:])
 
@@ -127,7 +127,7 @@ class _HostFeed:
         self._batches: Iterator[dict[str, np.ndarray]] = iter(())
 
     def _read(self, start: int) -> Iterator[dict[str, np.ndarray]]:
-        """The batches from this step on, of each process its share."""
+        """Yields the batches from this step on; each process gets its share."""
         raise NotImplementedError
 
     def _put(self, arrays: Mapping[str, np.ndarray], step: int) -> dict[str, Array]:
@@ -141,7 +141,7 @@ class _HostFeed:
             self._batches = self._read(step)
         for current in range(step, stop):
             state, sums = self._step(state, sums, self._put(next(self._batches), current))
-            # Waiting keeps simulated devices in step, and sees updates that were skipped.
+            # Waiting keeps simulated devices in step, and lets the host see skipped updates.
             if int(state.skipped_in_row) >= self._experiment.config.max_skipped:
                 break
         self._next = int(state.step)
@@ -149,7 +149,7 @@ class _HostFeed:
 
 
 class StreamingFeed(_HostFeed):
-    """A feed of batches that grain reads, each process its share, one step at a time."""
+    """A feed of batches that grain reads one step at a time; each process reads its share."""
 
     def _read(self, start: int) -> Iterator[dict[str, np.ndarray]]:
         experiment = self._experiment
@@ -163,7 +163,7 @@ class StreamingFeed(_HostFeed):
 
 
 class IterableFeed(_HostFeed):
-    """A feed of batches of any iterable, in its order; each of several processes has its own share.
+    """A feed of batches from any iterable, in its order; each of several processes has its own share.
 
     Args:
         experiment: what is trained.
@@ -171,8 +171,8 @@ class IterableFeed(_HostFeed):
         batches: as for ``jaxvae.data.from_batches``, of images as the experiment's dataset has them, or in [0, 1].
 
     Raises:
-        ValueError: where pixels are to be drawn once, which takes images that are kept; or for a model with covariates,
-            which batches don't have.
+        ValueError: if pixels are to be drawn once, which needs stored images; or for a model with covariates, which
+            such batches lack.
     """
 
     def __init__(self, experiment: Experiment, step: Step, batches: Iterable[Any]) -> None:
@@ -201,5 +201,5 @@ class IterableFeed(_HostFeed):
         return _without_none({"image": images, "given": contract.given(found.labels, None, (len(images),))})
 
     def batch(self, step: int) -> Any:
-        """One of the latest, as an iterable can't be asked for any."""
+        """Returns one of the latest batches only, because an iterable can't go back."""
         return self._put(dict(self._latest)[step], step)

@@ -1,4 +1,4 @@
-"""The bound of log p(x) that a configuration names, for a model and a batch: where models meet objectives."""
+"""The bound of log p(x) that a configuration names, for a model and a batch."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -14,13 +14,13 @@ from jaxvae.objectives import dreg, iwae, sampled_elbo, stop_parameters, tapped
 
 
 class Weights(NamedTuple):
-    """The importance weights of K samples of q(z|x), and the terms that they consist of.
+    """The importance weights of K samples of q(z|x), and the terms of the ELBO.
 
     Attributes:
         log_weights: log p(x|z) + β (log p(z) - log q(z|x)), (K, B).
-        tap: for ``dreg``, (K, B).
-        terms: those of the ELBO, from the same samples.
-        latents: what is weighed, (K, B, L).
+        tap: the zeros from ``jaxvae.objectives.tapped``, which ``dreg`` needs, (K, B).
+        terms: the terms of the ELBO, from the same samples.
+        latents: the samples that are weighted, (K, B, L).
     """
 
     log_weights: Array
@@ -30,7 +30,12 @@ class Weights(NamedTuple):
 
 
 class Bound(NamedTuple):
-    """A function from log-weights and a tap, (K, B), to a bound (B,); whether q's parameters act through z only."""
+    """A bound of log p(x).
+
+    Attributes:
+        function: maps log-weights and a tap, (K, B), to the bound, (B,).
+        path: whether q's parameters act through z only.
+    """
 
     function: Callable[[Array, Array], Array]
     path: bool = False
@@ -44,7 +49,7 @@ BOUNDS: Mapping[str, Bound] = MappingProxyType(
         "dreg": Bound(dreg, path=True),
     }
 )
-"""The bounds of log-weights by name: see ``jaxvae.objectives``."""
+"""The bounds that are functions of log-weights, by name; ``jaxvae.objectives`` defines them."""
 
 
 def log_weights(
@@ -58,17 +63,17 @@ def log_weights(
     beta: ArrayLike = 1.0,
     path: bool = False,
 ) -> Weights:
-    """The importance weights of samples of q(z|x), with the terms of the ELBO.
+    """Returns the importance weights of samples of q(z|x), with the terms of the ELBO.
 
     Args:
-        model: any with latents.
+        model: any model with latents.
         params: its parameters.
         x: images (B, H, W, C) in [0, 1].
-        noise: standard normal, (K, B, L).
-        given: as of ``LatentModel.log_likelihood``.
-        raw: the likelihood's scalar, in place of the one learned or fitted to the batch.
-        beta: of log q - log p; a scalar.
-        path: leave the gradient of q's parameters its path through z only (Roeder et al. 2017).
+        noise: standard normal numbers, (K, B, L).
+        given: as in ``LatentModel.log_likelihood``.
+        raw: a scalar of the likelihood that replaces the one learned or fitted to the batch.
+        beta: the weight of log q - log p, a scalar.
+        path: whether the gradient reaches q's parameters through z only (Roeder et al. 2017).
     """
     draws = model.apply(params, x, noise, given, method="draw")
     latents, tap = tapped(draws.latents) if path else (draws.latents, jnp.zeros(draws.latents.shape[:2]))

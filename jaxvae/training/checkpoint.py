@@ -1,4 +1,4 @@
-"""Checkpoints of a run, written atomically in the background by orbax: the last ones and the best."""
+"""Checkpoints of a run: orbax writes the last ones and the best, atomically and in the background."""
 
 import hashlib
 import json
@@ -25,27 +25,27 @@ from jaxvae.training.config import CHANGEABLE, TrainConfig
 from jaxvae.training.step import TrainState
 
 FORMAT = 2
-"""Of what a checkpoint holds; raised when that changes."""
+"""The version of a checkpoint's content; it is raised when that content changes."""
 
 DAMAGED = "damaged"
-"""Where damaged checkpoints are put, beside the others' directory."""
+"""The directory for damaged checkpoints, beside that of the others."""
 
 _DIGESTS = "digests.json"
-_UNSCORED = -sys.float_info.max  # below all others, and a number in JSON
+_UNSCORED = -sys.float_info.max  # below all scores, and a number in JSON
 
 
 class Checkpoints:
     """The checkpoints in a directory, by step.
 
-    The last two are kept, and the best one if checkpoints are scored. A save that was killed leaves nothing that is
-    read. Each checkpoint holds the SHA-256 of its files. A damaged one is put aside, with a warning, so that a run
+    The last two are kept, and the best one if checkpoints are scored. If a save is killed, its files are never read.
+    Each checkpoint holds the SHA-256 of its files. A damaged checkpoint is moved away with a warning, and the run
     continues from the one before; commands that only read refuse it.
 
     Args:
-        directory: made if need be, unless only read.
-        config: the run's configuration as JSON has it; checkpoints of another one are refused.
+        directory: the directory, which is made if necessary, unless it is only read.
+        config: the run's configuration as in JSON; checkpoints of another configuration are refused.
         scored: whether each save comes with a score.
-        writable: False to read only.
+        writable: whether checkpoints may be written; False to only read.
 
     Raises:
         ValueError: for a checkpoint of another format; for a damaged one, unless writable.
@@ -72,47 +72,48 @@ class Checkpoints:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._manager.close()  # waits for the save under way
+        self._manager.close()  # waits for the current save
 
     def wait(self) -> None:
-        """Waits until everything is on the disk."""
+        """Waits until all checkpoints are on the disk."""
         self._manager.wait_until_finished()
 
     @property
     def last(self) -> int | None:
-        """The step of the latest checkpoint."""
+        """The step of the latest checkpoint, or None."""
         return self._manager.latest_step()
 
     @property
     def best(self) -> int | None:
-        """The step of the checkpoint with the highest score; the latest where they aren't scored."""
+        """The step of the checkpoint with the highest score, or of the latest if they have no scores."""
         return self._manager.best_step() if self._scored else self.last
 
     def save(self, step: int, state: Any, score: float | None = None, fitted: float | None = None) -> None:
-        """Copies the state, and writes it in the background.
+        """Copies the state and writes it in the background.
 
         Args:
-            step: under which it is found; nothing is done where it is already there.
+            step: the state's step; if it is saved already, nothing is done.
             state: a pytree of arrays.
-            score: the higher the better, e.g. the ELBO on the validation split; none for a save in between.
-            fitted: the likelihood's scalar, where that is fitted to the data.
+            score: a number that is better if higher, such as the ELBO on the validation split; None for a save in
+                between.
+            fitted: the likelihood's scalar, if it is fitted to the data.
         """
         if step == self.last:
             return
         self.wait()
         self._saving = step
-        own = jax.tree.map(jnp.copy, _stored(state))  # the state itself is about to be donated
+        own = jax.tree.map(jnp.copy, _stored(state))  # because the next step donates the state
         about = {"format": FORMAT, "config": self._config, "fitted": fitted}
         items = ocp.args.Composite(state=ocp.args.StandardSave(own), format=ocp.args.JsonSave(about))
         metrics = {"score": _UNSCORED if score is None else score} if self._scored else None
         self._manager.save(step, args=items, metrics=metrics)
 
     def restore(self, step: int, like: Any) -> Any:
-        """The state saved at this step.
+        """Returns the state saved at this step.
 
         Args:
-            step: ``last`` or ``best``.
-            like: shapes, dtypes and shardings, in a state's structure.
+            step: from ``last`` or ``best``.
+            like: the shapes, dtypes and shardings of the state, in its structure.
 
         Raises:
             ValueError: for a checkpoint of another configuration.
@@ -122,7 +123,7 @@ class Checkpoints:
         return _loaded(self._manager.restore(step, args=items)["state"])
 
     def restore_model(self, step: int) -> tuple[Any, float | None]:
-        """The parameters to evaluate at this step, on one device, and the fitted scalar of the likelihood.
+        """Returns the parameters to evaluate at this step, on one device, and the likelihood's fitted scalar.
 
         Raises:
             ValueError: for a checkpoint of another configuration.
@@ -140,7 +141,7 @@ class Checkpoints:
         return reader.restore(folder, args=how)["state"][name], fitted
 
     def _about(self, step: int) -> dict[str, Any]:
-        """What is said of the state saved at this step; raises for another configuration's."""
+        """Returns the notes on the state saved at this step; raises ValueError for another configuration."""
         items = ocp.args.Composite(format=ocp.args.JsonRestore())
         about: dict[str, Any] = self._manager.restore(step, args=items)["format"]
         for name, value in {**_defaults(self._config), **about["config"]}.items():
@@ -151,10 +152,10 @@ class Checkpoints:
         return about
 
     def _check(self, writable: bool) -> None:
-        """Looks at all checkpoints, before anyone else does."""
+        """Checks all checkpoints before anything reads them."""
         if jax.process_index() == 0 and self._directory.exists():
             for path in self._directory.iterdir():
-                if path.name.isdigit() and (reason := _damage(path)) and path.exists():  # not rotated away meanwhile
+                if path.name.isdigit() and (reason := _damage(path)) and path.exists():  # a run may delete it
                     message = f"checkpoint must be as it was written, got {str(path)!r}: {reason}"
                     if not writable:
                         raise ValueError(f"{message}; with --resume, the run continues from the previous checkpoint")
@@ -163,10 +164,10 @@ class Checkpoints:
         multihost_utils.sync_global_devices("checkpoints are checked")
 
     def _add_digests(self) -> None:
-        """Called when all is written, just before the checkpoint appears under its name."""
+        """Adds the digests when all files are written, just before the checkpoint gets its name."""
         if jax.process_index() == 0:
             final = epath.Path(self._directory / str(self._saving))
-            # Where orbax writes on file systems that can rename, until all is there.
+            # On file systems that can rename, orbax writes here until the checkpoint is complete.
             path = Path(ocp.path.atomicity.AtomicRenameTemporaryPath.from_final(final).get())
             for written in path.glob("*/**/*"):
                 synchronize(written)
@@ -174,7 +175,7 @@ class Checkpoints:
 
 
 _Stateless = namedtuple("_Stateless", ("step", "params", "opt_state", "ema", "key", "skipped", "skipped_in_row"))
-"""A train state without a model state as it is stored: those from before there was one can still be read."""
+"""A train state without a model state, as it is stored, so that older checkpoints can still be read."""
 
 
 def _stored(tree: Any) -> Any:
@@ -194,7 +195,7 @@ def _score(metrics: Mapping[str, float]) -> float:
 
 
 def _digests(checkpoint: Path) -> dict[str, str]:
-    """SHA-256 by name, of all files in a checkpoint's folders; those beside them are orbax' notes on its writing."""
+    """Returns the SHA-256 of all files in a checkpoint's folders; the files beside them are orbax's own notes."""
     found = {}
     for path in sorted(checkpoint.glob("*/**/*")):
         if path.is_file():
@@ -204,7 +205,7 @@ def _digests(checkpoint: Path) -> dict[str, str]:
 
 
 def _damage(checkpoint: Path) -> str | None:
-    """What is wrong with a checkpoint, if anything; raises for one of another format."""
+    """Returns what is wrong with a checkpoint, or None; raises ValueError for another format."""
     wanted, found = _json(checkpoint / _DIGESTS), _digests(checkpoint)
     about = _json(checkpoint / "format" / "metadata")
     if isinstance(about, dict) and wanted in (None, found):  # older formats have no digests
@@ -212,20 +213,20 @@ def _damage(checkpoint: Path) -> str | None:
     if wanted == found:
         return None
     wanted = wanted if isinstance(wanted, dict) else {}
-    differing = {name for name in wanted if wanted[name] != found.get(name)}  # what was put beside them is no damage
+    differing = {name for name in wanted if wanted[name] != found.get(name)}  # added files are no damage
     if wanted and not differing:
         return None
     return f"{min(differing) if wanted else _DIGESTS} is damaged"
 
 
 def _defaults(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Of those fields that a checkpoint of an older version may lack."""
+    """Returns defaults for the fields that a checkpoint of an older version may lack."""
     known = json.loads(TrainConfig().to_json())
     return {name: known[name] for name in config if name in known}
 
 
 def _json(path: Path) -> Any:
-    """What a file says, or None where it can't be read."""
+    """Returns the content of a JSON file, or None if it can't be read."""
     try:
         return json.loads(path.read_bytes())
     except (FileNotFoundError, ValueError, RecursionError):

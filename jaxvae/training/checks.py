@@ -1,4 +1,4 @@
-"""Checks of a train step's pytrees when it is traced: they are static, and so free at run time."""
+"""Checks of a train step's pytrees when it is traced; they cost nothing at run time."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,11 +15,11 @@ _ELSEWHERE = (
 
 
 def require_trainable(params: chex.ArrayTree) -> None:
-    """Raises where a parameter can't be trained by gradients.
+    """Raises an error if a parameter can't be trained by gradients.
 
     Raises:
-        TypeError: for a leaf that isn't an array of floats, or one float.
-        ValueError: for the batch statistics of Linen or NNX, which are floats and yet not trained.
+        TypeError: for a leaf that is neither an array of floats nor a float.
+        ValueError: for the batch statistics of Linen or NNX, which are floats but aren't trained.
 
     >>> require_trainable({"w": 1.0, "steps": np.int32(3)})
     Traceback (most recent call last):
@@ -36,7 +36,7 @@ model_state, or directly to the loss (eqx.partition(model, eqx.is_inexact_array)
 
 
 def require_arrays(**trees: Any) -> None:
-    """Raises TypeError where a tree, by its argument's name, has a leaf that isn't an array or a number."""
+    """Raises TypeError if a tree has a leaf that is neither an array nor a number, and names the argument."""
     for name, tree in trees.items():
         for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
             if not _is_array(leaf):
@@ -44,7 +44,7 @@ def require_arrays(**trees: Any) -> None:
 
 
 def require_alike(name: str, new: Any, old: Any) -> None:
-    """Raises ValueError where a tree that takes another one's place hasn't its structure, shapes and dtypes.
+    """Raises ValueError if a tree differs in structure, shapes or dtypes from the one that it replaces.
 
     >>> require_alike("model_state", {"mean": np.zeros(3)}, {"mean": np.zeros(2)})
     Traceback (most recent call last):

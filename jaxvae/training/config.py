@@ -1,4 +1,4 @@
-"""The configuration of a run: the choices that its result depends on, as plain values."""
+"""The configuration of a run: the choices that determine its result, as plain values."""
 
 import dataclasses
 import functools
@@ -34,7 +34,7 @@ OBJECTIVES = ("elbo", *BOUNDS)
 FROZEN = ("none", "encoder", "decoder")
 
 AUTO = "auto"
-"""The value of a field that is to follow from the data."""
+"""The value of a field whose choice is left to the data."""
 
 CHANGEABLE = (
     "epochs",
@@ -50,13 +50,13 @@ CHANGEABLE = (
     "evaluate_every",
     "samples",
 )
-"""The fields that may change when a run is resumed: they concern steps to come, and not the data or the model."""
+"""The fields that may change when a run is resumed: they affect later steps, but not the data or the model."""
 
 UNCONSTRAINED = ("direct_std", "direct_variance")
 """The parameterizations for which a constraint can be chosen."""
 
 
-_MOST = 2**31 - 1  # of int32, in which JAX counts
+_MOST = 2**31 - 1  # the largest int32, as JAX counts in int32
 _LEAST, _LARGEST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 _COUNTS = {
     **dict.fromkeys(("validation", "warmup_steps"), (0, _MOST)),
@@ -68,7 +68,7 @@ _COUNTS = {
 
 
 def _option(default: Any, text: str, *choices: str) -> Any:
-    """A field with its help, and the names that it may take."""
+    """Makes a field with its help text and the names that are allowed."""
     return dataclasses.field(default=default, metadata={"help": text, "choices": choices})
 
 
@@ -77,7 +77,7 @@ class TrainConfig:
     """The configuration of a training run: data, model, objective and optimizer.
 
     Raises:
-        ValueError: naming the field, the value and what is allowed.
+        ValueError: for a value that isn't allowed; it names the field, the value and what is allowed.
     """
 
     dataset: str = _option(
@@ -96,15 +96,15 @@ class TrainConfig:
     group: str | None = _option(None, "the column of groups, such as patients, whose rows are to be in one split")
     stratified: bool = _option(False, "give each split the same share of each class")
     kinds: str | None = _option(
-        None, "a .toml or .json file, or JSON, of what columns are where that isn't as `jaxvae data inspect` has it"
+        None, "a .toml or .json file, or JSON, with the kinds of columns that `jaxvae data inspect` shows wrongly"
     )
     names: str | None = _option(None, "the column that names the rows")
-    array: str | None = _option(None, "of several arrays in a file, the one to read; of a .h5ad file a layer, or raw")
+    array: str | None = _option(None, "the array to read from a file with several; for a .h5ad file, a layer or raw")
     covariates: tuple[str, ...] = _option(
         (), "columns of a table, such as batch and age, that are given to encoder and decoder and not modelled"
     )
-    missing: tuple[str, ...] = _option((), "texts that stand for missing entries, beside empty ones, NA and NaN")
-    delimiter: str | None = _option(None, "what separates a line's entries (default: a comma, or of a .tsv file a tab)")
+    missing: tuple[str, ...] = _option((), "texts that stand for missing entries, besides empty ones, NA and NaN")
+    delimiter: str | None = _option(None, "what separates a line's entries (default: a comma, or a tab in a .tsv file)")
     decimal: str = _option(".", "what separates decimals: . or ,")
     thousands: str | None = _option(None, "what separates thousands (default: nothing)")
     header: bool | None = _option(None, "whether a table's first line has names (default: as it looks)")
@@ -121,7 +121,7 @@ class TrainConfig:
     parameterization: str = _option(
         "log_variance", "the parameterization of the encoder's σ: a name from `jaxvae list`"
     )
-    latents: int = _option(16, "the number of latents; in a hierarchy, of its lowest layer")
+    latents: int = _option(16, "the number of latents; in a hierarchy, that of its lowest layer")
     upper_latents: tuple[int, ...] = _option(
         (), "numbers of latents of a hierarchy's upper layers, lowest first (default: none)"
     )
@@ -158,7 +158,7 @@ class TrainConfig:
     dtype: str = _option("float32", "the dtype of encoder and decoder; head, KL and loss are float32", *DTYPES)
 
     objective: str = _option(
-        "elbo", "the lower bound of log p(x) to maximize; all but elbo are of log-weights", *OBJECTIVES
+        "elbo", "the lower bound of log p(x) to maximize; all except elbo use log-weights", *OBJECTIVES
     )
     train_samples: int = _option(1, "samples of q(z|x) per image in a step")
     beta: float = _option(1.0, "weight of the KL")
@@ -226,20 +226,20 @@ class TrainConfig:
             "at least 0 and below 1, in float32, too",
         )
         require(0 <= self.seed < 2**32, "seed", self.seed, "from 0 to 2³² - 1")
-        # Each of these refuses what it doesn't allow.
+        # Each of these calls raises ValueError for values that it doesn't allow.
         assert self.reading
         beta_schedule(self.beta_schedule, self.beta, 0, self.beta_cycles, self.beta_ramp)
         make_optimizer(self.learning_rate, self.clip_norm, optimizer=self.optimizer, adam=self.adam)
 
     @property
     def reading(self) -> data.Reading:
-        """How files and arrays become images; under a likelihood of counts, their numbers are counts."""
+        """How files and arrays become images; under a likelihood for counts, numbers are read as counts."""
         given = {field.name: getattr(self, field.name) for field in dataclasses.fields(data.Reading)}
         return data.Reading(**{**given, "counts": self.counts or self.likelihood in (*COUNTS, *COMPOSITIONS)})
 
     @property
     def adam(self) -> Adam:
-        """The choices of Adam."""
+        """The settings of Adam."""
         return Adam(self.adam_b1, self.adam_eps, self.adam_second_moment)
 
     @property
@@ -248,20 +248,20 @@ class TrainConfig:
         return self.evaluate_every or max(1, self.epochs // 20)
 
     def evaluated_after(self, epoch: int) -> bool:
-        """Whether a checkpoint and a validation are due after this epoch; they are at the end of each stage, too."""
+        """Whether a checkpoint and a validation follow this epoch; both also follow the end of each stage."""
         ends = stage_ends(self.epochs) if self.learning_rate_decay == "stages" else []
         return epoch % self.epochs_between_evaluations == 0 or epoch in (*ends, self.epochs)
 
     def to_json(self) -> str:
-        """One field a line."""
+        """Returns the configuration as JSON, with one field per line."""
         return json.dumps(dataclasses.asdict(self), indent=1) + "\n"
 
 
 def config_from_mapping(values: Mapping[str, Any]) -> TrainConfig:
-    """Makes a configuration of plain values, such as those of a JSON file; missing fields have their defaults.
+    """Makes a configuration from plain values, such as those of a JSON file; missing fields get their defaults.
 
     Raises:
-        ValueError: for a name that isn't a field, or a value that isn't of its type or range.
+        ValueError: for a name that isn't a field, or for a value of a wrong type or out of range.
     """
     require(isinstance(values, Mapping), "config", values, "an object of TrainConfig's fields")
     for name in values:
@@ -294,7 +294,7 @@ def read_config(path: Path) -> TrainConfig:
 
 
 def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """JSON's parser keeps the last of several values of one name."""
+    """Refuses several values for one name, of which JSON's parser would keep the last."""
     names = [name for name, _ in pairs]
     twice = sorted({name for name in names if names.count(name) > 1})
     require(not twice, "config", twice, "without a name twice")
@@ -302,7 +302,7 @@ def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _of_type(hint: Any, name: str, value: Any) -> Any:
-    """The value as its field's type; integers pass for floats, lists for tuples, nothing else for another."""
+    """Returns the value in its field's type; only integers become floats, and only lists become tuples."""
     if isinstance(hint, types.UnionType):
         return None if value is None else _of_type(typing.get_args(hint)[0], name, value)
     if typing.get_origin(hint) is tuple:

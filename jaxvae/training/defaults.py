@@ -1,4 +1,4 @@
-"""What a configuration leaves to the data: likelihood, binarization and batch size; and what doesn't go together."""
+"""Defaults that depend on the data, such as the likelihood; and checks that a configuration fits the data."""
 
 import dataclasses
 import json
@@ -16,32 +16,33 @@ from jaxvae.training.modelling import COLUMNS, require_suiting, suiting
 
 _BATCH = 100
 _DENSITIES = tuple(name for name in LIKELIHOODS if name.startswith("gaussian"))
-"""The likelihoods of real numbers."""
+"""The likelihoods for real numbers."""
 _LEARNED = ("gaussian_learned", "gaussian_pixel")
 LIKELIHOOD_STD = 0.1
-"""Of a likelihood, where it doesn't follow the data."""
-_SOME = 10_000  # training images that a standard deviation is taken of
-_HARDLY_LABELS = 2**30  # bytes of weights for labels
-_FEW = 10  # values of a covariate that may be categories
+"""The default σ of a likelihood, if it doesn't follow from the data."""
+_SOME = 10_000  # a standard deviation is computed from this many training images
+_HARDLY_LABELS = 2**30  # bytes of weights for labels that are still allowed
+_FEW = 10  # a covariate with at most this many whole numbers may be categorical
 
 
 def resolved(config: TrainConfig, dataset: Dataset, devices: int = 1) -> TrainConfig:
-    """The configuration with a value for what it leaves to the data.
+    """Returns the configuration with values for the fields that it leaves to the data.
 
-    The likelihood is ``bernoulli`` for one channel of at most 256 levels, ``negative_binomial`` for counts, for a table
-    that which suits the kind of its columns, or ``columns`` for the product of several, and ``gaussian_learned`` for
-    all else, the σ-VAE of Rybkin et al. (2021, arXiv:2006.13202). Pixels are binarized dynamically where there is one
-    channel of 3 to 256 levels under ``bernoulli``, and not otherwise. The nonlinearity is ``tanh`` in dense layers and
-    ``silu`` in convolutions. A batch has 100 images, or, if there are fewer, all. A Gaussian's σ that is learned starts
-    at the data's. Batches are read from disk where the images exceed half of a device's memory.
+    The likelihood is ``bernoulli`` for one channel of at most 256 levels, and ``negative_binomial`` for counts. A table
+    gets the likelihood that suits the kind of its columns, or ``columns``, a product, if they are of several kinds. All
+    other data get ``gaussian_learned``, the σ-VAE of Rybkin et al. (2021, arXiv:2006.13202). Pixels are binarized
+    dynamically only under ``bernoulli`` with one channel of 3 to 256 levels. The nonlinearity is ``tanh`` in dense
+    layers and ``silu`` in convolutions. A batch has 100 images, or all if there are fewer. A Gaussian's learned σ
+    starts at the standard deviation of the data. Batches are read from disk if the images exceed half of a device's
+    memory.
 
     Args:
-        config: what was asked for.
+        config: the configuration as given.
         dataset: the data as loaded.
-        devices: that share a batch.
+        devices: the number of devices that share a batch.
 
     Raises:
-        ValueError: where data and configuration contradict each other, in one line that says what resolves it.
+        ValueError: if the data and the configuration contradict each other; one line says how to resolve it.
     """
     grey = dataset.levels is not None and dataset.levels <= 256 and dataset.image_shape[-1] == 1
     name, binarization, size = config.likelihood, config.binarization, config.batch_size
@@ -74,12 +75,12 @@ def resolved(config: TrainConfig, dataset: Dataset, devices: int = 1) -> TrainCo
 
 
 def in_columns(dataset: Dataset | DataContract) -> bool:
-    """Whether each column is modelled by itself: those of a table that isn't of counts alone."""
+    """Whether each column has its own likelihood, as in every table except those of counts only."""
     return bool(dataset.features) and not dataset.reading.counts
 
 
 def activation_of(config: TrainConfig) -> str:
-    """The nonlinearity that is asked for, or the architecture's."""
+    """Returns the nonlinearity of the configuration, or the architecture's default."""
     if config.activation != AUTO:
         return config.activation
     return "silu" if config.architecture == "conv" else "tanh"
@@ -120,12 +121,12 @@ def _require_fit(config: TrainConfig, dataset: Dataset) -> None:
 
 
 def _weights_of(levels: int, config: TrainConfig) -> int:
-    """The bytes of weights for one-hot levels at both ends, with Adam's and gradients."""
+    """Returns the bytes for one-hot levels in encoder and decoder: weights, gradients and Adam's moments."""
     return 2 * levels * max(config.hidden, default=config.latents) * 16
 
 
 def cautions(config: TrainConfig, dataset: Dataset) -> list[str]:
-    """What is known practice, but not what it seems: a sentence each, for a resolved configuration."""
+    """Returns warnings, one sentence each, about choices of a resolved configuration that can mislead."""
     found = []
     if dataset.missing and not any(np.isnan(x).any() for x in chunks(dataset.train.images)):
         found.append("No entry is missing in the train split: what the model makes of missing ones isn't trained.")
@@ -152,7 +153,7 @@ def cautions(config: TrainConfig, dataset: Dataset) -> list[str]:
 
 
 def _std(dataset: Dataset) -> float:
-    """The standard deviation of training images as a model sees them, to two digits."""
+    """Returns the standard deviation of training images as a model sees them, to two digits."""
     images = dataset.train.head(_SOME).images
     low, high = dataset.reading.value_range or (0, 1 if dataset.levels is None else dataset.levels - 1)
     std = (
@@ -168,7 +169,7 @@ def _is_picture(dataset: Dataset) -> bool:
 
 
 def _ranged(dataset: Dataset) -> tuple[str, str]:
-    """What range images have, and how to say what it means."""
+    """Returns the range of the images' values, and the option that declares what it means."""
     low, high = dataset.extremes
     likely = (-1, 1) if -1 <= low < 0 and high <= 1 else (0, 255) if low >= 0 and high <= 255 else ("LOW", "HIGH")
     return (

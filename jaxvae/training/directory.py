@@ -1,4 +1,4 @@
-"""The directory of a run: its files' names, who may write to it, its configuration, versions, metrics and reports."""
+"""The directory of a run: file names, write locks, configuration, versions, metrics and reports."""
 
 import dataclasses
 import importlib.metadata
@@ -33,20 +33,20 @@ CHECKPOINTS = "checkpoints"
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 _DRAWN = ("jax_enable_x64", "jax_default_prng_impl", "jax_threefry_partitionable")
-"""Settings of JAX by which a run's random numbers and dtypes are others, so that it can't go on."""
+"""Settings of JAX that change random numbers or dtypes; a run can't continue if one differs."""
 _ROUNDED = ("jax_default_matmul_precision",)
-"""Those by which last digits are others."""
+"""Settings of JAX that change the last digits only."""
 
 
 class RunDirectory:
-    """The directory of a run, which need not exist yet: where each file of the run is, and who may write there.
+    """The directory of a run, which need not exist yet; it knows each file's path and admits one writer at a time.
 
     Args:
         path: the directory.
 
     Attributes:
         path: the directory.
-        metrics: the file of one record per epoch.
+        metrics: the file with one record per epoch.
         checkpoints: the folder of checkpoints.
         tensorboard: the folder of TensorBoard's event files.
     """
@@ -58,7 +58,7 @@ class RunDirectory:
 
     @property
     def holds_run(self) -> bool:
-        """Whether a run has begun there."""
+        """Whether a run has begun in the directory."""
         return self._config.exists()
 
     @property
@@ -68,19 +68,19 @@ class RunDirectory:
 
     @property
     def steps(self) -> set[int]:
-        """Of its checkpoints."""
+        """The steps of the run's checkpoints."""
         return {int(entry.name) for entry in self.checkpoints.glob("*") if entry.name.isdecimal()}
 
     def config(self) -> TrainConfig:
-        """The configuration of the run; raises ValueError where there is no run."""
+        """The configuration of the run; raises ValueError if there is no run."""
         require(self.holds_run, "run", str(self.path), f"a directory with a {CONFIG}")
         return read_config(self._config)
 
     def kept(self) -> "Kept | None":
-        """What the run keeps of its data; None of a run from before runs did.
+        """What the run keeps of its data, or None for an older run, which kept nothing.
 
         Raises:
-            ValueError: where a file is damaged.
+            ValueError: if a file is damaged.
         """
         if not (self.path / CONTRACT).exists():
             return None
@@ -92,11 +92,11 @@ class RunDirectory:
             raise ValueError(f"{self.path} must have {CONTRACT}, {ORIGIN} and {MEAN} as written, got {error}") from None
 
     def records(self) -> list[dict[str, Any]]:
-        """One record per epoch; none where nothing has been trained."""
+        """Returns one record per epoch; the list is empty before the first epoch ends."""
         return read_metrics(self.metrics)
 
     def report(self, name: str) -> Any:
-        """What was found of the run under this name, or None."""
+        """Returns the report with this name, or None."""
         path = self.path / f"{name}.json"
         if not path.exists():
             return None
@@ -106,29 +106,29 @@ class RunDirectory:
             raise ValueError(f"{path} must be JSON as written, got {error}") from None
 
     def write_report(self, name: str, found: Mapping[str, Any]) -> None:
-        """Keeps what was found of the run, as JSON."""
+        """Writes a report on the run, as JSON."""
         write_atomically(self.path / f"{name}.json", strict_json(found, indent=1) + "\n")
 
     @contextmanager
     def begun(
         self, config: TrainConfig, kept: "Kept", resume: bool, start: Mapping[str, np.ndarray] = MappingProxyType({})
     ) -> Iterator[Callable[[], None]]:
-        """Keeps other writers out of the directory, which is made with this configuration, or has it already.
+        """Keeps other writers out of the directory, and writes the configuration unless it is there already.
 
-        Of several processes, the first does it for all.
+        Of several processes, the first one does it for all.
 
         Args:
             config: the run's.
             kept: what it keeps of its data.
-            resume: whether there may be a run already; what may change of its configuration is then as given here.
-            start: the parameters that it begins with, where these aren't drawn.
+            resume: whether there may be a run already; fields that may change then get the values given here.
+            start: the initial parameters that aren't drawn at random.
 
         Yields:
-            What raises FileNotFoundError where the directory has been deleted or moved meanwhile.
+            A function that raises FileNotFoundError if the directory was deleted or moved.
 
         Raises:
             ValueError: for a directory in use, or one with another configuration, other data or other settings of JAX;
-                before anything is written.
+                nothing is written then.
         """
         with ExitStack() as stack:
             claim = None
@@ -140,7 +140,7 @@ class RunDirectory:
             yield (lambda: None) if claim is None else claim.require_held
 
     def _write_begun(self, config: TrainConfig, kept: "Kept", resume: bool, start: Mapping[str, np.ndarray]) -> None:
-        """What is there before the first step; now that nobody else writes."""
+        """Writes the files that exist before the first step; the caller has locked out other writers."""
         if self._require_own(config, kept, resume):
             self._write_versions()
             write_atomically(self.path / ORIGIN, kept.origin.to_json())
@@ -161,23 +161,23 @@ class RunDirectory:
         write_atomically(self.path / VERSIONS, json.dumps(versions(), indent=1) + "\n")
 
     def start(self) -> dict[str, np.ndarray]:
-        """The parameters that the run began with, where these weren't drawn, by path."""
+        """Returns the initial parameters that weren't drawn at random, by path."""
         path = self.path / START
         return load_safetensors(path) if path.exists() else {}
 
     def _changed(self, config: TrainConfig) -> dict[str, Any]:
-        """The fields that are others than before, each with both values; raises where one may not be."""
+        """Returns the changed fields, each with both values; raises ValueError if one must not change."""
         found, now = dataclasses.asdict(self.config()), dataclasses.asdict(config)
         done = max((record["epoch"] for record in self.records()), default=0)
         _require_changeable(found, now, self._config, done)
         return {name: [found[name], value] for name, value in now.items() if found[name] != value}
 
     def _made_otherwise(self, *, warn: bool = False) -> dict[str, Any]:
-        """What ``versions`` says now and said otherwise then, with both; raises where the run can't go on so."""
+        """Returns the entries of ``versions`` that have changed, with both values; may raise as ``made_otherwise``."""
         return made_otherwise(self.report(VERSIONS.removesuffix(".json")) or {}, self.path / VERSIONS, warn=warn)
 
     def _require_own(self, config: TrainConfig, kept: "Kept", resume: bool) -> bool:
-        """Whether a run begins in this directory, rather than goes on there; raises where neither is allowed."""
+        """Whether a run begins here rather than continues; raises ValueError if neither is allowed."""
         if resume and self.holds_run:
             self._changed(config)
             self._made_otherwise()
@@ -194,12 +194,12 @@ class RunDirectory:
 
 
 def require_known_split(known: bool, path: Path) -> None:
-    """Refuses a run of before folders were split by their files' names, where its split is needed."""
+    """Raises ValueError for an older run that doesn't know how its folder was split, if the split is needed."""
     require(known, "run", str(path), "one that knows which images it was trained on: train it again")
 
 
 def read_contract(path: Path) -> DataContract:
-    """The contract in a JSON file; raises ValueError where there is none."""
+    """Reads the contract in a JSON file; raises ValueError if there is none."""
     try:
         return contract_from_mapping(json.loads(read_file(path)))
     except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
@@ -207,7 +207,7 @@ def read_contract(path: Path) -> DataContract:
 
 
 def _require_changeable(found: Mapping[str, Any], config: Mapping[str, Any], where: Path, done: int) -> None:
-    """Raises where a field differs that may not, or so many epochs as are done already are too many."""
+    """Raises ValueError if a field differs that must not, or if more epochs are done than the new number."""
     for name, value in config.items():
         allowed = f"{found[name]!r}, as in {where} (when resuming, only {', '.join(CHANGEABLE)} may change; for"
         allowed += " another change, start a new run from this one's weights, by --init-from)"
@@ -216,12 +216,12 @@ def _require_changeable(found: Mapping[str, Any], config: Mapping[str, Any], whe
 
 
 class Kept(NamedTuple):
-    """What a run keeps of its data, so that it can be used without them.
+    """What a run keeps of its data, so that the model can be used without them.
 
     Attributes:
-        contract: how the model takes data.
-        origin: where they were, how they were split, and their fingerprint.
-        mean: their mean image (H, W, C), which the decoder started at.
+        contract: what data the model takes, and how.
+        origin: where the data were, how they were split, and their fingerprint.
+        mean: the mean image (H, W, C), at which the decoder started.
     """
 
     contract: DataContract
@@ -236,21 +236,21 @@ def _npy(x: np.ndarray) -> bytes:
 
 
 def newest_run(folder: Path) -> Path:
-    """The directory of the run in a folder that was saved last; raises ValueError where there is none."""
+    """Returns the directory of a folder's most recently saved run; raises ValueError if there is none."""
     found = [directory for path in folder.glob("*") if (directory := RunDirectory(path)).has_checkpoint]
     require(bool(found), "RUN", None, f"given: there is no run in {folder}")
     return max(found, key=lambda directory: directory.checkpoints.stat().st_mtime_ns).path
 
 
 def evaluation(split: str) -> str:
-    """The name of the report on the scores of a split."""
+    """Returns the name of the report on the scores of a split."""
     return f"evaluation-{split}"
 
 
 def versions() -> dict[str, str]:
-    """What a run's numbers may depend on besides its configuration."""
+    """Returns what a run's numbers may depend on besides its configuration, such as the version of JAX."""
     device = jax.devices()[0]
-    on_cores = {"cores": str(cores())} if device.platform == "cpu" else {}  # sums are taken in as many parts
+    on_cores = {"cores": str(cores())} if device.platform == "cpu" else {}  # a sum has as many parts
     return {
         "jaxvae": __version__,
         **{package: importlib.metadata.version(package) for package in _PACKAGES},
@@ -263,15 +263,15 @@ def versions() -> dict[str, str]:
 
 
 def made_otherwise(found: Any, where: Path, *, warn: bool = False) -> dict[str, Any]:
-    """What ``versions`` says now and what it said then, by name, where these differ.
+    """Returns the entries of ``versions`` that have changed, by name, each with the value then and now.
 
     Args:
-        found: what it said then.
-        where: that is kept.
+        found: what ``versions`` returned then.
+        where: the file that keeps it.
         warn: whether to warn that last digits may differ.
 
     Raises:
-        ValueError: where random numbers or dtypes are others, so that nothing can go on so.
+        ValueError: if random numbers or dtypes differ, so that a run can't continue.
     """
     require(isinstance(found, dict), str(where), found, "an object of texts")
     changes = {name: [found[name], now] for name, now in versions().items() if found.get(name, now) != now}
@@ -284,13 +284,13 @@ def made_otherwise(found: Any, where: Path, *, warn: bool = False) -> dict[str, 
 
 
 def required_versions() -> dict[str, str]:
-    """What all processes that train as one must have the same."""
+    """Returns the versions and settings that must be the same in all processes that train as one."""
     apart = ("device", "processes", "cores")
     return {name: text for name, text in versions().items() if name not in apart}
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The records of a ``metrics.jsonl``, one per epoch; a last line that was cut off is left out.
+    """Reads the records of a ``metrics.jsonl``, one per epoch; an incomplete last line is left out.
 
     Raises:
         ValueError: for a line that isn't a record.
@@ -307,12 +307,12 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 class MetricsLog:
-    """Appends records to a ``metrics.jsonl``, and to TensorBoard where asked.
+    """Appends records to a ``metrics.jsonl`` and, on request, to TensorBoard.
 
     Args:
         path: the file.
-        epoch: records of later epochs, left by a run that was killed, are dropped.
-        tensorboard: where TensorBoard's event files go, or None.
+        epoch: the last epoch whose record is kept; a killed run may have left later ones.
+        tensorboard: the folder for TensorBoard's event files, or None.
     """
 
     def __init__(self, path: Path, epoch: int, tensorboard: Path | None = None) -> None:

@@ -54,7 +54,7 @@ _SEEN: Mapping[str, str] = {
     "threshold": "as 0 or 1, by a threshold at half of the range",
     "fixed": "as 0 or 1, drawn once (fixed binarization)",
 }
-_FIT_IMAGES = 10_000  # training images for what is fitted to data, not learned
+_FIT_IMAGES = 10_000  # training images to which a likelihood's scalar is fitted
 
 
 class Experiment(NamedTuple):
@@ -63,16 +63,16 @@ class Experiment(NamedTuple):
     Attributes:
         config: the configuration.
         mesh: the devices.
-        dataset: what is trained on.
-        scored: validation (if there is one) and test split as they are scored.
-        contract: what images may be, and how the model sees them.
+        dataset: the data to train on.
+        scored: the validation split (if there is one) and the test split, as they are scored.
+        contract: what images are allowed, and how the model sees them.
         model: the Flax module.
         tx: the optimizer.
-        learning_rate: by step.
-        beta: by step.
-        bound: the lower bound of the encoder's raw outputs by Lagrange multipliers, or None.
-        start: initial parameters that replace random ones, by their path, from ``transferred``.
-        taken: a function that gives lines on how the data were read.
+        learning_rate: the learning rate as a function of the step.
+        beta: β as a function of the step.
+        bound: the lower bound that Lagrange multipliers put on the encoder's raw outputs, or None.
+        start: initial parameters, by path, that replace random ones; from ``transferred``.
+        taken: a function that returns lines on how the data were read.
     """
 
     config: TrainConfig
@@ -96,7 +96,7 @@ class Experiment(NamedTuple):
 
     @property
     def report(self) -> list[str]:
-        """Lines on how the data were read and how the model sees them; warnings last."""
+        """Returns lines on how the data were read and how the model sees them, with warnings last."""
         config, scaled = self.config, ""
         low, high = self.contract.reading.value_range or (0, 1)
         if (low, high) != (0, 1):
@@ -151,32 +151,32 @@ class Experiment(NamedTuple):
 
     @property
     def metrics(self) -> Mapping[str, jax.ShapeDtypeStruct]:
-        """The shapes of the metrics of a ``train_step`` of ``loss``, which to trace would take a second."""
+        """The shapes of the metrics of a ``train_step`` with ``loss``; tracing it to find them would take a second."""
         number, count = jax.ShapeDtypeStruct((), jnp.result_type(float)), jax.ShapeDtypeStruct((), jnp.int32)
         names = ("elbo", "log_likelihood", "kl", "beta", "loss", "gradient_norm")
         return {**dict.fromkeys(names, number), "skipped": count}
 
     def init(self, key: Array) -> chex.ArrayTree:
-        """The initial parameters of the model, and the multipliers, if any; to be jitted."""
+        """Returns the model's initial parameters, with any multipliers; to be jitted."""
         image = jnp.zeros((1, *self.dataset.image_shape))
         params = self.model.init(key, image, key, self.model.none_given(1))
         return params if self.bound is None else {**params, _MULTIPLIERS: {"raw": jnp.zeros(self.model.latents)}}
 
     def begin(self, seed: ArrayLike) -> TrainState:
-        """The state before the first step; to be jitted."""
+        """Returns the state before the first step; to be jitted."""
         init_key, train_key = jax.random.split(jax.random.key(seed))
         params = jax.tree.map_with_path(lambda path, x: self.start.get(path_name(path), x), self.init(init_key))
         return init_state(params, self.tx, train_key, ema=self.config.ema_decay is not None)
 
     def with_learning_rate(self, peak: ArrayLike) -> "Experiment":
-        """The same experiment at another highest learning rate, which may be traced."""
+        """Returns the same experiment with another highest learning rate, which may be traced."""
         config, unit = self.config, _learning_rate(self.config, 1.0, self.steps)
         return self._replace(tx=_optimizer(config, lambda step: peak * unit(step)))
 
     def loss(self, params: chex.ArrayTree, batch: Any, key: Array) -> tuple[Array, Metrics]:
-        """The loss of a train step; its metrics are the means of the ELBO (at β = 1, without free bits) and its terms.
+        """Returns the loss of a train step, and the means of the ELBO (at β = 1, without free bits) and its terms.
 
-        Arguments are those of ``objective``.
+        The arguments are those of ``objective``.
         """
         loss, terms = self.objective(params, batch, key)
         return loss, {
@@ -187,14 +187,14 @@ class Experiment(NamedTuple):
         }
 
     def objective(self, params: chex.ArrayTree, batch: Any, key: Array) -> tuple[Array, Terms]:
-        """The loss, which is minus the batch's mean of the bound, and the terms of the ELBO.
+        """Returns the loss, which is minus the mean of the bound over the batch, and the terms of the ELBO.
 
-        With Lagrange multipliers it includes each multiplier times the mean violation of the bound by a latent's raw
-        output.
+        With Lagrange multipliers, the loss includes each multiplier times its latent's mean violation of the bound on
+        raw outputs.
 
         Args:
             params: the model's parameters, and its multipliers, if any.
-            batch: ``image`` as stored, ``given`` for a model with conditions, ``beta``.
+            batch: a dict with ``image`` as stored, ``beta`` and, for a model with conditions, ``given``.
             key: a PRNG key.
         """
         pixels, noise = jax.random.split(key)
@@ -207,7 +207,7 @@ class Experiment(NamedTuple):
         return loss, terms
 
     def _bound(self, params: chex.ArrayTree, x: Array, key: Array, batch: Any) -> tuple[Array, Terms]:
-        """The bound (B,), and the terms of the ELBO; its KL with free bits, where that has a closed form."""
+        """Returns the bound (B,) and the terms of the ELBO; a KL in closed form includes free bits."""
         config, model, given = self.config, self.model, batch.get("given")
         if config.objective == "elbo":
             terms = model.apply(params, x, key, given, samples=config.train_samples)
@@ -219,7 +219,7 @@ class Experiment(NamedTuple):
         return function(weights.log_weights, weights.tap), weights.terms
 
     def fitted(self, params: chex.ArrayTree) -> Array | None:
-        """The likelihood's scalar, if it is no parameter, but fitted to the training data under these parameters."""
+        """Returns the likelihood's scalar if it is fitted to the training data under these parameters, else None."""
         if not isinstance(self.model.likelihood, OptimalGaussian):
             return None
         split = as_scored(self.dataset, self.config.binarization, _FIT_IMAGES)["train"]
@@ -227,7 +227,7 @@ class Experiment(NamedTuple):
         return self.model.likelihood.fit(mean_squared_error(task, score_keys()[0]))
 
     def task(self, params: chex.ArrayTree, split: Split, fitted: Array | None) -> Task:
-        """The evaluation of these parameters, with what was ``fitted``, on a split as it is scored."""
+        """Returns the evaluation of these parameters, with the ``fitted`` scalar, on a split as it is scored."""
         return Task(self.model, params, split, self.levels, self.mesh, fitted)
 
 
@@ -237,13 +237,13 @@ def make_experiment(
     """Makes the experiment of a configuration: loads the data, and builds model, loss and optimizer.
 
     Args:
-        config: the configuration; the experiment's has values for the fields that it leaves to the data.
+        config: the configuration; in the experiment, its fields that depend on the data have values.
         mesh: the devices that share each batch; all of them, if not given.
-        origin: the origin of the data that a run has stored, so that they are split as they were then.
-        dataset: the data, such as from ``data.from_arrays``, in place of what the configuration names.
+        origin: the origin of the data that a run has stored, so that they are split in the same way.
+        dataset: data, such as from ``data.from_arrays``, that replace those that the configuration names.
 
     Raises:
-        ValueError: where data are missing, or configuration and data don't fit.
+        ValueError: if data are missing, or if the configuration doesn't fit the data.
     """
     if dataset is None:
         loaded = load_data(config, origin)
@@ -283,7 +283,7 @@ def make_experiment(
 
 
 def _require_room(experiment: Experiment) -> None:
-    """Raises ValueError where the state, a gradient, and what images of a batch become, exceed a device's memory."""
+    """Raises ValueError if the state, a gradient, a batch's activations and any resident images exceed the memory."""
     config, largest = experiment.config, memory()
     shapes = jax.eval_shape(experiment.begin, 0)
     needed = copies(experiment.mesh) * (_bytes(shapes) + _bytes(shapes.params))
@@ -296,7 +296,7 @@ def _require_room(experiment: Experiment) -> None:
 
 
 def _bytes(shapes: chex.ArrayTree) -> int:
-    """Of arrays of these shapes; of a key, 16."""
+    """Returns the bytes of arrays of these shapes; a key has 16."""
     return sum(
         x.size * (16 if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x.dtype.itemsize)
         for x in jax.tree.leaves(shapes)
@@ -304,22 +304,22 @@ def _bytes(shapes: chex.ArrayTree) -> int:
 
 
 def load_data(config: TrainConfig, origin: Origin | None = None) -> Dataset:
-    """Loads the data that a configuration names, split as in ``origin`` if it is given; raises as ``load``."""
+    """Loads the data that a configuration names, split as in ``origin`` if given; it raises the errors of ``load``."""
     if origin is None:
         return load(config.dataset, config.data_dir, config.validation, config.reading)
     return load_again(origin, config.validation, reading=config.reading)
 
 
 def model_for(config: TrainConfig, contract: DataContract, mean: np.ndarray | None = None) -> LatentModel:
-    """The model that a configuration names, for data of this contract.
+    """Makes the model that a configuration names, for data of this contract.
 
     Args:
         config: the configuration.
-        contract: of the data.
+        contract: the contract of the data.
         mean: the mean image of the data, at which the decoder starts.
 
     Raises:
-        ValueError: where configuration and data don't fit.
+        ValueError: if the configuration doesn't fit the data.
     """
     encoder_std, scale = make_encoder_std(config), parameterization(config.likelihood_parameterization)
     std = LIKELIHOOD_STD if config.likelihood_std is None else config.likelihood_std
@@ -350,7 +350,7 @@ def model_for(config: TrainConfig, contract: DataContract, mean: np.ndarray | No
 
 
 def _conditions(contract: DataContract) -> tuple[Condition, ...]:
-    """What is given of each image, in the order of ``DataContract.given``."""
+    """Returns the model's conditions, in the order of ``DataContract.given``."""
     labels = [Condition(contract.classes)] if contract.conditional else []
     return (*labels, *(Condition(len(c.levels), c.loc, c.scale) for c in contract.covariates))
 
@@ -362,11 +362,11 @@ def _learning_rate(config: TrainConfig, peak: float, steps: int) -> optax.Schedu
 
 
 def _optimizer(config: TrainConfig, learning_rate: optax.Schedule) -> optax.GradientTransformation:
-    """The model's; and where σ is constrained by a Lagrangian, ascent of its multipliers."""
+    """Returns the model's optimizer; if a Lagrangian constrains σ, it also increases the multipliers by ascent."""
     descent = make_optimizer(learning_rate, config.clip_norm, optimizer=config.optimizer, adam=config.adam)
     if config.freeze != "none":
         still = optax.masked(optax.set_to_zero(), functools.partial(frozen, config.freeze))
-        descent = optax.chain(still, descent, still)  # so that neither a norm nor a moment has any of it
+        descent = optax.chain(still, descent, still)  # so that no norm or moment includes them
     if config.constraint != "lagrange":
         return descent
     return optax.partition(
@@ -376,7 +376,7 @@ def _optimizer(config: TrainConfig, learning_rate: optax.Schedule) -> optax.Grad
 
 
 def mean_image(dataset: Dataset) -> np.ndarray:
-    """The mean image in [0, 1], of what was observed."""
+    """Returns the mean image in [0, 1], over the observed entries."""
     images = dataset.train.head(_FIT_IMAGES).images
     if dataset.missing:
         return observed_mean(images)
@@ -384,6 +384,6 @@ def mean_image(dataset: Dataset) -> np.ndarray:
 
 
 def as_scored(dataset: Dataset, binarization: str, train: int) -> dict[str, Split]:
-    """The splits as they are scored: the first training images only, with binary pixels drawn once for all runs."""
+    """Returns the splits as they are scored, with only the first training images and one binary draw for all runs."""
     dataset = dataclasses.replace(dataset, train=dataset.train.head(train))
     return (binarize(dataset, "fixed", seed=0) if binarization == "dynamic" else dataset).splits

@@ -1,4 +1,4 @@
-"""A training loop over any iterable of batches, for a step of your own."""
+"""A training loop over any iterable of batches, for your own step."""
 
 import itertools
 import operator
@@ -16,8 +16,8 @@ from jaxvae.arguments import require
 from jaxvae.progress import StepProgress
 from jaxvae.training.step import Metrics, Step, TrainState
 
-_AHEAD = 16  # steps that the host may be ahead of the device, which so never waits for it
-_TOGETHER = 32  # steps whose metrics are stacked on the device: a transfer of a single number costs as much as of many
+_AHEAD = 16  # steps that the host may be ahead, so that the device never waits
+_TOGETHER = 32  # steps whose metrics are stacked on the device: one number takes as long to transfer as many
 _PAUSE = 0.25  # seconds between looks at the metrics
 
 
@@ -31,10 +31,10 @@ def fit(
 
     Args:
         step: from ``make_train_step``.
-        state: from ``init_state``; it is donated, i.e. not to be used again.
-        batches: any iterable of what the loss takes.
-        steps: the largest number of steps, and of batches that are taken; necessary where the iterable never ends.
-        progress: False to show nothing.
+        state: from ``init_state``; it is donated, so you can't use it again.
+        batches: any iterable of batches that the loss takes.
+        steps: the largest number of steps, each of which takes one batch; necessary if the iterable never ends.
+        progress: whether to show progress.
 
     Returns:
         The state after the last step, and each of the step's metrics, one value per step: (steps, ...).
@@ -62,7 +62,7 @@ def fit(
             ahead.append(metrics)
             if len(ahead) > _AHEAD:
                 done = ahead.popleft()
-                jax.block_until_ready(next(iter(done.values()), None))  # with it is all of its step
+                jax.block_until_ready(next(iter(done.values()), None))  # then the whole step is done
                 if display is not None and monotonic() - shown > _PAUSE:
                     display.update(history.steps - _AHEAD, history.newest(done))
                     shown = monotonic()
@@ -73,10 +73,10 @@ def fit(
 
 
 class _History:
-    """The metrics of all steps so far: on the device the last ones and a stack of those before, on the host the rest.
+    """The metrics of all steps so far; the last ones, and a stack of those before, are still on the device.
 
     Attributes:
-        steps: how many there are.
+        steps: the number of steps.
     """
 
     def __init__(self) -> None:
@@ -93,11 +93,11 @@ class _History:
             self._rows, self._stack = [], _stacked(self._rows)
 
     def newest(self, metrics: Metrics) -> dict[str, float]:
-        """What is to be shown: single numbers, and how many updates were skipped by those whose metrics are fetched."""
+        """Returns what progress shows: the scalar metrics, and how many of the fetched steps skipped their update."""
         return {**{name: float(x) for name, x in metrics.items() if np.ndim(x) == 0}, "skipped": self._skipped}
 
     def whole(self) -> dict[str, np.ndarray]:
-        """All of it on the host, after the last step."""
+        """Returns the metrics of all steps on the host, after the last step."""
         self._fetch()
         if self._rows:
             self._keep(jax.tree.map(lambda *values: np.stack(values), *jax.device_get(self._rows)))

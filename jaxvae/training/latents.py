@@ -1,4 +1,4 @@
-"""How a configuration's encoder makes σ: its parameterization, matched if need be, and its bound."""
+"""The encoder's σ under a configuration: its parameterization, matched on request, and its bound."""
 
 from typing import NamedTuple
 
@@ -7,17 +7,17 @@ from jaxvae.parameterizations import Parameterization, behind, log_variance, par
 from jaxvae.training.config import TrainConfig
 
 STD_MIN = 1e-4
-"""The lower bound on σ of a constraint: that of ``projected_std``."""
+"""The lower bound that a constraint puts on σ; ``projected_std`` has the same."""
 
 
 class EncoderStd(NamedTuple):
     """The parameterization of the encoder's σ, and its bound.
 
     Attributes:
-        parameterization: the named one, as matched; under a Lagrangian, the loss sees σ clipped at the bound, as there
-            is none beyond it.
-        raw_min: the bound that raw is projected on, or None.
-        multiplied: the bound that a Lagrange multiplier keeps raw above, or None.
+        parameterization: the named one, as matched; under a Lagrangian, the loss sees σ clipped at the bound, because
+            no valid σ lies beyond it.
+        raw_min: the lower bound onto which raw is projected, or None.
+        multiplied: the lower bound that a Lagrange multiplier enforces on raw, or None.
     """
 
     parameterization: Parameterization
@@ -26,7 +26,7 @@ class EncoderStd(NamedTuple):
 
 
 def make_encoder_std(config: TrainConfig) -> EncoderStd:
-    """The parameterization and the bound that a configuration names.
+    """Returns the parameterization and the bound that a configuration names.
 
     Raises:
         ValueError: where ``init_std`` is out of the parameterization's range.

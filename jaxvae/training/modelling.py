@@ -1,4 +1,4 @@
-"""How the columns of a table are modelled: which likelihood is whose, and in which units."""
+"""How the columns of a table are modelled: the likelihood of each, and its units."""
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -14,7 +14,7 @@ from jaxvae.parameterizations import Parameterization
 from jaxvae.texts import counted
 
 COLUMNS = "columns"
-"""The likelihood of a table that is the product of those that suit its columns' kinds."""
+"""The likelihood of a table that is a product: each column has the likelihood that suits its kind."""
 
 _KINDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -26,9 +26,9 @@ _KINDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "ordinal": ("ordinal",),
     }
 )
-"""The kinds of columns that a likelihood may be of; of counts, a table is of these alone."""
+"""The kinds of columns that each likelihood allows; a table of counts has no other kind."""
 
-_LISTED, _LEVELS = 40, 6  # columns, and levels of one, that are told
+_LISTED, _LEVELS = 40, 6  # how many columns, and levels of one, are listed
 
 _BOUNDS: Mapping[str, tuple[float, float]] = MappingProxyType({"beta": (0, 1), "von_mises": (-np.pi, np.pi)})
 _BEYOND: Mapping[str, str] = MappingProxyType(
@@ -37,13 +37,13 @@ _BEYOND: Mapping[str, str] = MappingProxyType(
 
 
 def suiting(features: Sequence[Feature]) -> str:
-    """The likelihood of a table: that which suits the kind of its columns, or ``COLUMNS`` for several."""
+    """Returns the likelihood that suits a table's kind of columns, or ``COLUMNS`` if they are of several kinds."""
     kinds = {feature.kind for feature in features}
     return SUITING[kinds.pop()] if len(kinds) == 1 else COLUMNS
 
 
 def require_suiting(name: str, dataset: Dataset) -> None:
-    """Raises ValueError where a likelihood isn't one of the columns of a table that isn't of counts alone."""
+    """Raises ValueError if a table that isn't of counts only has columns that the likelihood doesn't suit."""
     kinds = _KINDS.get(name, () if name != COLUMNS else tuple(SUITING))
     odd = next((f for f in dataset.features if f.kind not in kinds), None)
     own = suiting(dataset.features)
@@ -66,15 +66,15 @@ def require_suiting(name: str, dataset: Dataset) -> None:
 
 
 def likelihood_of(name: str, feature: Feature) -> str:
-    """The likelihood of a column under that of its table."""
+    """Returns the likelihood of a column, given that of its table."""
     return SUITING[feature.kind] if name == COLUMNS else name
 
 
 def in_units(name: str, dataset: Dataset) -> tuple[Feature, ...]:
-    """The columns in the units of the training split, in which a model sees what is measured.
+    """Returns the columns with units from the training split, in which a model sees measurements.
 
     Raises:
-        ValueError: for a measured column that is constant there.
+        ValueError: for a measured column that is constant in the training split.
     """
     rows = dataset.train.images.reshape(len(dataset.train), -1)
     return tuple(
@@ -86,13 +86,13 @@ def in_units(name: str, dataset: Dataset) -> tuple[Feature, ...]:
 def columns_likelihood(
     name: str, features: Sequence[Feature], parameterization: Parameterization, std: float
 ) -> Columns:
-    """The product of the likelihoods of a table's columns, of which those that have one in common are a group.
+    """Returns the product of the likelihoods of a table's columns; columns with the same likelihood form a group.
 
     Args:
         name: ``COLUMNS``, or the likelihood of all columns.
         features: the columns, in their units.
-        parameterization: how scales arise.
-        std: where they start, or stay, in the columns' units.
+        parameterization: how raw outputs become scales.
+        std: the scales' initial or fixed value, in the columns' units.
     """
     found: dict[tuple[str, int | None], list[int]] = {}
     for i, feature in enumerate(features):
@@ -110,7 +110,7 @@ def columns_likelihood(
 
 
 def modelled(features: Sequence[Feature]) -> str:
-    """Which likelihood is of which columns under ``COLUMNS``.
+    """Describes which likelihood each column has under ``COLUMNS``.
 
     >>> modelled([Feature("age", "count"), Feature("sex", "binary")])
     'negative_binomial of age; bernoulli of sex'
@@ -122,7 +122,7 @@ def modelled(features: Sequence[Feature]) -> str:
 
 
 def seen_as(features: Sequence[Feature]) -> str:
-    """What an encoder sees of columns.
+    """Describes how an encoder sees columns.
 
     >>> seen_as([Feature("age", "count"), Feature("sex", "binary")])
     'counts as log(1 + x), others as they are'
@@ -139,7 +139,7 @@ def seen_as(features: Sequence[Feature]) -> str:
 
 
 def column_lines(name: str, dataset: Dataset) -> list[str]:
-    """A line for each of a table's first columns and covariates: kind, likelihood, and range or levels in training."""
+    """Returns a line for each of the first columns and covariates: kind, likelihood, and range or training levels."""
     features, train = dataset.features[:_LISTED], dataset.train
     width = max(len(feature.name) for feature in (*features, *dataset.covariates))
     rows = train.images.reshape(len(train), -1)

@@ -1,4 +1,4 @@
-"""The cause of non-finite updates: the first number of a step that is not finite, and a report of it."""
+"""The cause of non-finite updates: it finds the first non-finite number of a step and reports it."""
 
 import functools
 from typing import Any
@@ -15,12 +15,14 @@ from jaxvae.models import Terms
 from jaxvae.training.experiment import Experiment
 
 CAUSES = ("network", "gaussian", "likelihood", "gradient")
-"""Where the first number that isn't finite can arise, in the order of computation: in (loc, raw), in q's σ or KL, in
-log p(x|z), or on the way back."""
+"""The places where the first non-finite number can arise, in the order of computation.
+
+They are (loc, raw), q's σ or KL, log p(x|z), and the backward pass.
+"""
 
 
 def cause(terms: Terms) -> Array:
-    """The index in ``CAUSES`` of where a step's first number that isn't finite arose, given that there is one."""
+    """Returns the index in ``CAUSES`` of the place where a step's first non-finite number arose, if there is one."""
     q = terms.posterior
     stages = ((q.loc, q.raw), (q.mean, q.std, terms.kl), (terms.log_likelihood,))
     finite = [jnp.all(jnp.stack([jnp.all(jnp.isfinite(x)) for x in stage])) for stage in stages]
@@ -28,7 +30,7 @@ def cause(terms: Terms) -> Array:
 
 
 def postmortem(experiment: Experiment, params: chex.ArrayTree, batch: Any, key: Array) -> str:
-    """Reports which number of a step was the first that is not finite, and where the latents' σ are.
+    """Reports the first non-finite number of a step, and the range of the latents' σ.
 
     Args:
         experiment: what is trained.

@@ -17,7 +17,7 @@ OPTIMIZERS = ("adam", "rmsprop", "sgd")
 """Adam (Kingma & Ba 2015), RMSProp (Tieleman & Hinton 2012), and gradient descent with momentum (Polyak 1964)."""
 
 DECAYS = ("constant", "cosine", "drops", "stages")
-"""The learning rate's course after the warm-up."""
+"""How the learning rate decays after the warm-up."""
 
 
 def stage_ends(epochs: int) -> list[int]:
@@ -33,17 +33,17 @@ def stage_ends(epochs: int) -> list[int]:
 def learning_rate_schedule(
     peak: float, steps: int, *, epochs: int = 1, warmup_steps: int = 0, decay: str = "cosine"
 ) -> optax.Schedule:
-    """The learning rate as a function of the step: a linear rise from 0 to ``peak``, then the decay.
+    """Makes the learning rate's schedule: a linear rise from 0 to ``peak``, then the decay.
 
-    ``constant``; ``cosine``: half of one, to 0; ``drops``: by 10^(-1/5) at 2/5 and at 7/10 of the steps (pythae's
-    reproductions); ``stages`` of 3^i epochs, i = 0, 1, …, with a tenth of the peak times 10^(1 - i/7), rounded to one
-    digit behind the point (Burda et al. 2016, code).
+    The decays are: ``constant``, none; ``cosine``, half a cosine to 0; ``drops``, a factor of 10^(-1/5) at 2/5 and at
+    7/10 of the steps (pythae's reproductions); ``stages``, stages of 3^i epochs, i = 0, 1, …, with a tenth of the peak
+    times 10^(1 - i/7), rounded to one decimal (Burda et al. 2016, code).
 
     Args:
         peak: the highest learning rate, above 0.
-        steps: of the whole training.
-        epochs: the steps make so many, for ``stages``.
-        warmup_steps: fewer than ``steps``.
+        steps: the number of steps of the whole training.
+        epochs: the number of epochs in these steps, for ``stages``.
+        warmup_steps: the number of steps of the rise, fewer than ``steps``.
         decay: a name in ``DECAYS``.
 
     Raises:
@@ -68,12 +68,13 @@ def learning_rate_schedule(
 
 
 class Adam(NamedTuple):
-    """The choices of Adam.
+    """The settings of Adam.
 
     Attributes:
         b1: the decay of the first moment.
         eps: the number that is added to the root of the second moment.
-        second_moment: the initial second moment: above 0, the first steps are small. It is divided by 1 - b2^t, too.
+        second_moment: the initial second moment; if it is above 0, the first steps are small. The bias correction, a
+            division by 1 - b2^t, applies to it, too.
     """
 
     b1: float = 0.9
@@ -88,7 +89,7 @@ def make_optimizer(
     optimizer: str = "adam",
     adam: Adam | None = None,
 ) -> optax.GradientTransformation:
-    """An optimizer, after clipping of the gradient's global norm (Pascanu et al. 2013) if a norm is given.
+    """Makes an optimizer, which clips the gradient's global norm (Pascanu et al. 2013) first if a norm is given.
 
     Raises:
         ValueError: for an optimizer that isn't in ``OPTIMIZERS``, a ``clip_norm`` that isn't above 0, or numbers for
@@ -121,10 +122,11 @@ def _scale_by_adam(adam: Adam) -> optax.GradientTransformation:
 
 
 def scale_by_fisher() -> optax.GradientTransformation:
-    """An optax transformation to natural gradients (Amari 1998) of each ``Gaussian`` among the parameters.
+    """Makes an optax transformation to natural gradients (Amari 1998) of each ``Gaussian`` among the parameters.
 
-    Gradients of other parameters are unchanged. It is for variational parameters that are optimized directly; behind a
-    network use ``precondition``. Put it first in a chain. Its update raises ValueError without ``params``.
+    Gradients of other parameters are unchanged. It is for variational parameters that are optimized directly; if a
+    network computes them, use ``precondition``. Put it first in a chain. Its update raises ValueError if it gets no
+    ``params``.
     """
 
     def update(

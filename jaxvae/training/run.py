@@ -1,4 +1,4 @@
-"""Runs: training of an experiment in a directory with checkpoints and metrics, and its resumption."""
+"""Runs: they train an experiment in a directory with checkpoints and metrics, and can be resumed."""
 
 import dataclasses
 import json
@@ -27,31 +27,31 @@ from jaxvae.training.step import Sums, TrainState, train_step, zero_sums
 
 _Read = TypeVar("_Read")
 
-_PATIENCE = 60.0  # seconds in which checkpoints are read again that a run has moved on from
-_PAUSE = 0.3  # between two readings
+_PATIENCE = 60.0  # seconds for which a reader tries again while the run deletes its old checkpoints
+_PAUSE = 0.3  # seconds between two attempts
 
-_SEGMENT = 64  # steps between looks at the clock and at a wish to stop
+_SEGMENT = 64  # steps between checks of the clock and of a request to stop
 
 
 class Observer(Protocol):
-    """An object that is told about a run's progress."""
+    """An object that receives a run's progress."""
 
     def update(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Called within epochs, with the means of the epoch so far."""
+        """Receives the means of the current epoch so far; called several times per epoch."""
 
     def epoch(self, record: Mapping[str, Any]) -> None:
-        """Called at an epoch's end, with its record in ``metrics.jsonl``."""
+        """Receives an epoch's record in ``metrics.jsonl``; called at its end."""
 
 
 class EpochState(NamedTuple):
-    """The content of a checkpoint: the train state, and the running sums of the current epoch."""
+    """The content of a checkpoint: the train state, and the metrics' sums over the current epoch."""
 
     state: TrainState
     sums: Sums
 
 
 class NonFiniteError(ArithmeticError):
-    """Raised when too many updates in a row were not finite."""
+    """An error that says that too many updates in a row were not finite."""
 
 
 class _Silence:
@@ -64,7 +64,7 @@ class _Silence:
         """Does nothing."""
 
     def append(self, record: Mapping[str, Any]) -> None:
-        """Does nothing, in place of a log."""
+        """Does nothing; it replaces a log's method."""
 
 
 def train(
@@ -77,31 +77,31 @@ def train(
     watch: Callable[[int], AbstractContextManager[Observer]] = lambda step: nullcontext(_Silence()),
     stop: Callable[[], bool] = lambda: False,
 ) -> bool:
-    """Trains an experiment, and writes checkpoints and metrics into a directory; each of several processes calls it.
+    """Trains an experiment and writes checkpoints and metrics into a directory; every process calls it.
 
-    The result follows from the configuration and the data: a run that was stopped or killed and resumed ends with the
-    same parameters as one that was not, bit for bit on a CPU. With ``batches`` this holds if the iterable gives the
-    same batches again: a run that is resumed skips as many as it was trained on before.
+    The result follows from the configuration and the data: a run that was stopped or killed and then resumed ends with
+    the same parameters as an uninterrupted one, bit for bit on a CPU. With ``batches`` this holds if the iterable gives
+    the same batches again; a resumed run skips those on which it was trained before.
 
     Args:
         experiment: what to train, from ``make_experiment``.
-        out: a directory that is new or empty; or, to resume, that of a run with the same configuration.
-        batches: an iterable to train on in place of the experiment's training images, which then only give the kind of
-            data and the steps of an epoch. It is as for ``jaxvae.data.from_batches``, with batches of the
-            configuration's size, or each process's share of that. When it ends, it is started again; a smaller batch at
-            its end is dropped. An iterator must last for the whole training.
+        out: a new or empty directory; or, to resume, that of a run with the same configuration.
+        batches: an iterable that replaces the experiment's training images; these then only determine the kind of data
+            and the steps per epoch. It is like that of ``jaxvae.data.from_batches``; its batches have the
+            configuration's size, or each process's share of it. When it ends, it starts again; a smaller batch at its
+            end is dropped. An iterator must last for the whole training.
         resume: whether to continue from the last checkpoint, if there is one.
         tensorboard: whether to write TensorBoard's event files as well.
-        watch: given the step to begin with, the context in which training is observed.
-        stop: called regularly; once it returns True in any process, the run is saved and ends.
+        watch: a function from the first step to a context manager, whose observer follows the training.
+        stop: a function that is called regularly; once it returns True in any process, the run is saved and ends.
 
     Returns:
         Whether training is complete; False when it was stopped.
 
     Raises:
-        ValueError: for a directory in use, or that of a run with another configuration; for batches that aren't as the
-            experiment's images, or end too early.
-        NonFiniteError: where ``config.max_skipped`` updates in a row weren't finite.
+        ValueError: for a directory in use, or that of a run with another configuration; for batches that differ in kind
+            from the experiment's images or end too early.
+        NonFiniteError: if ``config.max_skipped`` updates in a row weren't finite.
     """
     config, stop, directory = experiment.config, _agreed(stop), RunDirectory(out)
     _require_agreement(experiment)
@@ -127,7 +127,7 @@ def train(
                 fitted = experiment.fitted(progress.state.evaluated) if due else None
                 if due:
                     record |= _validation(experiment, progress.state, fitted)
-                log.append(record)  # before the checkpoint, so that no epoch that was saved lacks its record
+                log.append(record)  # before the checkpoint, so that each saved epoch has its record
                 observer.epoch(record)
                 if due or stopped:
                     _save(experiment, checkpoints, progress, fitted, record.get("validation_elbo"))
@@ -141,10 +141,10 @@ def train(
 
 
 def _require_agreement(experiment: Experiment) -> None:
-    """Raises, in each of several processes, where they are to train something else."""
+    """Raises ValueError in every process if several processes would train different things."""
     if jax.process_count() > 1:
         config = dataclasses.asdict(experiment.config)
-        del config["data_dir"]  # which may be elsewhere on each host
+        del config["data_dir"]  # which may differ between hosts
         digests = {f"data ({name})": digest for name, digest in experiment.kept.origin.digests.items()}
         fields = {name: str(value) for name, value in config.items()}
         require_agreement({**fields, **digests, **required_versions()})
@@ -158,14 +158,14 @@ def _feed(experiment: Experiment, batches: Iterable[Any] | None) -> Feed:
 
 
 def _agreed(stop: Callable[[], bool]) -> Callable[[], bool]:
-    """Whether any of several processes wants to stop; a signal may reach them at different steps, or one of them."""
+    """Makes a function that says whether any process wants to stop, as a signal may not reach all at the same step."""
     if jax.process_count() == 1:
         return stop
     return lambda: bool(np.any(multihost_utils.process_allgather(np.asarray(stop()))))
 
 
 def _log(directory: RunDirectory, epoch: int, tensorboard: bool) -> AbstractContextManager[MetricsLog | _Silence]:
-    """The run's log; the first of several processes alone writes it."""
+    """Returns the run's log, which only the first of several processes writes."""
     if jax.process_index():
         return nullcontext(_Silence())
     return MetricsLog(directory.metrics, epoch, directory.tensorboard if tensorboard else None)
@@ -177,7 +177,7 @@ def _checkpoints(experiment: Experiment, directory: RunDirectory) -> Checkpoints
 
 
 def read_checkpoints(directory: RunDirectory, read: Callable[[Checkpoints], _Read]) -> _Read:
-    """What is read of a run's checkpoints, of which none is written; again, where the run goes on meanwhile.
+    """Reads from a run's checkpoints and writes nothing; it tries again if the run continues meanwhile.
 
     Raises:
         ValueError: for a damaged checkpoint.
@@ -189,10 +189,10 @@ def read_checkpoints(directory: RunDirectory, read: Callable[[Checkpoints], _Rea
         try:
             with Checkpoints(directory.checkpoints, config, scored=scored, writable=False) as checkpoints:
                 return read(checkpoints)
-        except RuntimeError:  # of JAX, or a bug
+        except RuntimeError:  # from JAX, or a bug
             raise
         except Exception as raised:
-            # A checkpoint is deleted file by file: what is damaged is so again, and no other has come.
+            # A run deletes a checkpoint file by file. Real damage shows twice, without a newer checkpoint.
             time.sleep(_PAUSE if found else 0)
             again, error = str(raised) == error, str(raised)
             if (again and directory.steps == found) or not found or time.monotonic() > until:
@@ -200,7 +200,7 @@ def read_checkpoints(directory: RunDirectory, read: Callable[[Checkpoints], _Rea
 
 
 def _begin(experiment: Experiment, checkpoints: Checkpoints) -> EpochState:
-    """From the last checkpoint, or from the beginning."""
+    """Returns the state of the last checkpoint, or the initial one."""
     if checkpoints.last is not None:
         progress: EpochState = checkpoints.restore(checkpoints.last, _abstract(experiment))
         return progress
@@ -215,7 +215,7 @@ def _train_epoch(
     observer: Observer,
     stop: Callable[[], bool],
 ) -> tuple[EpochState, dict[str, Any] | None]:
-    """Trains until the end of this epoch; answers with its record, or none where it was told to stop before."""
+    """Trains until the end of this epoch; returns its record, or None if the run was stopped earlier."""
     first, end = int(progress.state.step), epoch * experiment.steps_per_epoch
     step, began = first, time.perf_counter()
     while step < end:
@@ -240,10 +240,10 @@ def _train_epoch(
 
 
 def _require_finite(experiment: Experiment, feed: Feed, state: TrainState) -> None:
-    """Raises where too many updates in a row were skipped."""
+    """Raises NonFiniteError if too many updates in a row were skipped."""
     in_row = int(state.skipped_in_row)
     if in_row >= experiment.config.max_skipped:
-        step = int(state.step) - in_row  # the first of them, and the parameters are still those before it
+        step = int(state.step) - in_row  # the first skipped one; the parameters haven't changed since
         reason = nonfinite.postmortem(experiment, state.params, feed.batch(step), jax.random.fold_in(state.key, step))
         raise NonFiniteError(f"stopped at step {step}: {in_row} updates in a row weren't finite; {reason}")
 
@@ -251,14 +251,14 @@ def _require_finite(experiment: Experiment, feed: Feed, state: TrainState) -> No
 def _save(
     experiment: Experiment, checkpoints: Checkpoints, progress: EpochState, fitted: Array | None, score: Any = None
 ) -> None:
-    """A checkpoint, from which the model can be evaluated without its data."""
+    """Saves a checkpoint, from which the model can be evaluated without its data."""
     state = progress.state
     fitted = experiment.fitted(state.evaluated) if fitted is None else fitted
     checkpoints.save(int(state.step), progress, score, None if fitted is None else float(fitted))
 
 
 def _validation(experiment: Experiment, state: TrainState, fitted: Array | None) -> dict[str, float]:
-    """The terms on the validation split, where there is one."""
+    """Returns the terms of the ELBO on the validation split, if there is one."""
     if "validation" not in experiment.scored:
         return {}
     terms = posterior(experiment.task(state.evaluated, experiment.scored["validation"], fitted), score_keys()[1])
@@ -266,10 +266,10 @@ def _validation(experiment: Experiment, state: TrainState, fitted: Array | None)
 
 
 def load_state(out: str | Path) -> TrainState:
-    """The last state of the run in a directory.
+    """Loads the last state of the run in a directory.
 
     Raises:
-        ValueError: where there is no run, or no checkpoint yet.
+        ValueError: if there is no run, or no checkpoint yet.
     """
     directory = RunDirectory(out)
     kept = directory.kept()
@@ -279,7 +279,7 @@ def load_state(out: str | Path) -> TrainState:
 
 
 def existing(step: int | None, out: Path) -> int:
-    """A checkpoint's step; raises ValueError where there is none."""
+    """Returns a checkpoint's step; raises ValueError if there is none."""
     require(step is not None, "run", str(out), "a run with a checkpoint")
     assert step is not None
     return step
@@ -290,12 +290,12 @@ def _step(experiment: Experiment) -> Any:
 
 
 def _initial(experiment: Experiment) -> EpochState:
-    """To be jitted."""
+    """Returns the initial state; to be jitted."""
     return EpochState(experiment.begin(experiment.config.seed), zero_sums(experiment.metrics))
 
 
 def _abstract(experiment: Experiment) -> EpochState:
-    """The shapes of what a checkpoint holds, and where they go."""
+    """Returns the shapes and shardings of a checkpoint's arrays."""
     sharding = replicated(experiment.mesh)
     return jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),

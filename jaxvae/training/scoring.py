@@ -1,4 +1,4 @@
-"""Evaluation over a whole split: the last batch is padded, and padding does not count.
+"""Evaluation over a whole split; the last batch is padded, and padding does not count.
 
 Runs and cells of a study are scored by the same pure functions of one batch and one key, ``batch_posterior`` and
 ``batch_evidence``: a run calls them batch by batch, a study inside its cells' program.
@@ -31,12 +31,12 @@ from jaxvae.training.devices import put, shared_out
 BATCH = 200
 """The number of images at a time, over all devices."""
 
-_TEMPORARIES = 2**28  # bytes that a program may need beside its arguments and results
-_CHUNK = 2**21  # decoder outputs in flight at a time: 8 MiB in float32, and a few times that inside
+_TEMPORARIES = 2**28  # bytes that a program may need besides its arguments and results
+_CHUNK = 2**21  # decoder outputs at a time: 8 MiB in float32, and a few times that inside the decoder
 
 
 class Posterior(NamedTuple):
-    """Per image, on the host: log p(x|z) of one sample (N,); KL (N, L); mean and σ of q(z|x) (N, L)."""
+    """The scores of each image, on the host: log p(x|z) of one sample (N,); KL (N, L); mean and σ of q(z|x) (N, L)."""
 
     log_likelihood: np.ndarray
     kl: np.ndarray
@@ -51,11 +51,11 @@ class Posterior(NamedTuple):
 
     @property
     def order(self) -> np.ndarray:
-        """The latents by their mean KL, the highest first, (L,)."""
+        """The latents in the order of their mean KL, the highest first, (L,)."""
         return np.argsort(-self.kl.mean(axis=0, dtype=np.float64), kind="stable")
 
     def summary(self) -> dict[str, float]:
-        """ELBO, its two terms, and the number of active units."""
+        """Returns the ELBO, its two terms, and the number of active units."""
         log_likelihood, kl = self.log_likelihood.astype(np.float64), self.kl.sum(axis=1, dtype=np.float64)
         return {
             "elbo": float(np.mean(log_likelihood - kl)),
@@ -66,13 +66,13 @@ class Posterior(NamedTuple):
 
 
 class LogEvidence(NamedTuple):
-    """Per image, on the host: the estimate of log p(x), and its Monte Carlo standard error, both (N,)."""
+    """The estimate of each image's log p(x), and its Monte Carlo standard error, both (N,), on the host."""
 
     value: np.ndarray
     error: np.ndarray
 
     def summary(self) -> dict[str, float]:
-        """The negative log-likelihood, with the standard error over images, and that of the importance sampling."""
+        """Returns the negative log-likelihood, its standard error over images, and that of importance sampling."""
         value, count = self.value.astype(np.float64), len(self.value)
         return {
             "nll": -float(np.mean(value)),
@@ -82,9 +82,9 @@ class LogEvidence(NamedTuple):
 
 
 class Task(NamedTuple):
-    """An evaluation to be made: a model with its parameters, and a split.
+    """An evaluation to make: a model with its parameters, and a split.
 
-    ``raw`` is the likelihood's scalar, if it is no parameter but was fitted to the training data.
+    ``raw`` is the likelihood's scalar if it was fitted to the training data and isn't a parameter.
     """
 
     model: LatentModel
@@ -96,13 +96,14 @@ class Task(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Some images of a split, or with a leading axis all of them, batch by batch: on the host or in a program.
+    """A batch of a split's images, or, with a leading axis, all batches; its arrays are on the host or in a program.
 
     Attributes:
-        rows: of each image, (B,), uint32: what its noise depends on, so that its scores don't depend on the others.
+        rows: the number of each image, (B,), uint32; its noise depends on this, so that its scores don't depend on
+            other images.
         images: as stored, (B, H, W, C).
-        given: what is given of each beside it, (B, M), where the model has conditions.
-        counts: which of the images count, (B,); the others fill the last batch up.
+        given: the conditions of each image, (B, M), if the model has any.
+        counts: which of the images count, (B,); the others fill up the last batch.
     """
 
     rows: Any
@@ -112,18 +113,18 @@ class Batch(NamedTuple):
 
 
 def score_keys() -> Array:
-    """The random keys of every evaluation: for a fit to the training data, the terms, and importance samples."""
+    """Returns the keys of every evaluation: for the fit to training data, the ELBO's terms, and importance samples."""
     return jax.random.split(jax.random.key(0), 3)
 
 
 def in_batches(split: Split, conditions: int, size: int = BATCH, share: slice = slice(None)) -> Iterator[Batch]:
-    """The split in order, in batches of one size; the last is filled up with its own first image.
+    """Yields the split in order, in batches of one size; the last is filled up with its own first image.
 
     Args:
-        split: what is shared out.
-        conditions: how many the model has.
-        size: B.
-        share: the part of each batch that is read.
+        split: the split.
+        conditions: the number of the model's conditions.
+        size: the batch size, B.
+        share: the part of each batch to read.
     """
     given = split.given(conditions)
     for start in range(0, len(split), size):
@@ -134,14 +135,14 @@ def in_batches(split: Split, conditions: int, size: int = BATCH, share: slice = 
 
 
 def posterior(task: Task, key: Array, batch_size: int = BATCH) -> Posterior:
-    """q(z|x), its KL, and log p(x|z) under one sample of it, for every image of the split."""
+    """Computes q(z|x), its KL, and log p(x|z) for one of its samples, for every image of the split."""
     before, after = (task.model, task.levels, task.params), (key, task.raw)
     size = most_that_fit(batch_size, lambda size: temporaries(batch_posterior, *before, _example(task, size), *after))
     return Posterior(*_joined(task, size, lambda batch: batch_posterior(*before, batch, *after)))
 
 
 def gaussians(task: Task, key: Array, batch_size: int = BATCH) -> tuple[Gaussian, np.ndarray]:
-    """What each latent of each image is drawn from, with raw as it is, and its KL; both (N, L)."""
+    """Returns the Gaussian of each latent of each image, with its raw parameter, and its KL; both (N, L)."""
     parts = []
 
     def numbers(batch: Batch) -> tuple[Array, Array, Array]:
@@ -154,18 +155,18 @@ def gaussians(task: Task, key: Array, batch_size: int = BATCH) -> tuple[Gaussian
 
 
 def log_evidence(task: Task, key: Array, samples: int, batch_size: int = BATCH) -> LogEvidence:
-    """log p(x) ≥ E log 1/K Σ p(x, z_k)/q(z_k|x), z_k ~ q(z|x), for every image (Burda et al. 2016, eq. 8).
+    """Estimates log p(x) ≥ E log 1/K Σ p(x, z_k)/q(z_k|x), z_k ~ q(z|x), per image (Burda et al. 2016, eq. 8).
 
     The K samples are drawn a chunk at a time, so that memory is bounded for any K.
 
     Args:
-        task: what is evaluated.
+        task: the evaluation to make.
         key: a PRNG key.
-        samples: K, at least 1.
+        samples: the number of samples, K, at least 1.
         batch_size: images at a time, over all devices.
 
     Returns:
-        The estimates, and by the delta method their standard errors, NaN for K = 1.
+        The estimates, and their standard errors by the delta method, which are NaN for K = 1.
     """
     size, chunk = evidence_sizes(
         task.model, task.split.images.shape[1:], samples, batch_size,
@@ -182,16 +183,16 @@ def log_evidence(task: Task, key: Array, samples: int, batch_size: int = BATCH) 
 
 
 def most_that_fit(size: int, needed: Callable[[int], int]) -> int:
-    """The most of up to ``size`` things at a time for which the bytes needed are few enough."""
+    """Returns the largest number of items, up to ``size``, whose temporary bytes are within the limit."""
     while size > 1 and (found := needed(size)) > _TEMPORARIES:
         size = max(1, min(size // 2, size * _TEMPORARIES // found))
     return size
 
 
 def temporaries(program: Any, *args: Any) -> int:
-    """The bytes on a device that a jitted function needs beside its arguments and results, as the compiler says.
+    """Returns the compiler's estimate of the bytes that a jitted function needs besides its arguments and results.
 
-    What is compiled here isn't compiled again where it is called.
+    A later call doesn't compile the function again.
     """
     found = program.lower(*args).compile().memory_analysis()
     return 0 if found is None else int(found.temp_size_in_bytes)
@@ -204,14 +205,14 @@ def evidence_sizes(
     batch_size: int,
     needed: Callable[[int, int], int],
 ) -> tuple[int, int]:
-    """How many images, and how many importance samples of each, go at a time.
+    """Returns how many images, and how many importance samples of each, are evaluated at a time.
 
     Args:
-        model: of the images.
+        model: the model.
         image_shape: (H, W, C).
-        samples: K.
-        batch_size: the most images.
-        needed: the bytes for so many images and samples.
+        samples: the number of samples, K.
+        batch_size: the largest number of images.
+        needed: a function from numbers of images and samples to the bytes needed.
     """
     most = samples_at_a_time(model, image_shape, samples, batch_size)
     chunk = most_that_fit(most, lambda chunk: needed(batch_size, chunk))
@@ -219,14 +220,14 @@ def evidence_sizes(
 
 
 def samples_at_a_time(model: LatentModel, image_shape: tuple[int, ...], samples: int, batch_size: int = BATCH) -> int:
-    """How many of the importance samples of a batch of images (H, W, C), so that memory is bounded."""
+    """Returns how many importance samples of a batch of images (H, W, C) to draw at a time, to bound memory."""
     height, width, channels = image_shape
     outputs = height * width * model.likelihood.output_channels(channels)
     return max(1, min(samples, _CHUNK // (batch_size * outputs)))
 
 
 def mean_squared_error(task: Task, key: Array, batch_size: int = BATCH) -> float:
-    """The mean over images and pixels of (x - E[x|z])², z ~ q(z|x)."""
+    """Computes the mean over images and pixels of (x - E[x|z])², z ~ q(z|x)."""
     (errors,) = _joined(
         task, batch_size, lambda batch: (_squared_error(task.model, task.levels, task.params, batch, key),)
     )
@@ -234,7 +235,7 @@ def mean_squared_error(task: Task, key: Array, batch_size: int = BATCH) -> float
 
 
 def _joined(task: Task, batch_size: int, one: Callable[[Batch], Sequence[Array]]) -> list[np.ndarray]:
-    """What a function makes of each batch, one behind the other, on every host, without what was padded."""
+    """Applies a function to each batch and joins the results on every host, without the padding."""
     size = _per_batch(task, batch_size)
     share = size // jax.process_count()
     mine = slice(jax.process_index() * share, (jax.process_index() + 1) * share)
@@ -246,20 +247,20 @@ def _joined(task: Task, batch_size: int, one: Callable[[Batch], Sequence[Array]]
 
 
 def _per_batch(task: Task, batch_size: int) -> int:
-    """The images of a batch: a multiple of the devices, and no more than there are."""
+    """Returns the images per batch: a multiple of the number of devices, and not many more than the split has."""
     devices = task.mesh.size
     return devices * max(1, min(batch_size, len(task.split)) // devices)
 
 
 def _example(task: Task, batch_size: int) -> Batch:
-    """A batch of this size, as it goes to the devices."""
+    """Returns a batch of this size, as it is sent to the devices."""
     batch = next(in_batches(task.split, len(task.model.conditions), _per_batch(task, batch_size)))
     sharding = shared_out(task.mesh)
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), batch)
 
 
 def seen(images: Array, levels: int | None) -> Array:
-    """What a model sees of images that are scored: nothing is drawn."""
+    """Returns images as a model sees them when they are scored; nothing is drawn at random."""
     return observe(jax.random.key(0), images, levels, dynamic=False)
 
 
@@ -271,15 +272,15 @@ def noise_of(
     first: ArrayLike = 0,
     of: Callable[[Array, tuple[int, ...]], Array] = jax.random.normal,
 ) -> Array:
-    """Standard normal noise (K, B, L) in which each number depends on its row, its place and the key alone.
+    """Draws standard normal noise (K, B, L); each number depends on its row, its place and the key only.
 
     Args:
         key: a PRNG key.
-        rows: (B,), uint32.
-        samples: K.
-        latents: L.
-        first: the first sample's number; may be traced.
-        of: what draws from another distribution, given a key and a shape.
+        rows: the images' numbers, (B,), uint32.
+        samples: the number of samples, K.
+        latents: the number of latents, L.
+        first: the first sample's number; it may be traced.
+        of: a function of a key and a shape that draws the noise; another one gives another distribution.
     """
 
     def draw(number: Array, row: Array) -> Array:
@@ -293,7 +294,7 @@ def noise_of(
 def batch_posterior(
     model: LatentModel, levels: int | None, params: chex.ArrayTree, batch: Batch, key: Array, raw: Array | None = None
 ) -> Posterior:
-    """``posterior`` of one batch, on the device."""
+    """Computes the ``posterior`` of one batch, on the device."""
     noise = noise_of(key, batch.rows, 1, model.latents)
     log_likelihood, kl, q = model.apply(params, seen(batch.images, levels), noise, batch.given, raw, method="terms")
     return Posterior(log_likelihood, kl, q.mean, q.std)
@@ -317,21 +318,21 @@ def _squared_error(model: LatentModel, levels: int | None, params: chex.ArrayTre
 
 
 Logs = tuple[Array, Array]
-"""log Σ w and log Σ w² of the importance samples so far, (B,) each."""
+"""log Σ w and log Σ w² over the importance samples so far, (B,) each."""
 
 Loop = Callable[[Callable[[Logs, Any], Logs], range, Logs], Logs]
-"""As ``functools.reduce``: what a function makes of a start and each number in turn."""
+"""A loop like ``functools.reduce``: it applies a function to the result so far and each number in turn."""
 
 
 def one_by_one(function: Callable[[Logs, Any], Logs], numbers: range, start: Logs) -> Logs:
-    """A loop of the host, outside of programs; on CPUs, calls that overlap slow each other down."""
+    """Loops on the host, and waits for each call, because overlapping calls slow each other down on CPUs."""
     for number in numbers:
         start = jax.block_until_ready(function(start, number))
     return start
 
 
 def scanned(function: Callable[[Logs, Any], Logs], numbers: range, start: Logs) -> Logs:
-    """The same inside a program."""
+    """Loops inside a program."""
     return jax.lax.scan(lambda logs, number: (function(logs, number), None), start, jnp.asarray(numbers))[0]
 
 
@@ -346,18 +347,18 @@ def batch_evidence(
     chunk: int,
     loop: Loop,
 ) -> tuple[Array, Array]:
-    """``log_evidence`` of one batch, on the device.
+    """Computes the ``log_evidence`` of one batch, on the device.
 
     Args:
-        model: of the images.
-        levels: the grey levels that it sees.
+        model: the model.
+        levels: the number of grey levels that the model sees, or None.
         params: its parameters.
         batch: the images.
         key: a PRNG key.
         raw: the likelihood's scalar, or None.
-        samples: K.
-        chunk: how many are drawn at a time, from ``samples_at_a_time``.
-        loop: over the chunks: ``one_by_one`` or ``scanned``.
+        samples: the number of samples, K.
+        chunk: the number of samples drawn at a time, from ``samples_at_a_time``.
+        loop: the loop over the chunks, ``one_by_one`` or ``scanned``.
     """
 
     def more(logs: Logs, drawn: Any) -> Logs:
@@ -367,7 +368,7 @@ def batch_evidence(
 
 
 def nothing_yet(images: int) -> Logs:
-    """The logs before the first sample."""
+    """Returns the logs before the first sample."""
     return 2 * (jnp.full(images, -jnp.inf, jnp.float32),)
 
 
@@ -384,7 +385,7 @@ def batch_weights(
     drawn: ArrayLike,
     logs: Logs,
 ) -> Logs:
-    """The logs after up to ``chunk`` more samples."""
+    """Returns the logs after up to ``chunk`` more samples."""
     x = seen(batch.images, levels)
     noise = noise_of(key, batch.rows, chunk, model.latents, drawn)
     log_w = log_weights(model, params, x, noise, batch.given, raw).log_weights
@@ -395,7 +396,7 @@ def batch_weights(
 
 @jax.jit
 def _evidence(logs: Logs, samples: ArrayLike) -> tuple[Array, Array]:
-    """The estimate and its standard error."""
+    """Returns the estimate and its standard error."""
     log_count = jnp.log(jnp.asarray(samples, jnp.float32))
     # The relative variance of the mean weight, (K Σ w² / (Σ w)² - 1) / (K - 1).
     variance = expm1(logs[1] - 2 * logs[0] + log_count) / (samples - 1)
@@ -408,5 +409,5 @@ def is_active(variance: Any) -> Any:
 
 
 def mean_over(x: Array, counts: Array) -> Array:
-    """The mean over the images that count, inside a program; both (⌈N/B⌉, B)."""
+    """Returns the mean over the images that count, inside a program; both arguments are (⌈N/B⌉, B)."""
     return jnp.sum(jnp.where(counts, x, 0)) / jnp.sum(counts)

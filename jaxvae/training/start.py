@@ -1,4 +1,4 @@
-"""What a training begins with that was trained before, and what of it stays as it is."""
+"""Initial parameters from an earlier training, and which parameters stay frozen."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -10,15 +10,15 @@ import numpy as np
 from jaxvae.arguments import require
 
 _DECODERS = ("decoder", "down", "priors", "likelihood_raw")
-"""What belongs to p(x, z), by the beginning of its name; what a top-down hierarchy shares with q is among it."""
+"""The first parts of names of parameters of p(x, z), including those that a top-down hierarchy shares with q."""
 
 
 class Transfer(NamedTuple):
-    """What a model takes over of another's parameters.
+    """The parameters that a model takes from another one.
 
     Attributes:
-        start: the arrays, by their path.
-        table: of each parameter of either, its path, its shape, and ``taken`` or why not.
+        start: the arrays, by path.
+        table: the path and shape of each parameter of either model, and ``taken`` or the reason why not.
     """
 
     start: Mapping[str, np.ndarray]
@@ -26,15 +26,15 @@ class Transfer(NamedTuple):
 
 
 def path_name(path: Any) -> str:
-    """The path of a parameter as text, such as ``params/head/loc/kernel``."""
+    """Returns the path of a parameter as text, such as ``params/head/loc/kernel``."""
     return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
 def transferred(wanted: chex.ArrayTree, given: chex.ArrayTree) -> Transfer:
-    """What fits of the given parameters, by path and shape, where parameters of these shapes are wanted.
+    """Selects the given parameters whose path and shape are those of a wanted parameter.
 
     Raises:
-        ValueError: where nothing does.
+        ValueError: if no parameter fits.
     """
     there = {path_name(path): np.asarray(x) for path, x in jax.tree.leaves_with_path(given)}
     shapes = {path_name(path): x.shape for path, x in jax.tree.leaves_with_path(wanted)}
@@ -51,7 +51,7 @@ def transferred(wanted: chex.ArrayTree, given: chex.ArrayTree) -> Transfer:
 
 
 def frozen(half: str, params: chex.ArrayTree) -> Any:
-    """Which parameters stay as they are when the ``encoder`` or the ``decoder`` does: a tree of booleans."""
+    """Returns a tree of booleans: which parameters don't change if the ``encoder`` or the ``decoder`` is frozen."""
 
     def stays(path: Any, x: Any) -> bool:
         names = path_name(path).split("/")

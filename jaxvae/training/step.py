@@ -1,9 +1,9 @@
-"""One update, and many of them in one program: pure functions of a state and a batch.
+"""Train steps, and loops of many steps in one program, as pure functions of a state and a batch.
 
-They ask for no more than a loss ``(params, batch, key) -> (scalar, metrics)``, so that Linen, NNX, Equinox or
-hand-written models train alike. ``params`` and ``batch`` are any pytrees, ``metrics`` a dict of arrays. A model with
-arrays that change without being trained (the statistics of batch normalization, a codebook that is an average) has a
-loss ``(params, model_state, batch, key) -> (scalar, metrics, model_state)``.
+They only need a loss ``(params, batch, key) -> (scalar, metrics)``, so that Linen, NNX, Equinox and hand-written models
+are trained in the same way. ``params`` and ``batch`` are any pytrees, ``metrics`` a dict of arrays. A model may have
+arrays that change without being trained, such as the statistics of batch normalization; it has a loss
+``(params, model_state, batch, key) -> (scalar, metrics, model_state)``.
 """
 
 import functools
@@ -31,17 +31,17 @@ R = TypeVar("R")
 
 
 class TrainState(NamedTuple):
-    """All that training carries from step to step; the position in the data follows from ``step``.
+    """The state of training between two steps; the position in the data follows from ``step``.
 
     Attributes:
-        step: steps tried so far, int32.
+        step: the number of steps so far, with skipped updates, int32.
         params: the model's parameters.
         opt_state: the optimizer's state.
         ema: the moving average of the parameters, or None.
         key: the PRNG key of the run; step t uses ``fold_in(key, t)``.
-        skipped: updates skipped so far, because a gradient wasn't finite.
-        skipped_in_row: of these, the last ones in a row.
-        model_state: what the loss takes and returns beside the parameters, or None.
+        skipped: the number of updates skipped so far because a gradient wasn't finite.
+        skipped_in_row: the number of updates skipped in a row, up to the last step.
+        model_state: the arrays that the loss takes and returns besides the parameters, or None.
     """
 
     step: Array
@@ -55,7 +55,7 @@ class TrainState(NamedTuple):
 
     @property
     def evaluated(self) -> chex.ArrayTree:
-        """The parameters to evaluate: their average, where there is one."""
+        """The parameters to evaluate: their average, if there is one."""
         return self.params if self.ema is None else self.ema
 
 
@@ -67,17 +67,17 @@ def init_state(
     ema: bool = False,
     model_state: chex.ArrayTree | None = None,
 ) -> TrainState:
-    """The state before the first step, all of it copies: a step takes a state's arrays over, and not the caller's.
+    """Makes the state before the first step from copies, because a step donates a state's arrays.
 
     Args:
-        params: arrays of floats, which are trained.
+        params: the arrays of floats to train.
         tx: an optax optimizer.
         key: a PRNG key.
         ema: whether to average the parameters.
-        model_state: arrays that aren't trained, where the loss takes and returns them.
+        model_state: arrays that aren't trained, if the loss takes and returns such arrays.
 
     Raises:
-        TypeError: for a parameter that isn't an array of floats, or a model state that isn't of arrays.
+        TypeError: for a parameter that isn't an array of floats, or a model state with leaves that aren't arrays.
         ValueError: for Linen's or NNX's batch statistics among the parameters.
     """
     require_trainable(params)
@@ -94,27 +94,27 @@ def train_step(
     ema_decay: float | None = None,
     measure: Callable[[chex.ArrayTree], Metrics] = lambda grads: {},
 ) -> Step:
-    """The update, not yet jitted: for use inside ``scan``, ``vmap`` or a program of one's own.
+    """Makes a train step that isn't jitted, for use inside ``scan``, ``vmap`` or your own program.
 
-    An update whose loss or gradient's norm isn't finite is skipped: parameters, optimizer, average and model state stay
-    as they were, and the state counts it. So is one after which a number of the model state were no longer finite. The
-    metrics are those of the loss with ``loss``, ``gradient_norm`` (before clipping) and ``skipped`` (1 or 0).
+    An update is skipped if the loss or the gradient's norm isn't finite, or a number of the model state would no longer
+    be finite. Then parameters, optimizer, average and model state don't change, and the state counts it. The metrics
+    are those of the loss, and ``loss``, ``gradient_norm`` (before clipping) and ``skipped`` (1 or 0).
 
-    An optimizer that asks for more than gradients gets what it asks for: the loss (``value``), the gradient (``grad``),
-    and the loss as a function of the parameters, with this step's batch and key (``value_fn``, which is Sophia's
-    ``obj_fn``, and with its gradient SAM's ``grad_fn``).
+    An optimizer that needs more than gradients gets it: the loss (``value``), the gradient (``grad``), and the loss as
+    a function of the parameters, with this step's batch and key (``value_fn``; Sophia's ``obj_fn`` is the same, and
+    SAM's ``grad_fn`` is its gradient).
 
     Args:
         loss_fn: ``(params, batch, key) -> (scalar, metrics)``, pure; for a state made with a ``model_state``,
             ``(params, model_state, batch, key) -> (scalar, metrics, model_state)``.
         tx: an optax optimizer.
         ema_decay: d in average ← d average + (1 - d) params, for a state made with ``ema=True``.
-        measure: more metrics, of the gradients.
+        measure: a function from the gradients to more metrics.
 
     Returns:
         ``(state, batch) -> (state, metrics)``.
     """
-    call: Callable[..., Any] = loss_fn  # either kind
+    call: Callable[..., Any] = loss_fn  # with or without a model state
 
     def step(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(state.key, state.step)
@@ -123,7 +123,7 @@ def train_step(
             if state.model_state is None:
                 loss, metrics = call(params, batch, key)
                 return loss, (metrics, None)
-            given = jax.tree.map(lambda x: x, state.model_state)  # the loss may write to it: NNX, in this trace only
+            given = jax.tree.map(lambda x: x, state.model_state)  # NNX's loss may write to it, in this trace only
             loss, metrics, model_state = call(params, given, batch, key)
             return loss, (metrics, model_state)
 
@@ -136,7 +136,7 @@ def train_step(
             params: chex.ArrayTree, opt_state: optax.OptState, ema: chex.ArrayTree | None, _: chex.ArrayTree | None
         ) -> tuple:
             updates, new_state = tx.update(grads, opt_state, params, **_asked_for(tx, evaluate, loss, grads))
-            # Else the two branches of a skipped update would differ, of which JAX speaks less clearly.
+            # Otherwise the branches of a skipped update differ, and JAX's message is less clear.
             require_alike("the optimizer's new state", new_state, opt_state)
             new = optax.apply_updates(params, updates)
             require_alike("the updated params", new, params)
@@ -163,15 +163,15 @@ def train_step(
 
 
 def make_train_step(loss_fn: LossFn, tx: optax.GradientTransformation, *, ema_decay: float | None = None) -> Step:
-    """``train_step``, jitted; the state passed in is donated, i.e. not to be used again.
+    """Makes a jitted ``train_step``, which donates the state: you can't use a state again after passing it.
 
-    The step raises ValueError for a state that was passed to one before.
+    The step raises ValueError for a state that was passed to a step before.
     """
     return _refusing_donated(jax.jit(train_step(loss_fn, tx, ema_decay=ema_decay), donate_argnums=0))
 
 
 def _refusing_donated(run: Callable[Concatenate[TrainState, P], R]) -> Callable[Concatenate[TrainState, P], R]:
-    """``run``, which says clearly that a state passed to it was donated before; where it wasn't, that costs nothing."""
+    """Makes ``run`` say clearly that a state was donated before; this costs nothing if it wasn't."""
 
     @functools.wraps(run)
     def checked(state: TrainState, /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -193,7 +193,7 @@ def _is_concrete(x: object) -> bool:
 
 
 def _update_if(finite: Array, update: Callable[..., tuple], *old: Any) -> tuple:
-    """``update(*old)`` where finite, else ``old``."""
+    """Returns ``update(*old)`` if finite, else ``old``."""
 
     def select(finite: Array, *old: Any) -> tuple:
         return jax.tree.map(lambda new, kept: jnp.where(finite, new, kept), update(*old), old)
@@ -201,12 +201,12 @@ def _update_if(finite: Array, update: Callable[..., tuple], *old: Any) -> tuple:
     def branch(finite: Array, *old: Any) -> tuple:
         return jax.lax.cond(finite, update, lambda *kept: kept, *old)
 
-    # For a select, XLA on CPU copies the optimizer's state; for a branch, a GPU makes the host wait.
+    # With a select, XLA on CPU copies the optimizer's state; with a branch, a GPU makes the host wait.
     return jax.lax.platform_dependent(finite, *old, cpu=branch, default=select)
 
 
 def _stays_finite(old: chex.ArrayTree, new: chex.ArrayTree) -> Array:
-    """Whether every number that was finite still is; what begins as infinite may, as the extremes seen so far do."""
+    """Returns whether every number that was finite still is; running extremes may begin as infinite."""
     pairs = zip(jax.tree.leaves(old), jax.tree.leaves(new), strict=True)
     kept = [jnp.all(jnp.isfinite(y) | ~jnp.isfinite(x)) for x, y in pairs if jnp.issubdtype(y.dtype, jnp.inexact)]
     return functools.reduce(jnp.logical_and, kept, jnp.array(True))
@@ -218,9 +218,9 @@ def _asked_for(
     loss: Array,
     grads: chex.ArrayTree,
 ) -> dict[str, Any]:
-    """What an optimizer's update takes beside gradients, state and parameters, by the names that optax has for it."""
+    """Returns the further arguments that an optimizer's update takes, by their names in optax."""
 
-    # A line search hands all that it was given on to value_fn, and wants it to be taken.
+    # A line search passes all its arguments on to value_fn, which must accept them.
     def value_fn(params: chex.ArrayTree, obj_fn: object = None, grad_fn: object = None) -> Array:
         return evaluate(params)[0]
 
@@ -235,24 +235,24 @@ def _asked_for(
 
 
 class Sums(NamedTuple):
-    """Metrics added up over the steps whose update was made, and the number of these."""
+    """The sums of metrics over the steps whose update wasn't skipped, and the number of these steps."""
 
     metrics: Metrics
     updates: Array
 
     def means(self) -> dict[str, Any]:
-        """On the host: each metric's mean; NaN where no update was made."""
+        """Returns each metric's mean on the host, NaN if every update was skipped."""
         metrics, count = jax.device_get((self.metrics, self.updates))
         return {name: float(value) / int(count) if count else float("nan") for name, value in metrics.items()}
 
 
 def zero_sums(metrics: Mapping[str, Any]) -> Sums:
-    """Sums of no step yet, given a step's metrics or their shapes, as ``jax.eval_shape(step, state, batch)[1]``."""
+    """Makes empty sums from a step's metrics or their shapes, such as ``jax.eval_shape(step, state, batch)[1]``."""
     return Sums(jax.tree.map(lambda m: jnp.zeros(m.shape, m.dtype), dict(metrics)), jnp.zeros((), jnp.int32))
 
 
 def summing_step(step: Step) -> Callable[[TrainState, Sums, Any], tuple[TrainState, Sums]]:
-    """A step that adds its metrics to the sums, if its update is made."""
+    """Makes a step that adds its metrics to the sums, unless its update is skipped."""
 
     def summed(state: TrainState, sums: Sums, batch: Any) -> tuple[TrainState, Sums]:
         state, metrics = step(state, batch)
@@ -266,18 +266,19 @@ def summing_step(step: Step) -> Callable[[TrainState, Sums, Any], tuple[TrainSta
 def make_train_loop(
     step: Step, get_batch: Callable[[Any, Array], Any], *, max_skipped: int, fused: bool = True
 ) -> Callable[[TrainState, Sums, Any, ArrayLike], tuple[TrainState, Sums]]:
-    """Many steps on data that stay on the device.
+    """Makes a loop of many steps on data that stay on the device.
 
     Args:
         step: from ``train_step``.
         get_batch: ``(data, step) -> batch``, pure.
-        max_skipped: skipped updates in a row after which the loop ends.
-        fused: one program for all steps, or one for each. On CPUs XLA runs convolutions inside a loop 10 to 50 times
-            slower than outside, and several times slower where calls overlap, so that there each is waited for.
+        max_skipped: the number of skipped updates in a row after which the loop ends.
+        fused: whether one program runs all steps, or each step is a call. On CPUs, XLA runs convolutions 10 to 50 times
+            slower inside a loop than outside, and several times slower if calls overlap; so the host waits for each
+            call there.
 
     Returns:
-        ``(state, sums, data, stop) -> (state, sums)``, which goes on until ``state.step`` is ``stop``; one trace
-        serves for all stops. State and sums passed in are donated.
+        ``(state, sums, data, stop) -> (state, sums)``, which runs until ``state.step`` is ``stop``. Another ``stop``
+        needs no new trace. It donates the state and the sums.
     """
     summed = summing_step(step)
 

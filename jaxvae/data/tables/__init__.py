@@ -1,4 +1,4 @@
-"""Tables: counts, real numbers, categories and missing entries, from the files that people have them in."""
+"""Tables of counts, real numbers and categories, with missing entries, from the usual kinds of files."""
 
 from jaxvae.data.tables.columns import LIKELIHOODS as LIKELIHOODS
 from jaxvae.data.tables.columns import Column as Column

@@ -1,4 +1,4 @@
-"""Which rows are for training, validation and test: by what a table says of them, by groups, or class by class."""
+"""The split of rows into training, validation and test: by a column of the table, by groups, or class by class."""
 
 from collections.abc import Mapping
 
@@ -9,16 +9,16 @@ from jaxvae.data.arrays import SPLIT_NAMES, SPLITS, settled, split_by_digest
 from jaxvae.data.tables.columns import Place
 
 _FEWEST = 10
-_TENTHS = {"test": 4, "validation": 9}  # of every ten rows in a row
+_TENTHS = {"test": 4, "validation": 9}  # the positions in every ten consecutive rows
 
 
 def named_splits(entries: np.ndarray, column: str, place: Place) -> np.ndarray:
-    """The split of each row, (N,) of ``SPLITS``, from what a column calls it.
+    """Returns the split of each row, (N,) of ``SPLITS``, from the names in a column.
 
     Args:
-        entries: (N,) objects: what ``SPLIT_NAMES`` knows, in any case.
-        column: its name.
-        place: names a row.
+        entries: (N,) objects, names in ``SPLIT_NAMES`` in upper or lower case.
+        column: the name of the column.
+        place: a function that names a row.
 
     Raises:
         ValueError: for another entry.
@@ -33,17 +33,17 @@ def named_splits(entries: np.ndarray, column: str, place: Place) -> np.ndarray:
 
 
 def settled_splits(splits: np.ndarray, field: str) -> tuple[np.ndarray | None, list[str]]:
-    """Splits that can be used, and what is to be said of them: without a test split, validation is taken for it.
+    """Returns splits that can be used, and notes; if there is no test split, validation replaces it.
 
     Args:
         splits: (N,) of ``SPLITS``.
-        field: what says them.
+        field: the name of their source.
 
     Returns:
-        None for splits where there is only one, train: it is to be split.
+        The splits, or None if there is only train, which is then to be split; and the notes.
 
     Raises:
-        ValueError: where there is no train split.
+        ValueError: if there is no train split.
     """
     given = [name for name in SPLITS if np.any(splits == name)]
     require("train" in given, f"{field}: splits", given, "train, test and perhaps validation")
@@ -55,13 +55,13 @@ def settled_splits(splits: np.ndarray, field: str) -> tuple[np.ndarray | None, l
 
 
 def grouped_splits(groups: np.ndarray, field: str) -> np.ndarray:
-    """The split of each row, (N,) of ``SPLITS``, where all rows of a group are in one.
+    """Returns the split of each row, (N,) of ``SPLITS``, with all rows of a group in one split.
 
-    Which one follows from the group's name alone, by ``arrays.split_by_digest``.
+    The split depends on the group's name only, by ``arrays.split_by_digest``.
 
     Args:
         groups: (N,) strings.
-        field: what says them.
+        field: the name of their source.
 
     Raises:
         ValueError: for fewer than three groups.
@@ -78,17 +78,17 @@ def grouped_splits(groups: np.ndarray, field: str) -> np.ndarray:
 
 
 def stratified_splits(labels: np.ndarray, field: str) -> np.ndarray:
-    """The split of each row, (N,) of ``SPLITS``: 80, 10 and 10 % of each class, to a row.
+    """Returns the split of each row, (N,) of ``SPLITS``: 80, 10 and 10 % of each class, to within a row.
 
-    Rows are put in order of their classes, and within one by NumPy's raw random words, which never change; of every
-    ten, one is for test and one for validation. Each class has its first row in train.
+    Rows are sorted by class, and within a class by NumPy's raw random words, which never change. Of every ten rows, one
+    is for test and one for validation. The first row of each class is in train.
 
     Args:
         labels: (N,) strings or integers.
-        field: what has them.
+        field: the name of their source.
 
     Raises:
-        ValueError: where there are too few rows.
+        ValueError: if there are too few rows.
     """
     order = np.lexsort((np.random.Philox(key=0).random_raw(len(labels)), labels))
     first = np.r_[True, labels[order][1:] != labels[order][:-1]]
@@ -103,7 +103,7 @@ def stratified_splits(labels: np.ndarray, field: str) -> np.ndarray:
 
 
 def rows_by_split(splits: np.ndarray) -> Mapping[str, np.ndarray]:
-    """The rows of each split that there is, rising.
+    """Returns the rows of each existing split, in ascending order.
 
     >>> rows_by_split(np.array(["train", "test", "train"]))
     {'train': array([0, 2]), 'test': array([1])}

@@ -1,6 +1,6 @@
-"""The columns of a table: their kinds, guessed by rules or said, and the numbers that stand for their entries.
+"""The columns of a table: their kinds, which are declared or guessed by rules, and the codes of their entries.
 
-A kind that isn't said is the first of these that fits the entries that are there:
+A kind that isn't declared is the first of these that fits the entries that aren't missing:
 
 | entries | kind |
 |---|---|
@@ -15,8 +15,8 @@ A kind that isn't said is the first of these that fits the entries that are ther
 | numbers above 0 | positive |
 | other numbers | real |
 
-A matrix has one kind throughout, by the rules for numbers: binary, count, positive or real. Where a table has more than
-50 columns of numbers, all of which are whole and not below 0, they are all counts, those of 0 and 1 among them.
+A matrix has a single kind, by the rules for numbers: binary, count, positive or real. If a table has more than 50
+columns of numbers, and all numbers are whole and at least 0, all columns are counts, including those of 0 and 1.
 """
 
 import dataclasses
@@ -45,16 +45,16 @@ LIKELIHOODS: Mapping[str, str] = MappingProxyType(
 """The kinds of columns, and the likelihoods that suit them."""
 
 SKIP = "skip"
-"""What is said in place of a kind, of a column to leave out."""
+"""The declaration, instead of a kind, of a column to leave out."""
 
 REST = "*"
-"""What is said in place of a name, of all columns that aren't named."""
+"""The declaration, instead of a name, for all columns that aren't named."""
 
 Kind = str | tuple[str, ...]
-"""What may be said of a column: its kind, ``SKIP``, or the levels of an ordinal one, lowest first."""
+"""The declaration of a column: its kind, ``SKIP``, or the levels of an ordinal column, lowest first."""
 
 Place = Callable[[int], str]
-"""How an entry's row, which counts from 0, is told to a reader."""
+"""A function from a row's number, from 0, to its name in messages."""
 
 _MOST_RATINGS = 10
 _STEPS = 2.0**10
@@ -63,17 +63,17 @@ _LARGEST, _SMALLEST = float(np.finfo(np.float32).max), float(np.finfo(np.float32
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """What is known of a column.
+    """The known properties of a column.
 
     Attributes:
-        name: of the column.
+        name: the name of the column.
         kind: one of ``LIKELIHOODS``.
-        levels: what the numbers 0, 1, … of a categorical, ordinal or binary column stand for; () where a binary one's
-            are 0 and 1 themselves.
-        low: the lowest number; NaN where all are missing.
+        levels: the meanings of the numbers 0, 1, … of a categorical, ordinal or binary column; () if a binary column
+            has 0 and 1 themselves.
+        low: the lowest number; NaN if all are missing.
         high: the highest.
-        missing: how many entries are.
-        zeros: how many entries are 0.
+        missing: the number of missing entries.
+        zeros: the number of entries that are 0.
 
     Raises:
         ValueError: for an unknown kind.
@@ -92,7 +92,7 @@ class Column:
 
     @property
     def constant(self) -> bool:
-        """Whether all entries that are there are the same."""
+        """Whether all entries that aren't missing are the same."""
         return self.low == self.high
 
     @property
@@ -105,13 +105,13 @@ class Column:
 
 
 def guess_kind(low: float, high: float, whole: bool, levels: np.ndarray | None = None) -> str:
-    """The kind of numbers in this range, by the rules of this module; without ``levels`` by those for a matrix.
+    """Guesses the kind of numbers in this range, by this module's rules; without ``levels``, by those for a matrix.
 
     Args:
         low: the lowest number.
         high: the highest.
         whole: whether all are whole.
-        levels: the different numbers, rising.
+        levels: the distinct numbers, in ascending order.
 
     >>> guess_kind(0, 40, whole=True), guess_kind(0.1, 40, whole=False)
     ('count', 'positive')
@@ -130,17 +130,17 @@ def guess_kind(low: float, high: float, whole: bool, levels: np.ndarray | None =
 
 
 def number_text(x: float) -> str:
-    """A number's text as a level, or as a row's name: whole ones without a point."""
+    """Returns a number's text as a level or a row's name; whole numbers have no decimal point."""
     return str(int(x)) if math.isfinite(x) and x == int(x) else repr(x)
 
 
 def as_texts(entries: np.ndarray) -> np.ndarray:
-    """Entries as strings, (N,), whole numbers without a point."""
+    """Returns entries as strings, (N,); whole numbers have no decimal point."""
     return np.array([number_text(x) if isinstance(x, float) else str(x) for x in entries.tolist()])
 
 
 def is_number(word: str) -> bool:
-    """Whether Python reads this text as a number."""
+    """Returns whether Python reads this text as a number."""
     try:
         float(word)
     except ValueError:
@@ -149,28 +149,28 @@ def is_number(word: str) -> bool:
 
 
 def read_kinds(path: str | Path) -> dict[str, Kind]:
-    """What is said of columns in a TOML or JSON file: ``age = "count"``, ``size = ["small", "large"]``.
+    """Reads the declaration of columns in a TOML or JSON file: ``age = "count"``, ``size = ["small", "large"]``.
 
     Raises:
-        ValueError: for a file that isn't one, or another value.
-        FileNotFoundError: where there is no such file.
+        ValueError: for a file in another format, or a value that isn't allowed.
+        FileNotFoundError: if there is no such file.
     """
     path = Path(path)
     require(path.suffix in (".toml", ".json"), "kinds", str(path), "a .toml or .json file")
     try:
         text = path.read_text(encoding="utf-8")
         said = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
-    except ValueError as error:  # of either parser, and of what isn't UTF-8
+    except ValueError as error:  # from either parser, or for a text that isn't UTF-8
         raise ValueError(f"{path} must be a {path.suffix} file, got what can't be read ({error})") from None
     require(isinstance(said, dict), str(path), said, 'of lines name = "kind"')
     return checked_kinds(said, str(path))
 
 
 def checked_kinds(said: Mapping[str, Any], field: str = "kinds") -> dict[str, Kind]:
-    """What is said of columns, with lists as tuples.
+    """Checks the declaration of columns, and returns it with tuples instead of lists.
 
     Raises:
-        ValueError: for a kind that is unknown, or levels that aren't different strings.
+        ValueError: for an unknown kind, or levels that aren't distinct strings.
     """
     known = (*LIKELIHOODS, SKIP)
     for name, kind in said.items():
@@ -185,7 +185,7 @@ def checked_kinds(said: Mapping[str, Any], field: str = "kinds") -> dict[str, Ki
 
 
 def kinds_text(said: str) -> str:
-    """What is said of columns, in a file of ``read_kinds`` or as such a file's JSON: as JSON.
+    """Returns the declaration of columns as JSON, from a file of ``read_kinds`` or from such a file's JSON.
 
     Raises:
         ValueError, FileNotFoundError: as ``read_kinds``.
@@ -197,7 +197,7 @@ def kinds_text(said: str) -> str:
 
 
 def parsed_kinds(text: str) -> dict[str, Kind]:
-    """What ``kinds_text`` says; raises ValueError for another text."""
+    """Parses the text of ``kinds_text``; raises ValueError for another text."""
     try:
         said = json.loads(text)
     except ValueError as error:

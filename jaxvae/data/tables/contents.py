@@ -1,6 +1,6 @@
-"""What files of tables hold, whatever library reads them: named columns or a matrix, and what is known of the rows.
+"""The content of a table's files, for any library that reads them: columns or a matrix, and facts about rows.
 
-Rows are told to a reader from 1, without the header, as "file, row 3".
+Messages count rows from 1, without the header, as in "file, row 3".
 """
 
 import bisect
@@ -20,26 +20,26 @@ from jaxvae.data.tables.columns import Kind, checked_kinds
 
 @dataclasses.dataclass(frozen=True)
 class TableReading:
-    """How a file becomes a table: what must be said where it may mean two things.
+    """The options that say how a file becomes a table if it is ambiguous.
 
     Attributes:
-        label: the column, or other array, of the rows' classes.
-        names: that of the rows' names.
-        split: that which says of each row whether it is for training, validation or test.
-        group: that of groups, such as patients, whose rows are to be in one split.
+        label: the column, or other array, with the rows' classes.
+        names: that with the rows' names.
+        split: that which says whether a row is for training, validation or test.
+        group: that with groups, such as patients, whose rows are to be in one split.
         stratified: whether each split gets the same share of each class.
-        kinds: of columns, by name: a kind, ``"skip"``, or the levels of an ordinal column, lowest first; ``"*"`` stands
-            for all columns that aren't named.
-        array: of several arrays in an HDF5 file or a Zarr store, the one to read; of an .h5ad file a layer, or "raw".
-        covariates: columns, or other arrays, that are not among the table's own, but known of its rows beside them.
-        missing: texts that stand for missing entries, beside the usual empty ones, NA and NaN.
-        delimiter: what separates the entries of a line; a comma, or of a .tsv file a tab, if not given.
-        decimal: what separates decimals.
-        thousands: what separates thousands; nothing if not given.
-        header: whether the first line has names. None where this is to be seen from it.
+        kinds: the declaration of each column, by name: a kind, ``"skip"``, or the levels of an ordinal column, lowest
+            first; ``"*"`` means all columns that aren't named.
+        array: the array to read from several in an HDF5 file or a Zarr store; for an .h5ad file, a layer or "raw".
+        covariates: columns, or other arrays, that aren't modelled but are given with each row.
+        missing: texts that mean missing entries, besides the usual empty ones, NA and NaN.
+        delimiter: the separator of a line's entries; by default a comma, or a tab in a .tsv file.
+        decimal: the decimal separator.
+        thousands: the thousands separator; by default, none.
+        header: whether the first line has names; None if the line itself shows it.
 
     Raises:
-        ValueError: for values that aren't allowed, or that don't go together.
+        ValueError: for values that aren't allowed, or that exclude each other.
     """
 
     label: str | None = None
@@ -75,25 +75,25 @@ class TableReading:
 
 
 AS_IT_IS = TableReading()
-"""Where nothing need be said."""
+"""The default options."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TableContents:
-    """What is read.
+    """The content of a table's files.
 
     Attributes:
-        source: the path, or what else to call it.
-        parts: the files it is made of, with their numbers of rows.
-        columns: by name, (N,): float64, NaN where missing; bool; object, of strings and None; or dates. Empty where
-            there is a matrix.
-        matrix: (N, D), dense or sparse by rows; None where there are columns.
+        source: the path, or another name for messages.
+        parts: its files, with their numbers of rows.
+        columns: the columns by name, (N,): float64 with NaN for missing entries; bool; object, with strings and None;
+            or dates. It is empty if there is a matrix.
+        matrix: (N, D), dense or sparse by rows; None if there are columns.
         variables: the names of the matrix's columns.
-        about: what else is known of the rows, by name, as ``columns``.
-        names: of the rows, (N,) strings.
-        splits: of the rows, (N,).
-        kinds: of columns, where the file says them.
-        notes: what is to be said of it.
+        about: further facts about the rows, by name, in the form of ``columns``.
+        names: the names of the rows, (N,) strings.
+        splits: the splits of the rows, (N,).
+        kinds: the kinds of columns, if the file has them.
+        notes: notes on how it was read.
     """
 
     source: str
@@ -111,7 +111,7 @@ class TableContents:
         return sum(count for _, count in self.parts)
 
     def head(self, rows: int) -> "TableContents":
-        """The first rows alone."""
+        """Returns the first rows only."""
         ends = [0, *itertools.accumulate(count for _, count in self.parts)]
         parts = [(name, min(count, rows - end)) for (name, count), end in zip(self.parts, ends, strict=False)]
         return dataclasses.replace(
@@ -125,16 +125,16 @@ class TableContents:
         )
 
     def place(self, row: int) -> str:
-        """How a row is told to a reader: its file, and its number there, from 1."""
+        """Returns the name of a row in messages: its file, and its number there, from 1."""
         ends = list(itertools.accumulate(count for _, count in self.parts))
         part = bisect.bisect_right(ends, row)
         return f"{self.parts[part][0]}, row {row - (ends[part - 1] if part else 0) + 1:,}"
 
     def marks(self, role: str, name: str) -> np.ndarray:
-        """What is known of the rows by this name, (N,) strings or None, or numbers.
+        """Returns the column or fact of this name, (N,) strings or None, or numbers.
 
         Raises:
-            ValueError: where nothing is.
+            ValueError: if there is none of this name.
         """
         known = {**self.columns, **self.about}
         shown = [*known][:20]
@@ -146,20 +146,20 @@ class TableContents:
 
 @contextlib.contextmanager
 def legible(path: Path, kind: str) -> Iterator[None]:
-    """Whatever a library says of a file that it can't read becomes one line, which names the file.
+    """Turns any library's error for an unreadable file into one line that names the file.
 
     Raises:
         ValueError: for a file that isn't of this kind, is cut short or encrypted.
-        OSError: where the system, not the file, is the reason.
+        OSError: if the system, not the file, is the reason.
     """
     try:
         yield
     except (ImportError, MemoryError):
         raise
-    except Exception as error:  # every format's reader has its own for a file that is broken
+    except Exception as error:  # every format's reader raises its own errors for broken files
         if isinstance(error, FileNotFoundError) and not path.exists():
             raise FileNotFoundError(f"{path}: no such file") from None
-        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # which is of an offset
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # EINVAL is from a wrong offset
             raise
         text = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"{path} must be {kind}, got what can't be read ({text})") from None

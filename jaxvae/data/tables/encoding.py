@@ -1,4 +1,4 @@
-"""From what a column of a file holds to numbers of a kind: words become codes, and what doesn't fit is refused."""
+"""The encoding of a file's column as numbers of a kind: words become codes, and other entries are refused."""
 
 import datetime
 import math
@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxvae.data.tables.columns import SKIP, Column, Kind, Place, guess_kind, is_number, number_text
 
-_DATE = re.compile(r"\d{1,2}([/.])\d{1,2}\1(\d{2}|\d{4})")  # of either order; others are of ISO 8601
+_DATE = re.compile(r"\d{1,2}([/.])\d{1,2}\1(\d{2}|\d{4})")  # in either order; other dates have ISO 8601
 _CODED = ("binary", "categorical", "ordinal")
 _FEWEST_ROW_NUMBERS = 10
 _ROW_NAMES = re.compile(r"(.*[_ .])?id|index|row", re.IGNORECASE)
@@ -18,13 +18,13 @@ _FORMATTED = re.compile(rf"[$€£¥]? ?[-+−]?(?:{_NUMBER}) ?[%$€£¥]?")
 
 
 class GivenColumn(NamedTuple):
-    """A column as it is read.
+    """A column as it was read.
 
     Attributes:
         name: of the column.
-        entries: (N,): float64, NaN where missing; bool; object, of strings and None; or dates.
-        place: names a row.
-        source: what the table is called.
+        entries: (N,): float64 with NaN for missing entries; bool; object, with strings and None; or dates.
+        place: a function that names a row.
+        source: the name of the table.
     """
 
     name: str
@@ -39,7 +39,7 @@ class GivenColumn(NamedTuple):
         return np.array([entry is not None for entry in x], bool) if x.dtype == object else ~np.isnan(x)
 
     def refuse(self, row: int, allowed: str) -> ValueError:
-        """What is raised for an entry that isn't allowed."""
+        """Makes the error for an entry that isn't allowed."""
         entry = self.entries[row]
         value = entry.item() if isinstance(entry, np.generic) else entry
         return ValueError(f"{self.place(row)}, column {self.name!r} must be {allowed}, got {value!r}")
@@ -51,21 +51,21 @@ class GivenColumn(NamedTuple):
 
 
 class Encoded(NamedTuple):
-    """A column, and the numbers of its entries: (N,) float64, NaN where one is missing."""
+    """A column, and the numbers of its entries, (N,) float64, with NaN for missing ones."""
 
     column: Column
     values: np.ndarray
 
 
 def encode_column(given: GivenColumn, kind: Kind | None = None) -> Encoded | str:
-    """The column of these entries, or, in a sentence, why it is left out.
+    """Encodes the entries of a column, or returns a sentence that says why it is left out.
 
     Args:
         given: the column.
-        kind: what is said of it; None for the rules of ``columns``.
+        kind: its declaration; None for the rules of ``columns``.
 
     Raises:
-        ValueError: for entries that are infinite, all missing, of several types, or not of the kind that is said.
+        ValueError: for entries that are infinite, all missing, of several types, or not of the declared kind.
 
     >>> encode_column(GivenColumn("size", np.array([3.0, 0.0, np.nan]), str, "x.csv")).column
     Column(name='size', kind='count', levels=(), low=0.0, high=3.0, missing=1, zeros=1)
@@ -83,7 +83,7 @@ def encode_column(given: GivenColumn, kind: Kind | None = None) -> Encoded | str
 
 
 def require_of_kind(given: GivenColumn, kind: str) -> None:
-    """Raises ValueError, with the row, where a number isn't of a kind that takes numbers as they are."""
+    """Raises ValueError, with the row, if a number isn't allowed for a kind of plain numbers."""
     x = given.entries
     if kind == "count":
         given.require_each((x >= 0) & (x == np.rint(x)) | np.isnan(x), "a count: whole, and 0 or more")
@@ -121,7 +121,7 @@ def _numbers(given: GivenColumn, kind: Kind | None) -> Encoded | str:
 
 
 def _number_rows(name: str, levels: np.ndarray, count: int) -> bool:
-    """Whether whole numbers are those of rows: all different, and consecutive or called so."""
+    """Returns whether whole numbers are row numbers: all distinct, and consecutive or with such a name."""
     if not len(levels) == count >= _FEWEST_ROW_NUMBERS:
         return False
     return bool(levels[-1] - levels[0] == count - 1) or _ROW_NAMES.fullmatch(name) is not None
@@ -171,7 +171,7 @@ def _coded(given: GivenColumn, levels: tuple[str, ...], kind: str) -> Encoded:
 
 
 def _require_plain(given: GivenColumn, found: list[str], kind: str | None) -> None:
-    """Raises ValueError where words are numbers in part, or written for a reader, or no numbers but said to be."""
+    """Raises ValueError if only some words are numbers, if numbers are formatted, or if declared numbers are words."""
     there = given.there
     other = {word for word in found if not is_number(word)}
     formatted = bool(other) and all(_FORMATTED.fullmatch(word) for word in other)
@@ -193,7 +193,7 @@ def _require_plain(given: GivenColumn, found: list[str], kind: str | None) -> No
     else:
         allowed = f"a number, for kind {kind}"
     texts = [word in other for word in given.entries[there]]
-    odd = formatted or kind is not None or 2 * sum(texts) <= len(texts)  # the fewer ones
+    odd = formatted or kind is not None or 2 * sum(texts) <= len(texts)  # the minority
     raise given.refuse(int(np.flatnonzero(there)[texts.index(odd)]), allowed)
 
 

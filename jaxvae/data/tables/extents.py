@@ -1,4 +1,4 @@
-"""What the numbers of a matrix, dense or sparse, are like, column by column, without a second copy of it."""
+"""Properties of the numbers of a matrix, dense or sparse, column by column, without a copy of it."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -7,18 +7,18 @@ import numpy as np
 
 from jaxvae.data.tables.columns import Place
 
-_CHUNK = 2**22  # numbers looked at together
+_CHUNK = 2**22  # numbers in a part
 
 
 class Extents(NamedTuple):
-    """What is known of each column of a matrix, (D,).
+    """Properties of each column of a matrix, (D,).
 
     Attributes:
-        low: the lowest entry; infinite where all are missing.
-        high: the highest.
+        low: the lowest entry; infinite if all are missing.
+        high: the highest entry.
         whole: whether all are whole.
-        missing: how many are NaN.
-        zeros: how many are 0.
+        missing: the number of entries that are NaN.
+        zeros: the number of entries that are 0.
     """
 
     low: np.ndarray
@@ -29,15 +29,15 @@ class Extents(NamedTuple):
 
 
 def extents_of(matrix: Any, names: tuple[str, ...], place: Place) -> Extents:
-    """The extents of a matrix (N, D), dense or sparse by rows; NaN is missing.
+    """Computes the extents of a matrix (N, D), dense or sparse by rows; NaN is missing.
 
     Args:
-        matrix: some rows of it are made float64 at a time.
-        names: of the columns.
-        place: names a row.
+        matrix: the matrix, of which a few rows at a time become float64.
+        names: the names of the columns.
+        place: a function that names a row.
 
     Raises:
-        ValueError: for an entry that is infinite.
+        ValueError: for an infinite entry.
     """
     count = matrix.shape[1]
     found = Extents(
@@ -77,9 +77,9 @@ def extents_of(matrix: Any, names: tuple[str, ...], place: Place) -> Extents:
 
 
 def _entries(matrix: Any) -> Iterator[tuple[int, np.ndarray, np.ndarray | None]]:
-    """A few rows of a dense matrix at a time, or a few stored entries of a sparse one and their columns.
+    """Yields a few rows of a dense matrix at a time, or a few stored entries of a sparse one and their columns.
 
-    Before them goes which row, or stored entry, is the first.
+    The first element is the number of the first row or stored entry.
     """
     if isinstance(matrix, np.ndarray):
         rows = max(1, _CHUNK // matrix.shape[1])

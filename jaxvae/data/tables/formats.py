@@ -1,4 +1,4 @@
-"""A table from a path, or from what is in memory: which file, folder or object is read by what."""
+"""Tables from a path or from objects in memory, each with its own reader."""
 
 import numbers
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from jaxvae.data.tables.tabular import DataTable, build_table
 
 
 def is_table(path: Path) -> bool:
-    """Whether this is a file or folder that ``load_table`` reads, by its name, or those of the files in it."""
+    """Returns whether ``load_table`` reads this file or folder, by its name or those of the files in it."""
     if path.suffix.lower() == ".npz":
         return is_sparse(path)
     return _named_so(path) or (path.is_dir() and (is_saved_dataset(path) or bool(split_files(path))))
@@ -36,21 +36,21 @@ def load_table(
     rows: int | None = None,
     like: Mapping[str, Kind] = MappingProxyType({}),
 ) -> DataTable:
-    """The table in a file or folder, read by the library that its format is usually read by.
+    """Loads the table in a file or folder, with the usual library for its format.
 
     Args:
-        path: a .csv or .tsv file, perhaps with .gz, a .parquet file, or a folder of such, one for each split; a
-            dataset of Hugging Face saved to disk; an .h5ad file; an array in an HDF5 file (.h5, .hdf5) or a Zarr store
-            (.zarr); or a .npz file of ``scipy.sparse.save_npz``.
-        reading: what must be said of it.
-        rows: as of ``build_table``.
-        like: as of ``build_table``.
+        path: a .csv or .tsv file, optionally with .gz, a .parquet file, or a folder of such files, one for each split;
+            a dataset of Hugging Face saved to disk; an .h5ad file; an array in an HDF5 file (.h5, .hdf5) or a Zarr
+            store (.zarr); or a .npz file of ``scipy.sparse.save_npz``.
+        reading: options for what is ambiguous.
+        rows: as in ``build_table``.
+        like: as in ``build_table``.
 
     Raises:
-        ValueError: for a file that is broken or of another format, and for entries that don't fit, in one line that
-            names file, row and column.
-        FileNotFoundError: where there is no such file.
-        ImportError: without the extra that reads it.
+        ValueError: for a file that is broken or of another format, and for entries that don't fit; one line names file,
+            row and column.
+        FileNotFoundError: if there is no such file.
+        ImportError: if the extra that reads it isn't installed.
     """
     path = Path(path).expanduser()
     known = ", ".join((*FRAMES, *MATRICES))
@@ -72,13 +72,13 @@ def _read(path: Path, reading: TableReading) -> TableContents:
 
 
 def as_table(data: Any, reading: TableReading = AS_IT_IS, name: str = "table") -> DataTable:
-    """The table of what is in memory.
+    """Makes a table from an object in memory.
 
     Args:
-        data: a pandas DataFrame; columns (N,) by name; or a matrix (N, D), NumPy's, JAX's or scipy's sparse. A map
-            stays one; what is masked is missing.
-        reading: what must be said of it.
-        name: what to call it in messages.
+        data: a pandas DataFrame; columns (N,) by name; or a matrix (N, D), NumPy's, JAX's or scipy's sparse. A memory
+            map stays one; masked entries are missing.
+        reading: options for what is ambiguous.
+        name: its name in messages.
 
     Raises:
         ValueError: for entries that don't fit.

@@ -1,8 +1,8 @@
-"""Files of named columns: .csv and .tsv, plain or gzipped, and .parquet; and what pandas has in memory.
+"""Files of named columns: .csv and .tsv, plain or gzipped, and .parquet; and pandas DataFrames in memory.
 
-A folder may hold one such file for each split: ``train.csv``, ``test.csv`` and perhaps ``val.csv``. pandas reads the
-values; before, Python's own csv module sees to it that all lines have as many entries as there are names, which pandas
-fills up or leaves out without a word.
+A folder may hold one such file for each split: ``train.csv``, ``test.csv`` and optionally ``val.csv``. pandas reads the
+values. Before that, Python's csv module checks that every line has one entry per name, because pandas silently adds or
+drops entries.
 """
 
 import csv
@@ -24,19 +24,19 @@ from jaxvae.extras import load_extra
 
 TEXT = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
 FRAMES = (*TEXT, ".parquet")
-"""What the names of files of named columns end with."""
+"""The suffixes of files of named columns."""
 
 _FEWEST_NUMBERS = 5
 
 
 def read_frames(path: Path, reading: TableReading) -> TableContents:
-    """The contents of a file of named columns, or of a folder with one for each split.
+    """Reads a file of named columns, or a folder with one for each split.
 
     Raises:
-        ValueError: for a file that is broken, ragged or empty, for names that are missing, numbers or there twice, or
+        ValueError: for a file that is broken, ragged or empty; for names that are missing, numbers or duplicates; or
             for files of one folder whose columns differ.
-        FileNotFoundError: where there is no such file.
-        ImportError: without the extra.
+        FileNotFoundError: if there is no such file.
+        ImportError: if the extra isn't installed.
     """
     if not path.is_dir():
         return frame_contents(str(path), _frame(path, reading), str(path))
@@ -56,7 +56,7 @@ def read_frames(path: Path, reading: TableReading) -> TableContents:
         require(not odd, f"{other}: columns", odd, f"the same as those of {first.name}; these are in one alone")
     pandas = _pandas(path)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of columns that one file has no entries in
+        warnings.simplefilter("ignore")  # about columns without entries in one file
         whole = pandas.concat(frames.values(), ignore_index=True)
     parts = tuple((str(file), len(frame)) for file, frame in frames.items())
     splits = np.concatenate([np.full(len(frame), files[file], "<U10") for file, frame in frames.items()])
@@ -64,7 +64,7 @@ def read_frames(path: Path, reading: TableReading) -> TableContents:
 
 
 def split_files(folder: Path) -> dict[Path, str]:
-    """The files of named columns in a folder that are called as splits are, and which."""
+    """Returns the files of named columns in a folder that have the name of a split, each with its split."""
     found = {file: SPLIT_NAMES.get(file.name.partition(".")[0].lower()) for file in sorted(folder.iterdir())}
     return {file: split for file, split in found.items() if split and file.name.lower().endswith(FRAMES)}
 
@@ -76,17 +76,17 @@ def frame_contents(
     splits: np.ndarray | None = None,
     notes: tuple[str, ...] = (),
 ) -> TableContents:
-    """The contents of a pandas DataFrame; an unnamed first column, or an index of strings, names the rows.
+    """Returns a pandas DataFrame's contents; an unnamed first column, or an index of strings, names the rows.
 
     Args:
-        source: what to call it.
+        source: its name in messages.
         frame: the DataFrame.
-        parts: the files it is made of, with their numbers of rows; or what to call it in messages.
-        splits: of the rows.
-        notes: what is to be said of it.
+        parts: its files, with their numbers of rows; or a name for messages.
+        splits: the splits of the rows.
+        notes: notes on how it was read.
 
     Raises:
-        ValueError: for columns of a type that isn't understood, or names that are there twice.
+        ValueError: for columns of a type that isn't understood, or duplicate names.
     """
     columns = [str(name) for name in frame.columns]
     twice = _twice(columns)
@@ -112,7 +112,7 @@ def _twice(names: Iterable[str]) -> list[str]:
 
 
 def series_entries(series: Any, field: str) -> tuple[np.ndarray, Kind | None]:
-    """The entries of a pandas Series, as ``TableContents`` has them, and the kind where its type says it.
+    """Returns the entries of a pandas Series in the form of ``TableContents``, and the kind if its type has one.
 
     Raises:
         ValueError: for another type, such as lists.
@@ -133,7 +133,7 @@ def series_entries(series: Any, field: str) -> tuple[np.ndarray, Kind | None]:
     found = {type(x) for x in values[there]}
     if found and all(issubclass(x, bool | np.bool_) for x in found):
         kind = kind or "binary"
-    if all(issubclass(x, numbers.Number) for x in found):  # of Python, Decimal among them; or none at all
+    if all(issubclass(x, numbers.Number) for x in found):  # Python's numbers, including Decimal; or no entries
         return np.array([float(x) if known else np.nan for x, known in zip(values, there, strict=True)]), kind
     odd = [x.__name__ for x in found if not issubclass(x, str | numbers.Number)]
     require(not odd, field, f"entries of type {', '.join(odd)}", "of numbers, strings or dates")
@@ -165,7 +165,7 @@ def _text(path: Path, reading: TableReading) -> Any:
     require(delimiter != reading.decimal, f"{path}: delimiter", delimiter, "another than decimal")
     pandas = _pandas(path)
     names = _names(path, kind, delimiter, reading)
-    # The default one before 3.1 isn't exact, and crashes at an exponent of ten digits; later, it is the only one.
+    # The default before 3.1 isn't exact, and crashes for an exponent of ten digits; later it is the only one.
     old = tuple(map(int, pandas.__version__.split(".")[:2])) < (3, 1)
     exact = {"float_precision": "round_trip"} if old else {}
     with legible(path, f"a {kind} file"):
@@ -185,7 +185,7 @@ def _text(path: Path, reading: TableReading) -> Any:
 
 
 def _names(path: Path, kind: str, delimiter: str, reading: TableReading) -> list[str]:
-    """The names of the columns, after each line was found to have as many entries."""
+    """Returns the names of the columns, after a check that each line has one entry per name."""
     lines = _lines(path, kind, delimiter)
     _, first = next(lines, (0, []))
     require(bool(first), str(path), "an empty file", f"a {kind} file with names and rows")
@@ -216,7 +216,7 @@ def _names(path: Path, kind: str, delimiter: str, reading: TableReading) -> list
 
 
 def _lines(path: Path, kind: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """The number and the entries of each line of a text file; blank ones are passed over, as pandas does."""
+    """Yields the number and the entries of each line of a text file; it skips blank lines, as pandas does."""
     opened: Any = gzip.open if kind.endswith(".gz") else open
     with legible(path, f"a {kind} file in UTF-8"), opened(path, "rt", encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(map(_without_nul, file), delimiter=delimiter, skipinitialspace=True, strict=True)

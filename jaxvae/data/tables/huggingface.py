@@ -15,16 +15,16 @@ _ONE, _SEVERAL = "dataset_info.json", "dataset_dict.json"
 
 
 def is_saved_dataset(path: Path) -> bool:
-    """Whether a folder is what ``save_to_disk`` writes."""
+    """Returns whether ``save_to_disk`` wrote a folder."""
     return any((path / name).is_file() for name in (_ONE, _SEVERAL))
 
 
 def read_saved_columns(path: Path) -> TableContents:
-    """The columns of numbers, strings, dates and classes of a saved dataset; others are left out, with a note.
+    """Reads the columns of numbers, strings, dates and classes of a saved dataset; it notes those left out.
 
     Raises:
-        ValueError: for a folder that is broken, or whose splits aren't called so.
-        ImportError: without the extra.
+        ValueError: for a broken folder, or unknown names of splits.
+        ImportError: if the extra isn't installed.
     """
     splits = _splits(path)
     pandas = load_extra(str(path), "pandas", "hf")
@@ -52,19 +52,19 @@ def read_saved_columns(path: Path) -> TableContents:
 
 
 def read_saved_images(path: Path, label: str | None = None) -> dict[str, np.ndarray]:
-    """The images of a saved dataset as arrays, by the names that a .npz file has.
+    """Reads the images of a saved dataset as arrays, with the names that a .npz file has.
 
     Args:
         path: the folder.
-        label: the column of the images' classes, or none.
+        label: the column of the images' classes, or None.
 
     Returns:
-        ``images``, (N, H, W) or (N, H, W, C), and perhaps ``labels``; or ``train_images``, ``train_labels`` and so on.
-        Of several columns of images it is the first.
+        ``images``, (N, H, W) or (N, H, W, C), and optionally ``labels``; or ``train_images``, ``train_labels`` and so
+        on. If there are several columns of images, it is the first.
 
     Raises:
-        ValueError: where there are no images, or their sizes or modes differ.
-        ImportError: without the extra.
+        ValueError: if there are no images, or their sizes or modes differ.
+        ImportError: if the extra isn't installed.
     """
     splits = _splits(path)
     library = load_extra(str(path), "datasets", "hf")
@@ -84,7 +84,7 @@ def read_saved_images(path: Path, label: str | None = None) -> dict[str, np.ndar
 
 
 def _splits(path: Path) -> dict[str, Any]:
-    """The datasets by split, "" for one that isn't split."""
+    """Loads the datasets by split, "" for one that isn't split."""
     library = load_extra(str(path), "datasets", "hf")
     with legible(path, "a saved dataset"):
         found = library.load_from_disk(str(path))
@@ -96,7 +96,7 @@ def _splits(path: Path) -> dict[str, Any]:
 
 
 def _classes(codes: Any, names: list[str]) -> Any:
-    """Names in place of codes; -1 is a class that isn't known."""
+    """Returns names instead of codes; -1 is an unknown class."""
     return codes.map(dict(enumerate(names)))
 
 

@@ -1,4 +1,4 @@
-"""Tables that packages ship, which need no network: what they are, under which licence, and how they are read."""
+"""Tables that packages contain, which need no network: their descriptions, licences and readers."""
 
 import dataclasses
 import importlib.util
@@ -22,10 +22,10 @@ class Known(NamedTuple):
     """A table known by name.
 
     Attributes:
-        note: what it is, in a few words.
-        licence: of the data.
-        package: that ships it.
-        read: what it holds, and how that is read; raises ImportError without the extra.
+        note: a description in a few words.
+        licence: the licence of the data.
+        package: the package that contains it.
+        read: a function that returns its content and how to read that; it raises ImportError without the extra.
     """
 
     note: str
@@ -35,7 +35,7 @@ class Known(NamedTuple):
 
     @property
     def there(self) -> bool:
-        """Whether the package is."""
+        """Whether the package is installed."""
         return importlib.util.find_spec(self.package) is not None
 
 
@@ -46,29 +46,29 @@ def load_known(
     rows: int | None = None,
     like: Mapping[str, Kind] = MappingProxyType({}),
 ) -> DataTable:
-    """A table by its name in ``KNOWN``; its last notes say what it is, and its licence.
+    """Loads a table by its name in ``KNOWN``; its last notes have its description and its licence.
 
     Args:
-        name: of the table.
-        reading: what is said of it otherwise than is usual.
-        rows: as of ``build_table``.
-        like: as of ``build_table``.
+        name: the name of the table.
+        reading: options that differ from the table's usual ones.
+        rows: as in ``build_table``.
+        like: as in ``build_table``.
 
     Raises:
         ValueError: for an unknown name.
-        ImportError: without the extra ``datasets``.
+        ImportError: if the extra ``datasets`` isn't installed.
     """
     require(name in KNOWN, "table", name, f"one of {', '.join(KNOWN)}")
     known = KNOWN[name]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of packages about themselves, and of files they leave open
+        warnings.simplefilter("ignore")  # packages' warnings about themselves and about files left open
         contents, usual = known.read(name)
     table = build_table(contents, _said(reading, usual), rows=rows, like=like)
     return dataclasses.replace(table, notes=(*table.notes, f"It is {known.note}.", f"Licence: {known.licence}."))
 
 
 def _said(reading: TableReading, usual: TableReading) -> TableReading:
-    """What is said, and else what is usual; of a way to split, there is one alone."""
+    """Returns the given options, and the usual ones for the rest; only one way to split applies."""
     if reading.split or reading.group or reading.stratified:
         usual = dataclasses.replace(usual, split=None, stratified=False)
     default = {field.name: getattr(AS_IT_IS, field.name) for field in dataclasses.fields(TableReading)}
@@ -103,7 +103,7 @@ def _of_scikit_learn(function: str) -> Callable[[str], tuple[TableContents, Tabl
 
 
 def _japanese_vowels(name: str) -> tuple[TableContents, TableReading]:
-    """Sequences as rows: entry "c3 t7" is coefficient 3 at time 7, and missing beyond the sequence's end."""
+    """Reads sequences as rows; entry "c3 t7" is coefficient 3 at time 7, missing beyond the sequence's end."""
     library = load_extra(name, "sktime.datasets", "datasets")
     series: list[Any] = []
     speakers: list[Any] = []
@@ -157,4 +157,4 @@ KNOWN: Mapping[str, Known] = MappingProxyType(
         ),
     }
 )
-"""By name."""
+"""The known tables, by name."""

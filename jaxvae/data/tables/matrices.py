@@ -1,7 +1,7 @@
 """Files of matrices: scipy's sparse .npz, .h5ad of AnnData, and arrays of HDF5 (.h5, .hdf5) and Zarr (.zarr).
 
-Sparse ones stay sparse, by rows. An array that lies in an HDF5 file as it is in memory, neither chunked nor compressed,
-is mapped, not read.
+Sparse matrices stay sparse, by rows. An HDF5 array that is neither chunked nor compressed is mapped into memory, not
+read.
 """
 
 import warnings
@@ -18,18 +18,18 @@ from jaxvae.data.tables.frames import series_entries
 from jaxvae.extras import load_extra
 
 MATRICES = (".npz", ".h5ad", ".h5", ".hdf5", ".zarr")
-"""What the names of files of matrices end with."""
+"""The suffixes of files of matrices."""
 
 _USUAL = ("x", "data", "values", "counts")
 
 
 def read_matrix(path: Path, reading: TableReading) -> TableContents:
-    """The contents of a file of a matrix.
+    """Reads a file of a matrix.
 
     Raises:
-        ValueError: for a file that is broken, or that has several arrays and nothing says which.
-        FileNotFoundError: where there is no such file.
-        ImportError: without the extra.
+        ValueError: for a broken file, or one with several arrays if none is chosen.
+        FileNotFoundError: if there is no such file.
+        ImportError: if the extra isn't installed.
     """
     suffix = path.suffix.lower()
     if not path.exists():
@@ -40,16 +40,16 @@ def read_matrix(path: Path, reading: TableReading) -> TableContents:
 
 
 def matrix_contents(source: str, matrix: Any, variables: tuple[str, ...] | None = None, **known: Any) -> TableContents:
-    """The contents of a matrix (N, D), dense or sparse, whose columns are numbered where they have no names.
+    """Returns the contents of a matrix (N, D), dense or sparse, whose columns are numbered if they have no names.
 
     Args:
-        source: what to call it.
+        source: its name in messages.
         matrix: the matrix.
         variables: the names of its columns.
         known: other fields of ``TableContents``.
 
     Raises:
-        ValueError: for another shape or type, or names that are there twice.
+        ValueError: for another shape or type, or duplicate names.
     """
     from scipy import sparse
 
@@ -74,8 +74,8 @@ def matrix_contents(source: str, matrix: Any, variables: tuple[str, ...] | None 
 
 
 def _require_indices(matrix: Any, source: str) -> None:
-    """Raises ValueError where a sparse matrix's indices are outside of it, of which SciPy's operations would crash."""
-    if hasattr(matrix, "check_format"):  # those of COO are checked as it is made
+    """Raises ValueError if a sparse matrix's indices are outside of it, because SciPy's operations would crash."""
+    if hasattr(matrix, "check_format"):  # COO checks its indices when it is made
         try:
             matrix.check_format(full_check=True)
         except ValueError as error:
@@ -85,7 +85,7 @@ def _require_indices(matrix: Any, source: str) -> None:
 
 
 def is_sparse(path: Path) -> bool:
-    """Whether a .npz file is of a sparse matrix, not of arrays."""
+    """Returns whether a .npz file has a sparse matrix, instead of arrays."""
     try:
         with zipfile.ZipFile(path) as file:
             return {"format.npy", "shape.npy", "data.npy"} <= {*file.namelist()}
@@ -104,7 +104,7 @@ def _sparse(path: Path) -> TableContents:
 def _annotated(path: Path, reading: TableReading) -> TableContents:
     anndata = load_extra(str(path), "anndata", "anndata")
     with legible(path, "an .h5ad file"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of names that are there twice, which is refused below, and of old files
+        warnings.simplefilter("ignore")  # about duplicate names, which are refused below, and old files
         data = anndata.read_h5ad(path)
     known = [*data.layers] + (["raw"] if data.raw is not None else [])
     allowed = f"one of {', '.join(known)}" if known else "left out, as X is all there is"
@@ -159,7 +159,7 @@ def _zarr_arrays(zarr: Any, path: Path) -> tuple[dict[str, Any], Any]:
 
 
 def _chosen(arrays: Mapping[str, Any], source: str, name: str | None) -> str:
-    """The name of the array to read: the one that is said, the only matrix, or the one that is called as usual."""
+    """Returns the name of the array to read: the given one, the only matrix, or one with the usual name."""
     if name is not None:
         require(name in arrays, f"{source}: array", name, f"one of {', '.join(sorted(arrays))}")
         return name
@@ -172,15 +172,15 @@ def _chosen(arrays: Mapping[str, Any], source: str, name: str | None) -> str:
 
 
 def _mapped(path: Path, dataset: Any) -> np.ndarray | None:
-    """A map of floats that lie in the file as they are in memory; None of others."""
-    offset = dataset.id.get_offset()  # None where it is in chunks, in another file, or not written
+    """Returns a memory map of floats that the file stores without chunks or compression, else None."""
+    offset = dataset.id.get_offset()  # None if it is in chunks, in another file, or not written
     if offset is None or dataset.dtype not in (np.float32, np.float64) or not dataset.dtype.isnative:
         return None
     return np.memmap(path, dataset.dtype, "r", offset, dataset.shape)
 
 
 def _entries(array: Any) -> np.ndarray:
-    """An array (N,) as ``TableContents`` has them."""
+    """Returns an array (N,) in the form of ``TableContents``."""
     x = np.asarray(array[...])
     if x.dtype.kind in "iuf":
         return x.astype(np.float64)

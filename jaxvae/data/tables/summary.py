@@ -1,4 +1,4 @@
-"""What a table is, told before anything is trained on it."""
+"""A description of a table, before anything is trained on it."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ _CHUNK = 2**20
 
 
 def describe_table(table: DataTable) -> list[str]:
-    """A table in sentences: shape, kinds, zeros, missing entries, what is odd, covariates, and suitable likelihoods.
+    """Describes a table: shape, kinds, zeros, missing entries, oddities, covariates, and likelihoods that suit it.
 
     >>> from jaxvae.data.tables import as_table
     >>> for line in describe_table(as_table({"visits": [0, 3, 1, 0], "weight": [70.5, float("nan"), 81.0, 70.5]})):
@@ -79,7 +79,7 @@ def _odd(table: DataTable) -> list[str]:
 
 
 def _unseen(table: DataTable) -> list[Column]:
-    """The columns that have entries, but none to learn from."""
+    """Returns the columns that have entries, but none in the training split."""
     rows = np.arange(len(table)) if table.splits is None else table.rows["train"]
     some = [i for i, column in enumerate(table.columns) if len(rows) <= column.missing < len(table)]
     entries = table.values[rows][:, some] if some else np.empty((0, 0))
@@ -88,7 +88,7 @@ def _unseen(table: DataTable) -> list[Column]:
 
 
 def _digests(values: Any) -> Iterator[bytes]:
-    """Of each row."""
+    """Yields a digest of each row."""
     if isinstance(values, np.ndarray):
         step = max(1, _CHUNK // values.shape[1])
         parts = (row.tobytes() for start in range(0, len(values), step) for row in values[start : start + step] + 0.0)

@@ -1,7 +1,7 @@
-"""Tables: numbers in rows and columns of known kinds, whatever file they come from.
+"""Tables: numbers in rows and columns of known kinds, from any file.
 
-A table is a neutral thing between files and models: a matrix of numbers, dense or sparse, with NaN for what is missing,
-and what is known of its columns and rows.
+A table is a neutral form between files and models: a matrix of numbers, dense or sparse, with NaN for missing entries,
+and the known properties of its columns and rows.
 """
 
 import dataclasses
@@ -36,17 +36,17 @@ class DataTable:
     """Rows of numbers.
 
     Attributes:
-        values: (N, D), float32, or float64 where float32 would blur a column; NaN where an entry is missing. A NumPy
-            array, perhaps mapped, or a ``scipy.sparse.csr_array``, whose entries that aren't stored are 0.
-        columns: what is known of each column.
-        labels: (N,), strings or int64, or none.
-        names: (N,) strings, or none.
-        splits: (N,) of train, validation and test, or none.
-        notes: what is to be said of how it was read, a sentence each.
-        covariates: what else is known of each row, column by column, of which nothing is missing.
+        values: (N, D), float32, or float64 if float32 would blur a column, with NaN for missing entries. It is a NumPy
+            array, perhaps a memory map, or a ``scipy.sparse.csr_array``, whose entries that aren't stored are 0.
+        columns: the properties of each column.
+        labels: (N,), strings or int64, or None.
+        names: (N,) strings, or None.
+        splits: (N,) of train, validation and test, or None.
+        notes: sentences on how it was read.
+        covariates: the covariates of each row, column by column, without missing entries.
 
     Raises:
-        ValueError: where shapes or types are others.
+        ValueError: for other shapes or types.
     """
 
     values: Any
@@ -77,7 +77,7 @@ class DataTable:
 
     @property
     def rows(self) -> Mapping[str, np.ndarray]:
-        """The rows of each split: those of ``splits``, or else 80 % train, 10 % validation and 10 % test ones.
+        """The rows of each split: those of ``splits``, or else 80 % train, 10 % validation and 10 % test rows.
 
         Raises:
             ValueError: for fewer than ten rows without splits.
@@ -95,17 +95,17 @@ def build_table(
     rows: int | None = None,
     like: Mapping[str, Kind] = MappingProxyType({}),
 ) -> DataTable:
-    """The table of what was read.
+    """Makes the table from the content of files.
 
     Args:
-        contents: what was read.
-        reading: what must be said of it.
-        rows: how many there were before, where others may have been added: these play no part.
-        like: the kinds of the columns of a table that was read before: the only ones that are wanted, in their order;
-            of the columns that ``reading`` names, those that aren't there aren't needed.
+        contents: the content of the files.
+        reading: options for what is ambiguous.
+        rows: the number of rows when they were read before; rows that were added since are left out.
+        like: the kinds of the columns of a table that was read before; only these are read, in their order. Columns
+            that ``reading`` names may then be missing.
 
     Raises:
-        ValueError: for entries that don't fit, in one line that names file, row and column; for fewer rows or columns
+        ValueError: for entries that don't fit, where one line names file, row and column; for fewer rows or columns
             than before.
     """
     if rows is not None:
@@ -146,7 +146,7 @@ def _built(contents: TableContents, reading: TableReading) -> DataTable:
 
 
 def _covariate(contents: TableContents, name: str, kind: Kind | None) -> Encoded:
-    """A column of numbers or levels; a missing entry is refused."""
+    """Encodes a column of numbers or levels; raises ValueError for a missing entry."""
     given = GivenColumn(name, contents.marks("covariates", name), contents.place, contents.source)
     encoded = encode_column(given, kind or contents.kinds.get(name))
     allowed = 'numbers, or categories by kind "categorical"'
@@ -167,7 +167,7 @@ class _Parts(NamedTuple):
 def _kinds(
     kinds: Mapping[str, Kind], known: Mapping[str, Kind], names: tuple[str, ...], source: str
 ) -> list[Kind | None]:
-    """What is said of each column, by the reader or by the file."""
+    """Returns the declaration of each column, by the user or by the file."""
     unknown = [name for name in kinds if name not in names and name != REST]
     allowed = f"columns: {', '.join(names[:20])}{', …' if len(names) > 20 else ''}"
     require(not unknown, f"{source}: kinds", unknown, f"of {allowed}")
@@ -198,7 +198,7 @@ def _from_columns(contents: TableContents, roles: set[str | None], reading: Tabl
 
 
 def _all_counts(entries: Iterable[np.ndarray]) -> bool:
-    """Whether a table has many columns of numbers, and all are whole, 0 or more: counts of genes or of words."""
+    """Returns whether a table has many columns, all of whole numbers from 0: counts of genes or of words."""
     found = [x[~np.isnan(x)] for x in entries if x.dtype.kind == "f"]
     return (
         len(found) > _MANY
@@ -215,7 +215,7 @@ def _from_matrix(contents: TableContents, reading: TableReading) -> _Parts:
     if not kept.all():
         require(bool(kept.any()), f"{source}: columns", "none", "at least one that isn't left out")
         matrix, names = matrix[:, np.flatnonzero(kept)], tuple(itertools.compress(names, kept))
-        matrix = np.asarray(matrix) if isinstance(matrix, np.memmap) else matrix  # a copy, no map any more
+        matrix = np.asarray(matrix) if isinstance(matrix, np.memmap) else matrix  # a copy, not a map
         kinds = list(itertools.compress(kinds, kept))
         left = int(np.sum(~kept))
         notes.append(f"{counted(left, 'column')} {'is' if left == 1 else 'are'} left out, as said.")
@@ -239,7 +239,7 @@ def _from_matrix(contents: TableContents, reading: TableReading) -> _Parts:
 
 
 def _levels(kind: Kind | None, low: float, high: float, whole: bool, field: str) -> tuple[str, ...]:
-    """The levels of a matrix's column, whose numbers have to be their codes; () for a kind without."""
+    """Returns the levels of a matrix's column, whose numbers must be their codes; () for a kind without levels."""
     if not isinstance(kind, tuple) and kind not in ("categorical", "ordinal"):
         return ()
     text = f"{low:g} to {high:g}"
@@ -255,12 +255,12 @@ def _dense_column(matrix: Any, i: int) -> np.ndarray:
 
 
 def _dtype(columns: Iterable[Column]) -> np.dtype:
-    """float32, or float64 where that would blur a column."""
+    """Returns float32, or float64 if float32 would blur a column."""
     return np.dtype(np.float64 if any(column.blurred for column in columns) else np.float32)
 
 
 def _labels(contents: TableContents, name: str) -> np.ndarray:
-    """Labels as strings or int64; a missing one is refused."""
+    """Returns labels as strings or int64; raises ValueError for a missing one."""
     entries = contents.marks("label", name)
     field = f"column {name!r}"
     if entries.dtype == bool:
@@ -274,7 +274,7 @@ def _labels(contents: TableContents, name: str) -> np.ndarray:
 
 
 def _texts(contents: TableContents, role: str, name: str) -> np.ndarray:
-    """What names rows or groups, as strings; a missing one is refused."""
+    """Returns the names of rows or groups, as strings; raises ValueError for a missing one."""
     entries = contents.marks(role, name)
     missing = np.array([x is None or x != x for x in entries.tolist()])
     if missing.any():
@@ -299,6 +299,6 @@ def _splits(
         groups = _texts(contents, "group", reading.group)
         return grouped_splits(groups, f"{contents.source}: column {reading.group!r}"), []
     if reading.stratified:
-        assert labels is not None  # as ``TableReading`` checks
+        assert labels is not None  # ``TableReading`` checks this
         return stratified_splits(labels, contents.source), []
     return None, []

@@ -1,4 +1,4 @@
-"""What a study's statistics come to, in plain sentences."""
+"""The conclusions from a study's statistics, in plain sentences."""
 
 import math
 from collections import Counter
@@ -14,11 +14,11 @@ from jaxvae.study.statistics import NEAR, Comparison, Outcome, Width, spreads
 from jaxvae.texts import assignments, counted, listed, percentage, rough, with_error
 
 RESOLVE = 0.1
-"""Nats of which it is said how many seeds would tell them apart, where nothing else is asked for."""
+"""The default difference, in nats, for which the report says how many seeds would resolve it."""
 
 
 class Answer(NamedTuple):
-    """What is said of a setting ("" for all): the lines that stand on top, and sentences beneath them."""
+    """The conclusions for a setting ("" for all settings): the lines on top, and the sentences below them."""
 
     setting: str
     lines: Sequence[str]
@@ -26,14 +26,14 @@ class Answer(NamedTuple):
 
 
 def verdict(outcomes: Sequence[Outcome], resolve: float = RESOLVE) -> list[Answer]:
-    """The study in plain sentences: whether which variant is best depends on the setting, then each setting's own.
+    """Describes the study in plain sentences: whether the best variant depends on the setting, then each setting.
 
-    The lines say whether it matters which variant one takes, which is the safest, and what to avoid. A variant is
-    called better or worse only where its adjusted interval leaves out 0.
+    The lines say whether the choice of the variant matters, which variant is the safest, and which to avoid. A variant
+    is called better or worse only if its adjusted interval excludes 0.
 
     Args:
         outcomes: from ``analyze``.
-        resolve: nats of which it is said how many seeds would tell them apart.
+        resolve: the difference, in nats, for which the report says how many seeds would resolve it.
     """
     found = [_answer(outcome, resolve) for outcome in outcomes]
     if varied := find_factors(outcomes):
@@ -59,13 +59,13 @@ def _answer(outcome: Outcome, resolve: float) -> Answer:
 
 
 def _judged(outcome: Outcome) -> dict[str, Comparison]:
-    """The usable variants that have an interval, by mean difference."""
+    """Returns the usable variants that have an interval, sorted by mean difference."""
     found = [c for c in outcome.comparisons if c.usable and c.adjusted and not math.isnan(c.adjusted.low)]
     return {c.variant: c for c in sorted(found, key=lambda c: c.adjusted.mean if c.adjusted else 0.0)}
 
 
 def _of_sign(outcome: Outcome, sign: int) -> dict[str, Difference]:
-    """The adjusted differences of the usable variants that are better (-1), worse (1), or neither."""
+    """Returns the adjusted differences of the usable variants that are better (-1), worse (1), or neither (0)."""
     return {name: c.adjusted for name, c in _judged(outcome).items() if c.adjusted and c.adjusted.sign == sign}
 
 
@@ -80,7 +80,7 @@ def _without_baseline(outcome: Outcome) -> str:
 
 
 def _difference(outcome: Outcome) -> str:
-    """Does it matter, and how much among the usable?"""
+    """Says whether the choice of the variant matters, and how much it does among the usable variants."""
     base, tuned = outcome.baseline, ", each at its best learning rate" * (len(outcome.learning_rates) > 1)
     better, same, worse = (_of_sign(outcome, sign) for sign in (-1, 0, 1))
     if not (better or same or worse):
@@ -100,10 +100,10 @@ def _difference(outcome: Outcome) -> str:
 
 
 def _safest(outcome: Outcome) -> list[str]:
-    """Which variant works over the widest range of learning rates, as far as the digit that is told tells."""
+    """Says which variants work over the widest range of learning rates, to the digit that is shown."""
     safe = {c.variant: c.width for c in outcome.comparisons if c.usable and not c.mirrors}
     told = {name: round(width.decades, 1) for name, width in safe.items()}
-    if len(told) < 2 or max(told.values()) == 0 or outcome.uneven:  # one variant, or one learning rate, or not all
+    if len(told) < 2 or max(told.values()) == 0 or outcome.uneven:  # one variant, one learning rate, or unequal seeds
         return _take(outcome)
     names = [name for name in told if told[name] == max(told.values())]
     width = next((safe[name] for name in names if safe[name].open_low or safe[name].open_high), safe[names[0]])
@@ -123,7 +123,7 @@ def _take(outcome: Outcome) -> list[str]:
 
 
 def _avoid(outcome: Outcome) -> list[str]:
-    """What failed, how often; and what is advised against."""
+    """Says which variants failed, and how often; and which are advised against."""
     told = []
     for c in outcome.comparisons:
         runs, failed = sum(len(p.records) for p in c.points), [p for p in c.points if p.failures]
@@ -137,7 +137,7 @@ def _avoid(outcome: Outcome) -> list[str]:
 
 
 def _numbers(outcome: Outcome, base: Comparison) -> list[str]:
-    """What is reached, by whom, and what the intervals are."""
+    """Says which scores are reached by which variants, and what the intervals are."""
     if base.best is None:
         return []
     judged = _judged(outcome)
@@ -163,7 +163,7 @@ def _numbers(outcome: Outcome, base: Comparison) -> list[str]:
 
 
 def _choice(outcome: Outcome) -> list[str]:
-    """By what images learning rates were chosen."""
+    """Says by which images learning rates were chosen."""
     if len(outcome.learning_rates) < 2:
         return []
     if outcome.validated:
@@ -175,7 +175,7 @@ def _choice(outcome: Outcome) -> list[str]:
 
 
 def _power(outcome: Outcome, resolve: float) -> list[str]:
-    """How many seeds would tell so many nats apart."""
+    """Says how many seeds would resolve a difference of this size."""
     if math.isnan(outcome.deviation):
         return []
     seeds = seeds_to_resolve(resolve, outcome.deviation, outcome.level)
@@ -184,7 +184,7 @@ def _power(outcome: Outcome, resolve: float) -> list[str]:
 
 
 def _failures(outcome: Outcome) -> list[str]:
-    """Which variants met non-finite numbers, where, how often, and where these arose."""
+    """Says which variants had non-finite numbers, at which learning rates, how often, and where these arose."""
     told, several = [], len(outcome.learning_rates) > 1
     for comparison in outcome.comparisons:
         struck = [p for p in comparison.points if p.failures or p.skipped.any()]
@@ -206,7 +206,7 @@ def _decades(width: Width) -> str:
 
 
 def _caveats(outcome: Outcome) -> list[str]:
-    """What stands between these numbers and a better study."""
+    """Names the limits of the study."""
     grid = outcome.learning_rates
     seeds = {seed for c in outcome.comparisons for p in c.points for seed in p.seeds.tolist()}
     whole = len(outcome.comparisons) * len(grid) * len(seeds)
@@ -229,7 +229,7 @@ def _caveats(outcome: Outcome) -> list[str]:
 
 
 def _eventually(plain: Outcome, fisher: Outcome) -> list[str]:
-    """Does the Fisher preconditioner make all variants the same?"""
+    """Says whether the Fisher preconditioner makes all variants the same."""
     found = spreads(*([p for c in outcome.comparisons for p in c.points] for outcome in (plain, fisher)))
     where = assignments((name, value) for name, value in plain.setting if name != "precondition")
     claim = f"All the same eventually{f' ({where})' if where else ''}?"
@@ -254,7 +254,7 @@ def _with_intervals(differences: Mapping[str, Difference]) -> str:
 
 
 def _amounts(differences: Mapping[str, Difference]) -> str:
-    """How far each is from the baseline, on whichever side."""
+    """Says how far each variant is from the baseline, without the sign."""
     told = []
     for name, x in differences.items():
         low, high = sorted((abs(x.low), abs(x.high)))

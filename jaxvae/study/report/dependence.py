@@ -1,4 +1,4 @@
-"""What a study's factors come to, in plain sentences."""
+"""The conclusions from a study's factors, in plain sentences."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ _WORDS = {
 
 
 def dependence_line(factor: Factor) -> str:
-    """Whether which variant is best depends on a factor."""
+    """Says whether the best variant depends on a factor."""
     word, base, unit = _word(factor), factor.baseline, _unit(factor)
     if not factor.told:
         reason = (
@@ -48,7 +48,7 @@ def dependence_line(factor: Factor) -> str:
 
 
 def effect_lines(factor: Factor) -> list[str]:
-    """What a factor does to the NLL itself, where its levels can be compared."""
+    """Says how a factor changes the NLL itself, if its levels can be compared."""
     told = {level: x for level, x in factor.effects.items() if x.low == x.low}
     if not told:
         return []
@@ -58,7 +58,7 @@ def effect_lines(factor: Factor) -> list[str]:
 
 
 def grounds(some: Sequence[Factor], outcomes: Sequence[Outcome]) -> list[str]:
-    """What is behind these sentences."""
+    """Says how these sentences follow from the statistics."""
     told = [
         "Settings are compared by contrasts of the differences from "
         f"{some[0].baseline}, seed by seed, each variant at its best learning rate; intervals: {percentage(LEVEL)}, "

@@ -1,4 +1,4 @@
-"""From a study's outcomes to its figures: what is drawn of each variant, from which runs, and in which panel."""
+"""The figures of a study's outcomes: what they show of each variant, from which runs, and in which panel."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +16,7 @@ from jaxvae.texts import assignments, interval, signed
 from jaxvae.transforms import Abs, Exp, ExpLinear, HalfBounded, Identity, Sigmoid, Softplus, Square, Squareplus
 
 DRAWN = 4
-"""Settings that have figures; the table has them all."""
+"""The number of settings that have figures; the table has all settings."""
 
 _TRANSFORMS = {
     Exp: "exp",
@@ -46,11 +46,11 @@ _CAUSES = {
     "likelihood": ("L", "first in log p(x|z)"),
     "gradient": ("∇", "first in the gradient"),
 }
-_TOGETHER = 6  # lines in a panel, besides the baseline
+_TOGETHER = 6  # lines in a panel, besides the baseline's
 
 
 class Drawing(NamedTuple):
-    """A figure: what kind, of which setting ("" where it shows all, or there is one), and the matplotlib figure."""
+    """A figure: its kind, its setting ("" if it shows all, or if there is only one), and the matplotlib figure."""
 
     kind: str
     setting: str
@@ -58,7 +58,7 @@ class Drawing(NamedTuple):
 
 
 def drawings(outcomes: Sequence[Outcome]) -> Iterator[Drawing]:
-    """All figures that have something to show, kind by kind; of the first few settings, where there are many."""
+    """Yields all figures that have something to show, kind by kind, for the first few settings."""
     shown = outcomes[:DRAWN]
     if not shown:
         return
@@ -79,12 +79,12 @@ def drawings(outcomes: Sequence[Outcome]) -> Iterator[Drawing]:
 
 
 def _trouble(outcome: Outcome) -> bool:
-    """Whether a step was skipped, or a run failed."""
+    """Returns whether a step was skipped or a run failed."""
     return any(point.failures or point.skipped.any() for c in outcome.comparisons for point in c.points)
 
 
 def place(comparison: Comparison) -> tuple[str, str]:
-    """A variant's row (transform) and column (quantity) in the map; special transforms have a row by variant's name."""
+    """Returns a variant's row (transform) and column (quantity) in the map; special ones have a row of their name."""
     config = comparison.points[0].records[0]["config"]
     p = find(config["parameterization"])
     if p is None:
@@ -130,7 +130,7 @@ def _field(comparison: Comparison, baseline: str) -> plots.Field:
 def _panels(
     outcome: Outcome, line: Callable[[Comparison], plots.Line]
 ) -> tuple[dict[str, list[plots.Line]], plots.Line]:
-    """The lines by family of transforms, and the baseline's; a large family has panels of nearly equal size."""
+    """Returns the lines by family of transforms, and the baseline's; a large family has panels of similar size."""
     families: dict[str, list[plots.Line]] = {}
     for comparison in outcome.comparisons:
         if comparison.variant == outcome.baseline:

@@ -1,4 +1,4 @@
-"""A report as one HTML file that needs nothing else, and as Markdown beside its figures."""
+"""A report as one self-contained HTML file, and as Markdown next to its figures."""
 
 import html
 import re
@@ -12,7 +12,7 @@ from jaxvae.study.table import WORDS, Table
 
 
 class Picture(NamedTuple):
-    """A figure: its PNG file's name, what it shows, the caption above it ("" for none), and itself, in both forms."""
+    """A figure: its PNG file's name, its description, the caption above it ("" for none), and both its forms."""
 
     file: str
     text: str
@@ -22,7 +22,7 @@ class Picture(NamedTuple):
 
 
 class Section(NamedTuple):
-    """A title, a line on how to read what follows, and figures."""
+    """A section: a title, a line on how to read the figures, and the figures."""
 
     title: str
     text: str
@@ -30,7 +30,7 @@ class Section(NamedTuple):
 
 
 class Page(NamedTuple):
-    """All that a report says, in its order: ``origin`` is its date and version, ``facts`` are how the study was run."""
+    """The content of a report, in order; ``origin`` has its date and version, ``facts`` say how the study was run."""
 
     title: str
     origin: str
@@ -119,7 +119,7 @@ for (const table of document.querySelectorAll("table")) {
 
 
 def as_html(page: Page) -> str:
-    """A file that opens without a network: figures, style and script within; without the script it says the same."""
+    """Returns one HTML file with figures, style and script; it needs no network, and says the same without script."""
     e = html.escape
     facts = "".join(f"<dt>{e(name)}</dt><dd>{e(text)}</dd>\n" for name, text in page.facts.items())
     notes = "".join(f"<li>{e(note)}</li>\n" for note in page.notes)
@@ -182,7 +182,7 @@ def _html_table(table: Table) -> str:
 
 
 def as_markdown(page: Page) -> str:
-    """The same, with links to the figures' files."""
+    """Returns the report as Markdown, with links to the figures' files."""
     m = _markdown
     blocks = [f"# {m(page.title)}", m(page.origin)]
     for answer in page.answers:
@@ -208,10 +208,10 @@ def as_markdown(page: Page) -> str:
 
 
 def _markdown(text: str) -> str:
-    r"""Text in which nothing but itself is meant.
+    r"""Escapes a text, so that Markdown and HTML show it literally.
 
     >>> print(_markdown("a|b <i> log_std"))
     a\|b \<i\> log_std
     """
-    # Underscores within words mean themselves already, and stay legible.
+    # Underscores within words need no escape, which keeps them legible.
     return re.sub(r"([\\`*<>|]|\](?=\()|(?<!\w)_|_(?!\w))", r"\\\1", " ".join(text.split()))

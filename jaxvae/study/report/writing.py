@@ -1,4 +1,4 @@
-"""The report of a study: what its records say, in words, figures and a table, as HTML and as Markdown."""
+"""The report of a study: its records in words, figures and a table, as HTML and as Markdown."""
 
 import datetime
 import io
@@ -52,7 +52,7 @@ _SECTIONS = {
 
 
 class Written(NamedTuple):
-    """The answers that stand on top; and the files, the HTML first."""
+    """The answers on top of the report, and its files, the HTML first."""
 
     answers: Sequence[Answer]
     paths: Sequence[Path]
@@ -61,14 +61,14 @@ class Written(NamedTuple):
 def write_report(
     records: Sequence[Record], out: Path, command: str, *, baseline: str = BASELINE, resolve: float = RESOLVE
 ) -> Written:
-    """Writes ``report.html``, ``report.md`` and the figures into a directory, each whole or not at all.
+    """Writes ``report.html``, ``report.md`` and the figures into a directory, each file atomically.
 
     Args:
         records: a study's table, complete or not.
-        out: made if it doesn't exist.
-        command: what repeats the study, for the reader.
-        baseline: the variant that others are compared with.
-        resolve: nats of which it is said how many seeds would tell them apart.
+        out: the directory, which is made if it doesn't exist.
+        command: the command that repeats the study, for the reader.
+        baseline: the variant that the others are compared with.
+        resolve: the difference, in nats, for which the report says how many seeds would resolve it.
     """
     outcomes = analyze(records, baseline)
     page = make_page(records, outcomes, command, resolve)
@@ -82,7 +82,7 @@ def write_report(
 
 
 def make_page(records: Sequence[Record], outcomes: Sequence[Outcome], command: str, resolve: float = RESOLVE) -> Page:
-    """All that the report says."""
+    """Makes the content of the report."""
     pictures = _pictures(outcomes)
     several = len(outcomes) > DRAWN
     sections = [Section(*_SECTIONS[kind], found) for kind, found in pictures.items()]
@@ -105,7 +105,7 @@ def make_page(records: Sequence[Record], outcomes: Sequence[Outcome], command: s
 
 
 def _pictures(outcomes: Sequence[Outcome]) -> dict[str, list[Picture]]:
-    """By kind, those of the first setting first."""
+    """Draws the figures, by kind, with those of the first setting first."""
     found: dict[str, list[Picture]] = {}
     for kind, setting, figure in drawings(outcomes):
         some = found.setdefault(kind, [])
@@ -128,7 +128,7 @@ def _table_text(outcomes: Sequence[Outcome]) -> str:
 
 
 def _facts(records: Sequence[Record]) -> dict[str, str]:
-    """What was varied, what was shared and isn't a default, and how much was done."""
+    """Says which fields were varied, which shared fields aren't defaults, and how much is done."""
     configs = [record["config"] for record in records]
     defaults = plain(TrainConfig())
     varied = {
@@ -182,7 +182,7 @@ def _notes(outcomes: Sequence[Outcome]) -> list[str]:
 
 
 def _joined(values: Iterable[Any]) -> str:
-    """Each value once, in order."""
+    """Joins the values, each once, in order."""
     return ", ".join(dict.fromkeys(map(_plain, values)))
 
 
