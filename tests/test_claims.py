@@ -88,7 +88,7 @@ def nll_on_mnist() -> dict[str, dict[float, float]]:
     ("page", "pattern"),
     [
         ("README.md", r"learning rate that is off by a factor of three costs (\d) to (\d) nats"),
-        ("docs/howto/choose.md", r"learning rate off by a factor of three costs (\d) to (\d) under"),
+        ("docs/howto/choose.md", r"learning rate off by a factor of three costs (\d) to (\d) nats"),
         ("docs/paper.md", r"a learning rate off by a factor of three costs (\d) to (\d) nats"),
     ],
 )

@@ -25,7 +25,7 @@ EXPECTED = {
 }
 
 
-@pytest.mark.parametrize("name", each(kept=("log_variance", "softplus_std", "natural_softplus", "direct_std")))
+@pytest.mark.parametrize("name", each(kept=("softplus_std", "direct_std")))
 def test_the_registry_keeps_the_contract(name):
     report = jv.check_parameterization(jv.PARAMETERIZATIONS[name])
     assert set(report.failures) == EXPECTED.get(name, set()), str(report)
@@ -112,6 +112,7 @@ def test_a_slope_that_is_cut_off_is_found():
     assert failures(jv.Parameterization("std", Flat())) >= {"gain"}
 
 
+@pytest.mark.slow
 def test_a_naive_transform_passes_but_for_its_rounding_and_overflow():
     class Naive(jv.Transform):
         range = jv.Interval(0.0, math.inf)

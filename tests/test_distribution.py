@@ -79,7 +79,7 @@ def test_a_slice_of_the_leaves_leaves_all_or_raises():
         assert jax.grad(lambda q: jv.kl_divergence(q).sum())(part).raw.shape[0] == 0
 
 
-@pytest.mark.parametrize("kind", each(KINDS, ("independent", "cholesky")))
+@pytest.mark.parametrize("kind", each(KINDS, kept=("cholesky",)))
 def test_a_mapped_distribution_is_that_of_its_parts(kind):
     q = kinds()[kind]
     full = jv.broadcast_to(q, q.shape)
@@ -150,7 +150,7 @@ INDICES = {
 }
 
 
-@pytest.mark.parametrize("kind", each(KINDS, ("independent", "cholesky")))
+@pytest.mark.parametrize("kind", each(KINDS, kept=("independent",)))
 def test_indexed_as_an_array_of_its_batch_axes(kind):
     q = kinds()[kind]
     mean, entropy = map(np.asarray, (q.mean, jv.entropy(q)))
@@ -173,7 +173,7 @@ def test_what_is_shared_stays_so():
     assert parts[3].raw.shape == (2, 1, 1)
 
 
-@pytest.mark.parametrize("kind", each(KINDS, ("independent", "cholesky")))
+@pytest.mark.parametrize("kind", each(KINDS, kept=("cholesky",)))
 def test_reshaped_and_joined_as_arrays(kind):
     q = kinds()[kind]
     event = q.shape[2:]

@@ -187,6 +187,7 @@ def intervals(dtype):
     return cases, np.column_stack([value, *slopes])
 
 
+@pytest.mark.slow
 def test_intervals_and_their_slopes_are_exact():
     """Narrow, wide, about the mean, and in the far tail."""
     for case, got in zip(*intervals(np.float32), strict=True):

@@ -78,7 +78,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 WITH_CODE = [page for page in PAGES if blocks(page, "python")]
-LONG = ("counts", "datasets", "diffusion", "jax", "migrate", "nnx", "tables", "use")
+LONG = ("counts", "datasets", "diffusion", "jax", "migrate", "nnx", "tables", "tutorial", "use")
 """Pages whose code trains, or compiles, for long."""
 
 

@@ -76,7 +76,7 @@ def test_the_stated_range_is_what_raws_reach(name):
         assert log_std.max() <= high + 1e-12
 
 
-@pytest.mark.parametrize("name", each(NAMES))
+@pytest.mark.parametrize("name", each(NAMES, kept=("log_variance", "softplus_std", "sigmoid_std", "natural_softplus")))
 def test_raw_from_std_round_trips(name):
     p, raw = jv.PARAMETERIZATIONS[name], raws(name)
     log_std = np.array([float(oracles.log_std(name, float(r))) for r in raw])
@@ -109,7 +109,7 @@ def test_a_std_out_of_range_is_refused(name):
         p.raw_from_log_std(jnp.nan)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", each(NAMES))
 def test_equal_raws_have_a_ratio_of_exactly_one(name):
     raw = jnp.asarray([-200.0, -88.0, -1.0, 0.0, 1e-30, 1.0, 88.0, 200.0])
     if name in UNCONSTRAINED:

@@ -259,6 +259,7 @@ def test_shard_map():
     same(jax.jit(jax.shard_map(jax.vmap(every), mesh=mesh, in_specs=batch, out_specs=batch))(arguments()), rows())
 
 
+@pytest.mark.slow
 def test_exported_with_a_symbolic_batch():
     (batch,) = jax.export.symbolic_shape("batch")
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct((batch, *x.shape[1:]), x.dtype), arguments())

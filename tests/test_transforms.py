@@ -6,6 +6,7 @@ import mpmath
 import numpy as np
 import oracles
 import pytest
+from representatives import each
 from ulp import ulp
 
 import jaxvae as jv
@@ -28,6 +29,7 @@ ORACLE = {
     jv.Square(): lambda r: r * r,
     jv.Abs(): abs,
 }
+FOUR = (jv.Exp(), jv.Softplus(), jv.Squareplus(), jv.Sigmoid(low=0.5, high=2.0))
 RAW = np.concatenate([np.linspace(-80, 80, 65), np.linspace(-2, 2, 41), [1e-3, -1e-3, 1e-6, -1e-6]]).astype(np.float32)
 RAW = RAW[RAW != 0]
 
@@ -82,7 +84,7 @@ def test_inverses(transform):
         np.testing.assert_allclose(transform.log_inverse(transform.log_forward(raw)), raw, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("transform", ORACLE, ids=repr)
+@pytest.mark.parametrize("transform", each(ORACLE, kept=FOUR), ids=repr)
 def test_near_raws_keep_their_ratio(transform):
     a = RAW[np.abs(RAW) > 1e-2]
     for step in (1e-5, 1e-3, 0.1):

@@ -21,7 +21,7 @@ def counts(name: str, program: str) -> list[dict[str, float]]:
 
 
 @pytest.mark.parametrize("program", [price.SAMPLE, price.BETWEEN])
-@pytest.mark.parametrize("name", each(COUNTED, kept=COUNTED[:2]))
+@pytest.mark.parametrize("name", each(COUNTED, kept=COUNTED[1:2]))
 def test_no_more_expensive_operations_than_by_hand(name, program):
     hand, here = counts(name, program)
     # A floor's tail takes an exp and a quotient; log squareplus, exact about its root, a quotient.

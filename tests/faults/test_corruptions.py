@@ -19,6 +19,7 @@ def file(run, start: str, end: str):
     return max(path for path in run.files if str(path).startswith(start) and str(path).endswith(end))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("start", "end", "how"),
     [

@@ -124,6 +124,7 @@ def test_second_derivatives_are_finite(name):
     assert np.all(np.isfinite(second))
 
 
+@pytest.mark.slow
 def test_student_s_t_tends_to_the_gaussian():
     z = jnp.linspace(-30, 30, 61)
     want = -z * z / 2 - np.log(2 * np.pi) / 2

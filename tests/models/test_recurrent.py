@@ -21,6 +21,7 @@ def made(model, *inputs):
     return jax.jit(model.init)(quick.key(0), *inputs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", each((jnp.float32, jnp.bfloat16), kept=(jnp.float32,)))
 def test_features_are_the_states_at_both_ends_and_see_every_step(dtype):
     encoder, x = RecurrentEncoder(HIDDEN, dtype=dtype), random(2, 6, 1, 3)

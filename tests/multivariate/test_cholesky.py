@@ -47,7 +47,7 @@ def conditional(t, mean, at):
     return np.stack(means, axis=-1), np.array(stds)
 
 
-@pytest.mark.parametrize("name", each(NAMES, kept=("log_std", "softplus_std")))
+@pytest.mark.parametrize("name", each(NAMES, kept=("softplus_std",)))
 def test_every_parameterization_keeps_the_contract(name):
     p = jv.PARAMETERIZATIONS[name]
     q = jv.CholeskyGaussian(*(np.stack([x, x]) for x in (LOC, RAW)), np.stack([LOWER, 0 * LOWER]), p)

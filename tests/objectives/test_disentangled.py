@@ -98,6 +98,7 @@ def test_the_capacity_rises_with_the_linear_schedule():
     np.testing.assert_allclose([bound(step) for step in (0, 10, 20, 50, 99)], [-10, -5, 0, -15, -15], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_wrong_shapes_are_refused():
     q, z = draw()
     for arguments in ((q, z[0], N), (q, z, np.ones(2))):

@@ -59,6 +59,7 @@ def test_all_is_compiled_ahead_but_the_stacking_of_keys():
     assert len(names) <= 2, names
 
 
+@pytest.mark.slow
 def test_a_cell_is_the_run_of_its_configuration(records, tmp_path):
     config = dataclasses.replace(TINY, learning_rate=1e-2, seed=5)
     assert training.train(make_experiment(config, alone()), tmp_path / "run")

@@ -28,7 +28,7 @@ class Untrained:
         self.model, self.directory, self.counts = model, RunDirectory(path), {"train": 1297, "test": 300}
 
 
-@pytest.mark.parametrize("kind", each(trained_models.KINDS, trained_models.TWO))
+@pytest.mark.parametrize("kind", each(trained_models.KINDS, trained_models.KEPT))
 def test_a_model_is_read_back_bit_for_bit(kind, tmp_path):
     model = trained_models.model(kind)
     export_run(Untrained(model, tmp_path), tmp_path / "out")

@@ -60,6 +60,7 @@ def test_latents_do_not_tell_the_batch(run, given, tmp_path):
     assert by_batch(run.model, given.test, code, covariates=given.test.covariates) < 0.1
 
 
+@pytest.mark.slow
 def test_another_batch_moves_the_mean(run):
     z = np.zeros((1, 1), np.float32)
     a, b = (np.ravel(run.model.decode(z, "u", {"batch": x, "age": 50}).mean) for x in "ab")

@@ -22,7 +22,7 @@ KINDS = {
     "levels": {"likelihood": "discretized_logistic", "binarization": "none"},
     "counts": {"likelihood": "zero_inflated_negative_binomial", "binarization": "none", "offset": True},
 }
-TWO = ("top_down", "conditional")
+KEPT = ("conditional",)
 """Which stand for the others where each kind compiles programs of its own."""
 
 

@@ -21,6 +21,7 @@ def test_of_the_same_architecture_all_is_taken():
     np.testing.assert_array_equal(kernel, model.params["params"]["heads_0"]["loc"]["kernel"])
 
 
+@pytest.mark.slow
 def test_of_another_what_fits_by_name_and_shape_is_taken():
     wanted, given = trained_models.make(latents=4), trained_models.model("flow")
     found = transferred(shapes(wanted), given.params)
