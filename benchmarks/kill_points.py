@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
 
-from benchmarks.corruptions import command
+from benchmarks.corruptions import Answer, command
 from benchmarks.kills import RESULTS, add_row, result
 
 TINY = "--latents 2 --hidden 8 --batch-size 256 --samples 1"
@@ -73,6 +73,8 @@ SUBJECTS = {
 }
 FINAL = ("metrics.jsonl", ".lock")
 """Files that are written under their own name: a log, of which a last line that was cut off is not read; and locks."""
+PATIENCE = 600
+"""Seconds after which a command is taken for one that hangs, and is killed; a tiny one takes ten."""
 TIMES = ("seconds", "examples_per_second", "digest", "minutes")
 """What differs from run to run, in JSON."""
 
@@ -90,23 +92,43 @@ class Tracer:
     def __init__(self, library: Path) -> None:
         self._library = ctypes.CDLL(str(library))
 
-    def run(self, line: str, folder: Path, visit: Callable[[int, Stop, int], None]) -> int:
+    def run(self, line: str, folder: Path, visit: Callable[[int, Stop, int], None]) -> Answer:
         """Runs a command in a folder; ``visit`` is called with the process, the call and its number, at each."""
         log = folder.with_name(f"{folder.name}.calls")
         log.write_text("")
-        child = os.fork()
-        if not child:
-            self._library.watch(str(folder).encode(), str(log).encode())
-            os._exit(_answer(line, folder).status)
+        child = self._begin(line, folder, log)
         number = 0
         while True:
             _, status = os.waitpid(child, os.WUNTRACED)
             if not os.WIFSTOPPED(status):
-                return os.waitstatus_to_exitcode(status)
+                return self._end(folder, status)
             call, path = log.read_text().splitlines()[-1].split(" ", 2)[1:]
             number += 1
             visit(child, Stop(call, os.path.relpath(path, folder)), number)
             os.kill(child, signal.SIGCONT)
+
+    def fail(self, line: str, folder: Path, call: int, error: int) -> Answer:
+        """Runs a command in a folder in which nothing can grow from a call on."""
+        child = self._begin(line, folder, Path(os.devnull), call, error)
+        return self._end(folder, os.waitpid(child, 0)[1])
+
+    def _begin(self, line: str, folder: Path, log: Path, *failing: int) -> int:
+        errors = folder.with_name(f"errors-{folder.name}")
+        errors.write_text("")
+        child = os.fork()
+        if not child:
+            signal.alarm(PATIENCE)
+            self._library.watch(str(folder).encode(), str(log).encode())
+            if failing:
+                self._library.fail_from(*failing)
+            answer = answered(line, folder)
+            errors.write_text("\n".join(answer.errors))
+            os._exit(answer.status)
+        return child
+
+    def _end(self, folder: Path, status: int) -> Answer:
+        errors = folder.with_name(f"errors-{folder.name}").read_text().splitlines()
+        return Answer(os.waitstatus_to_exitcode(status), errors)
 
 
 def prepared(before: tuple[str, ...], root: Path) -> Path:
@@ -118,7 +140,7 @@ def prepared(before: tuple[str, ...], root: Path) -> Path:
         for line in before:
             child = os.fork()
             if not child:
-                answer = _answer(line, folder)
+                answer = answered(line, folder)
                 print(*answer.errors, sep="\n", file=sys.stderr, flush=True)
                 os._exit(answer.status)
             _, status = os.waitpid(child, 0)
@@ -126,7 +148,7 @@ def prepared(before: tuple[str, ...], root: Path) -> Path:
     return folder
 
 
-def _answer(line: str, folder: Path) -> Any:
+def answered(line: str, folder: Path) -> Answer:
     """Runs a command in this process."""
     from jaxvae.study import presets
 
@@ -206,8 +228,8 @@ def trace(tracer: Tracer, subject: Subject, folder: Path, terminations: int) -> 
             shutil.copytree(whole, states[found][1], symlinks=True)
 
     shutil.copytree(fresh, whole)
-    status = tracer.run(subject.line, whole, keep)
-    assert status == 0, status
+    answer = tracer.run(subject.line, whole, keep)
+    assert answer.status == 0, answer
     terminated = []
     for i in range(terminations if subject.heeds else 0):
         wanted = 1 + i * len(stops) // terminations
@@ -218,7 +240,7 @@ def trace(tracer: Tracer, subject: Subject, folder: Path, terminations: int) -> 
             if number == wanted:
                 os.kill(child, signal.SIGTERM)
 
-        status = tracer.run(subject.line, left, terminate)
+        status = tracer.run(subject.line, left, terminate).status
         terminated.append((stops[wanted - 1], left, status))
     return Trace(stops, [*states.values()], terminated, whole)
 
@@ -241,7 +263,7 @@ def survive(subject: Subject, found: Trace, every: int = 1) -> dict[str, Any]:
     cases = [(f"killed before {stop.call} {stop.path}", path) for stop, path in found.states[::every]]
     cases += [(f"SIGTERM at {stop.call} {stop.path}, {status}", path) for stop, path, status in found.terminated]
     for name, path in cases:
-        answer = _answer(subject.line, path)
+        answer = answered(subject.line, path)
         now = ended(path) if answer.status == 0 else {}
         if stable is None:  # from the first, which nothing had been written in: those that have no times in them
             stable = {file for file in wanted if now.get(file) == wanted[file]}
@@ -271,7 +293,7 @@ def _is_aside(path: str) -> bool:
     return partial or names[-1].startswith(FINAL)
 
 
-def _loaded_first() -> None:
+def loaded_first(module: str) -> None:
     """Starts this program again with the library before libc, on one device, with a cache of its own."""
     folder = Path(tempfile.mkdtemp(prefix="kill-points-"))
     library, source = folder / "stopping.so", Path(__file__).with_name("stopping.c")
@@ -284,7 +306,7 @@ def _loaded_first() -> None:
         "OPENBLAS_NUM_THREADS": "1",  # whose threads a fork would not have
         "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {one}".strip(),
     }
-    status = subprocess.run([sys.executable, "-m", "benchmarks.kill_points", *sys.argv[1:]], env=environment).returncode
+    status = subprocess.run([sys.executable, "-m", module, *sys.argv[1:]], env=environment).returncode
     shutil.rmtree(folder)
     sys.exit(status)
 
@@ -299,7 +321,7 @@ def main() -> None:
     args = parser.parse_args()
     library = os.environ.get("LD_PRELOAD", "")
     if not library.endswith("stopping.so"):
-        _loaded_first()
+        loaded_first("benchmarks.kill_points")
     import matplotlib.figure  # noqa: F401, loaded once for all
     import orbax.checkpoint  # noqa: F401
 

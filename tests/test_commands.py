@@ -263,6 +263,55 @@ def test_what_is_encoded_is_decoded_and_scored(run, capsys):
     assert [row[-1] for row in rows[1:]] == [""] * 5  # of one sample there is no error
 
 
+def memory_of(child: subprocess.Popen) -> int:
+    """The most bytes that a process holds at a time until it ends, without the pages of mapped files."""
+    most = 0
+    while child.poll() is None:
+        held = re.search(r"RssAnon:\s+(\d+) kB", Path(f"/proc/{child.pid}/status").read_text())
+        most = max(most, int(held[1]) if held else 0)
+        time.sleep(0.05)
+    return 1024 * most
+
+
+@pytest.mark.slow
+def test_data_are_encoded_and_scored_in_less_memory_than_they_take():
+    np.save("few.npy", np.random.default_rng(0).integers(0, 256, (40, 256, 256), np.uint8))
+    tiny = ("--latents", "2", "--hidden", "8", "--epochs", "1", "--quiet", "--out", "run")
+    subprocess.run([*MODULE, "train", "--dataset", "few.npy", *tiny], env=one_device.environment(), check=True)
+    many = np.lib.format.open_memmap("many.npy", "w+", np.uint8, (24_000, 256, 256))  # takes no space on the disk
+    many[-1] = np.load("few.npy")[0]
+    del many
+    for words in (["encode", "--out", "many.npz"], ["score", "--samples", "1", "--out", "many.csv"]):
+        command = [*MODULE, words[0], "run", "--data", "many.npy", *words[1:], "--quiet"]
+        with subprocess.Popen(command, env=one_device.environment()) as child:
+            assert memory_of(child) < 1e9  # of 1.6e9
+        assert child.returncode == 0
+    with np.load("many.npz") as found:
+        assert found["mean"].shape == (24_000, 2)
+        assert not np.array_equal(found["mean"][0], found["mean"][-1])
+    assert len(Path("many.csv").read_text().splitlines()) == 24_001
+
+
+@pytest.mark.slow
+def test_runs_begun_at_the_same_time_have_their_own_directories(tmp_path):
+    begun = [
+        subprocess.Popen(
+            [*MODULE, "train", *TINY],
+            env=one_device.environment(),
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        for _ in range(3)
+    ]
+    for run in begun:
+        _, err = run.communicate()
+        assert run.returncode == 0, err
+    assert entries(tmp_path / "runs") == {"digits-log_variance", "digits-log_variance-2", "digits-log_variance-3"}
+    for path in (tmp_path / "runs").iterdir():
+        assert {"config.json", "metrics.jsonl", "checkpoints"} <= entries(path)
+
+
 def test_a_split_is_written_with_its_rows_and_labels(run):
     assert main(["encode", str(run), "--split", "validation", "--out", "z.csv"]) == 0
     rows = [line.split(",") for line in Path("z.csv").read_text().splitlines()]
