@@ -34,6 +34,7 @@ nightly: $(VENV)/.installed-test  ## What takes hours: numbers under stress, a m
 	$(BIN)/python -m benchmarks.kills train --kills 150 --epochs 60
 	$(BIN)/python -m benchmarks.kills compare --kills 50 --epochs 3
 	$(BIN)/python -m benchmarks.kill_points
+	$(BIN)/python -m benchmarks.failing_disks --every 10
 	$(BIN)/python -m benchmarks.corruptions
 	$(BIN)/python -m benchmarks.fuzz
 

@@ -9,8 +9,9 @@ for each ``--every``-th call by which a file or a folder comes to be or grows. F
 - ``vanished``: the directory that the command writes to is deleted, once, just before the call.
 
 A command has to end in time, either with exit status 0 and everything written as by an undisturbed run, or with exit
-status 2 and one line of error; never with a traceback. Then it is run again with room, and has to end as if nothing had
-happened. The counts go to ``benchmarks/results/failing_disks.json``. It needs Linux and a C compiler.
+status 2 and one line of error; never with a traceback. Then, unless its directory was deleted, it is run again with
+room, and has to end as if nothing had happened. The counts go to ``benchmarks/results/failing_disks.json``. It needs
+Linux and a C compiler.
 """
 
 import argparse
@@ -88,14 +89,14 @@ def endure(tracer: Tracer, name: str, root: Path, way: str, every: int) -> dict[
         answer = disturbed(tracer, subject, folder, way, number)
         found = verdict(answer, not answer.status and _same(left(folder), wanted, stable))
         verdicts[found] += 1
-        if way == "vanished":  # what the command reads may have gone with what it writes
-            for path in fresh.iterdir():
-                if path.is_dir() and not (folder / path.name).exists():
-                    shutil.copytree(path, folder / path.name)
-        second = tracer.fail(subject.line, folder, NEVER, 0)
-        if found not in ("complete", "one line") or second.status or not _same(left(folder), wanted, stable):
+        fails = found not in ("complete", "one line")
+        if way in ERRORS:
+            second = tracer.fail(subject.line, folder, NEVER, 0)
+            fails = fails or bool(second.status) or not _same(left(folder), wanted, stable)
+            answer.errors.append(f"then {second}")
+        if fails:
             stop = stops[number - 1]
-            failures.append(f"{stop.call} {stop.path}: {found}, {answer.errors[-1:]}; then {second}")
+            failures.append(f"{stop.call} {stop.path}: {found}, {answer.errors[-2:]}")
             print(name, way, failures[-1], flush=True)
         shutil.rmtree(folder)
     shutil.rmtree(whole)

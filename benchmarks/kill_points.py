@@ -150,8 +150,10 @@ def prepared(before: tuple[str, ...], root: Path) -> Path:
 
 def answered(line: str, folder: Path) -> Answer:
     """Runs a command in this process."""
+    from jaxvae import process
     from jaxvae.study import presets
 
+    process.speak_in_lines()
     words = [str(folder / word.replace("OUT", "out")) if "OUT" in word else word for word in line.split()]
     tiny = presets.Preset(
         "a table",

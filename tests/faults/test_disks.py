@@ -1,5 +1,6 @@
 """Disks that are full, directories that can't be written, clocks that go backwards, two writers."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -80,3 +81,15 @@ def test_a_second_writer_is_kept_out(command, capsys, tmp_path):
         "jaxvae: error: out must be a directory that no other process writes to, got 'run', which one does\n"
     )
     assert entries(Path("run")) == set()
+
+
+@pytest.mark.slow
+def test_whatever_call_the_disk_fails_at_a_command_ends_in_one_line(tmp_path):
+    out = tmp_path / "failing_disks.json"
+    command = [sys.executable, "-m", "benchmarks.failing_disks", "encode", "--ways", "full", "vanished"]
+    subprocess.run([*command, "--out", str(out)], check=True, cwd=Path(__file__).parents[2], env=environment())
+    full, vanished = json.loads(out.read_text())
+    assert full["failures"] == vanished["failures"] == []
+    assert full["ends"] == {"one line": full["runs"]}
+    assert full["runs"] >= 3
+    assert set(vanished["ends"]) <= {"one line", "complete"}
