@@ -158,6 +158,21 @@ def test_kills_at_every_write_are_those_that_were_counted() -> None:
     assert told == (total[0], str(len(rows)), total[3])
 
 
+def test_failing_disks_are_those_that_were_counted() -> None:
+    ways: dict[str, dict[str, dict]] = {}
+    for row in measured("failing_disks"):
+        assert row["failures"] == []
+        ways.setdefault(row["of"], {})[row["way"]] = row
+    for command, rows in ways.items():
+        told = stated("benchmarks/RESULTS.md", rf"\| `jaxvae {command}` \| (\d+) " + 3 * r"\| (\d+) one line ")
+        runs = [rows[way]["ends"] for way in ("full", "quota", "broken")]
+        assert [{"one line": int(n)} for n in told[1:]] == runs
+        assert int(told[0]) == rows["full"]["calls"]
+    total = sum(row["runs"] for rows in ways.values() for row in rows.values())
+    told = stated("SECURITY.md", r"a disk that fails at any call \| (\d+) runs of (\d+) commands \|")
+    assert told == (str(total), str(len(ways)))
+
+
 def test_damaged_files_are_those_that_were_drawn() -> None:
     files = measured("fuzz_files")
     assert files["failures"] == 0
