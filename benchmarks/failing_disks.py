@@ -24,10 +24,10 @@ import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmarks.corruptions import Answer
-from benchmarks.kill_points import SUBJECTS, Stop, Subject, Tracer, ended, loaded_first, prepared
+from benchmarks.kill_points import SUBJECTS, Stop, Subject, Tracer, differing, ended, loaded_first, prepared
 from benchmarks.kills import RESULTS, add_row
 
 ERRORS = {"full": errno.ENOSPC, "quota": errno.EDQUOT, "broken": errno.EIO}
@@ -71,41 +71,60 @@ def verdict(answer: Answer, complete: bool) -> str:
     return "one line" if answer.status == 2 and len(lines) == 1 else f"status {answer.status}, {len(lines)} errors"
 
 
-def endure(tracer: Tracer, name: str, root: Path, way: str, every: int) -> dict[str, Any]:
-    """Runs a command as often as it has calls that grow something, and looks at how it ends, and ends again."""
-    subject, stops = SUBJECTS[name], list[Stop]()
-    fresh, whole = prepared(subject.before, root), root / "whole"
+class Calm(NamedTuple):
+    """A command that nothing disturbed.
+
+    Attributes:
+        subject: the command.
+        fresh: the folder in which it starts.
+        stops: its calls.
+        wanted: what it left.
+        stable: the files that a second run left equal.
+    """
+
+    subject: Subject
+    fresh: Path
+    stops: list[Stop]
+    wanted: dict[str, Any]
+    stable: set[str]
+
+    def equals(self, folder: Path) -> bool:
+        """Whether a folder is as this command left its own."""
+        return not differing(left(folder), self.wanted, self.stable)
+
+
+def undisturbed(tracer: Tracer, subject: Subject, root: Path) -> Calm:
+    """Runs a command twice, and looks at its calls and at what it leaves."""
+    stops, fresh, whole, again = list[Stop](), prepared(subject.before, root.parent), root / "whole", root / "again"
     shutil.copytree(fresh, whole)
     assert tracer.run(subject.line, whole, lambda child, stop, number: stops.append(stop)).status == 0
-    wanted, again = left(whole), root / "again"
     shutil.copytree(fresh, again)
     assert tracer.fail(subject.line, again, NEVER, 0).status == 0
-    stable = {file for file, x in left(again).items() if wanted.get(file) == x}
-    growing = [i for i, stop in enumerate(stops, 1) if stop.call in GROWING]
+    wanted, found = left(whole), left(again)
+    return Calm(subject, fresh, stops, wanted, {file for file, x in found.items() if wanted.get(file) == x})
+
+
+def endure(tracer: Tracer, calm: Calm, root: Path, way: str, every: int) -> dict[str, Any]:
+    """Runs a command as often as it has calls that grow something, and looks at how it ends, and ends again."""
+    growing = [i for i, stop in enumerate(calm.stops, 1) if stop.call in GROWING]
     verdicts, failures = Counter[str](), []
     for number in growing[::every]:
         folder = root / f"{way}-{number}"
-        shutil.copytree(fresh, folder)
-        answer = disturbed(tracer, subject, folder, way, number)
-        found = verdict(answer, not answer.status and _same(left(folder), wanted, stable))
+        shutil.copytree(calm.fresh, folder)
+        answer = disturbed(tracer, calm.subject, folder, way, number)
+        found = verdict(answer, not answer.status and calm.equals(folder))
         verdicts[found] += 1
         fails = found not in ("complete", "one line")
         if way in ERRORS:
-            second = tracer.fail(subject.line, folder, NEVER, 0)
-            fails = fails or bool(second.status) or not _same(left(folder), wanted, stable)
+            second = tracer.fail(calm.subject.line, folder, NEVER, 0)
+            fails = fails or bool(second.status) or not calm.equals(folder)
             answer.errors.append(f"then {second}")
         if fails:
-            stop = stops[number - 1]
+            stop = calm.stops[number - 1]
             failures.append(f"{stop.call} {stop.path}: {found}, {answer.errors[-2:]}")
-            print(name, way, failures[-1], flush=True)
+            print(way, failures[-1], flush=True)
         shutil.rmtree(folder)
-    shutil.rmtree(whole)
-    shutil.rmtree(again)
     return {"calls": len(growing), "runs": len(growing[::every]), "ends": dict(verdicts), "failures": failures}
-
-
-def _same(found: dict[str, Any], wanted: dict[str, Any], stable: set[str]) -> bool:
-    return set(found) == set(wanted) and all(found[file] == wanted[file] for file in stable)
 
 
 def main() -> None:
@@ -116,20 +135,13 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=1, help="of the calls, only every so many")
     parser.add_argument("--out", type=Path, default=RESULTS / "failing_disks.json")
     args = parser.parse_args()
-    library = os.environ.get("LD_PRELOAD", "")
-    if not library.endswith("stopping.so"):
-        loaded_first("benchmarks.failing_disks")
-    import matplotlib.figure  # noqa: F401, loaded once for all
-    import orbax.checkpoint  # noqa: F401
-
-    import jaxvae.study
-    import jaxvae.trained  # noqa: F401
-
-    tracer, bad = Tracer(Path(library)), False
+    tracer, bad = loaded_first("benchmarks.failing_disks"), False
     with tempfile.TemporaryDirectory() as folder:
         for name in args.subjects or SUBJECTS:
+            root = Path(folder) / name.replace(" ", "")
+            calm = undisturbed(tracer, SUBJECTS[name], root)
             for way in args.ways:
-                row = endure(tracer, name, Path(folder), way, args.every)
+                row = endure(tracer, calm, root, way, args.every)
                 print(name, way, row, flush=True)
                 line = f"python -m benchmarks.failing_disks '{name}' --ways {way} --every {args.every}"
                 date = datetime.date.today().isoformat()

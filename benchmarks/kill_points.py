@@ -257,6 +257,11 @@ def _make_inputs(folder: Path) -> None:
     np.savez(folder / "holes.npz", x=x, mask=x < 0.1)
 
 
+def differing(now: dict[str, Any], wanted: dict[str, Any], stable: set[str]) -> set[str]:
+    """The files that only one of two folders has, as ``ended`` looks at them, and the stable ones that differ."""
+    return set(now) ^ set(wanted) | {file for file in stable if now.get(file) != wanted[file]}
+
+
 def survive(subject: Subject, found: Trace, every: int = 1) -> dict[str, Any]:
     """Runs a command again from each state, and compares how it ends with a run that was left alone."""
     failures: list[str] = []
@@ -269,8 +274,7 @@ def survive(subject: Subject, found: Trace, every: int = 1) -> dict[str, Any]:
         now = ended(path) if answer.status == 0 else {}
         if stable is None:  # from the first, which nothing had been written in: those that have no times in them
             stable = {file for file in wanted if now.get(file) == wanted[file]}
-        others = set(now) ^ set(wanted)
-        others |= {file for file in stable if now.get(file) != wanted[file]}
+        others = differing(now, wanted, stable)
         if answer.status or others:
             failures.append(f"{name}: {answer.errors[-1:] if answer.status else sorted(others)[:5]}")
             print(failures[-1], flush=True)
@@ -295,8 +299,17 @@ def _is_aside(path: str) -> bool:
     return partial or names[-1].startswith(FINAL)
 
 
-def loaded_first(module: str) -> None:
-    """Starts this program again with the library before libc, on one device, with a cache of its own."""
+def loaded_first(module: str) -> Tracer:
+    """The library, before libc; without it there, starts the module again with it, on one device."""
+    if (loaded := os.environ.get("LD_PRELOAD", "")).endswith("stopping.so"):
+        import matplotlib.figure  # noqa: F401, loaded once for all
+        import orbax.checkpoint  # noqa: F401
+
+        import jaxvae.study
+        import jaxvae.trained  # noqa: F401
+
+        assert len(os.listdir("/proc/self/task")) == 1, "a fork would lack threads"
+        return Tracer(Path(loaded))
     folder = Path(tempfile.mkdtemp(prefix="kill-points-"))
     library, source = folder / "stopping.so", Path(__file__).with_name("stopping.c")
     subprocess.run(["cc", "-O1", "-shared", "-fPIC", "-o", str(library), str(source), "-ldl"], check=True)
@@ -321,19 +334,8 @@ def main() -> None:
     parser.add_argument("--terminations", type=int, default=20)
     parser.add_argument("--out", type=Path, default=RESULTS / "kill_points.json")
     args = parser.parse_args()
-    library = os.environ.get("LD_PRELOAD", "")
-    if not library.endswith("stopping.so"):
-        loaded_first("benchmarks.kill_points")
-    import matplotlib.figure  # noqa: F401, loaded once for all
-    import orbax.checkpoint  # noqa: F401
-
-    import jaxvae.study
-    import jaxvae.trained  # noqa: F401
-
-    assert len(os.listdir("/proc/self/task")) == 1, "a fork would lack threads"
     chosen = args.subjects or [*SUBJECTS]
-    tracer, traces = Tracer(Path(library)), {}
-    bad = False
+    tracer, traces, bad = loaded_first("benchmarks.kill_points"), {}, False
     with tempfile.TemporaryDirectory() as folder:
         for name in chosen:
             traces[name] = trace(tracer, SUBJECTS[name], Path(folder) / name.replace(" ", ""), args.terminations)
