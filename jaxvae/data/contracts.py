@@ -233,10 +233,9 @@ class DataContract:
         if self.reading.value_range:
             return images.astype(np.float32)
         if grid > 1 or images.dtype.kind != "f":
-            levels = np.rint(images) if images.dtype.kind == "f" else images  # of uint8 it would be slow float16
-            if np.any(levels != images):
-                raise self._refusal(f"{_first(images, levels != images):g}, neither in [0, 1] nor a whole number")
-            return levels.astype(dtype_of(self.levels) if grid > 1 else np.float32)
+            if images.dtype.kind == "f" and (odd := np.rint(images) != images).any():
+                raise self._refusal(f"{_first(images, odd):g}, neither in [0, 1] nor a whole number")
+            return images.astype(dtype_of(self.levels) if grid > 1 else np.float32)
         if self._on_levels:
             assert self.levels is not None
             levels = np.rint(images * (self.levels - 1))
