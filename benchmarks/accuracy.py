@@ -1,4 +1,4 @@
-"""Digits: KL, log-density, entropy and their derivatives against 60-digit truth, for the library and its peers.
+"""Digits: KL, log-density, entropy, cdf and their derivatives against 60-digit truth, for the library and its peers.
 
     python -m benchmarks.accuracy [--quick] [--out FILE.json]
 
@@ -59,6 +59,8 @@ def ours(p: jv.Parameterization) -> Library:
         lambda loc_q, raw_q, loc_p, raw_p: jv.kl_divergence(q(loc_q, raw_q), q(loc_p, raw_p)),
         lambda loc, raw, x: jv.log_prob(q(loc, raw), x),
         lambda loc, raw: jv.entropy(q(loc, raw)),
+        lambda loc, raw, x: jv.cdf(q(loc, raw), x),
+        lambda loc, raw, x: jv.log_cdf(q(loc, raw), x),
     )
 
 

@@ -40,6 +40,8 @@ class Library(NamedTuple):
     kl_between: Function | None = None  # (loc_q, raw_q, loc_p, raw_p)
     log_prob: Function | None = None  # (loc, raw, x)
     entropy: Function | None = None  # (loc, raw)
+    cdf: Function | None = None  # (loc, raw, x)
+    log_cdf: Function | None = None  # (loc, raw, x)
     sample: Function | None = None  # (key, loc, raw), reparameterized
     outputs: Callable[[Function, Sequence[np.ndarray], int], list[np.ndarray]] = jax_outputs
 
@@ -54,6 +56,7 @@ def _library(
     full_like: Function = jnp.full_like,
     unit: float = 1.0,
     outputs: Function = jax_outputs,
+    log_cdf: Function | None = lambda q, x: q.log_cdf(x),
 ) -> Library:
     """Of a class ``normal(loc, scale(raw))``, whose standard normal is ``normal(0, unit)``."""
 
@@ -67,6 +70,8 @@ def _library(
         lambda loc_q, raw_q, loc_p, raw_p: divergence(q(loc_q, raw_q), q(loc_p, raw_p)),
         lambda loc, raw, x: q(loc, raw).log_prob(x),
         lambda loc, raw: q(loc, raw).entropy(),
+        lambda loc, raw, x: q(loc, raw).cdf(x),
+        None if log_cdf is None else lambda loc, raw, x: log_cdf(q(loc, raw), x),
         lambda key, loc, raw: draw(q(loc, raw), key),
         outputs,
     )
@@ -125,11 +130,12 @@ def _torch() -> list[Library]:
         return torch.distributions.Normal(loc, scale, validate_args=False)
 
     maps = _scales(torch.nn.functional.softplus, torch.exp)
-    how: dict[str, Function] = {
+    how: dict[str, Function | None] = {
         "divergence": torch.distributions.kl_divergence,
         "draw": lambda q, key: q.rsample(),  # of PyTorch's own generator
         "full_like": torch.full_like,
         "outputs": outputs,
+        "log_cdf": None,
     }
     return [_library("PyTorch Normal", p, normal, scale, **how) for p, scale in maps]
 

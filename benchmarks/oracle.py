@@ -20,6 +20,8 @@ QUANTITIES = {
     "kl_between": ("KL(q ‖ p)", ("loc_q", "raw_q", "loc_p", "raw_p")),
     "log_prob": ("log-density", ("loc", "raw")),
     "entropy": ("entropy", ("loc", "raw")),
+    "cdf": ("distribution function", ("loc", "raw")),
+    "log_cdf": ("log of the distribution function", ("loc", "raw")),
 }
 """Each quantity's name, and what it is differentiated by: its first inputs."""
 
@@ -90,7 +92,45 @@ def entropy(log_std: Callable, loc: mpf, raw: mpf) -> Terms:
     return [[s, (1 + mpmath.log(2 * mp.pi)) / 2], [0 * loc], [gain]]
 
 
-TRUTH: dict[str, Callable[..., Terms]] = {f.__name__: f for f in (kl, kl_between, log_prob, entropy)}
+def mills(t: mpf) -> mpf:
+    """(1 - Φ(t)) / φ(t); beyond 100 by its asymptotic series, of which 30 terms have 60 digits."""
+    if t < 100:
+        return mpmath.ncdf(-t) / mpmath.npdf(t)
+    term = total = 1 / t
+    for n in range(1, 30):
+        term *= -(2 * n - 1) / t**2
+        total += term
+    return total
+
+
+def density(z: mpf) -> mpf:
+    """φ(z), of which far away nothing is left that a float has."""
+    return mpmath.npdf(z) if abs(z) < 1000 else mpf(0)
+
+
+def cdf(log_std: Callable, loc: mpf, raw: mpf, x: mpf) -> Terms:
+    """Φ(z)."""
+    s, gain = log_std(raw)
+    inverse = mpmath.exp(-s)
+    z = (x - loc) * inverse
+    value = density(z) * mills(-z) if z < 0 else 1 - density(z) * mills(z)
+    return [[value], [-density(z) * inverse], [-density(z) * gain * z]]
+
+
+def log_cdf(log_std: Callable, loc: mpf, raw: mpf, x: mpf) -> Terms:
+    """log Φ(z), whose derivative by z is φ / Φ."""
+    s, gain = log_std(raw)
+    inverse = mpmath.exp(-s)
+    z = (x - loc) * inverse
+    if z < 0:
+        value, slope = mpmath.log(mills(-z)) - z * z / 2 - mpmath.log(2 * mp.pi) / 2, 1 / mills(-z)
+    else:
+        above = density(z) * mills(z)
+        value, slope = mpmath.log1p(-above), density(z) / (1 - above)
+    return [[value], [-slope * inverse], [-slope * gain * z]]
+
+
+TRUTH: dict[str, Callable[..., Terms]] = {f.__name__: f for f in (kl, kl_between, log_prob, entropy, cdf, log_cdf)}
 
 
 @functools.cache
@@ -135,6 +175,11 @@ def grid(quantity: str, p: jv.Parameterization) -> Iterator[tuple[str, float, tu
         for region, r in raws:
             sigma = float(mpmath.exp(LOG_STD[p.name](mpf(r))[0]))
             for loc, x in ((0.7, 0.7), (0.7, -1.2), (0.0, 1.3 * sigma)):
+                yield region, r, (loc, r, x)
+    elif quantity in ("cdf", "log_cdf"):
+        for region, r in raws:
+            sigma = float(mpmath.exp(LOG_STD[p.name](mpf(r))[0]))
+            for loc, x in ((0.0, 0.0), (0.7, -1.2), (0.0, 1.3 * sigma), (0.0, -6 * sigma)):
                 yield region, r, (loc, r, x)
     else:
         for region, r in raws:

@@ -95,6 +95,8 @@ def load_again(
     except (ValueError, FileNotFoundError) as error:
         if dataset is None and Path(name).is_absolute() and not Path(name).exists():
             raise FileNotFoundError(f"the data aren't at {name} any more; --dataset says where they are now") from error
+        if dataset is None and not (Path(name).exists() or _is_known(name, directory)):
+            raise FileNotFoundError(f"the data, {name!r}, were in memory; give them again as dataset") from error
         raise
     return found if validation is None else hold_out(found, validation)
 
@@ -139,6 +141,12 @@ def _load(
     if path.exists():
         raise ValueError(f"{path} must be a .npy or .npz file or a folder, got a file of type {path.suffix!r}")
     raise ValueError(f"dataset must be a known name or a path that exists, got {name!r}; {_hint(name)}")
+
+
+def _is_known(name: str, data_dir: Path) -> bool:
+    """Returns whether a name, which isn't a path, is that of a dataset."""
+    known = name in BUNDLED or name in KNOWN or builders.is_known(name)
+    return known or prepared.find_prepared(name, data_dir) is not None
 
 
 def _sizing(name: str, reading: Reading) -> Reading:

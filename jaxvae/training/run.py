@@ -15,6 +15,7 @@ from jax import Array
 from jax.experimental import multihost_utils
 
 from jaxvae.arguments import require
+from jaxvae.data import Dataset
 from jaxvae.training import nonfinite
 from jaxvae.training.agreement import require_agreement
 from jaxvae.training.batches import Feed, IterableFeed, ResidentFeed, StreamingFeed
@@ -265,15 +266,27 @@ def _validation(experiment: Experiment, state: TrainState, fitted: Array | None)
     return {f"validation_{name}": value for name, value in terms.summary().items()}
 
 
-def load_state(out: str | Path) -> TrainState:
-    """Loads the last state of the run in a directory.
+def load_state(out: str | Path, *, dataset: str | Path | Dataset | None = None) -> TrainState:
+    """Loads the last state of the run in a directory, with its optimizer's; the data of the run are read again.
+
+    Args:
+        out: the run's directory.
+        dataset: the path of the data, if they have moved; or the data themselves, if they were in memory.
 
     Raises:
         ValueError: if there is no run, or no checkpoint yet.
+        FileNotFoundError: if the data are missing.
     """
     directory = RunDirectory(out)
-    kept = directory.kept()
-    experiment = make_experiment(directory.config(), origin=None if kept is None else kept.origin)
+    config, kept = directory.config(), directory.kept()
+    origin = None if kept is None else kept.origin
+    if isinstance(dataset, Dataset):
+        experiment = make_experiment(config, dataset=dataset)
+    else:
+        if dataset is not None:
+            config = dataclasses.replace(config, dataset=str(dataset))
+            origin = origin and dataclasses.replace(origin, dataset=config.dataset)
+        experiment = make_experiment(config, origin=origin)
     like = _abstract(experiment)
     return read_checkpoints(directory, lambda found: found.restore(existing(found.last, directory.path), like)).state
 

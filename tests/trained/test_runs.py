@@ -85,8 +85,10 @@ def test_arrays_in_memory_are_trained_on_and_given_back(tmp_path):
     seen = np.asarray(run.model.seen(images[dataset.test.names]))[..., 0]
     np.testing.assert_allclose(seen, (images[dataset.test.names] + 1) / 2, rtol=1e-6, atol=1e-7)
     np.testing.assert_array_equal(seen, run.scored["test"].images[..., 0])
-    with pytest.raises(ValueError, match="dataset must be a known name or a path that exists, got 'mine'"):
-        Run(tmp_path / "run").dataset  # noqa: B018
+    assert load_state(tmp_path / "run", dataset=dataset).step == run.model.step
+    for read in (load_state, lambda out: Run(out).dataset):
+        with pytest.raises(FileNotFoundError, match="the data, 'mine', were in memory; give them again as dataset"):
+            read(tmp_path / "run")
     other = data.from_arrays(images[::-1], reading=Reading(value_range=(-1.0, 1.0)), name="mine")
     with pytest.raises(ValueError, match=r"data must be as they were when .* was started, got .*are others"):
         training.train(make_experiment(config, dataset=other), tmp_path / "run", resume=True)
