@@ -42,7 +42,7 @@ QUICKLY_COMPILED = (
     "objectives",
     "plots",
     "study",
-    "test_commands.py",
+    "commands",
     "test_distribution.py",
     "test_docs.py",
     "test_transformations.py",

@@ -155,8 +155,9 @@ def test_a_name_is_defined_once():
         peer = module.parent.name == "interop" and defined(module) >= ADAPTERS
         for name in defined(module) - (ADAPTERS if peer else set()):
             places.setdefault(name, set()).add(".".join(module.relative_to(PACKAGE).with_suffix("").parts))
-    for names, place in ((COMMANDS, "commands"), (PRESETS, "study.presets")):
+    for names, room in ((COMMANDS, "commands."), (PRESETS, "study.presets")):
         for name in names:
+            (place,) = (place for place in places[name] if place.startswith(room))
             places[name].remove(place)
     assert {name: sorted(found) for name, found in places.items() if len(found) > 1} == {}
 
