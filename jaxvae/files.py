@@ -95,7 +95,7 @@ def user_cache() -> Path:
 
 
 def read_file(path: Path) -> bytes:
-    """Returns a file's content; raises as ``require_file``, and OSError if the file can't be read."""
+    """Returns a file's content; raises like ``require_file``, and OSError if the file can't be read."""
     require_file(path)
     return path.read_bytes()
 
@@ -258,7 +258,7 @@ def require_free(directory: Path, own: Collection[str], allowed: str) -> None:
 
 
 def require_unwritten(directory: Path, names: Collection[str], allowed: str) -> None:
-    """Raises as ``require_free`` if a directory is in use, unless writing these files together was cut short there."""
+    """Raises like ``require_free`` if a directory is in use, unless writing these files together was cut short there."""
     begun = (directory / UNFINISHED).is_file()
     require_free(directory, {UNFINISHED, *names} if begun else (), allowed)
 

@@ -670,7 +670,7 @@ def product(*factors: Gaussian, parameterization: Parameterization | str | None 
         parameterization: the parameterization of the result; by default, that of the first factor.
 
     Raises:
-        ValueError: if there are no factors; or as ``convert``, if a σ of the result is out of range.
+        ValueError: if there are no factors; or like ``convert``, if a σ of the result is out of range.
 
     >>> q = product(Gaussian(0.0, 0.0), Gaussian(2.0, 0.0))
     >>> float(q.mean), float(q.variance)

@@ -127,7 +127,7 @@ class Parameterization:
 
     @special.weakly
     def log_std_ratio(self, raw_q: ArrayLike, raw_p: ArrayLike) -> Array:
-        """Returns log(σ_q / σ_p), with full relative accuracy where the raws are near, and exactly 0 where they are equal."""
+        """Returns log(σ_q / σ_p), with full relative accuracy where the raws are near, and exactly 0 where equal."""
         raw_q, raw_p = special.computed(raw_q=raw_q), special.computed(raw_p=raw_p)
         require_broadcast(raw_q=raw_q.shape, raw_p=raw_p.shape)
         return _log_std_ratio(self, raw_q, raw_p)
@@ -196,14 +196,14 @@ class Parameterization:
 
     @special.weakly
     def raw_from_log_std(self, log_std: ArrayLike) -> Array:
-        """Returns the raw whose log standard deviation is ``log_std``; raises as ``raw_from_std``."""
+        """Returns the raw whose log standard deviation is ``log_std``; raises like ``raw_from_std``."""
         log_std = special.computed(log_std=log_std)
         raw = special.with_finite_slopes(lambda x: self.transform.log_inverse(x / self.exponent), log_std)
         interval = self.std_range.map(lambda x: math.log(x) if x > 0 else -math.inf)
         return self._within_range(raw, log_std, "log_std", interval)
 
     def _within_range(self, raw: Array, value: Array, field: str, interval: Interval) -> Array:
-        """Returns raw, NaN where the value is outside the interval; raises ValueError there outside ``jit``.
+        """Returns raw, or NaN where the value is outside the interval; outside ``jit``, raises ValueError instead.
 
         A closed end admits 4 ulp more, for values that were rounded to it.
         """

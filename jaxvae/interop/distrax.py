@@ -1,7 +1,7 @@
 """A Gaussian as a distrax distribution, and back.
 
-It is a ``distrax.Normal``, so that functions that take a normal accept it, and what is registered for a normal applies to
-it.
+It is a ``distrax.Normal``, so that functions that take a normal accept it, and what is registered for a normal applies
+to it.
 """
 
 from typing import Any

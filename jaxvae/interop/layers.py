@@ -81,7 +81,7 @@ def convert_head_params(
     projection isn't affine.
 
     Raises:
-        ValueError: as ``convert_head``; or if the parameters aren't those of such a head.
+        ValueError: like ``convert_head``, or if the parameters aren't those of such a head.
 
     >>> import jax.numpy as jnp
     >>> head = {"loc": {}, "raw": {"kernel": jnp.ones((1, 2)), "bias": jnp.zeros(2)}}

@@ -89,7 +89,7 @@ def load_safetensors(path: str | os.PathLike) -> dict[str, Any]:
 
 
 def safetensors_metadata(path: str | os.PathLike) -> dict[str, str]:
-    """Returns the texts that were written with the arrays of a file; raises as ``load_safetensors``."""
+    """Returns the texts that were written with the arrays of a file; raises like ``load_safetensors``."""
     with _opened(path) as file:
         return dict(file.metadata() or {})
 
