@@ -121,7 +121,7 @@ class Distribution:
             )
 
     def _without_elements(self) -> Self:
-        """Returns the same distribution; a batch axis of size 0 gets size 0 in every leaf, even in shared ones."""
+        """Returns this distribution; a batch axis of size 0 gets size 0 in every leaf, even in shared ones."""
         if 0 not in self._batch:
             return self
         sizes = [0 if n == 0 else None for n in self._batch]
@@ -166,7 +166,7 @@ class Distribution:
         return next(iter(cls._event_ranks.values()))
 
     def _settled(self, *others: ArrayLike) -> Self:
-        """Returns the same, with weak leaves in the dtype to compute in with the others, unless all others are weak."""
+        """Returns this distribution with weak leaves in the dtype to compute in with others that aren't all weak."""
         leaves = self._leaves().values()
         if all(map(special.is_weak, others)) or not any(map(special.is_weak, leaves)):
             return self
@@ -287,7 +287,7 @@ def concatenate(qs: Sequence[D], axis: int = 0) -> D:
     """Joins Gaussians of one kind and parameterization along an existing batch axis, as ``jnp.concatenate`` does.
 
     Raises:
-        ValueError: if there are no Gaussians, or if parameterizations, or shapes along another axis, differ.
+        ValueError: if there are no Gaussians, or if parameterizations differ, or shapes along another axis.
 
     >>> from jaxvae import Gaussian
     >>> q = Gaussian(jnp.zeros((2, 3)), 0.0)

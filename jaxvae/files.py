@@ -258,7 +258,7 @@ def require_free(directory: Path, own: Collection[str], allowed: str) -> None:
 
 
 def require_unwritten(directory: Path, names: Collection[str], allowed: str) -> None:
-    """Raises like ``require_free`` if a directory is in use, unless writing these files together was cut short there."""
+    """Raises like ``require_free`` if a directory is in use, unless writing these files together was interrupted."""
     begun = (directory / UNFINISHED).is_file()
     require_free(directory, {UNFINISHED, *names} if begun else (), allowed)
 

@@ -94,7 +94,7 @@ class CorrelatedGaussian(Correlated):
         return self._widened().loc
 
     def _widened(self, *others: ArrayLike | DTypeLike) -> Self:
-        """Returns the same in the dtype to compute in with the others, and with loc and raw in the full shape."""
+        """Returns this distribution in the dtype to compute in with the others, with loc and raw in the full shape."""
         dtype = special.compute_dtype(self.dtype, *others)
         loc, raw, *rest = (x.astype(dtype) for x in self._leaves().values())
         loc, raw = (jnp.broadcast_to(x, self.shape) for x in (loc, raw))
