@@ -8,16 +8,16 @@
 >>> z.shape, kl.shape
 ((128, 20), (128,))
 
-Axes, everywhere: K samples, B batch, event axes last. Functions are elementwise and unreduced; the caller sums over
-event axes and averages over the batch. For a Gaussian of correlated elements, whose last axis is one event, results
-have one number per event. Information is in nats.
+Axes have the same order everywhere: K samples, the batch B, and event axes last. Functions are elementwise and do not
+reduce; the caller sums over event axes and averages over the batch. The last axis of a Gaussian with correlated
+elements is one event, and results have one number per event. Information is in nats.
 
-The workshop, which the training extra installs (``pip install "jaxvae[train]"``), is imported when it is first used:
-``jv.training``, ``jv.models``, ``jv.data``, ``jv.likelihoods``, ``jv.objectives``, ``jv.trained``, ``jv.study``,
-``jv.plots``; and ``jv.load``, which reads a trained model.
+The workshop needs the training extra (``pip install "jaxvae[train]"``), and is imported when it is first used. It
+consists of ``jv.training``, ``jv.models``, ``jv.data``, ``jv.likelihoods``, ``jv.objectives``, ``jv.trained``,
+``jv.study`` and ``jv.plots``, and of ``jv.load``, which reads a trained model.
 
-``import jaxvae`` does not load JAX: the core is loaded when one of its names is first used, or at once if JAX is loaded
-already.
+``import jaxvae`` does not load JAX: the core is loaded when one of its names is first used, or at once if JAX is
+already loaded.
 """
 
 import importlib
@@ -57,7 +57,7 @@ else:
 
 
 def _load_core() -> list[str]:
-    """Makes the core's public names this module's own, and lists them."""
+    """Adds the core's public names to this module, and returns a list of them."""
     core = importlib.import_module(f"{__name__}.core")
     public = {name: value for name, value in vars(core).items() if not name.startswith("_")}
     globals().update(public)
@@ -68,5 +68,5 @@ def __dir__() -> list[str]:
     return sorted({*_load_core(), *globals(), *_WORKSHOP, "load"})
 
 
-if "jax" in sys.modules:  # jax.export reads programs of the distributions that are defined
+if "jax" in sys.modules:  # jax.export can read a program only if its distributions are defined
     _load_core()

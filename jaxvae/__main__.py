@@ -1,10 +1,10 @@
-"""``python -m jaxvae``, and the program ``jaxvae``."""
+"""The entry point of ``python -m jaxvae`` and of the program ``jaxvae``."""
 
 import signal
 import sys
 
 if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # an import that is cut short shows nothing
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # an interrupted import shows no traceback
 
 from jaxvae.cli import run
 

@@ -1,3 +1,3 @@
-"""The version, alone in a file that setup.cfg can read without importing JAX."""
+"""The version, in a file of its own, which setup.cfg can read without importing JAX."""
 
 __version__ = "0.1.0"

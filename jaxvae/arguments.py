@@ -1,6 +1,7 @@
-"""What an array that is passed to a function has to be: real numbers, of a shape that fits.
+"""Checks of the arguments of functions: arrays must hold real numbers, and their shapes must fit.
 
-All of it is static, and so is checked at trace time and free at run time. Messages name the argument.
+The checks use only static properties, so they run at trace time and cost nothing at run time. Error messages name the
+argument.
 """
 
 import dataclasses
@@ -24,38 +25,38 @@ _ARRAYS = (jax.Array, np.ndarray, np.generic)
 _LONGEST = 1000
 
 STATIC = "what is learned or traced acts on raw before, by jv.soft_clip, jv.log_floor or arithmetic of your own"
-"""Why a parameterization, which is static, refuses an array."""
+"""The advice in an error message if a parameterization, which is static, gets an array."""
 
 _LARGEST = int(np.finfo(np.float64).max)
 
 
 def shown(value: object) -> str:
-    """A value's ``repr`` in one line that isn't too long.
+    """Returns a value's ``repr`` in one line, cut off if it is very long.
 
     >>> shown(np.eye(2))
     'array([[1., 0.], [0., 1.]])'
     """
     try:
         text = re.sub(r"\s*\n\s*", " ", repr(value))
-    except ValueError:  # of an integer of more than 4,300 digits
+    except ValueError:  # raised for an integer with more than 4,300 digits
         return f"one of type {type(value).__name__}"
     return text if len(text) <= _LONGEST else text[:_LONGEST] + "…"
 
 
 def require(condition: bool, field: str, value: object, allowed: str) -> None:
-    """Raises ValueError naming a field, its value and what it may be."""
+    """Raises ValueError unless the condition holds; the message names the field, its value and what is allowed."""
     if not condition:
         raise ValueError(f"{field} must be {allowed}, got {shown(value)}")
 
 
 def require_real(**arrays: ArrayLike) -> None:
-    """Raises where an argument isn't an array of real numbers, or one number.
+    """Raises an error if an argument isn't a real number or an array of real numbers.
 
-    Complex numbers would lose their imaginary part, and masked arrays their mask, without a word.
+    Otherwise, complex numbers would silently lose their imaginary part, and masked arrays their mask.
 
     Raises:
-        TypeError: for anything else.
-        ValueError: for a Python integer that no float can hold.
+        TypeError: if an argument is anything else.
+        ValueError: if a Python integer is out of the range of floats.
 
     >>> require_real(x=1j)
     Traceback (most recent call last):
@@ -76,11 +77,11 @@ def _is_real(x: object) -> bool:
         return isinstance(x, int | float) or hasattr(x, "__jax_array__")
     if not any(jnp.issubdtype(x.dtype, kind) for kind in _REAL):
         return False
-    return isinstance(x, jax.Array) or (x.dtype.isnative and x.dtype != np.longdouble)  # those that JAX has
+    return isinstance(x, jax.Array) or (x.dtype.isnative and x.dtype != np.longdouble)  # JAX lacks the others
 
 
 def require_broadcast(**shapes: tuple[int, ...]) -> None:
-    """Raises ValueError where shapes don't broadcast by NumPy's rules.
+    """Raises ValueError if shapes don't broadcast by NumPy's rules.
 
     >>> require_broadcast(q=(2, 3), x=(4,))
     Traceback (most recent call last):
@@ -94,16 +95,17 @@ def require_broadcast(**shapes: tuple[int, ...]) -> None:
 
 
 def require_shapes(axes: str, **arrays: ArrayLike) -> None:
-    """Raises where arrays of real numbers don't have these axes.
+    """Raises an error if arrays aren't of real numbers, or don't have these axes.
 
     Args:
-        axes: of each array, as a docstring has them; the same letter is the same size, and ``K > 0`` isn't empty.
-            ``*B`` is any number of axes, known from an array before, but for one in each array.
-        arrays: by their argument's names.
+        axes: the axes of each array, written as in a docstring. The same letter means the same size, and ``K > 0``
+            means an axis that isn't empty. ``*B`` means any number of axes; each array may have one such group that no
+            earlier array has.
+        arrays: the arrays, by the names of the arguments.
 
     Raises:
-        TypeError: for what isn't an array of real numbers.
-        ValueError: for another shape.
+        TypeError: if an argument isn't an array of real numbers.
+        ValueError: if an array has another shape.
 
     >>> require_shapes("(*B), (*B, L)", log_likelihood=np.zeros(3), kl=np.zeros((2, 5)))
     Traceback (most recent call last):
@@ -127,16 +129,16 @@ def require_shapes(axes: str, **arrays: ArrayLike) -> None:
 
 
 def symbolic(size: Any) -> bool:
-    """Whether this is a size that ``jax.export`` leaves open: no number, and so only some comparisons hold."""
+    """Returns whether ``jax.export`` leaves a size open: then it isn't a number, and only some comparisons work."""
     return export.is_symbolic_dim(size)
 
 
 def require_numbers(**values: object) -> None:
-    """Raises where a value isn't one real number of Python's or NumPy's, and so hashable and static.
+    """Raises an error if a value isn't a single real number of Python or NumPy, which is hashable and static.
 
     Raises:
-        TypeError: for anything else.
-        ValueError: for an integer that no float can hold.
+        TypeError: if a value is anything else.
+        ValueError: if an integer is out of the range of floats.
 
     >>> require_numbers(**{"Softplus.beta": "1"})
     Traceback (most recent call last):
@@ -149,7 +151,7 @@ def require_numbers(**values: object) -> None:
 
 
 def holds_tracer(x: Any, depth: int = 8) -> bool:
-    """Whether a traced array is among what an object is made of: its attributes, elements, arguments and closures."""
+    """Returns whether an object contains a traced array in its attributes, elements, arguments or closures."""
     if isinstance(x, jax.core.Tracer):
         return True
     return depth > 0 and any(holds_tracer(part, depth - 1) for part in _parts(x))
@@ -173,11 +175,11 @@ def _parts(x: Any) -> Iterable[Any]:
 
 
 def make_floats(x: Any) -> None:
-    """Makes every field of a frozen dataclass a float, as its last step of ``__init__``.
+    """Makes every field of a frozen dataclass a float; to be called in its ``__post_init__``.
 
     Raises:
-        TypeError: for a field that isn't a real number, and so for a JAX array, traced or not.
-        ValueError: for one that is finite, but not in float32.
+        TypeError: if a field isn't a real number; JAX arrays, traced or not, don't count as numbers.
+        ValueError: if a field is finite, but out of the range of float32.
     """
     largest = float(np.finfo(np.float32).max)
     for field in dataclasses.fields(x):
@@ -191,7 +193,7 @@ def make_floats(x: Any) -> None:
 
 
 def require_sizes(**shapes: object) -> None:
-    """Raises TypeError where a shape isn't a tuple or list of sizes, ValueError where one is negative.
+    """Raises TypeError if a shape isn't a tuple or list of sizes, and ValueError if a size is negative.
 
     >>> require_sizes(shape=5)
     Traceback (most recent call last):

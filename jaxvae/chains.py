@@ -1,7 +1,7 @@
-"""Chains of clips before a transform, the transform, and a floor after it.
+"""Chains of clips, a transform and a floor, which are applied in this order.
 
-Published models bound their variances in many ways. Each is a chain, so that the exact published form can be stated,
-measured and converted: ``Chain(TanhClip(5.0), Exp(), Floor(1e-2))`` is what NVAE does to a log-std.
+Published models bound their variances in many ways. A chain states the exact published form, which can then be measured
+and converted: ``Chain(TanhClip(5.0), Exp(), Floor(1e-2))`` is what NVAE does to a log-std.
 """
 
 import dataclasses
@@ -25,30 +25,30 @@ class Clip:
 
     @property
     def range(self) -> Interval:
-        """The values it can take."""
+        """The range of the clip's values."""
         raise NotImplementedError
 
     def formula(self, r: str = "r") -> str:
-        """Its value as plain text."""
+        """Returns the clip's formula as plain text, for an argument with the text ``r``."""
         return f"{type(self).__name__}({r})"
 
     def forward(self, raw: Array) -> Array:
-        """Its value."""
+        """Returns the clipped raw."""
         raise NotImplementedError
 
     def inverse(self, value: Array) -> Array:
-        """A raw with this value; outside the range the result is undefined."""
+        """Returns a raw that is clipped to this value; outside the range the result is undefined."""
         raise NotImplementedError
 
     def difference(self, a: Array, b: Array, step: Array) -> Array:
-        """forward(a) - forward(b), given step = a - b, to the digits of the step where that is small."""
+        """Returns forward(a) - forward(b), given step = a - b; if step is small, the result is as accurate as step."""
         del step
         return special.difference(self.forward(a), self.forward(b))
 
 
 @dataclasses.dataclass(frozen=True)
 class Affine(Clip):
-    """scale r + shift.
+    """The affine map scale r + shift.
 
     >>> float(Affine(scale=2.0, shift=1.0).forward(3.0))
     7.0
@@ -79,7 +79,7 @@ class Affine(Clip):
 
 @dataclasses.dataclass(frozen=True)
 class HardClip(Clip):
-    """min(max(r, low), high): no gradient outside.
+    """The clip min(max(r, low), high); its gradient is 0 outside the bounds.
 
     >>> HardClip(-1.0, 1.0).forward(jnp.array([-3.0, 0.5, 3.0])).tolist()
     [-1.0, 0.5, 1.0]
@@ -114,7 +114,7 @@ class HardClip(Clip):
 
 @dataclasses.dataclass(frozen=True)
 class TanhClip(Clip):
-    """bound tanh(r / bound), in (-bound, bound); its slope sech^2(r / bound) never reaches 0.
+    """The clip bound tanh(r / bound), in (-bound, bound); its slope sech^2(r / bound) never reaches 0.
 
     >>> float(TanhClip(5.0).forward(100.0))
     5.0
@@ -145,7 +145,7 @@ class TanhClip(Clip):
 
 @dataclasses.dataclass(frozen=True)
 class SoftClip(Clip):
-    """``soft_clip``, on one side or both, between fixed bounds; ``soft_clip`` itself takes bounds that are learned.
+    """The clip ``soft_clip`` with fixed bounds, on one side or both; ``soft_clip`` itself also takes learned bounds.
 
     >>> float(SoftClip(low=-10.0).forward(100.0))
     100.0
@@ -175,7 +175,7 @@ class SoftClip(Clip):
         return soft_clip(raw, self.low, self.high)
 
     def inverse(self, value: Array) -> Array:
-        # low + softplus(r - low) = v has r = v + log1mexp(v - low).
+        # The solution of low + softplus(r - low) = v is r = v + log1mexp(v - low).
         if self.low > -math.inf:
             value = value + special.log1mexp(value - self.low)
         return value - special.log1mexp(self.high - value) if self.high < math.inf else value
@@ -189,7 +189,7 @@ class SoftClip(Clip):
 
 @dataclasses.dataclass(frozen=True)
 class Floor:
-    """g + low: a positive number added after the transform.
+    """The floor g + low: a positive number that is added after the transform.
 
     >>> from jaxvae.transforms import Exp
     >>> float(Chain(Exp(), Floor(0.5)).forward(0.0))
@@ -203,13 +203,13 @@ class Floor:
         require(0 < self.low < math.inf, "Floor.low", self.low, "positive and finite")
 
     def log_forward(self, log_g: Array) -> Array:
-        """log(g + low) from log g."""
+        """Returns log(g + low), given log g."""
         return log_floor(log_g, self.low)
 
 
 def _image(part: Clip | Transform, interval: Interval) -> tuple[float, float]:
-    """The ends of a part's values over an interval: its range, but for the ends that are cut off already."""
-    with jax.core.eval_context(), jax.enable_x64(True):  # outside whatever trace asks for it first
+    """Returns the ends of a part's values over an interval; for an infinite end, the end of the part's range."""
+    with jax.core.eval_context(), jax.enable_x64(True):  # outside of any trace that asks for it first
         low = float(part.forward(jnp.asarray(float(interval.low)))) if math.isfinite(interval.low) else part.range.low
         high = (
             float(part.forward(jnp.asarray(float(interval.high)))) if math.isfinite(interval.high) else part.range.high
@@ -333,7 +333,10 @@ class Chain(Transform):
         return Factors(lead, whole)
 
     def _floored(self, raw: Array) -> tuple[Array | None, Array, Array]:
-        """(l, part, whole) of a clipped raw: g(raw) is e^l part, and with the floor e^l whole; None for l = 0."""
+        """Returns (l, part, whole) of a clipped raw: g(raw) is e^l part, and with the floor e^l whole.
+
+        None stands for l = 0.
+        """
         assert self.floor
         low = self.floor.low
         if isinstance(self.transform, Exp) and self._may_overflow:

@@ -1,13 +1,13 @@
-"""Bounds on raw as functions of raw and the bounds, for bounds that are learned or computed by a network.
+"""Functions that bound raw, for bounds that are learned or computed by a network.
 
-A parameterization is static, and so are its numbers. Traced bounds act on raw before it:
+A parameterization is static, and so are its numbers. Traced bounds are applied to raw before the parameterization:
 
     Gaussian(loc, soft_clip(raw, low, high), log_variance)    # PETS, which learns low and high
     Gaussian(loc, log_floor(raw, floor), log_variance)        # σ² = e^raw + floor
     Gaussian(loc, log_floor(p.log_std(raw), floor), log_std)  # σ = p.std(raw) + floor, p any parameterization
     Gaussian(loc, scale * raw + shift, p)                     # a learned gain
 
-With numbers in place of arrays they do what ``SoftClip``, ``Floor`` and ``Affine`` do.
+With numbers in place of arrays, these lines do the same as ``SoftClip``, ``Floor`` and ``Affine``.
 """
 
 import math
@@ -23,19 +23,19 @@ from jaxvae.arguments import require, require_broadcast, require_real
 
 @special.weakly
 def soft_clip(raw: ArrayLike, low: ArrayLike = -math.inf, high: ArrayLike = math.inf) -> Array:
-    """The softplus clip of PETS (Chua et al. 2018, arXiv:1805.12114), on one side or both.
+    """Clips raw on one side or both by softplus, as in PETS (Chua et al. 2018, arXiv:1805.12114).
 
-    r <- high - softplus(high - r), then r <- low + softplus(r - low). With both bounds its values end just above
-    ``high``, at low + softplus(high - low). Its derivatives by the three arguments sum to 1 and keep their digits. PETS
-    learns both bounds, and adds 0.01 (Σ high - Σ low) to its loss, which draws them together.
+    r <- high - softplus(high - r), then r <- low + softplus(r - low). With both bounds, the values end just above
+    ``high``, at low + softplus(high - low). The derivatives with respect to the three arguments sum to 1 and keep
+    their digits. PETS learns both bounds, and adds 0.01 (Σ high - Σ low) to its loss, which draws them together.
 
     Args:
-        raw: any shape.
-        low: broadcasts with raw; below ``high``.
-        high: broadcasts with raw.
+        raw: an array of any shape.
+        low: the lower bound, which is below ``high`` and broadcasts with raw.
+        high: the upper bound, which broadcasts with raw.
 
     Returns:
-        An array of the broadcast shape, differentiable in all three.
+        An array of the broadcast shape, differentiable in all three arguments.
 
     >>> [round(float(slope), 3) for slope in jax.grad(soft_clip, argnums=(0, 1, 2))(0.0, 0.0, 0.0)]
     [0.167, 0.667, 0.167]
@@ -50,21 +50,21 @@ def soft_clip(raw: ArrayLike, low: ArrayLike = -math.inf, high: ArrayLike = math
 
 @special.weakly
 def log_floor(log_value: ArrayLike, low: ArrayLike) -> Array:
-    """log(e^log_value + low): the log of a positive number that a floor was added to.
+    """Computes log(e^log_value + low), the log of a positive number to which a floor is added.
 
-    Its derivative by ``log_value`` is e^log_value / (e^log_value + low), and that by ``low`` is 1 / (e^log_value +
-    low).
+    Its derivative with respect to ``log_value`` is e^log_value / (e^log_value + low), and that with respect to ``low``
+    is 1 / (e^log_value + low).
 
     Args:
-        log_value: any shape.
-        low: positive; broadcasts with log_value.
+        log_value: an array of any shape.
+        low: the floor, which is positive and broadcasts with log_value.
 
     Returns:
-        An array of the broadcast shape, differentiable in both.
+        An array of the broadcast shape, differentiable in both arguments.
 
     Raises:
-        ValueError: for a ``low`` that is a number and not positive. Where an element of an array is not, the result is
-            NaN.
+        ValueError: if ``low`` is a number that isn't positive. Where an element of an array isn't positive, the result
+            is NaN.
 
     >>> float(log_floor(-200.0, 1.0))  # e^-200 is 0 in float32
     0.0
@@ -88,7 +88,7 @@ def _dtype(*arrays: ArrayLike) -> jnp.dtype:
 
 
 def _operands(**arrays: ArrayLike) -> list[Array]:
-    """The arrays of one shape, in the dtype to compute in."""
+    """Returns the arrays broadcast to one shape, in the dtype to compute in."""
     require_real(**arrays)
     require_broadcast(**{name: jnp.shape(x) for name, x in arrays.items()})
     dtype = special.compute_dtype(*arrays.values())
@@ -101,7 +101,7 @@ def _log1p(ratio: Array) -> Array:
 
 @jax.custom_jvp
 def softplus_above(r: Array, low: Array) -> Array:
-    """low + softplus(r - low), which is r + softplus(low - r): whichever adds the smaller number."""
+    """Returns low + softplus(r - low), which equals r + softplus(low - r), by the form that adds the smaller number."""
     return jnp.where(r > low, r, low) + _log1p(jnp.exp(-jnp.abs(r - low)))
 
 
@@ -118,15 +118,15 @@ def _log_add(log_g: Array, low: Array, log_low: Array) -> Array:
 
 
 def _smaller_to_larger(log_g: Array, low: Array, log_low: Array) -> tuple[Array, Array]:
-    """Whether e^log_g is above low, and the ratio of the smaller to the larger."""
-    # low itself, not its log, enters where it is the smaller.
+    """Returns whether e^log_g is above low, and the ratio of the smaller to the larger of the two."""
+    # Where low is the smaller, low itself is used, not its log.
     above = log_g > log_low
     return above, jnp.where(above, low, 1) * special.exp(jnp.where(above, -log_g, log_g - log_low))
 
 
 @jax.custom_jvp
 def _share(log_g: Array, low: Array, log_low: Array) -> Array:
-    """The part that e^log_g has in its sum with low: sigmoid(log_g - log low)."""
+    """Returns the share of e^log_g in its sum with low, which is sigmoid(log_g - log low)."""
     above, ratio = _smaller_to_larger(log_g, low, log_low)
     return jnp.where(above, 1, ratio) / (1 + ratio)
 
@@ -141,5 +141,5 @@ def _share_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
 _log_add.defjvps(
     lambda dlog_g, ans, log_g, low, log_low: _share(log_g, low, log_low) * dlog_g,
     lambda dlow, ans, log_g, low, log_low: special.exp(-ans) * dlow,
-    None,  # low's slope is that of both
+    None,  # the slope by low includes that by log_low
 )

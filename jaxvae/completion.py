@@ -1,4 +1,4 @@
-"""What makes a shell complete the words of ``jaxvae``: a script, which asks ``jaxvae completion`` at each Tab."""
+"""Scripts that make a shell complete the words of ``jaxvae``; they call ``jaxvae completion`` at each Tab."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -16,4 +16,4 @@ _FISH = (
 )
 
 SCRIPTS: Mapping[str, str] = MappingProxyType({"bash": _BASH, "zsh": _ZSH, "fish": _FISH})
-"""By shell; where no word is known, the shell completes paths."""
+"""The script of each shell; if no word is known, the shell completes paths."""

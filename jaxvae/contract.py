@@ -1,7 +1,7 @@
-"""The contract of a parameterization, as checks that run on any object.
+"""The contract of a parameterization, as checks that run on any parameterization.
 
-``check_parameterization`` runs them all; the library's own registry is tested by that same function. A check is
-a function of the parameterization that raises AssertionError, with what it found, where the contract is broken.
+``check_parameterization`` runs them all; the same function tests the library's own registry. A check is a function of
+the parameterization that raises AssertionError if the contract is broken; the message says what was found.
 """
 
 import dataclasses
@@ -18,7 +18,10 @@ from jaxvae.parameterizations import Parameterization, as_parameterization
 
 SAMPLES = 200_000
 STANDARD_ERRORS = 4.5
-"""Monte Carlo answers may be this many standard errors off: 1 in 150,000 by chance, and the seed is fixed."""
+"""The number of standard errors by which a Monte Carlo result may be off.
+
+By chance, 1 in 150,000 results is off by more; the seed is fixed.
+"""
 
 _CHECKS: dict[str, Callable[[Parameterization], None]] = {}
 
@@ -28,8 +31,8 @@ class Report:
     """The result of ``check_parameterization``.
 
     Attributes:
-        parameterization: what was checked.
-        failures: by check that failed, what was found.
+        parameterization: the parameterization that was checked.
+        failures: what was found, by the name of each check that failed.
         passed: the names of the checks that passed.
 
     >>> Report("mine", {"monotone": "it falls at 3.0"}, ("invertible",)).ok
@@ -53,9 +56,9 @@ class Report:
 
 
 def check_parameterization(parameterization: Parameterization | str) -> Report:
-    """Runs the whole contract on a parameterization, a registered one or your own.
+    """Checks whether a parameterization, a registered one or your own, keeps the whole contract.
 
-    The checks, by name: ``in_range``, ``monotone``, ``round_trip``, ``consistent`` (std, variance, precision and
+    The names of the checks are ``in_range``, ``monotone``, ``round_trip``, ``consistent`` (std, variance, precision and
     log std agree), ``gain`` (against finite differences in float64), ``ratio`` (of near raws), ``equal`` (KL of
     equals is exactly 0), ``finite`` (no NaN in values or gradients for raw in [-200, 200] in float32),
     ``sampled_std``, ``sampled_kl`` and ``sampled_entropy`` (closed forms against Monte Carlo).
@@ -88,14 +91,14 @@ def _check(function: Callable[[Parameterization], None]) -> Callable[[Parameteri
 
 
 def _require_all(holds: Array | np.ndarray, raw: Array, seen: Array, wanted: str) -> None:
-    """Raises with the first raw for which a promise does not hold."""
+    """Raises AssertionError with the first raw for which a condition does not hold."""
     if not np.all(holds):
         i = int(np.argmin(holds))
         raise AssertionError(f"at raw = {float(raw[i]):.6g} saw {float(seen[i]):.9g}, not {wanted}")
 
 
 def _grid(low: float = -12.0, high: float = 12.0, count: int = 397) -> Array:
-    """Raws at no round number, where kinks tend to lie."""
+    """Returns a grid of raws that avoids round numbers, where kinks tend to lie."""
     return jnp.linspace(low, high, count) + math.pi / 300
 
 
@@ -165,7 +168,7 @@ def _ratio(p: Parameterization) -> None:
             other64, raw64 = (jnp.asarray(np.asarray(x), float) for x in (other, raw))
             logs = np.asarray(p.log_std(other64)), np.asarray(p.log_std(raw64))
         true = logs[0] - logs[1]
-        # 16 ulp of the ratio where the raws are near; far apart, or with a kink between them, 2 ulp of the logs.
+        # 16 ulp of the ratio, and 2 ulp of the logs if the raws are far apart or have a kink between them.
         kink = np.asarray(p.log_std_gain(raw) == 0) != np.asarray(p.log_std_gain(other) == 0)
         far = (abs(step) > 1) | kink
         eps = float(np.finfo(np.float32).eps)
@@ -212,7 +215,7 @@ def _finite(p: Parameterization) -> None:
 
 
 def _drawn(p: Parameterization) -> tuple[Gaussian, Array]:
-    """A few Gaussians, and (SAMPLES, n) samples of them."""
+    """Returns a few Gaussians, (n,), and samples of them, (SAMPLES, n)."""
     raw = jnp.asarray([-1.5, -0.4, 0.3, 1.1, 2.5])
     q = Gaussian(jnp.asarray([0.7, -0.3, 0.0, 1.3, -2.0]), raw, p)
     return q, sample(jax.random.key(0), q, (SAMPLES,))

@@ -1,4 +1,4 @@
-"""The public names of the core, which ``jaxvae`` makes its own."""
+"""The public names of the core, which ``jaxvae`` exports as its own."""
 
 from jaxvae.chains import Affine as Affine
 from jaxvae.chains import Chain as Chain

@@ -1,10 +1,10 @@
-"""Gaussians as arrays and as pytrees: indexing, stacking and reshaping them, and maps over their leaves.
+"""Gaussians as arrays and as pytrees: indexing, stacking and reshaping, and maps over leaves.
 
-All leaves of a Gaussian have the same number of batch axes, and size 1 where they are shared: ``loc`` of shape (5, 3)
-and ``raw`` of shape (3,) are stored as (5, 3) and (1, 3). So what depends on a shared leaf alone is computed once, and
-yet a map over leading axes finds the same axis in each leaf: ``jax.tree.map(lambda x: x[0], q)`` is right, and
-``jax.vmap`` and ``jax.lax.scan`` raise where one leaf is shared and another isn't. ``broadcast_to(q, q.shape)`` gives
-all leaves one size.
+All leaves of a Gaussian have the same number of batch axes. A leaf that is shared along an axis has size 1 there:
+``loc`` of shape (5, 3) and ``raw`` of shape (3,) are stored as (5, 3) and (1, 3). So a result that depends on a shared
+leaf alone is computed once, and a map over leading axes still finds the same axis in each leaf:
+``jax.tree.map(lambda x: x[0], q)`` is right, and ``jax.vmap`` and ``jax.lax.scan`` raise an error if one leaf is shared
+and another isn't. ``broadcast_to(q, q.shape)`` gives all leaves the same size.
 """
 
 import dataclasses
@@ -27,11 +27,11 @@ from jaxvae.serialization import make_known_to_flax
 Leaf = ArrayLike | PartitionSpec | Sharding | jax.ShapeDtypeStruct | None
 
 _STAND_INS = (NoneType, bool, PartitionSpec, Sharding, jax.ShapeDtypeStruct)
-"""What a leaf may be where a tree says something of a Gaussian: ``in_axes``, shardings, masks, shapes."""
+"""The types of leaves in trees that describe a Gaussian, such as ``in_axes``, shardings, masks or shapes."""
 
 
 class Distribution:
-    """The base of all kinds of Gaussians: a frozen dataclass of leaves and a static parameterization.
+    """The base class of all kinds of Gaussians: a frozen dataclass of leaves and a static parameterization.
 
     Indexing, ``len``, ``reshape`` and this module's functions act on the batch axes. For a ``Gaussian`` these are all
     axes; for correlated elements, all but the last, which is the event.
@@ -40,10 +40,10 @@ class Distribution:
     parameterization: Parameterization
     __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
     _event_ranks: ClassVar[Mapping[str, int]]
-    """How many of each leaf's last axes aren't batch axes; the first leaf's are the event's."""
+    """The number of each leaf's last axes that aren't batch axes; those of the first leaf are the axes of the event."""
 
     def _begin(self, parameterization: Parameterization | str, **leaves: Any) -> None:
-        """What each kind's constructor does: leaves that are checked, floats, and of one rank."""
+        """Sets and checks the leaves, and makes them floats of one rank; each kind's constructor calls it."""
         self._set(parameterization=as_parameterization(parameterization), **leaves)
         said = _all_stand_ins(leaves.values())
         if not said:
@@ -58,16 +58,16 @@ class Distribution:
         make_known_to_flax(type(self))
 
     def _check(self) -> None:
-        """Raises ValueError where the leaves' shapes don't fit together."""
+        """Raises ValueError if the leaves' shapes don't fit together."""
         raise NotImplementedError
 
     @classmethod
     def tree(cls, *leaves: Any, parameterization: Parameterization | str | None = None) -> Self:
-        """A pytree of this distribution's structure with any leaves, one for each of its arrays.
+        """Returns a pytree with this distribution's structure and any leaves, one for each of its arrays.
 
-        For trees that describe a distribution, where the constructor would take the leaves for its numbers,
-        e.g. ``in_axes=Gaussian.tree(0, 1)``. With a leaf that is None, True, False, a PartitionSpec, a Sharding or a
-        ShapeDtypeStruct the constructor does the same.
+        It is for trees that describe a distribution, such as ``in_axes=Gaussian.tree(0, 1)``, whose leaves the
+        constructor would take for numbers. If a leaf is None, True, False, a PartitionSpec, a Sharding or a
+        ShapeDtypeStruct, the constructor does the same.
 
         >>> from jaxvae import Gaussian
         >>> q = Gaussian(jnp.zeros((2, 3)), jnp.zeros((3, 2)).T)
@@ -97,7 +97,7 @@ class Distribution:
 
     @classmethod
     def tree_unflatten(cls, parameterization: Parameterization, leaves: Sequence[Any]) -> Self:
-        # Leaves may be anything here, and what a map has made of arrays.
+        # Leaves may be anything here, such as the results of a map over arrays.
         if all(hasattr(x, "shape") for x in leaves):
             leaves = cls._of_one_rank(cls._without_the_mapped_axis(leaves))
             cls._require_none_emptied(leaves)
@@ -105,14 +105,14 @@ class Distribution:
 
     @classmethod
     def _of_one_rank(cls, leaves: Sequence[Any]) -> list[Any]:
-        """Arrays with leading axes of size 1, for as many batch axes each."""
+        """Gives all arrays the same number of batch axes, by leading axes of size 1."""
         ranks = cls._event_ranks.values()
         batch = max(0, *(len(x.shape) - event for x, event in zip(leaves, ranks, strict=True)))
         return [_led_by_ones(x, batch + event) for x, event in zip(leaves, ranks, strict=True)]
 
     @classmethod
     def _require_none_emptied(cls, leaves: Sequence[Any]) -> None:
-        """Raises ValueError for what ``tree.map(lambda x: x[1:], q)`` leaves of a shared leaf: nothing."""
+        """Raises ValueError if a shared leaf became empty, as by ``tree.map(lambda x: x[1:], q)``."""
         shapes = [x.shape[: len(x.shape) - event] for x, event in zip(leaves, cls._event_ranks.values(), strict=True)]
         if any(0 in sizes and any(n != 0 for n in sizes) for sizes in zip(*shapes, strict=True)):
             raise ValueError(
@@ -121,7 +121,7 @@ class Distribution:
             )
 
     def _without_elements(self) -> Self:
-        """The same, where it has no elements with no shared ones either: each leaf has the axis of size 0."""
+        """Returns this distribution; a batch axis of size 0 gets size 0 in every leaf, even in shared ones."""
         if 0 not in self._batch:
             return self
         sizes = [0 if n == 0 else None for n in self._batch]
@@ -134,9 +134,10 @@ class Distribution:
 
     @classmethod
     def _without_the_mapped_axis(cls, leaves: Sequence[Any]) -> Sequence[Any]:
-        """Under ``in_axes=Gaussian(0, None)`` the shared leaf has the axis of size 1 that the mapped one has lost.
+        """Removes the axis of size 1 that a shared leaf keeps under ``in_axes=Gaussian(0, None)``.
 
-        The mapped one is a tracer then. Outside, where ``out_axes`` were so, it is the shared leaf that lacks an axis.
+        The mapped leaf has lost this axis, and is a tracer. Outside of the map, with such ``out_axes``, the shared leaf
+        is the one that lacks an axis.
         """
         batch = [len(x.shape) - event for x, event in zip(leaves, cls._event_ranks.values(), strict=True)]
         extra = [n - min(batch) for n in batch]
@@ -165,7 +166,7 @@ class Distribution:
         return next(iter(cls._event_ranks.values()))
 
     def _settled(self, *others: ArrayLike) -> Self:
-        """The same, its weak leaves in the dtype to compute in with others that aren't all weak."""
+        """Returns this distribution with weak leaves in the dtype to compute in with others that aren't all weak."""
         leaves = self._leaves().values()
         if all(map(special.is_weak, others)) or not any(map(special.is_weak, leaves)):
             return self
@@ -173,7 +174,7 @@ class Distribution:
         return self._map(lambda x, event: jnp.asarray(x, dtype) if special.is_weak(x) else x)
 
     def _map(self, function: Callable[[Array, int], Array]) -> Self:
-        """The Gaussian of the leaves that the function makes of each leaf and the number of its event axes."""
+        """Returns the Gaussian whose leaves are the function's results for each leaf and its number of event axes."""
         return self._made(self.parameterization, [function(x, self._event_ranks[n]) for n, x in self._leaves().items()])
 
     def __repr__(self) -> str:
@@ -189,13 +190,14 @@ class Distribution:
             raise TypeError(f"a {type(self).__name__} of shape {self.shape} has no axis to count along")
         return self._batch[0]
 
-    # With __getitem__ alone Python would walk 0, 1, …; unrolled in a trace, that is seldom meant.
+    # With __getitem__ alone, Python would iterate over 0, 1, …; in a trace this is unrolled, which is seldom meant.
     __iter__ = None
 
     def __getitem__(self, index: Any) -> Self:
-        """The Gaussians at an index of the batch axes: integers, slices, None, an ellipsis, arrays of bool or int.
+        """Returns the Gaussians at an index of the batch axes.
 
-        What is shared stays so but under arrays. An integer out of range raises IndexError.
+        The index may have integers, slices, None, an ellipsis, and arrays of bool or int. Shared leaves stay shared
+        unless the index has arrays. An integer out of range raises IndexError.
 
         >>> from jaxvae import Gaussian
         >>> Gaussian(jnp.zeros((5, 3)), jnp.array([0.0, 1.0, 2.0]))[-1, 1:].raw.tolist()
@@ -213,7 +215,7 @@ class Distribution:
         return self._map(part)._without_elements()
 
     def reshape(self, *shape: int | tuple[int, ...]) -> Self:
-        """The same Gaussians with batch axes of another shape; one of its sizes may be -1.
+        """Returns the same Gaussians with batch axes of another shape, in which one size may be -1.
 
         A leaf stays shared only if it is shared along all batch axes.
         """
@@ -234,14 +236,14 @@ D = TypeVar("D", bound=Distribution)
 
 
 def broadcast_to(q: D, shape: Sequence[int]) -> D:
-    """The same Gaussians with each leaf of the full shape, so that no leaf is shared and any map over leaves is right.
+    """Returns the same Gaussians with each leaf in the full shape: no leaf is shared, and any map over leaves is right.
 
     Args:
         q: Gaussians of independent or correlated elements.
         shape: the shape of a sample of the result, with the event axis; ``q.shape`` adds no axes.
 
     Raises:
-        ValueError: where q doesn't broadcast to the shape.
+        ValueError: if q doesn't broadcast to the shape.
 
     >>> from jaxvae import Gaussian
     >>> q = Gaussian(jnp.zeros((2, 2)), jnp.array([0.0, 2.0]))
@@ -264,7 +266,7 @@ def stack(qs: Sequence[D], axis: int = 0) -> D:
     """Joins Gaussians of one kind, shape and parameterization along a new batch axis, as ``jnp.stack`` does.
 
     Raises:
-        ValueError: without Gaussians, or where shapes or parameterizations differ.
+        ValueError: if there are no Gaussians, or if shapes or parameterizations differ.
 
     >>> from jaxvae import Gaussian
     >>> q = Gaussian(jnp.zeros(3), 0.0)
@@ -285,7 +287,7 @@ def concatenate(qs: Sequence[D], axis: int = 0) -> D:
     """Joins Gaussians of one kind and parameterization along an existing batch axis, as ``jnp.concatenate`` does.
 
     Raises:
-        ValueError: without Gaussians, or where parameterizations differ, or shapes along another axis.
+        ValueError: if there are no Gaussians, or if parameterizations differ, or shapes along another axis.
 
     >>> from jaxvae import Gaussian
     >>> q = Gaussian(jnp.zeros((2, 3)), 0.0)
@@ -306,7 +308,7 @@ def concatenate(qs: Sequence[D], axis: int = 0) -> D:
 
 
 def where(condition: ArrayLike, q: D, p: D) -> D:
-    """Gaussians of ``q`` where the condition holds, of ``p`` elsewhere; both are of one kind and parameterization.
+    """Selects Gaussians of ``q`` where a condition holds, else of ``p``; both have the same kind and parameterization.
 
     Args:
         condition: bools that broadcast with the batch axes.
@@ -326,14 +328,14 @@ def where(condition: ArrayLike, q: D, p: D) -> D:
 
 
 def _joined(function: Callable[..., Array], qs: Sequence[D]) -> D:
-    """The Gaussian of the leaves that the function makes of the number of event axes and each one's leaf."""
+    """Returns the Gaussian whose leaves are the function's results for the number of event axes and the qs' leaves."""
     first = qs[0]
     leaves = {name: function(event, *(getattr(q, name) for q in qs)) for name, event in first._event_ranks.items()}
     return type(first)(**leaves, parameterization=first.parameterization)  # type: ignore[call-arg]
 
 
 def _first(qs: Sequence[D]) -> D:
-    """The first of Gaussians of one kind and parameterization."""
+    """Returns the first Gaussian; raises an error if there is none, or if kinds or parameterizations differ."""
     if not len(qs):
         raise ValueError("at least one Gaussian is needed, got none")
     _require_alike(**{f"[{i}]": q for i, q in enumerate(qs)})
@@ -366,13 +368,13 @@ def _batch_axis(axis: int, rank: int) -> int:
 
 
 def _all_stand_ins(leaves: Iterable[Any]) -> bool:
-    """Whether the leaves say something of a Gaussian, and aren't numbers of one."""
+    """Returns whether the leaves describe a Gaussian instead of being its numbers."""
     leaves = list(leaves)
     return any(isinstance(x, _STAND_INS) for x in leaves) and all(isinstance(x, (int, *_STAND_INS)) for x in leaves)
 
 
 def _as_floats(leaves: Mapping[str, Any]) -> dict[str, Array]:
-    """Arrays of floats. A Python number takes the others' dtype; where there are no others it stays weak."""
+    """Makes leaves arrays of floats. A Python number takes the others' dtype; if there are no others, it stays weak."""
     strong = [x for x in leaves.values() if not special.is_weak(x)]
     dtype = _float_dtype(jnp.result_type(*strong)) if strong else None
 
@@ -406,7 +408,7 @@ def _is_integer(i: Any) -> bool:
 
 
 def _for_each_axis(index: Any, rank: int) -> tuple[Any, ...]:
-    """The index with a slice for each axis that it leaves out, and no ellipsis."""
+    """Returns the index with a slice for each axis that it leaves out, and without an ellipsis."""
     index = index if isinstance(index, tuple) else (index,)
     taken = sum(_axes_of(i) for i in index)
     if taken > rank:
@@ -419,7 +421,7 @@ def _for_each_axis(index: Any, rank: int) -> tuple[Any, ...]:
 
 
 def _axes_of(i: Any) -> int:
-    """How many axes an element of an index takes."""
+    """Returns the number of axes that an element of an index takes."""
     if i is None or i is ...:
         return 0
     if isinstance(i, Array | np.ndarray) and i.dtype == bool:
@@ -428,7 +430,7 @@ def _axes_of(i: Any) -> int:
 
 
 def _basic_index(wanted: tuple, full: tuple[int, ...], own: tuple[int, ...]) -> tuple:
-    """What an index of the full shape is in a leaf, whose axes may be of size 1."""
+    """Translates an index of the full shape into that of a leaf, whose axes may have size 1."""
     sizes = iter(zip(full, own, strict=True))
     index: list[Any] = []
     for i in wanted:

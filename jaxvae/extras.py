@@ -1,4 +1,4 @@
-"""The extras: what the library needs, in parts, beyond the core's JAX and NumPy."""
+"""The extras: packages that parts of the library need besides JAX and NumPy, which the core needs."""
 
 import importlib
 import importlib.util
@@ -7,10 +7,10 @@ from types import ModuleType
 
 
 def require_train_extra(user: str, *modules: str) -> None:
-    """Raises ImportError, with the command that installs the extra, where one of these modules is missing.
+    """Raises ImportError, with the command that installs the extra, if one of these modules is missing.
 
     Args:
-        user: what needs them, as the message names it.
+        user: the name, in the message, of what needs them.
         modules: the names of top-level modules; none of them is imported.
 
     >>> require_train_extra("jaxvae.plots", "no_such_module")
@@ -22,15 +22,15 @@ def require_train_extra(user: str, *modules: str) -> None:
 
 
 def load_extra(user: str, module: str, extra: str) -> ModuleType:
-    """A module that an extra brings, without the warnings of what packages do to each other as they load.
+    """Imports a module that an extra installs; warnings that are raised meanwhile are ignored.
 
     Args:
-        user: what needs it, as the message names it.
-        module: its name, which may have dots.
+        user: the name, in the message, of what needs it.
+        module: the module's name, which may have dots.
         extra: the name of the extra.
 
     Raises:
-        ImportError: where it is missing, with the command that installs the extra.
+        ImportError: if it is missing; the message has the command that installs the extra.
 
     >>> load_extra("x.h5", "no_such_module", "anndata")
     Traceback (most recent call last):

@@ -1,4 +1,4 @@
-"""Files that are whole, whatever happens, and directories that one process writes."""
+"""Files that are always complete, even if a process is killed, and directories that only one process writes to."""
 
 import contextlib
 import functools
@@ -13,17 +13,17 @@ from jaxvae.arguments import require
 
 LOCK = ".lock"
 UNFINISHED = ".unfinished"
-"""The note in a folder that its files aren't all there yet."""
+"""The name of a note in a folder, which says that some of its files may still be missing."""
 
 _PARTIAL = re.compile(r"\..+\.(\d+|[0-9a-f]{16})")
-"""What a write that was killed leaves: ``.NAME.`` and 16 hexadecimal digits; of older versions, a process' number."""
+"""The names that killed writes leave: ``.NAME.`` and 16 hexadecimal digits or, in older versions, a process ID."""
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """All of the content, or the file as it was, also where the power fails.
+    """Writes a file, which has either all of the new content or the old content, even if the power fails.
 
-    What is written first is a file of its own, of a name that nobody can guess, and which didn't exist. Such a one that
-    an earlier process left, as it was killed, is removed.
+    The content is first written to a new file, whose name nobody can guess. Such files that earlier processes left
+    because they were killed are removed.
     """
     for left in _left(path.parent.absolute()).pop(path.name, ()):
         _remove_left(left)
@@ -43,7 +43,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 
 @functools.lru_cache(1024)
 def _left(directory: Path) -> dict[str, list[Path]]:
-    """What writes that were killed may have left in a directory before this process wrote there, by the file's name."""
+    """Returns what killed writes may have left in a directory before this process wrote there, by the file's name."""
     found: dict[str, list[Path]] = {}
     with contextlib.suppress(OSError):
         for name in os.listdir(directory):
@@ -54,9 +54,9 @@ def _left(directory: Path) -> dict[str, list[Path]]:
 
 
 def _remove_left(path: Path) -> None:
-    """Removes it, unless another process is about to write it, which holds its lock."""
+    """Removes a file that a killed write left, unless another process is still writing it and holds its lock."""
     with contextlib.suppress(OSError):
-        if stat.S_ISREG(path.lstat().st_mode):  # no link or pipe that somebody has planted
+        if stat.S_ISREG(path.lstat().st_mode):  # not a link or pipe that somebody has planted
             with _locked(path) as sure:
                 if sure:
                     path.unlink()
@@ -64,7 +64,7 @@ def _remove_left(path: Path) -> None:
 
 @contextlib.contextmanager
 def written_together(note: Path) -> Iterator[None]:
-    """Leaves a note while files are written that belong together; it stays where they aren't all written."""
+    """Leaves a note while files that belong together are written; the note stays if not all were written."""
     note.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(note, "")
     yield
@@ -73,7 +73,7 @@ def written_together(note: Path) -> Iterator[None]:
 
 
 def synchronize(path: Path) -> None:
-    """Has a file, or the names in a directory, be on the disk; without a word where the system can't."""
+    """Flushes a file, or the names in a directory, to the disk; does nothing if the system can't."""
     with contextlib.suppress(OSError):
         number = os.open(path, os.O_RDONLY)
         try:
@@ -83,26 +83,26 @@ def synchronize(path: Path) -> None:
 
 
 def require_file(path: Path) -> None:
-    """Raises ValueError where there is something that is neither a file nor a folder: a pipe would be waited for."""
+    """Raises ValueError if a path exists but is neither a file nor a folder; reading from a pipe would wait."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         mode = path.stat().st_mode
         require(stat.S_ISREG(mode) or stat.S_ISDIR(mode), "path", str(path), "a file or a folder")
 
 
 def user_cache() -> Path:
-    """The folder of what can be made again: ``$XDG_CACHE_HOME``, or ``~/.cache``."""
+    """Returns the folder for files that can be made again: ``$XDG_CACHE_HOME``, or ``~/.cache``."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
 
 def read_file(path: Path) -> bytes:
-    """What is in a file; raises as ``require_file``, and OSError where it can't be read."""
+    """Returns a file's content; raises like ``require_file``, and OSError if the file can't be read."""
     require_file(path)
     return path.read_bytes()
 
 
 @contextlib.contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """An error of the operating system names this file, which a full disk's doesn't by itself."""
+    """Makes errors of the operating system name this file, as that of a full disk doesn't by itself."""
     try:
         yield
     except OSError as error:
@@ -112,17 +112,17 @@ def naming(path: Path) -> Iterator[None]:
 
 
 class Claim:
-    """Of a directory that one process writes, and whose lock it has just got.
+    """A claim to a directory that this process writes to, and whose lock it has just acquired.
 
     Args:
-        directory: that is written.
+        directory: the directory.
     """
 
     def __init__(self, directory: Path) -> None:
         self._directory, self._held = directory, (directory / LOCK).stat()
 
     def require_held(self) -> None:
-        """Raises FileNotFoundError where directory or lock were deleted meanwhile, so that what is written is lost."""
+        """Raises FileNotFoundError if the directory or its lock was deleted meanwhile, as new files would be lost."""
         try:
             held = os.path.samestat(self._held, (self._directory / LOCK).stat())
         except (FileNotFoundError, NotADirectoryError):
@@ -136,14 +136,14 @@ class Claim:
 
 @contextlib.contextmanager
 def only_writer(directory: Path) -> Iterator[Claim]:
-    """Keeps other writers out of a directory, which is made if need be; a process that dies lets go of it.
+    """Keeps other writers out of a directory, which is made if necessary; a process that dies releases it.
 
-    What earlier writes left that were killed is removed.
+    Files that killed writes left are removed.
 
     Raises:
-        ValueError: where another process writes to it, or this one can't.
+        ValueError: if another process writes to the directory, or this one can't.
     """
-    import filelock  # 0.1 s, which commands that write nothing needn't spend
+    import filelock  # takes 0.1 s, which commands that write nothing needn't spend
 
     lock = filelock.FileLock(directory / LOCK)
     with contextlib.ExitStack() as stack:
@@ -168,15 +168,16 @@ def only_writer(directory: Path) -> Iterator[Claim]:
 
 @contextlib.contextmanager
 def holding(directory: Path, lock: str, wait: float = 0) -> Iterator[None]:
-    """Holds one of the locks of a directory that several processes write, which is made if need be.
+    """Holds one of the locks of a directory that several processes write to; it is made if necessary.
 
     Args:
         directory: the directory.
-        lock: the file's name: ``LOCK``, which keeps out those that write all of it, or one that begins so.
-        wait: seconds until another holder must be done.
+        lock: the lock file's name: ``LOCK``, which keeps out those that write all of the directory, or a name that
+            begins with it.
+        wait: the number of seconds to wait for another holder.
 
     Raises:
-        ValueError: where another process holds it, or this one can't.
+        ValueError: if another process holds the lock, or this one can't.
     """
     import filelock
 
@@ -200,10 +201,10 @@ def holding(directory: Path, lock: str, wait: float = 0) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[bool]:
-    """A directory or file itself, where the system can: a lock file may be deleted. Yields whether it can.
+    """Locks a directory or file itself, as a lock file may be deleted; yields whether the system can do this.
 
     Raises:
-        BlockingIOError: where another process has it.
+        BlockingIOError: if another process holds the lock.
     """
     try:
         import fcntl
@@ -218,7 +219,7 @@ def _locked(path: Path) -> Iterator[bool]:
             fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise
-        except OSError:  # a file system that has no such locks
+        except OSError:  # a file system without such locks
             sure = False
         yield sure
     finally:
@@ -227,9 +228,9 @@ def _locked(path: Path) -> Iterator[bool]:
 
 @contextlib.contextmanager
 def claimed(path: Path) -> Iterator[Path]:
-    """A new directory: the path, or the first of path-2, path-3, … that doesn't exist.
+    """Makes a new directory: the path, or the first of path-2, path-3, … that doesn't exist.
 
-    It is made at once, so that no other process gets the same, and is gone again where nothing was put into it.
+    It is made at once, so that no other process gets the same one, and removed at the end if it is empty.
     """
     number, free = 1, path
     while True:
@@ -240,7 +241,7 @@ def claimed(path: Path) -> Iterator[Path]:
         except FileExistsError:
             number += 1
             free = path.with_name(f"{path.name}-{number}")
-        except FileNotFoundError:  # another has just found the parent empty, and deleted it
+        except FileNotFoundError:  # another process has just deleted the parent, which was empty
             continue
     try:
         yield free
@@ -251,19 +252,19 @@ def claimed(path: Path) -> Iterator[Path]:
 
 
 def require_free(directory: Path, own: Collection[str], allowed: str) -> None:
-    """Raises ValueError where a directory to write to holds anything but files of these names."""
+    """Raises ValueError if a directory to write to contains anything but files with these names."""
     require(not directory.exists() or directory.is_dir(), "out", str(directory), "a directory")
     require(entries(directory) <= {*own}, "out", str(directory), allowed)
 
 
 def require_unwritten(directory: Path, names: Collection[str], allowed: str) -> None:
-    """Raises as ``require_free`` for a directory in use, but for one where writing these together was cut short."""
+    """Raises like ``require_free`` if a directory is in use, unless writing these files together was interrupted."""
     begun = (directory / UNFINISHED).is_file()
     require_free(directory, {UNFINISHED, *names} if begun else (), allowed)
 
 
 def entries(directory: Path) -> set[str]:
-    """The names of what is in a directory that may be missing, but for its locks and what killed writes left."""
+    """Returns the names in a directory, which may be missing, without locks and what killed writes left."""
     names = {path.name for path in directory.iterdir()} if directory.exists() else set()
     return {name for name in names if not name.startswith(LOCK) and not _is_partial(name)}
 

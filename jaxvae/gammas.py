@@ -1,10 +1,10 @@
-"""Log-gammas in differences that keep their digits: what densities and masses with a Γ in them are made of.
+"""Differences of log-gammas that keep their digits, for densities and probability masses that contain Γ.
 
 A log-density of this kind is a difference of large logs that nearly cancel. Here it is a sum of terms that don't
 (Loader 2000, "Fast and accurate computation of binomial probabilities"): a ``deviance``, which is 0 where x is as
-expected, and Stirling errors S, which are small. S is that of log Γ(x) = (x - ½) log x - x + ½ log 2π + S(x).
+expected, and Stirling errors S, which are small. S is defined by log Γ(x) = (x - ½) log x - x + ½ log 2π + S(x).
 
-Conventions of this file: those of ``jaxvae.special``.
+The conventions are those of ``jaxvae.special``.
 """
 
 import functools
@@ -25,7 +25,7 @@ from jaxvae.polynomials import ATANH, STIRLING, STIRLING_CURVATURE, STIRLING_SLO
 
 
 def elementwise(function: Callable[..., Array]) -> Callable[..., Array]:
-    """A function of arrays that broadcast: computed in float32 or float64, and rounded to the dtype of the arrays."""
+    """Makes a function broadcast its arrays, compute in float32 or float64, and round to the dtype of the arrays."""
     names = tuple(inspect.signature(function).parameters)
     compiled = jax.jit(function)
 
@@ -45,13 +45,13 @@ def elementwise(function: Callable[..., Array]) -> Callable[..., Array]:
 
 
 def deviance(a: Array, b: Array, difference: Array, log_ratio: Array) -> Array:
-    """a log(a / b) + b - a for a, b >= 0: never negative, and 0 only where they are equal.
+    """Returns a log(a / b) + b - a for a, b >= 0, which is never negative, and 0 only where a and b are equal.
 
     Args:
-        a: what was found.
-        b: what was expected.
+        a: the observed numbers.
+        b: the expected numbers.
         difference: a - b, to its own digits.
-        log_ratio: log(a / b), which counts where they aren't within a factor of e; any finite number for a = 0.
+        log_ratio: log(a / b), which is used where a and b aren't within a factor of e; any finite number for a = 0.
     """
     # With r = (a - b) / (a + b), log(a / b) = 2 atanh(r).
     r = difference / jnp.maximum(a + b, float(np.finfo(a.dtype).tiny))
@@ -67,20 +67,20 @@ def _expansion(table: Table, x: Array) -> Array:
 
 @jax.custom_jvp
 def stirling(x: Array) -> Array:
-    """S(x) for x >= 1."""
+    """Returns S(x) for x >= 1."""
     x = jnp.minimum(x, float(np.finfo(x.dtype).max))
     return _expansion(STIRLING, x) * ((1 / 12) / x)
 
 
 @jax.custom_jvp
 def stirling_slope(x: Array) -> Array:
-    """S'(x) for x >= 1."""
+    """Returns S'(x) for x >= 1."""
     x = jnp.minimum(x, float(np.finfo(x.dtype).max))
     return _expansion(STIRLING_SLOPE, x) * ((-1 / 12) / x / x)
 
 
 def stirling_curvature(x: Array) -> Array:
-    """S''(x) for x >= 1."""
+    """Returns S''(x) for x >= 1."""
     return _expansion(STIRLING_CURVATURE, x) * ((1 / 6) / x / x / x)
 
 
@@ -90,12 +90,12 @@ stirling_slope.defjvps(lambda dx, ans, x: stirling_curvature(x) * dx)
 
 @elementwise
 def stirling_error(x: Array) -> Array:
-    """S(x) = log Γ(x) - (x - ½) log x + x - ½ log 2π for x >= 1: between 1/(12x + 1) and 1/12x."""
+    """Returns S(x) = log Γ(x) - (x - ½) log x + x - ½ log 2π for x >= 1, which is between 1/(12x + 1) and 1/12x."""
     return jnp.where(x >= 1, stirling(jnp.maximum(x, 1)), jnp.nan)
 
 
 def _rise(s: "_Shifted", function: Callable[[Array], Array], slope: Callable[[Array], Array]) -> Array:
-    """function(n) - function(x), to the digits of j where that is small: then j times the mean slope."""
+    """Returns function(n) - function(x); where j is small, it is j times the mean slope, as accurate as j."""
     nodes, weights = np.polynomial.legendre.leggauss(2 if s.j.dtype == jnp.float32 else 4)
     near = s.j < 0.05 * s.x
     step = jnp.where(near, s.j, 0)
@@ -104,7 +104,7 @@ def _rise(s: "_Shifted", function: Callable[[Array], Array], slope: Callable[[Ar
 
 
 def log_over_next(x: Array, log: Array) -> Array:
-    """log((x + 1) / x) for x > 0, given log x, which counts below 0.58."""
+    """Returns log((x + 1) / x) for x > 0, given log x, which is used where x is below 0.58."""
     r = 1 / (2 * x + 1)
     near = r <= math.tanh(0.5)
     inside = jnp.where(near, r, 0)
@@ -112,9 +112,9 @@ def log_over_next(x: Array, log: Array) -> Array:
 
 
 class _Shifted(NamedTuple):
-    """Γ(θ + k) / Γ(θ) by way of numbers of at least 1: θ Γ(n) / Γ(x), over θ + k where k < 1.
+    """The ratio Γ(θ + k) / Γ(θ) in terms of numbers of at least 1: θ Γ(n) / Γ(x), divided by θ + k where k < 1.
 
-    Here x = θ + 1 and n = x + j, with j = k - 1 for k >= 1, and else k.
+    Here x = θ + 1 and n = x + j, with j = k - 1 for k >= 1, and j = k otherwise.
     """
 
     theta: Array
@@ -161,12 +161,15 @@ def _by_log_theta(theta: Array, k: Array) -> Array:
 
 
 def _lean(s: _Shifted) -> Array:
-    """The derivative of ``log_gamma_ratio`` by log θ at x and j: x (ψ(n) - ψ(x)) - j."""
+    """Returns the derivative of ``log_gamma_ratio`` with respect to log θ, at x and j: x (ψ(n) - ψ(x)) - j."""
     return s.j / (2 * s.n) + s.x * _rise(s, stirling_slope, stirling_curvature) - deviance(s.x, s.n, -s.j, -s.log)
 
 
 def _by_log_theta_twice(theta: Array, k: Array) -> Array:
-    """The second derivative by log θ: θ (ψ(θ + k) - ψ(θ)) + θ² (ψ'(θ + k) - ψ'(θ))."""
+    """Returns the second derivative of ``log_gamma_ratio`` with respect to log θ.
+
+    It is θ (ψ(θ + k) - ψ(θ)) + θ² (ψ'(θ + k) - ψ'(θ)).
+    """
     s = _shifted(theta, k)
     first, second = _rise(s, stirling_slope, stirling_curvature), stirling_curvature(s.n) - stirling_curvature(s.x)
     bent = s.x / s.n * (deviance(s.n, s.x, s.j, s.log) - s.j / (2 * s.n)) + s.x * (first + s.x * second)
@@ -178,7 +181,7 @@ def _by_log_theta_twice(theta: Array, k: Array) -> Array:
 
 
 def _mixed(theta: Array, k: Array) -> Array:
-    """The derivative by log θ and k: θ ψ'(θ + k) - 1."""
+    """Returns the mixed derivative of ``log_gamma_ratio`` with respect to log θ and k: θ ψ'(θ + k) - 1."""
     s = _shifted(theta, k)
     n = s.theta + s.k
     below = jnp.where(s.large, 0, s.theta / n / n)
@@ -186,7 +189,7 @@ def _mixed(theta: Array, k: Array) -> Array:
 
 
 def _trigamma(theta: Array, k: Array) -> Array:
-    """ψ'(θ + k)."""
+    """Returns ψ'(θ + k)."""
     s = _shifted(theta, k)
     n = s.theta + s.k
     below = jnp.where(s.large, 0, 1 / n / n)
@@ -225,7 +228,7 @@ def _log_gamma_ratio_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]
 
 @elementwise
 def log_gamma_ratio(theta: Array, k: Array) -> Array:
-    """log(Γ(θ + k) / Γ(θ)) - k log θ for θ > 0 and k >= 0, which tends to 0 as θ grows.
+    """Computes log(Γ(θ + k) / Γ(θ)) - k log θ for θ > 0 and k >= 0, which tends to 0 as θ grows.
 
     For an integer k it is the sum of log(1 + i/θ) over i < k. It is 0 for k = 0 and k = 1, and negative between.
     """
@@ -234,11 +237,14 @@ def log_gamma_ratio(theta: Array, k: Array) -> Array:
 
 @elementwise
 def log_gamma_ratio_by_log_theta(theta: Array, k: Array) -> Array:
-    """The derivative of ``log_gamma_ratio`` by log θ: θ (ψ(θ + k) - ψ(θ)) - k, between -k and ¼."""
+    """Computes the derivative of ``log_gamma_ratio`` with respect to log θ.
+
+    It is θ (ψ(θ + k) - ψ(θ)) - k, which is between -k and ¼.
+    """
     return _by_log_theta(theta, k)
 
 
 @elementwise
 def log_gamma_ratio_by_k(theta: Array, k: Array) -> Array:
-    """The derivative of ``log_gamma_ratio`` by k: ψ(θ + k) - log θ."""
+    """Computes the derivative of ``log_gamma_ratio`` with respect to k: ψ(θ + k) - log θ."""
     return _by_k(theta, k)

@@ -1,4 +1,4 @@
-"""The Gaussian latent variable: sampled, scored and compared by pure functions.
+"""The Gaussian latent variable, and pure functions that sample it, score it and compare it.
 
 Conventions of this file: each element of a ``Gaussian`` is a Gaussian of its own, and functions are elementwise;
 nothing is summed or averaged. The last axis of a ``Correlated`` Gaussian is one event, and functions return one number
@@ -6,13 +6,14 @@ per event, in the shape of the batch axes before it. Information is in nats.
 
 Derivatives are finite: where the true one overflows, the largest finite number takes its place. So a cotangent of 0,
 which ``jnp.where`` and ``jnp.minimum`` send to what they mask or clip, gives a gradient of 0, unless the value there is
-NaN. At σ = 0 a KL is inf, except between equals, and a density is inf at the mean and -inf elsewhere; the derivatives
-there are the limits from the right, made finite.
+NaN. At σ = 0 a KL is inf, except between equal Gaussians, and a log-density is inf at the mean and -inf elsewhere; the
+derivatives there are the limits from the right, made finite.
 
-NaN in, NaN out, at that element alone; at an infinity a function is what it tends to, where it tends to something.
+A NaN in an element makes only the result for that element NaN. At an infinity a function has its limit, if there is
+one.
 
-16-bit inputs are computed in float32; so are noise, KL and densities, and only samples return to the inputs' dtype.
-``loc``, ``raw`` and points broadcast by NumPy's rules. The parameterization alone decides how σ arises from ``raw``.
+For 16-bit inputs, all computations, noise, KL and densities are in float32; only samples have the inputs' dtype.
+``loc``, ``raw`` and points broadcast by NumPy's rules. The parameterization alone decides how ``raw`` gives σ.
 """
 
 import abc
@@ -47,13 +48,14 @@ class Gaussian(Distribution):
     Attributes:
         loc: the location, of any shape; it is the mean, except under a natural parameterization. Integers and bools
             become float32; a Python number takes the dtype of ``raw``.
-        raw: the unconstrained number that the parameterization turns into σ; broadcasts with ``loc``, and is stored
+        raw: the unconstrained number that the parameterization turns into σ. It broadcasts with ``loc``, and is stored
             with the same number of axes.
-        parameterization: static, or the name of a registered one; ``log_variance`` if not given.
+        parameterization: the parameterization, which is static, or the name of a registered one; by default
+            ``log_variance``.
 
     Raises:
-        ValueError: where the shapes don't broadcast.
-        TypeError: where the parameterization isn't one.
+        ValueError: if the shapes don't broadcast, or the name is unknown.
+        TypeError: if the parameterization is neither a ``Parameterization`` nor a name.
 
     >>> q = Gaussian(jnp.zeros(3), jnp.zeros(3))
     >>> q.std.tolist()
@@ -84,32 +86,32 @@ class Gaussian(Distribution):
 
     @property
     def mean(self) -> Array:
-        """E[x], of the full shape."""
+        """The mean E[x], in the full shape."""
         return self.parameterization.mean(*aligned(self.loc, self.raw))
 
     @property
     def log_std(self) -> Array:
-        """log σ, of the full shape."""
+        """The log of the standard deviation σ, in the full shape."""
         return self.parameterization.log_std(_full_raw(self))
 
     @property
     def std(self) -> Array:
-        """σ, of the full shape."""
+        """The standard deviation σ, in the full shape."""
         return self.parameterization.std(_full_raw(self))
 
     @property
     def variance(self) -> Array:
-        """σ², of the full shape."""
+        """The variance σ², in the full shape."""
         return self.parameterization.variance(_full_raw(self))
 
     @property
     def precision(self) -> Array:
-        """1/σ², of the full shape."""
+        """The precision 1/σ², in the full shape."""
         return self.parameterization.precision(_full_raw(self))
 
 
 class Delegate(Distribution, abc.ABC):
-    """A distribution of another kind than ``Gaussian``: what this file's functions ask of it.
+    """The base class of distributions other than ``Gaussian``, with the methods that this file's functions call.
 
     Each method checks its arguments.
     """
@@ -139,7 +141,7 @@ class Delegate(Distribution, abc.ABC):
 
     @abc.abstractmethod
     def _of_this_kind(self, q: Gaussian) -> "Delegate":
-        """The same distribution as ``q``, to take its KL to this one; raises TypeError where there is no such KL."""
+        """Returns ``q`` in a form whose KL to this distribution is implemented; raises TypeError if there is none."""
 
 
 class Correlated(Delegate):
@@ -154,9 +156,9 @@ AnyGaussian = Gaussian | Delegate
 
 
 def require_gaussian(**xs: object) -> None:
-    """Raises TypeError for what isn't a Gaussian of independent elements; the shapes of several must broadcast.
+    """Raises TypeError if an argument isn't a Gaussian of independent elements, ValueError if shapes don't broadcast.
 
-    One of correlated elements has a loc and a raw, too, but they aren't all there is to it.
+    A Gaussian of correlated elements also has a loc and a raw, but they don't describe it completely.
     """
     for name, x in xs.items():
         if not isinstance(x, Gaussian):
@@ -166,25 +168,25 @@ def require_gaussian(**xs: object) -> None:
 
 
 def require_points(q: Gaussian, **points: ArrayLike) -> None:
-    """Raises where q isn't a Gaussian of independent elements, or the points aren't numbers that broadcast with it."""
+    """Raises an error if q isn't a Gaussian of independent elements, or points aren't numbers that fit its shape."""
     require_gaussian(q=q)
     require_real(**points)
     require_broadcast(q=q.shape, **{name: jnp.shape(x) for name, x in points.items()})
 
 
 def aligned(*arrays: ArrayLike) -> list[Array]:
-    """The arrays broadcast to one shape, in the dtype to compute in."""
+    """Returns the arrays broadcast to one shape, in the dtype to compute in."""
     return jnp.broadcast_arrays(*_in_one_dtype(*arrays))
 
 
 def ranked(*arrays: ArrayLike) -> list[Array]:
-    """The arrays with as many axes each, in the dtype to compute in: what is shared is computed once."""
+    """Returns the arrays with equally many axes, in the dtype to compute in; what is shared is then computed once."""
     rank = max(map(jnp.ndim, arrays))
     return [jnp.expand_dims(x, tuple(range(rank - x.ndim))) for x in _in_one_dtype(*arrays)]
 
 
 def _in_one_dtype(*arrays: ArrayLike) -> list[Array]:
-    """The arrays in the dtype to compute in; as they are where all are weak."""
+    """Returns the arrays in the dtype to compute in; if all are weak, they stay weak."""
     if all(map(special.is_weak, arrays)):
         return [jnp.asarray(x) * 1.0 for x in arrays]
     dtype = special.compute_dtype(*arrays)
@@ -192,7 +194,7 @@ def _in_one_dtype(*arrays: ArrayLike) -> list[Array]:
 
 
 def _together(*qs: Gaussian) -> list[Gaussian]:
-    """The Gaussians, weak ones in the dtype of the others."""
+    """Returns the Gaussians, with weak leaves in the dtype of the others."""
     leaves = [x for q in qs for x in (q.loc, q.raw)]
     return [q._settled(*leaves) for q in qs]
 
@@ -202,7 +204,7 @@ def _full_raw(q: Gaussian) -> Array:
 
 
 def reparameterize(q: AnyGaussian, noise: ArrayLike) -> Array:
-    """Reparameterized samples z = mean + σ noise, for given noise (Kingma & Welling 2014).
+    """Computes reparameterized samples z = mean + σ noise from given noise (Kingma & Welling 2014).
 
     ``sample`` draws the noise itself. This function is for noise that is shared, antithetic or quasi-random, or drawn
     by another generator.
@@ -232,9 +234,9 @@ def _moved(q: Gaussian, noise: ArrayLike) -> Array:
 
 
 def sample(key: Array, q: AnyGaussian, shape: tuple[int, ...] = ()) -> Array:
-    """Reparameterized samples z = mean + σ ε, ε ~ N(0, 1) (Kingma & Welling 2014).
+    """Draws reparameterized samples z = mean + σ ε with ε ~ N(0, 1) (Kingma & Welling 2014).
 
-    The noise is drawn in float32 (float64 for float64 inputs): bfloat16 noise has 128 distinct values.
+    The noise is drawn in float32 (float64 for float64 inputs), because bfloat16 noise has only 128 distinct values.
 
     Args:
         key: a PRNG key.
@@ -255,11 +257,11 @@ def sample(key: Array, q: AnyGaussian, shape: tuple[int, ...] = ()) -> Array:
 
 
 def sample_and_log_prob(key: Array, q: AnyGaussian, shape: tuple[int, ...] = ()) -> tuple[Array, Array]:
-    """Reparameterized samples, as of ``sample``, with their log-densities in nats, as an actor's loss needs them.
+    """Draws samples as ``sample`` does, and computes their log-densities in nats, as an actor's loss needs them.
 
-    The log-density is computed from the noise, as -½ ε² - log σ - ½ log 2π, and so is right also where the rounded
+    The log-density is computed from the noise, as -½ ε² - log σ - ½ log 2π, and so is right even where the rounded
     sample does not determine it, as for a ``TanhGaussian`` near its bounds. Its gradient is that of log q(z(q); q),
-    along the path of the sample. For correlated elements it is ``log_prob`` of the sample.
+    which includes the path through the sample. For correlated elements it is ``log_prob`` of the sample.
 
     Args:
         key: a PRNG key.
@@ -287,24 +289,25 @@ def _noise(key: Array, q: Gaussian, shape: tuple[int, ...]) -> Array:
 
 
 def kl_divergence(q: AnyGaussian, p: AnyGaussian | None = None) -> Array:
-    """KL(q ‖ p) in nats, elementwise, or per event for correlated elements; without ``p``, to the standard normal.
+    """Computes KL(q ‖ p) in nats, elementwise, or per event for correlated elements; without ``p``, to N(0, 1).
 
     KL(q ‖ N(0, 1)) = ½ (σ² - 1 - log σ² + mean²);
     KL(q ‖ p) = ½ (expm1mx(2ρ) + ((mean_q - mean_p) / σ_p)²) with ρ = log(σ_q / σ_p).
     It is never negative. If q and p have the same parameterization, it keeps its relative accuracy near 0, and is
-    exactly 0 for equals; otherwise ρ is a difference of logs, with their rounding errors.
+    exactly 0 for equal Gaussians; otherwise ρ is a difference of logs, with their rounding errors.
 
     Args:
         q: Gaussians of any shape, of independent or correlated elements.
-        p: Gaussians that broadcast with q, in any parameterization. Independent elements go with any q, and a
-            ``CholeskyGaussian`` with any q except a ``LowRankGaussian``.
+        p: Gaussians that broadcast with q, in any parameterization. A ``Gaussian`` goes with q of independent or
+            correlated elements, and a ``CholeskyGaussian`` with the same except a ``LowRankGaussian``. A
+            ``TanhGaussian`` goes only with another one of the same bounds.
 
     Returns:
         An array of the broadcast shape, float32 or float64; without its last axis where q's or p's elements are
         correlated.
 
     Raises:
-        TypeError: for a pair of kinds whose KL is not implemented.
+        TypeError: if the KL of this pair of kinds is not implemented.
 
     >>> float(kl_divergence(Gaussian(1.0, 0.0)))
     0.5
@@ -323,15 +326,15 @@ def kl_divergence(q: AnyGaussian, p: AnyGaussian | None = None) -> Array:
 
 
 def _half_excess(log_ratio: Array, ratio: Array) -> Array:
-    """½ (ratio² - 1 - log ratio²), given log ratio and ratio; inf only where this itself overflows."""
-    log_ratio = jnp.minimum(log_ratio, float(np.finfo(log_ratio.dtype).max))  # lest it be inf - inf
+    """Returns ½ (ratio² - 1 - log ratio²), given log ratio and ratio; it is inf only where this itself overflows."""
+    log_ratio = jnp.minimum(log_ratio, float(np.finfo(log_ratio.dtype).max))  # to avoid inf - inf
     near = jnp.abs(log_ratio) < 0.5
     close = special.expm1mx_near(2 * jnp.where(near, log_ratio, 0)) / 2
     return jnp.where(near, close, ratio * (ratio / 2) - 0.5 - log_ratio)
 
 
 def _to_standard_jvp(p: Parameterization, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
-    # d/draw = (σ² - 1) gain, with σ kept finite, so that it doesn't meet a gain of 0.
+    # d/draw = (σ² - 1) gain, where σ is kept finite, so that no infinity meets a gain of 0.
     (mean, raw), (dmean, draw) = primals, tangents
     log_std, gain = p.log_std(raw), p.log_std_gain(raw)
     std = special.finite(p.std(raw))
@@ -347,7 +350,7 @@ def _to_standard(p: Parameterization, mean: Array, raw: Array) -> Array:
 
 
 def _sum_of_positive(x: Array, y: Array) -> Array:
-    """x + y. For the sake of the select, XLA on a CPU does not write both out before it sums over events."""
+    """Returns x + y; the select keeps XLA on a CPU from writing both to memory before it sums over events."""
     total = x + y
     return jnp.where(total < 0, 0, total)
 
@@ -364,14 +367,14 @@ def _scale_cost_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
 
 
 def _excess_of_square(log_ratio: Array, ratio: Array) -> Array:
-    """ratio² - 1."""
+    """Returns ratio² - 1, given log ratio and ratio."""
     near = jnp.abs(log_ratio) < 0.5
     close = special.expm1_near(2 * jnp.where(near, log_ratio, 0))
     return jnp.where(near, close, ratio * ratio - 1)
 
 
 def _compared(q: Gaussian, p: Gaussian, cost: Callable[[Array], Array]) -> Array:
-    """cost(log(σ_q / σ_p)) + ½ ((mean_q - mean_p) / σ_p)²."""
+    """Returns cost(log(σ_q / σ_p)) + ½ ((mean_q - mean_p) / σ_p)²."""
     compare = functools.partial(_compare, q.parameterization, p.parameterization, cost)
     return special.weakly(compare)(*aligned(q.loc, q.raw, p.loc, p.raw))
 
@@ -379,7 +382,7 @@ def _compared(q: Gaussian, p: Gaussian, cost: Callable[[Array], Array]) -> Array
 def _compare_jvp(
     q: Parameterization, p: Parameterization, cost: Callable, primals: tuple, tangents: tuple
 ) -> tuple[Array, Array]:
-    # Each slope is kept finite, and so is each term of it: an infinity would meet a 0, or another of opposite sign.
+    # Each slope and each of its terms is kept finite: an infinity could meet a 0, or an infinity of opposite sign.
     finite = special.finite
     loc_q, raw_q, loc_p, raw_p = primals
     rho = _log_std_ratio(q, p, raw_q, raw_p)
@@ -402,12 +405,12 @@ def _compare(
 
 
 def _log_std_ratio(q: Parameterization, p: Parameterization, raw_q: Array, raw_p: Array) -> Array:
-    """log(σ_q / σ_p)."""
+    """Returns log(σ_q / σ_p)."""
     return q.log_std_ratio(raw_q, raw_p) if q == p else special.difference(q.log_std(raw_q), p.log_std(raw_p))
 
 
 def log_prob(q: AnyGaussian, x: ArrayLike) -> Array:
-    """log N(x; mean, σ²) = -½ ((x - mean) / σ)² - log σ - ½ log 2π, in nats, elementwise, or per event.
+    """Computes log N(x; mean, σ²) = -½ ((x - mean) / σ)² - log σ - ½ log 2π in nats, elementwise, or per event.
 
     Args:
         q: Gaussians of any shape, of independent or correlated elements.
@@ -427,14 +430,14 @@ def log_prob(q: AnyGaussian, x: ArrayLike) -> Array:
 
 
 def standard_log_prob(z: ArrayLike) -> Array:
-    """log N(z; 0, 1) = -½ z² - ½ log 2π, in nats, elementwise."""
+    """Computes log N(z; 0, 1) = -½ z² - ½ log 2π in nats, elementwise."""
     require_real(z=z)
     (z,) = aligned(z)
     return -z * (z / 2) - _LOG_2PI / 2
 
 
 def entropy(q: AnyGaussian) -> Array:
-    """H(q) = log σ + ½ log(2πe), in nats, elementwise; for correlated elements ½ log det(2πe Σ), per event.
+    """Computes H(q) = log σ + ½ log(2πe) in nats, elementwise; for correlated elements ½ log det(2πe Σ), per event.
 
     >>> round(float(entropy(Gaussian(0.0, 0.0))), 4)
     1.4189
@@ -446,10 +449,10 @@ def entropy(q: AnyGaussian) -> Array:
 
 
 def cross_entropy(q: AnyGaussian, p: AnyGaussian) -> Array:
-    """-E_q[log p] = ½ (σ_q²/σ_p² + (mean_q - mean_p)²/σ_p²) + log σ_p + ½ log 2π, in nats, elementwise.
+    """Computes -E_q[log p] = ½ (σ_q²/σ_p² + (mean_q - mean_p)²/σ_p²) + log σ_p + ½ log 2π in nats, elementwise.
 
     If the elements of q or p are correlated, it is KL(q ‖ p) + H(q), per event, for the pairs that ``kl_divergence``
-    takes.
+    accepts.
 
     >>> round(float(cross_entropy(Gaussian(1.0, 0.0), Gaussian(0.0, 0.0))), 4)
     1.9189
@@ -476,12 +479,12 @@ _half_squared_ratio.defjvps(lambda drho, ans, rho: special.finite(jnp.square(spe
 
 
 def _with_log_std(squares: Array, log_std: Array) -> Array:
-    """The squares + log σ: as σ tends to 0, the squares over σ² outweigh log σ."""
+    """Returns squares + log σ; where the squares are inf, so is the sum, as log σ tends to -inf more slowly."""
     return jnp.where(squares == jnp.inf, squares, squares + log_std)
 
 
 def jeffreys(q: AnyGaussian, p: AnyGaussian) -> Array:
-    """The symmetric KL(q ‖ p) + KL(p ‖ q), in nats, elementwise, or per event as ``kl_divergence`` (Jeffreys 1946).
+    """Computes the symmetric KL(q ‖ p) + KL(p ‖ q) in nats, elementwise or per event (Jeffreys 1946).
 
     >>> float(jeffreys(Gaussian(1.0, 0.0), Gaussian(0.0, 0.0)))
     1.0
@@ -491,7 +494,7 @@ def jeffreys(q: AnyGaussian, p: AnyGaussian) -> Array:
 
 @jax.custom_jvp
 def _std_difference(std_q: Array, std_p: Array, rho: Array) -> Array:
-    """σ_q - σ_p, by way of rho = log(σ_q / σ_p), which keeps the digits of near ones."""
+    """Returns σ_q - σ_p, computed from rho = log(σ_q / σ_p), which keeps the digits if the two are near."""
     wider = jnp.where(rho > 0, std_q, std_p)
     return jnp.where(rho == 0, 0, -jnp.sign(rho) * wider * special.expm1(-jnp.abs(rho)))
 
@@ -506,7 +509,7 @@ def _distance(x: Array, y: Array) -> Array:
 
 @_distance.defjvp
 def _distance_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
-    # The unit vector, of numbers scaled to 1 first; 0, a subgradient, where x = y = 0.
+    # The unit vector, computed after scaling to 1; where x = y = 0, a subgradient, which is 0.
     x, y = map(special.finite, primals)
     scale = jax.lax.stop_gradient(jnp.clip(jnp.maximum(jnp.abs(x), jnp.abs(y)), *_normal(x.dtype)))
     x, y = x / scale, y / scale
@@ -520,10 +523,10 @@ def _normal(dtype: jnp.dtype) -> tuple[float, float]:
 
 
 def wasserstein2(q: Gaussian, p: Gaussian) -> Array:
-    """The 2-Wasserstein distance sqrt((mean_q - mean_p)² + (σ_q - σ_p)²), elementwise, in units of x.
+    """Computes the 2-Wasserstein distance sqrt((mean_q - mean_p)² + (σ_q - σ_p)²), elementwise, in units of x.
 
     The distance of diagonal Gaussians over event axes is the root of the sum of squares. As a loss, take the sum of
-    squares itself, which is differentiable at q = p. A σ beyond all numbers counts as the largest of them.
+    squares itself, which is differentiable at q = p. A σ that overflows counts as the largest finite number.
 
     >>> float(wasserstein2(Gaussian(3.0, 0.0), Gaussian(1.0, 0.0)))
     2.0
@@ -551,7 +554,7 @@ jax.export.register_namedtuple_serialization(Fisher, serialized_name="jaxvae.Fis
 
 
 def fisher(q: Gaussian) -> Fisher:
-    """The Fisher metric of (loc, raw), the Hessian of KL(q ‖ q') at q' = q, elementwise.
+    """Computes the Fisher metric of (loc, raw), which is the Hessian of KL(q ‖ q') at q' = q, elementwise.
 
     It is diag(1/σ², 2 gain²) with gain = d log σ / d raw. Under a natural parameterization raw also moves the mean, and
     the metric has a cross term.
@@ -568,7 +571,7 @@ def fisher(q: Gaussian) -> Fisher:
 
 
 def natural_parameters(q: Gaussian) -> tuple[Array, Array]:
-    """(η₁, η₂) = (mean/σ², -1/(2σ²)), elementwise.
+    """Computes the natural parameters (η₁, η₂) = (mean/σ², -1/(2σ²)), elementwise.
 
     >>> [float(eta) for eta in natural_parameters(Gaussian(3.0, 0.0))]
     [3.0, -0.5]
@@ -592,7 +595,7 @@ def _half_precision_jvp(p: Parameterization, primals: tuple, tangents: tuple) ->
 
 
 def expectation_parameters(q: Gaussian) -> tuple[Array, Array]:
-    """(E[x], E[x²]) = (mean, mean² + σ²), elementwise.
+    """Computes the expectation parameters (E[x], E[x²]) = (mean, mean² + σ²), elementwise.
 
     >>> [float(mu) for mu in expectation_parameters(Gaussian(3.0, 0.0))]
     [3.0, 10.0]
@@ -605,11 +608,11 @@ def expectation_parameters(q: Gaussian) -> tuple[Array, Array]:
 def from_natural_parameters(
     eta1: ArrayLike, eta2: ArrayLike, parameterization: Parameterization | str = log_variance
 ) -> Gaussian:
-    """The Gaussian with these natural parameters: mean = -η₁/(2η₂), σ² = -1/(2η₂).
+    """Returns the Gaussian with these natural parameters: mean = -η₁/(2η₂), σ² = -1/(2η₂).
 
     Raises:
-        ValueError: outside ``jit``, where η₂ is not negative or σ is out of the parameterization's range; inside
-            ``jit`` the result is NaN there.
+        ValueError: outside ``jit``, if an η₂ is not negative or a σ is out of the parameterization's range. Inside
+            ``jit``, the result is NaN there.
 
     >>> float(from_natural_parameters(3.0, -0.5).mean)
     3.0
@@ -624,7 +627,7 @@ def from_natural_parameters(
     except jax.errors.ConcretizationTypeError:
         pass
     negative = eta2 < 0
-    eta2 = jnp.where(negative, eta2, -1)  # whose slopes are finite
+    eta2 = jnp.where(negative, eta2, -1)  # a stand-in with finite slopes
     mean, log_std = special.over(-eta1, 2 * eta2), -special.log(-2 * eta2) / 2
     mean, log_std = (jnp.where(negative, x, jnp.nan) for x in (mean, log_std))
     p = as_parameterization(parameterization)
@@ -632,7 +635,7 @@ def from_natural_parameters(
 
 
 def _from_moments(mean: Array, log_std: Array, p: Parameterization, *like: Array) -> Gaussian:
-    """The Gaussian of this mean and σ, in the dtype of these arrays."""
+    """Returns the Gaussian with this mean and log σ, in the dtype of the arrays ``like``."""
     raw = p.raw_from_log_std(log_std)
     loc = p.loc_from_mean(mean, raw)
     if all(map(special.is_weak, like)):
@@ -642,10 +645,10 @@ def _from_moments(mean: Array, log_std: Array, p: Parameterization, *like: Array
 
 
 def convert(q: Gaussian, parameterization: Parameterization | str) -> Gaussian:
-    """The same distribution in another parameterization.
+    """Returns the same distribution in another parameterization.
 
     Raises:
-        ValueError: outside ``jit`` where q's σ is out of the new range; inside ``jit``, raw is NaN there.
+        ValueError: outside ``jit``, if a σ of q is out of the new range. Inside ``jit``, raw is NaN there.
 
     >>> float(convert(Gaussian(0.0, 2.0), "log_std").raw)  # log σ is half of log σ²
     1.0
@@ -658,16 +661,16 @@ def convert(q: Gaussian, parameterization: Parameterization | str) -> Gaussian:
 
 
 def product(*factors: Gaussian, parameterization: Parameterization | str | None = None) -> Gaussian:
-    """The normalized product of Gaussian densities: precisions add, and means are averaged with precisions as weights.
+    """Returns the normalized product of Gaussian densities: precisions add, and means are averaged by precision.
 
     This is a product of experts (Hinton 2002), and the posterior of a ladder VAE (Sønderby et al. 2016, eq. 17).
 
     Args:
         factors: Gaussians that broadcast together.
-        parameterization: that of the result; the first factor's if not given.
+        parameterization: the parameterization of the result; by default, that of the first factor.
 
     Raises:
-        ValueError: without factors; or as ``convert``, where the result's σ is out of range.
+        ValueError: if there are no factors; or like ``convert``, if a σ of the result is out of range.
 
     >>> q = product(Gaussian(0.0, 0.0), Gaussian(2.0, 0.0))
     >>> float(q.mean), float(q.variance)
@@ -689,7 +692,7 @@ def product(*factors: Gaussian, parameterization: Parameterization | str | None 
 
 @jax.custom_jvp
 def _weighted_mean(log_weights: Array, x: Array) -> Array:
-    """Σ_i w_i x_i along the first axis, w = softmax(log_weights): about the first x, so that equal ones stay equal."""
+    """Returns Σ_i w_i x_i along the first axis, w = softmax(log_weights), about the first x: equal ones stay equal."""
     weights = jax.nn.softmax(log_weights, axis=0)
     about = x[0] + jnp.sum(special.times(weights, x - x[:1]), axis=0)
     return jnp.where(jnp.isinf(x).any(axis=0), jnp.sum(special.times(weights, x), axis=0), about)
@@ -697,7 +700,7 @@ def _weighted_mean(log_weights: Array, x: Array) -> Array:
 
 @_weighted_mean.defjvp
 def _weighted_mean_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
-    # By log_weights_i it is w_i (x_i - mean), here about the x of the largest weight, lest that cancel.
+    # The slope by log_weights_i is w_i (x_i - mean), here about the x of the largest weight to avoid cancellation.
     log_weights, x = primals
     weights = jax.nn.softmax(log_weights, axis=0)
     apart = special.finite(x - jnp.take_along_axis(x, jnp.argmax(log_weights, axis=0)[None], axis=0))

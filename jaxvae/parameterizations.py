@@ -1,8 +1,8 @@
-"""Parameterizations, quantity times transform: how a raw number becomes a standard deviation.
+"""Parameterizations, which say how a raw number becomes a standard deviation.
 
 A parameterization is two choices. The *quantity* is what the network models: ``std``, ``variance`` or ``precision``.
 The *transform* says how an unconstrained number becomes that quantity. Nothing else in the library knows how σ arises:
-sampling, KL, densities and plots ask the parameterization.
+sampling, KL, densities and plots use the parameterization.
 
 To add one, write a line like those at the end of this file; a new transform goes to ``transforms.py``.
 ``check_parameterization`` then says whether it keeps the contract.
@@ -50,18 +50,18 @@ QUANTITIES: Mapping[str, tuple[float, str]] = MappingProxyType(
 class Parameterization:
     """A quantity and the transform from a raw number to it; static and hashable.
 
-    Two parameterizations are equal if their quantities and transforms are; name and source are for people. All methods
-    are elementwise; for 16-bit inputs they compute and return float32.
+    Two parameterizations are equal if their quantities and transforms are equal; name and source don't count. All
+    methods are elementwise; for 16-bit inputs they compute and return float32.
 
     Attributes:
         quantity: ``std``, ``variance`` or ``precision``.
-        transform: raw to quantity.
+        transform: the map from raw to the quantity.
         name: its name in the registry.
         source: where it is used or was proposed.
 
     Raises:
-        ValueError: for an unknown quantity, or what isn't a ``Transform``.
-        TypeError: for a transform that holds traced arrays, by which one could not differentiate.
+        ValueError: if the quantity is unknown, or the transform isn't a ``Transform``.
+        TypeError: if the transform holds traced arrays, by which JAX could not differentiate.
 
     >>> mine = Parameterization("precision", Softplus())
     >>> mine.formula
@@ -85,7 +85,7 @@ class Parameterization:
 
     @property
     def exponent(self) -> float:
-        """k in std = quantity^k."""
+        """The exponent k in std = quantity^k."""
         return QUANTITIES[self.quantity][0]
 
     @property
@@ -102,88 +102,88 @@ class Parameterization:
 
     @special.weakly
     def log_std(self, raw: ArrayLike) -> Array:
-        """log σ, right also where σ itself under- or overflows."""
+        """Returns log σ, which is right even where σ itself under- or overflows."""
         return _log_std(self, special.computed(raw=raw))
 
     @special.weakly
     def std(self, raw: ArrayLike) -> Array:
-        """σ."""
+        """Returns the standard deviation σ."""
         return _power_of(self, self.exponent, special.computed(raw=raw))
 
     @special.weakly
     def variance(self, raw: ArrayLike) -> Array:
-        """σ²."""
+        """Returns the variance σ²."""
         return _power_of(self, 2 * self.exponent, special.computed(raw=raw))
 
     @special.weakly
     def precision(self, raw: ArrayLike) -> Array:
-        """1/σ²."""
+        """Returns the precision 1/σ²."""
         return _power_of(self, -2 * self.exponent, special.computed(raw=raw))
 
     @special.weakly
     def log_std_gain(self, raw: ArrayLike) -> Array:
-        """d log σ / d raw."""
+        """Returns the gain, which is d log σ / d raw."""
         return _log_std_gain(self, special.computed(raw=raw))
 
     @special.weakly
     def log_std_ratio(self, raw_q: ArrayLike, raw_p: ArrayLike) -> Array:
-        """log(σ_q / σ_p) of two raws, with full relative accuracy where they are near; exactly 0 where equal."""
+        """Returns log(σ_q / σ_p), with full relative accuracy where the raws are near, and exactly 0 where equal."""
         raw_q, raw_p = special.computed(raw_q=raw_q), special.computed(raw_p=raw_p)
         require_broadcast(raw_q=raw_q.shape, raw_p=raw_p.shape)
         return _log_std_ratio(self, raw_q, raw_p)
 
     @special.weakly
     def mean(self, loc: ArrayLike, raw: ArrayLike) -> Array:
-        """The mean: loc, except under a natural parameterization."""
+        """Returns the mean, which is loc except under a natural parameterization."""
         del raw
         return special.computed(loc=loc)
 
     @special.weakly
     def loc_from_mean(self, mean: ArrayLike, raw: ArrayLike) -> Array:
-        """The loc whose mean is ``mean``."""
+        """Returns the loc whose mean is ``mean``."""
         del raw
         return special.computed(mean=mean)
 
     @special.weakly
     def standardize(self, x: ArrayLike, loc: ArrayLike, raw: ArrayLike) -> Array:
-        """(x - mean) / σ: 0 for x = mean at any raw, and kept finite; so are its slopes."""
+        """Returns (x - mean) / σ, which is 0 for x = mean at any raw; it is kept finite, and so are its slopes."""
         x, loc, raw = special.computed(x=x), special.computed(loc=loc), special.computed(raw=raw)
         require_broadcast(x=x.shape, loc=loc.shape, raw=raw.shape)
         return _standardize(self, x, loc, raw)
 
     @special.weakly
     def half_square(self, x: ArrayLike, loc: ArrayLike, raw: ArrayLike) -> Array:
-        """½ ((x - mean) / σ)²: 0 for x = mean at any raw, and inf only where the true value overflows."""
+        """Returns ½ ((x - mean) / σ)²; it is 0 for x = mean at any raw, and inf only where the true value overflows."""
         x, loc, raw = special.computed(x=x), special.computed(loc=loc), special.computed(raw=raw)
         require_broadcast(x=x.shape, loc=loc.shape, raw=raw.shape)
         return _half_square(self, x, loc, raw)
 
     @special.weakly
     def mean_slopes(self, loc: ArrayLike, raw: ArrayLike) -> tuple[Array, Array]:
-        """(d mean / d loc, d mean / d raw) in units of σ, kept finite."""
+        """Returns (d mean / d loc, d mean / d raw) in units of σ, kept finite."""
         inverse = _inverse_std(self, special.computed(raw=raw))
         return inverse, jnp.zeros_like(inverse)
 
     def _standardized(self, x: Array, loc: Array, raw: Array) -> Array:
-        """(x - mean) / σ, kept finite."""
+        """Returns (x - mean) / σ, kept finite."""
         mean = self.mean(loc, raw)
         delta = x - mean
-        # Of finite numbers it may overflow, and infinity times 1/σ = 0 were NaN.
+        # The difference of finite numbers may overflow, and infinity times 1/σ = 0 would be NaN.
         delta = jnp.where(jnp.isinf(x) | jnp.isinf(mean), delta, finite(delta))
         return finite(jnp.where(delta == 0, 0, self.transform.scaled(delta, raw, -self.exponent)))
 
     @special.weakly
     def precision_weighted_mean(self, loc: ArrayLike, raw: ArrayLike) -> Array:
-        """The mean over σ², the first natural parameter; 0 where the mean is 0, at any raw."""
+        """Returns mean / σ², the first natural parameter, which is 0 where the mean is 0, at any raw."""
         inverse = finite(self.transform.power(special.computed(raw=raw), -self.exponent))
         return special.times(special.times(self.mean(loc, raw), inverse), inverse)
 
     @special.weakly
     def raw_from_std(self, std: ArrayLike) -> Array:
-        """The raw whose standard deviation is ``std``.
+        """Returns the raw whose standard deviation is ``std``.
 
         Raises:
-            ValueError: outside ``jit`` for a std out of ``std_range``; inside, the result is NaN.
+            ValueError: outside ``jit``, if a std is out of ``std_range``. Inside ``jit``, the result is NaN there.
         """
         std = special.computed(std=std)
         quantity = power(std, 1 / self.exponent)
@@ -196,14 +196,17 @@ class Parameterization:
 
     @special.weakly
     def raw_from_log_std(self, log_std: ArrayLike) -> Array:
-        """The raw whose log standard deviation is ``log_std``; raises like ``raw_from_std``."""
+        """Returns the raw whose log standard deviation is ``log_std``; raises like ``raw_from_std``."""
         log_std = special.computed(log_std=log_std)
         raw = special.with_finite_slopes(lambda x: self.transform.log_inverse(x / self.exponent), log_std)
         interval = self.std_range.map(lambda x: math.log(x) if x > 0 else -math.inf)
         return self._within_range(raw, log_std, "log_std", interval)
 
     def _within_range(self, raw: Array, value: Array, field: str, interval: Interval) -> Array:
-        """NaN where the value lies outside; a closed end gives way by 4 ulp, for values that were rounded to it."""
+        """Returns raw, or NaN where the value is outside the interval; outside ``jit``, raises ValueError instead.
+
+        A closed end admits 4 ulp more, for values that were rounded to it.
+        """
         low, high = (jnp.asarray(end, value.dtype) for end in interval[:2])
         if interval.closed:
             slack = 4 * float(np.finfo(value.dtype).eps) * jnp.abs(value)
@@ -220,11 +223,11 @@ class Parameterization:
 
 
 def as_parameterization(x: object) -> Parameterization:
-    """A parameterization, or the registered one of this name.
+    """Returns a parameterization as it is, or the registered one with this name.
 
     Raises:
-        TypeError: for what is neither.
-        ValueError: for an unknown name.
+        TypeError: if it is neither a parameterization nor a name.
+        ValueError: if the name is unknown.
     """
     if isinstance(x, str):
         return parameterization(x)
@@ -237,7 +240,7 @@ def _power(x: float, exponent: float) -> float:
     return x**exponent if x > 0 or exponent > 0 else math.inf
 
 
-# Compiled, so that use outside jit is one program, and a parameterization is traced once for each shape.
+# These are compiled, so that a call outside jit is one program, and a parameterization is traced once for each shape.
 @functools.partial(special.compiled, static=1)
 def _log_std(p: Parameterization, raw: Array) -> Array:
     log = p.transform.log_forward(raw)
@@ -261,7 +264,7 @@ def _inverse_std_jvp(p: Parameterization, primals: tuple, tangents: tuple) -> tu
 
 @special.with_derivative(_inverse_std_jvp, static=1)
 def _inverse_std(p: Parameterization, raw: Array) -> Array:
-    """1/σ, kept finite, as is its slope."""
+    """Returns 1/σ; it is kept finite, and so is its slope."""
     return finite(p.transform.scaled(jnp.ones_like(raw), raw, -p.exponent))
 
 
@@ -276,7 +279,7 @@ def _log_std_ratio(p: Parameterization, raw_q: Array, raw_p: Array) -> Array:
 
 
 def _slopes(p: Parameterization, z: Array, loc: Array, raw: Array) -> tuple[Array, Array, Array]:
-    """Of z = (x - mean) / σ by x, loc and raw: dz = (dx - dmean) / σ - z dlog σ."""
+    """Returns the slopes of z = (x - mean) / σ by x, loc and raw: dz = (dx - dmean) / σ - z dlog σ."""
     inverse = _inverse_std(p, raw)
     by_loc, by_raw = p.mean_slopes(loc, raw)
     return inverse, -by_loc, finite(-by_raw - z * p.log_std_gain(raw))
@@ -305,15 +308,15 @@ def _half_square(p: Parameterization, x: Array, loc: Array, raw: Array) -> Array
 
 
 def half_square_slopes(p: Parameterization, z: Array, loc: Array, raw: Array) -> tuple[Array, ...]:
-    """Those of ½ z² by x, loc and raw, kept finite, for z = (x - mean) / σ."""
-    # So that none meets a 0; beyond, the slopes of the factors would be inf - inf.
+    """Returns the slopes of ½ z² by x, loc and raw, kept finite, for z = (x - mean) / σ."""
+    # None may meet a 0. Where one is inf, the slopes of its own factors, which would be inf - inf, are left out.
     slopes = (z * slope for slope in _slopes(p, z, loc, raw))
     return tuple(finite(jnp.where(jnp.isinf(slope), jax.lax.stop_gradient(slope), slope)) for slope in slopes)
 
 
 @dataclasses.dataclass(frozen=True)
 class NaturalParameterization(Parameterization):
-    """(loc, raw) as natural parameters: η₁ = loc and η₂ = -g(raw)/2, so that mean = loc σ² (Immer et al. 2023).
+    """A parameterization by natural parameters: η₁ = loc, η₂ = -g(raw)/2, so that mean = loc σ² (Immer et al. 2023).
 
     >>> natural = NaturalParameterization("precision", Exp())
     >>> float(natural.mean(6.0, jnp.log(2.0)))  # loc σ² with 1/σ² = 2
@@ -326,13 +329,13 @@ class NaturalParameterization(Parameterization):
 
     @special.weakly
     def mean(self, loc: ArrayLike, raw: ArrayLike) -> Array:
-        """loc σ², kept finite, so that equal means differ by 0 at any raw."""
+        """Returns loc σ², kept finite, so that equal means differ by 0 at any raw."""
         return _natural_mean(self, special.computed(loc=loc), special.computed(raw=raw))
 
     @special.weakly
     def loc_from_mean(self, mean: ArrayLike, raw: ArrayLike) -> Array:
         mean, raw = jnp.broadcast_arrays(special.computed(mean=mean), special.computed(raw=raw))
-        known = ~jnp.isnan(raw)  # out of the range raw is NaN
+        known = ~jnp.isnan(raw)  # raw is NaN where σ is out of range
         return jnp.where(known, special.times(mean, self.precision(jnp.where(known, raw, 0))), jnp.nan)
 
     @special.weakly
@@ -368,7 +371,7 @@ def _natural_mean_jvp(p: Parameterization, primals: tuple, tangents: tuple) -> t
 
 
 def behind(clip: Clip, p: Parameterization) -> Parameterization:
-    """The same parameterization of clip(raw).
+    """Returns the same parameterization applied to clip(raw).
 
     >>> behind(HardClip(low=0.1), direct_std).formula
     'σ = max(r, 0.1)'
@@ -378,10 +381,10 @@ def behind(clip: Clip, p: Parameterization) -> Parameterization:
 
 
 def with_gain(p: Parameterization, std: float, gain: float) -> Parameterization:
-    """The same family with raw rescaled so that |d log σ / d raw| is ``gain`` where σ is ``std``.
+    """Returns the same family with raw rescaled so that |d log σ / d raw| is ``gain`` where σ is ``std``.
 
     Raises:
-        ValueError: for a std out of range, or one at which the gain is 0.
+        ValueError: if the std is out of range, or the gain there is 0 or infinite.
 
     >>> with_gain(log_std, 1.0, 0.5).formula
     'σ = exp(0.5·r)'
@@ -404,15 +407,15 @@ ALIASES: Mapping[str, str] = MappingProxyType({"dehaene_exp_linear": "exp_linear
 
 
 def find(name: str) -> Parameterization | None:
-    """The registered parameterization of this name or alias; None where there is none."""
+    """Returns the registered parameterization with this name or alias, or None if there is none."""
     return PARAMETERIZATIONS.get(ALIASES.get(name, name))
 
 
 def parameterization(name: str) -> Parameterization:
-    """The registered parameterization of this name or alias.
+    """Returns the registered parameterization with this name or alias.
 
     Raises:
-        ValueError: for an unknown name; the message suggests the nearest ones.
+        ValueError: if the name is unknown; the message suggests the nearest ones.
 
     >>> parameterization("softplus_std").formula
     'σ = softplus(r)'
@@ -433,7 +436,7 @@ def _named(name: str, quantity: str, transform: Transform, source: str, natural:
 
 _GRID = "completes the grid quantity × transform"
 
-# The grid. One line each: name, quantity, transform, source.
+# The grid, with one line each: name, quantity, transform, source.
 log_variance = _named("log_variance", "variance", Exp(), "Kingma & Welling 2014, arXiv:1312.6114")
 log_std = _named("log_std", "std", Exp(), "Burda et al. 2016, arXiv:1509.00519; VDVAE, arXiv:2011.10650")
 log_precision = _named("log_precision", "precision", Exp(), _GRID)
@@ -452,7 +455,7 @@ sigmoid_variance = _named("sigmoid_variance", "variance", Sigmoid(), _GRID)
 natural_exp = _named("natural_exp", "precision", Exp(), "Immer et al. 2023 (NeurIPS)", natural=True)
 natural_softplus = _named("natural_softplus", "precision", Softplus(), "Immer et al. 2023 (NeurIPS)", natural=True)
 
-# No transform, or none that is one-to-one: the baselines that fail.
+# The baselines that fail: they have no transform, or one that isn't one-to-one.
 direct_std = _named("direct_std", "std", Identity(), "no constraint")
 direct_variance = _named("direct_variance", "variance", Identity(), "no constraint")
 projected_std = _named(
@@ -461,7 +464,7 @@ projected_std = _named(
 square_std = _named("square_std", "std", Square(), "seen in user code")
 abs_std = _named("abs_std", "std", Abs(), "seen in user code")
 
-# The field's own, each in its exact published form.
+# The parameterizations of published models and code, each in its exact form.
 diffusers_log_variance = _named(
     "diffusers_log_variance", "variance", Chain(HardClip(-30, 20), Exp()), "diffusers, DiagonalGaussianDistribution"
 )

@@ -7,16 +7,16 @@ from typing import Any, NoReturn
 
 from jaxvae.texts import nearest
 
-_ALIKE = 0.7  # from which similarity on a name is suggested
+_ALIKE = 0.7  # the similarity from which on a name is suggested
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser, and by inheritance its subparsers, that raises ValueError where argparse prints the usage and exits.
+    """A parser that raises ValueError where argparse would print the usage and exit; its subparsers do the same.
 
-    Each error names the help of the command that it is about. No flag may be abbreviated.
+    Each error names the help of the command that it is about. Flags can't be abbreviated.
 
     Attributes:
-        known: by an argument's ``dest``, values that are worth suggesting where others are allowed, too.
+        known: values to suggest for arguments that also allow others, by the argument's ``dest``.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -24,7 +24,7 @@ class Parser(argparse.ArgumentParser):
         self.known: dict[str, Sequence[str]] = {}
 
     def candidates(self, words: Sequence[str]) -> list[str]:
-        """The words that may stand in place of the last one, which has been begun: commands, flags, or their values."""
+        """Returns the words that may complete the last one: commands, flags, or their values."""
         *before, begun = words
         commands = self._commands()
         if before and before[0] in commands:
@@ -51,7 +51,7 @@ class Parser(argparse.ArgumentParser):
         raise ValueError(f"{message} (see `{self.prog} --help`)")
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Raises ValueError for flags that are unknown, before argparse misses the ones that are meant."""
+        """Parses arguments, but raises ValueError for unknown flags before argparse reports missing arguments."""
         unknown = (
             [] if self._subparsers is not None else [x for x in _flags(args) if x not in self._option_string_actions]
         )
@@ -66,7 +66,7 @@ class Parser(argparse.ArgumentParser):
         return did_you_mean(*itertools.chain(*flags))
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
-        """Raises ArgumentError for a value that is none of an action's choices."""
+        """Raises ArgumentError if a value isn't one of an action's choices."""
         if action.choices is not None and value not in action.choices:
             choices = [*map(str, action.choices)]
             told = did_you_mean(*nearest(value, choices, cutoff=_ALIKE)[:2]) or f", not one of {', '.join(choices)}"
@@ -74,7 +74,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def did_you_mean(*names: str) -> str:
-    """The end of a sentence on a misspelt word; "" without names.
+    """Returns the end of a sentence about a misspelt word, or "" if there are no names.
 
     >>> did_you_mean("train"), did_you_mean()
     ('; did you mean train?', '')
@@ -83,6 +83,6 @@ def did_you_mean(*names: str) -> str:
 
 
 def _flags(args: Sequence[str]) -> list[str]:
-    """The long flags among arguments, without their values."""
+    """Returns the long flags among arguments, without their values."""
     before = itertools.takewhile(lambda x: x != "--", args)
     return [x.partition("=")[0] for x in before if x.startswith("--") and " " not in x]

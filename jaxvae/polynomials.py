@@ -1,7 +1,7 @@
-"""Polynomials that stand for functions on an interval, where a few multiplications do what a log would.
+"""Polynomials that approximate functions on an interval, so that a few multiplications replace a log.
 
 ``python -m benchmarks.polynomials`` derives each one: the function, the interval, the degrees for float32 and float64,
-and the coefficients, lowest power first.
+and the coefficients, with the lowest power first.
 """
 
 from collections.abc import Mapping, Sequence
@@ -111,7 +111,7 @@ STIRLING_SLOPE: Table = {
         -3.020325370124444e-10, -1.6189267782525902e-11, 2.3536550338934628e-11, 1.5389431827340768e-11,
     ),
 }  # fmt: skip
-"""S'(x) = -P(t) / 12x², of the same t."""
+"""S'(x) = -P(t) / 12x², with the same t."""
 
 STIRLING_CURVATURE: Table = {
     "float32": (
@@ -128,7 +128,7 @@ STIRLING_CURVATURE: Table = {
         4.405408037931721e-11, -7.213355050654218e-13,
     ),
 }  # fmt: skip
-"""S''(x) = P(t) / 6x³, of the same t."""
+"""S''(x) = P(t) / 6x³, with the same t."""
 
 POLYNOMIALS: Mapping[str, Table] = MappingProxyType(
     {
@@ -142,16 +142,16 @@ POLYNOMIALS: Mapping[str, Table] = MappingProxyType(
         "STIRLING_CURVATURE": STIRLING_CURVATURE,
     }
 )
-"""All of them by their names."""
+"""All polynomials by name."""
 
 
 def horner(table: Table, x: Array) -> Array:
-    """The polynomial's value, with the coefficients for the dtype of x."""
+    """Returns the polynomial's value at x, with the coefficients for the dtype of x."""
     return polynomial(table[x.dtype.name], x)
 
 
 def polynomial(coefficients: Sequence[float], x: Array) -> Array:
-    """sum_k coefficients[k] x^k by Horner's rule."""
+    """Returns sum_k coefficients[k] x^k, by Horner's rule."""
     *lower, highest = coefficients
     total = jnp.full_like(x, highest)
     for coefficient in reversed(lower):

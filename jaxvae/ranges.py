@@ -25,7 +25,10 @@ NORMAL = {
 
 
 class Shape(NamedTuple):
-    """For each raw: σ and gain; KL(N(0, σ²) ‖ N(0, 1)) in nats, and its derivative by raw."""
+    """The values at each raw: log σ, σ, the gain, the KL, and its derivative.
+
+    The KL is KL(N(0, σ²) ‖ N(0, 1)) in nats, and its derivative is that with respect to raw.
+    """
 
     log_std: np.ndarray
     std: np.ndarray
@@ -35,7 +38,7 @@ class Shape(NamedTuple):
 
 
 class Exactness(NamedTuple):
-    """For each raw: whether KL and derivative are right in float32, whether σ responds to raw, and σ in float64."""
+    """The exactness at each raw: whether KL and derivative are right in float32 and σ responds to raw; σ in float64."""
 
     exact: np.ndarray
     responds: np.ndarray
@@ -43,14 +46,14 @@ class Exactness(NamedTuple):
 
 
 def shape(p: Parameterization, raw: ArrayLike) -> Shape:
-    """All of it elementwise, by one program for each shape and dtype of raw."""
+    """Computes a ``Shape`` elementwise, by one program for each shape and dtype of raw."""
     return Shape(*map(np.asarray, _shape(p, np.asarray(raw))))
 
 
 def exactness(p: Parameterization, raw: ArrayLike) -> Exactness:
-    """Compares KL(N(0, σ²) ‖ N(0, 1)) and its derivative by raw in float32 with float64.
+    """Compares KL(N(0, σ²) ‖ N(0, 1)) and its derivative with respect to raw in float32 with float64.
 
-    16-bit raws are computed in float32, so that the answer holds for them, too.
+    Computations with 16-bit raws are in float32, so the result holds for them too.
     """
     raw = np.asarray(raw, np.float32)
     approximate = shape(p, raw)
@@ -70,7 +73,7 @@ def _shape(p: Parameterization, raw: Array) -> tuple[Array, ...]:
 
 
 class Saturation(NamedTuple):
-    """Elementwise: whether σ is at its floor, at its ceiling, or does not respond to raw."""
+    """The saturation of each element: whether σ is at its floor, at its ceiling, or does not respond to raw."""
 
     floor: Array
     ceiling: Array
@@ -78,9 +81,9 @@ class Saturation(NamedTuple):
 
 
 def saturation(q: Gaussian) -> Saturation:
-    """Elementwise, whether σ is at an end of its parameterization's range or of the float's, or its gain is 0.
+    """Returns elementwise whether σ is at an end of its parameterization's range or of the float's, or its gain is 0.
 
-    A σ that isn't a number is at neither end.
+    A σ that is NaN is at neither end.
     """
     low, high, _ = q.parameterization.std_range
     std = q.std
@@ -94,7 +97,7 @@ def saturation(q: Gaussian) -> Saturation:
 
 
 def runs(x: np.ndarray, mask: np.ndarray) -> Iterator[tuple[float, float]]:
-    """The first and last x of each stretch in which the mask is true."""
+    """Yields the first and the last x of each stretch in which the mask is true."""
     changes = np.flatnonzero(np.diff(mask, prepend=False, append=False))
     for start, stop in changes.reshape(-1, 2):
         yield float(x[start]), float(x[stop - 1])

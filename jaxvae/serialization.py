@@ -1,7 +1,7 @@
-"""Distributions among what other tools write and read: exported programs of JAX, state dicts of Flax.
+"""Serialization of distributions in exported programs of JAX and in state dicts of Flax.
 
-A parameterization is written as its structure in JSON: quantity, transform, and the numbers these are made with. One of
-somebody's own transform can't be read where its code isn't, and is refused by name.
+A parameterization is written as its structure in JSON: its quantity, its transform, and their numbers. One with a
+transform of your own could not be read without its code, so it is refused by an error that names it.
 """
 
 import dataclasses
@@ -23,11 +23,11 @@ _PARTS = {
     for kind in vars(module).values()
     if isinstance(kind, type) and dataclasses.is_dataclass(kind) and kind.__module__ == module.__name__
 }
-"""The library's transforms and what chains are made of, by name."""
+"""The library's transforms and the parts of chains, by name."""
 
 
 def serializable(kind: type[T]) -> type[T]:
-    """Makes a distribution, a pytree of leaves and a parameterization, part of ``jax.export``'s serialized programs."""
+    """Makes a class of distributions known to ``jax.export``, which can then serialize programs that use it."""
     jax.export.register_pytree_node_serialization(
         kind,
         serialized_name=f"jaxvae.{kind.__name__}",
@@ -38,7 +38,7 @@ def serializable(kind: type[T]) -> type[T]:
 
 
 def make_known_to_flax(kind: type) -> None:
-    """Makes a distribution's leaves part of ``flax.serialization``'s state dicts, once Flax has been imported."""
+    """Makes a class of distributions known to ``flax.serialization``, if Flax has been imported."""
     flax = sys.modules.get("flax.serialization")
     if flax is None or kind in _known_to_flax:
         return
@@ -60,7 +60,7 @@ _known_to_flax: set[type] = set()
 
 
 def _written(p: Parameterization) -> bytes:
-    """A parameterization as JSON."""
+    """Returns a parameterization as JSON; raises ValueError if it isn't made of the library's own parts."""
     if type(p) not in (Parameterization, NaturalParameterization):
         raise ValueError(f"a parameterization must be jaxvae's own to be serialized, got {type(p).__name__}")
     natural = isinstance(p, NaturalParameterization)

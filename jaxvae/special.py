@@ -2,16 +2,16 @@
 
 Conventions of this file:
 
-* every function is elementwise (but ``log_mean_exp``), pure, and works in float64, float32, bfloat16 and
+* every function is elementwise (except ``log_mean_exp``), pure, and works in float64, float32, bfloat16 and
   float16; the two 16-bit types are computed in float32 and rounded once;
 * a derivative is part of the function: where autodiff of the formula would lose digits or make 0/0, a
   ``custom_jvp`` states it, in terms of other functions of this file, so that all orders and both modes work;
 * a slope is finite: where the true one is beyond the dtype, it is the largest finite number, so that a cotangent of
-  0, as ``jnp.where`` and ``jnp.minimum`` send to what they leave out, gives a gradient of 0;
-* below a function's domain the result is NaN, at its border the limit (``-inf``, ``inf`` or 0); NaN in, NaN out;
+  0, which ``jnp.where`` and ``jnp.minimum`` send to what they leave out, gives a gradient of 0;
+* below a function's domain the result is NaN, at its border the limit (``-inf``, ``inf`` or 0); a NaN gives NaN;
 * XLA flushes subnormal numbers to zero on most devices; accuracy is stated for normal inputs and results.
 
-``python -m benchmarks.certify`` measures all of it over every float32, and writes the worst errors down.
+``python -m benchmarks.certify`` measures all of this over every float32, and records the worst errors.
 """
 
 import functools
@@ -37,9 +37,9 @@ TAIL = -40.0
 
 
 def compute_dtype(*operands: ArrayLike | DTypeLike) -> np.dtype:
-    """The dtype to compute in: float64 where an operand is float64, else float32.
+    """Returns the dtype to compute in: float64 if an operand is float64, else float32.
 
-    A Python number has no say beside other operands, nor has an array of JAX's weak type.
+    A Python number, or an array of JAX's weak type, counts only if there are no other operands.
     """
     strong = [x for x in operands if not is_weak(x)]
     wide = any(jnp.result_type(x) == np.float64 for x in strong or operands)
@@ -47,15 +47,15 @@ def compute_dtype(*operands: ArrayLike | DTypeLike) -> np.dtype:
 
 
 def is_weak(x: object) -> bool:
-    """Whether an operand is a Python number, or an array that came of such, whose dtype gives way to the others'."""
+    """Returns whether an operand is a Python number, or an array made from one, whose dtype gives way to others."""
     return bool(getattr(x, "weak_type", False)) or (isinstance(x, int | float) and not isinstance(x, np.generic))
 
 
 def weakly(function: F) -> F:
-    """Makes a function or method of Python numbers answer with a weak number, as those of ``jnp`` do.
+    """Makes a function or method return a weak number for Python numbers, as functions of ``jnp`` do.
 
-    So under ``jax_enable_x64`` it doesn't turn float32 into float64. A weak number under a trace takes the dtype of
-    what it meets where a function has several operands.
+    So under ``jax_enable_x64`` the result doesn't turn float32 into float64. Inside a trace, a weak number takes the
+    dtype of a function's other operands.
     """
 
     @functools.wraps(function)
@@ -73,9 +73,9 @@ def weakly(function: F) -> F:
 
 
 def computed(**argument: ArrayLike) -> Array:
-    """An argument in the dtype to compute in, once it is found to be an array of real numbers.
+    """Checks that an argument is an array of real numbers, and returns it in the dtype to compute in.
 
-    What is in that dtype already, as all is that the library passes on, needs neither check nor conversion.
+    An array that already has this dtype, like all that the library passes on, needs neither check nor conversion.
     """
     ((_, x),) = argument.items()
     if isinstance(x, Array) and x.dtype in (np.float32, np.float64) and not x.weak_type:
@@ -86,10 +86,10 @@ def computed(**argument: ArrayLike) -> Array:
 
 @jax.custom_jvp
 def written_out(x: Array) -> Array:
-    """x, which XLA on a CPU computes once, where it would compute it anew for each of its users.
+    """Returns x; it makes XLA on a CPU compute x only once, instead of anew for each of its users.
 
-    There it repeats sums, products and selects in every loop that needs them, and writes to memory what ends in a
-    quotient. So this is a quotient by 1.
+    There, XLA repeats sums, products and selects in every loop that needs them, but writes the result of a quotient to
+    memory. So this function divides by 1.
     """
     return x / jnp.clip(x, 1, 1)
 
@@ -98,11 +98,11 @@ written_out.defjvps(lambda dx, ans, x: dx)
 
 
 def with_derivative(rule: Callable[..., tuple[Array, Array]], static: int) -> Callable[[F], F]:
-    """Gives a function its derivative, and compiles it: so use outside jit is one program, and it is traced once.
+    """Gives a function its derivative, and compiles it, so that a call outside jit is one program and is traced once.
 
     Args:
-        rule: as ``jax.custom_jvp`` takes one, with the static arguments first.
-        static: how many of the first arguments are static.
+        rule: the rule as ``jax.custom_jvp`` takes it, with the static arguments first.
+        static: the number of first arguments that are static.
     """
 
     def decorate(function: F) -> F:
@@ -114,7 +114,7 @@ def with_derivative(rule: Callable[..., tuple[Array, Array]], static: int) -> Ca
 
 
 def compiled(function: Callable[..., Array], static: int) -> Callable[..., Array]:
-    """A function whose first arguments are static, jitted where these can be hashed, as those of one's own may not."""
+    """Jits a function whose first arguments are static; if these can't be hashed, a call runs without jit."""
     jitted = jax.jit(function, static_argnums=tuple(range(static)))
 
     def call(*args: Any) -> Array:
@@ -130,7 +130,7 @@ def compiled(function: Callable[..., Array], static: int) -> Callable[..., Array
 def _public(function: Callable[[Array], Array]) -> Elementwise:
     """Computes 16-bit (and integer) inputs in float32; rounds the result to the input's dtype.
 
-    Jitted, so that a program that calls it, or differentiates it, many times traces it once.
+    It is jitted, so that a program that calls or differentiates it many times traces it once.
     """
     (name,) = inspect.signature(function).parameters
     compiled = jax.jit(function)
@@ -140,7 +140,7 @@ def _public(function: Callable[[Array], Array]) -> Elementwise:
     def wrapped(x: ArrayLike) -> Array:
         if (wide := computed(**{name: x})) is x:
             return compiled(wide)
-        # A Python integer may be too large for one of JAX's.
+        # A Python integer may be too large for JAX's integers.
         x = wide if isinstance(x, int) else jnp.asarray(x)
         dtype = x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else compute_dtype(x)
         return compiled(x.astype(compute_dtype(x))).astype(dtype)
@@ -150,38 +150,38 @@ def _public(function: Callable[[Array], Array]) -> Elementwise:
 
 @jax.custom_jvp
 def finite(x: Array) -> Array:
-    """x, with the largest finite numbers in the place of its infinities; the derivative is 1 there, too."""
+    """Returns x with the largest finite numbers in place of infinities; the derivative is 1 there too."""
     largest = float(np.finfo(x.dtype).max)
     return jnp.clip(x, -largest, largest)
 
 
 @jax.custom_jvp
 def reciprocal(x: Array) -> Array:
-    """1 / x, kept finite."""
+    """Returns 1 / x, kept finite."""
     return finite(1 / x)
 
 
 @jax.custom_jvp
 def log(x: Array) -> Array:
-    """log x, of which the slope 1 / x is kept finite."""
+    """Returns log x; its slope 1 / x is kept finite."""
     return jnp.log(x)
 
 
 @jax.custom_jvp
 def difference(x: Array, y: Array) -> Array:
-    """x - y, and 0 where both are the same infinity."""
+    """Returns x - y, and 0 where both are the same infinity."""
     return jnp.where(x == y, 0, x - y)
 
 
 @jax.custom_jvp
 def times(x: Array, y: Array) -> Array:
-    """x y, and 0 for 0 times infinity; each slope is kept finite."""
+    """Returns x y, and 0 for 0 times infinity; each slope is kept finite."""
     return jnp.where((x == 0) | (y == 0), finite(x) * finite(y), x * y)
 
 
 @jax.custom_jvp
 def over(x: Array, y: Array) -> Array:
-    """x / y; each slope is kept finite."""
+    """Returns x / y; each slope is kept finite."""
     return x / y
 
 
@@ -195,9 +195,9 @@ over.defjvps(lambda dx, ans, x, y: reciprocal(y) * dx, lambda dy, ans, x, y: -fi
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def with_finite_slopes(function: Callable[..., Array], *leaves: Array) -> Array:
-    """An elementwise function of leaves of one shape, of which the slope by each leaf is kept finite.
+    """Calls an elementwise function of leaves of one shape; its slope by each leaf is kept finite.
 
-    Without it, where two steps of the function both have large slopes, autodiff arrives at infinities that meet a 0.
+    Without it, if two steps of the function both have large slopes, autodiff gets infinities that meet a 0.
     """
     return function(*leaves)
 
@@ -217,19 +217,19 @@ def _exp(x: Array) -> Array:
 
 
 def expm1_near(t: Array) -> Array:
-    """e^t - 1 for |t| <= 1."""
+    """Returns e^t - 1 for |t| <= 1."""
     return t + expm1mx_near(t)
 
 
 def expm1mx_near(t: Array) -> Array:
-    """e^t - 1 - t for |t| <= 1: t^2 sum_k t^k / (k + 2)!."""
+    """Returns e^t - 1 - t for |t| <= 1, as t^2 sum_k t^k / (k + 2)!."""
     return jnp.square(t) * polynomial(
         [1 / math.factorial(k + 2) for k in range(9 if t.dtype == jnp.float32 else 17)], t
     )
 
 
 def _cancels(t: Array) -> Array:
-    """Where e^t - 1 or e^t - 1 - t is so much less than e^t that it loses digits by its formula."""
+    """Returns where e^t - 1 or e^t - 1 - t is so much less than e^t that its formula loses digits."""
     return (t >= -1) & (t <= 2)
 
 
@@ -254,13 +254,13 @@ _expm1.defjvps(lambda dt, ans, t: finite(_exp(t)) * dt)
 
 @_public
 def exp(x: Array) -> Array:
-    """e^x, as e * e^(x - 1) above 88, where XLA's own is off by up to 5 ulp in float32 on CPU."""
+    """Computes e^x, as e * e^(x - 1) above 88, where XLA's own is off by up to 5 ulp in float32 on CPU."""
     return _exp(x)
 
 
 @_public
 def expm1mx(t: Array) -> Array:
-    """e^t - 1 - t: what a variance e^t costs in a Gaussian KL; never negative, exactly 0 at 0.
+    """Computes e^t - 1 - t, which is what a variance e^t costs in a Gaussian KL: never negative, exactly 0 at 0.
 
     The derivative is expm1(t).
     """
@@ -269,7 +269,7 @@ def expm1mx(t: Array) -> Array:
 
 @_public
 def expm1(t: Array) -> Array:
-    """e^t - 1, as t + expm1mx(t) near 0: within 3 ulp, where XLA's own is off by up to 6 on CPU."""
+    """Computes e^t - 1, as t + expm1mx(t) near 0, within 3 ulp; XLA's own is off by up to 6 on CPU."""
     return _expm1(t)
 
 
@@ -287,24 +287,24 @@ def _log1pmx(u: Array) -> Array:
 
 @jax.custom_jvp
 def _log1p(u: Array) -> Array:
-    # log(1 + u) = log(w) + log(1 + lost / w) of what w lost. XLA simplifies w - 1 to u, not 1 - w.
+    # log(1 + u) = log(w) + log(1 + lost / w), where w has lost ``lost``. XLA simplifies w - 1 to u, but not 1 - w.
     w = 1 + u
     return jnp.log(w) + jnp.where(jnp.abs(u) < 0.5, u + (1 - w), 0)
 
 
 def log1p_over(e: Array) -> Array:
-    """log(1 + e) / e for 0 <= e <= 1, by a polynomial."""
+    """Returns log(1 + e) / e for 0 <= e <= 1, by a polynomial."""
     return 1 - e * horner(LOG1P, e)
 
 
 def log_ratio(t: Array, far: ArrayLike) -> Array:
-    """log(a / b), given t = (a - b) / (a + b) and, for a and b that aren't within a factor of e, the log itself."""
+    """Returns log(a / b), given t = (a - b) / (a + b) and, for a and b not within a factor of e, the log itself."""
     q = jnp.square(t)
     return jnp.where(jnp.abs(t) <= math.tanh(0.5), 2 * (t + t * (q * horner(ATANH, q))), far)
 
 
 def log_quotient(near: Array, x: Array, far: ArrayLike) -> Array:
-    """log(1 + x) where near, and log(x) + far elsewhere: of one log."""
+    """Returns log(1 + x) where ``near`` holds, and log(x) + far elsewhere, by a single log."""
     w = jnp.where(near, 1 + x, x)
     return written_out(jnp.log(w) + jnp.where(near, x + (1 - w), far))
 
@@ -321,13 +321,13 @@ _odds_to_probability.defjvps(lambda du, ans, u: reciprocal(jnp.square(1 + u)) * 
 
 @_public
 def log1p(u: Array) -> Array:
-    """log(1 + u), as u + log1pmx(u) near 0: within 2 ulp."""
+    """Computes log(1 + u), within 2 ulp."""
     return _log1p(u)
 
 
 @_public
 def log1pmx(u: Array) -> Array:
-    """log(1 + u) - u for u > -1; never positive. The derivative is -u / (1 + u)."""
+    """Computes log(1 + u) - u for u > -1, which is never positive. The derivative is -u / (1 + u)."""
     return _log1pmx(u)
 
 
@@ -339,7 +339,7 @@ def _sigmoid(x: Array) -> Array:
 
 @jax.custom_jvp
 def _sigmoid_slope(x: Array) -> Array:
-    # sigmoid(x) sigmoid(-x), of which both tails are e^-|x|.
+    # sigmoid(x) sigmoid(-x), whose tails are both e^-|x|.
     e = jnp.exp(-jnp.abs(x))
     r = 1 / (1 + e)  # as in sigmoid, which XLA computes once; twice its error is taken off the square
     return (e * r) * (r + 2 * r * ((1 - r) - r * e))
@@ -347,12 +347,12 @@ def _sigmoid_slope(x: Array) -> Array:
 
 @_public
 def sigmoid(x: Array) -> Array:
-    """The logistic function, 1 / (1 + e^-x). The derivative is sigmoid(x) sigmoid(-x), exact in both tails."""
+    """Computes the logistic function, 1 / (1 + e^-x). The derivative is sigmoid(x) sigmoid(-x), exact in both tails."""
     return _sigmoid(x)
 
 
 def _centred(y: Array, e: Array) -> Array:
-    """tanh(y), given e = e^-2|y|."""
+    """Returns tanh(y), given e = e^-2|y|."""
     inside = jnp.where(jnp.abs(y) < 0.6, y, 0)
     q = jnp.square(inside)
     near = inside + inside * (q * horner(TANH, q))
@@ -360,12 +360,12 @@ def _centred(y: Array, e: Array) -> Array:
 
 
 def tanh_half(x: Array) -> Array:
-    """tanh(x / 2) = 2 sigmoid(x) - 1, of the same exp as sigmoid."""
+    """Returns tanh(x / 2) = 2 sigmoid(x) - 1, from the same exp as sigmoid."""
     return _centred(x / 2, jnp.exp(-jnp.abs(x)))
 
 
 def _exp_minus_twice(x: Array) -> tuple[Array, Array]:
-    """e^-2|x|, and 4 times that, which underflows later."""
+    """Returns e^-2|x|, and 4 times that, which underflows later."""
     far = jnp.abs(x) > -TAIL
     e = jnp.exp(jnp.where(far, 4, 0) - 2 * jnp.abs(x))
     return jnp.where(far, 0, e), jnp.where(far, 4 * math.exp(-4), 4) * e
@@ -384,7 +384,7 @@ def _sech2(x: Array) -> Array:
 
 
 def tanh_difference(a: Array, b: Array, step: Array) -> Array:
-    """tanh(a) - tanh(b), given step = a - b, to the digits of the step where that is at most 0.6."""
+    """Returns tanh(a) - tanh(b), given step = a - b; where |step| is below 0.6, it is as accurate as step."""
     # With t = tanh(step): sech(b)^2 t / (1 + t tanh(b)).
     t = _centred(jnp.clip(step, -0.6, 0.6), jnp.zeros_like(step))
     close = _sech2(b) * t / (1 + t * _tanh(b))
@@ -399,7 +399,7 @@ _sech2.defjvps(lambda dx, ans, x: -2 * ans * _tanh(x) * dx)
 
 @_public
 def tanh(x: Array) -> Array:
-    """The hyperbolic tangent, with the derivative sech(x)^2 exact in both tails."""
+    """Computes the hyperbolic tangent, whose derivative sech(x)^2 is exact in both tails."""
     return _tanh(x)
 
 
@@ -419,7 +419,7 @@ _log_sech2.defjvps(lambda dx, ans, x: -2 * _tanh(x) * dx)
 
 @_public
 def log_sech2(x: Array) -> Array:
-    """log(1 - tanh(x)^2), the log of tanh's slope: finite for every finite x, since it tends to 2 (log 2 - |x|).
+    """Computes log(1 - tanh(x)^2), the log of tanh's slope: finite for finite x, since it tends to 2 (log 2 - |x|).
 
     The derivative is -2 tanh(x).
     """
@@ -427,7 +427,7 @@ def log_sech2(x: Array) -> Array:
 
 
 def softplus_factors(x: Array) -> tuple[Array, Array]:
-    """e = e^-|x|, and w, of which softplus(x) is w for x >= 0, and e w below."""
+    """Returns e = e^-|x| and w, such that softplus(x) is w for x >= 0 and e w below."""
     e = jnp.exp(-jnp.abs(x))
     u = log1p_over(e)
     return e, jnp.where(x < 0, u, x + e * u)
@@ -440,7 +440,7 @@ def _softplus(x: Array) -> Array:
 
 
 def _softplus_minus(x: Array, c: float) -> tuple[Array, Array]:
-    """Whether x is near the root of softplus(x) - c, and this there, to the digits of the distance from the root."""
+    """Returns whether x is near the root of softplus(x) - c, and this there, as accurate as x's distance to it."""
     # softplus(x) - x/2 = log(2 cosh(x/2)) is even.
     root = math.log(math.expm1(c)) if c < 40 else c
     about = float(np.asarray(root, x.dtype))
@@ -464,18 +464,18 @@ _softplus.defjvps(lambda dx, ans, x: _sigmoid(x) * dx)
 
 @_public
 def softplus(x: Array) -> Array:
-    """log(1 + e^x). The derivative is sigmoid(x)."""
+    """Computes log(1 + e^x). The derivative is sigmoid(x)."""
     return _softplus(x)
 
 
 @_public
 def log_sigmoid(x: Array) -> Array:
-    """log(sigmoid(x)) = -softplus(-x)."""
+    """Computes log(sigmoid(x)) = -softplus(-x)."""
     return -_softplus(-x)
 
 
 def softplus_difference(a: Array, b: Array, step: Array) -> Array:
-    """softplus(a) - softplus(b), given step = a - b, to the digits of the step."""
+    """Returns softplus(a) - softplus(b), given step = a - b; the result is as accurate as step."""
     # log1p(sigmoid(b) expm1(step)), where the difference of the two values would cancel.
     near = jnp.abs(step) <= 1
     inside = jnp.where(near, step, 0)
@@ -485,7 +485,7 @@ def softplus_difference(a: Array, b: Array, step: Array) -> Array:
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
 def log_softplus_over(x: Array, c: float) -> Array:
-    """log(softplus(x) / c) for c > 0: exact also about its root."""
+    """Returns log(softplus(x) / c) for c > 0, exact even near its root."""
     near, minus = _softplus_minus(x, c)
     rest = minus / c if c != 1 else minus
     w = jnp.where(near, 1 + rest, softplus_factors(x)[1])
@@ -518,10 +518,10 @@ _sigmoid_over_softplus.defjvps(lambda dx, ans, x: _sigmoid_over_softplus_slope(x
 
 @_public
 def log_softplus(x: Array) -> Array:
-    """log(log(1 + e^x)): finite for every finite x, since it tends to x on the left.
+    """Computes log(log(1 + e^x)), which is finite for every finite x, since it tends to x on the left.
 
     The derivative is sigmoid(x) / softplus(x), between 1 (left) and 1/x (right).
-    Where the value is below 1/2, about the root log(e - 1), the absolute error is below 2 eps.
+    Near the root log(e - 1), where the value is between -1/2 and 1/2, the absolute error is below 2 eps.
     """
     return log_softplus_over(x, 1.0)
 
@@ -535,7 +535,7 @@ def _log1mexp(x: Array) -> Array:
 
 @jax.custom_jvp
 def _bose(x: Array) -> Array:
-    """1 / (e^x - 1)."""
+    """Returns 1 / (e^x - 1)."""
     return 1 / _expm1(x)
 
 
@@ -545,13 +545,16 @@ _bose.defjvps(lambda dx, ans, x: -finite(ans * (1 + ans)) * dx)
 
 @_public
 def log1mexp(x: Array) -> Array:
-    """log(1 - e^-x) for x > 0; the sign convention of ``jax.nn.log1mexp``. The derivative is 1 / expm1(x)."""
+    """Computes log(1 - e^-x) for x > 0, with the sign convention of ``jax.nn.log1mexp``.
+
+    The derivative is 1 / expm1(x).
+    """
     return _log1mexp(x)
 
 
 @_public
 def sigmoid_over_softplus(x: Array) -> Array:
-    """The derivative of ``log_softplus``: between 1 (left) and 1/x (right)."""
+    """Computes the derivative of ``log_softplus``, which is between 1 (left) and 1/x (right)."""
     return _sigmoid_over_softplus(x)
 
 
@@ -565,15 +568,15 @@ _softplus_inverse.defjvps(lambda dy, ans, y: finite(1 + _bose(y)) * dy)
 
 @_public
 def softplus_inverse(y: Array) -> Array:
-    """log(e^y - 1) for y > 0, the x with softplus(x) = y. The derivative is 1 / (1 - e^-y).
+    """Computes log(e^y - 1) for y > 0, the x with softplus(x) = y. The derivative is 1 / (1 - e^-y).
 
-    Where the value is below 1/2, about the root log 2, the absolute error is below 2 eps.
+    Near the root log 2, where the value is between -1/2 and 1/2, the absolute error is below 2 eps.
     """
     return _softplus_inverse(y)
 
 
 def hypot2(x: Array) -> Array:
-    """sqrt(x^2 + 4) without overflow: |x| once 4 no longer counts."""
+    """Returns sqrt(x^2 + 4) without overflow: it is |x| where 4 no longer counts."""
     large = jnp.abs(x) > 1e10
     return jnp.where(large, jnp.abs(x), jnp.sqrt(jnp.square(jnp.where(large, 0, x)) + 4))
 
@@ -613,7 +616,7 @@ _log_squareplus.defjvps(lambda dx, ans, x: dx / hypot2(x))
 
 @_public
 def squareplus(x: Array) -> Array:
-    """Softplus without transcendentals: (x + sqrt(x^2 + 4)) / 2 (Barron 2021, arXiv:2112.11687).
+    """Computes (x + sqrt(x^2 + 4)) / 2, a softplus without transcendentals (Barron 2021, arXiv:2112.11687).
 
     The derivative is squareplus(x) / sqrt(x^2 + 4).
     """
@@ -622,7 +625,7 @@ def squareplus(x: Array) -> Array:
 
 @_public
 def log_squareplus(x: Array) -> Array:
-    """log(squareplus(x)) = asinh(x / 2). The derivative is 1 / sqrt(x^2 + 4)."""
+    """Computes log(squareplus(x)) = asinh(x / 2). The derivative is 1 / sqrt(x^2 + 4)."""
     return _log_squareplus(x)
 
 
@@ -635,14 +638,14 @@ _EXCESS = (
     4.835703917155512e-13, 1.458754226097216e-13, -3.764718458590888e-14, -4.188175912861341e-15,
     2.5812148751316284e-15, -1.043310641693706e-16, -1.6315495745824758e-16, 2.988353042579065e-17,
 )  # fmt: skip
-"""Chebyshev coefficients of ((x + c) G(x) - 1) / (1 - t²), with c = sqrt(π/2), t = (x - 4) / (x + 4), G as below.
+"""Chebyshev coefficients of ((x + c) G(x) - 1) / (1 - t²), with c = sqrt(π/2), t = (x - 4) / (x + 4), G of ``_excess``.
 
 (x + c) G(x) is 1 at 0 and at infinity, and at most 1.21 between.
 """
 
 
 def _excess(x: Array) -> Array:
-    """G(x) = φ(x) / Φ(-x) - x for x >= 0: how far beyond x a standard normal number lies, given that it does."""
+    """Returns G(x) = φ(x) / Φ(-x) - x for x >= 0: how far above x a standard normal number above x is on average."""
     x = jnp.minimum(x, float(np.finfo(x.dtype).max))
     series = np.polynomial.chebyshev.cheb2poly(_EXCESS[: 17 if x.dtype == jnp.float32 else None])
     y = jnp.minimum(x, 1e18)  # beyond, G is 1/x
@@ -654,15 +657,15 @@ def _excess(x: Array) -> Array:
 
 
 _DENSITY = (-15.716598510742188, 4.710508172815767e-06)
-"""-log(2^24 φ(0)) = ½ log 2π - 24 log 2, as a multiple of 2^-16 and what is left."""
+"""The number -log(2^24 φ(0)) = ½ log 2π - 24 log 2, as a multiple of 2^-16 and the rest."""
 
 
 @jax.custom_jvp
 def _times_density(factor: Array, x: Array) -> Array:
-    """factor φ(x): it underflows only where the product does.
+    """Returns factor φ(x), which underflows only where the product does.
 
-    The rounding of x² would cost x² / 4 ulp. So -log(2^24 φ(x)) is taken for a sum of a multiple of 2^-8 and a small
-    rest, of which each is exact: x = h + l, where h² takes no more digits than there are.
+    The rounding of x² would cost x² / 4 ulp. So -log(2^24 φ(x)) is written as the sum of a multiple of 2^-8 and a small
+    rest, which are both exact: x = h + l, where h² takes no more digits than there are.
     """
     x = jnp.minimum(jnp.abs(x), -TAIL)
     info = np.finfo(x.dtype)
@@ -692,7 +695,7 @@ def _normal_density(x: Array) -> Array:
 
 
 def _mills_above(x: Array) -> Array:
-    """Φ(x) / φ(x) for 0 <= x <= 1, by its Taylor series: m' = 1 + x m has m_n = m_(n - 2) / n, all positive."""
+    """Returns Φ(x) / φ(x) for 0 <= x <= 1 by its Taylor series: m' = 1 + x m has m_n = m_(n - 2) / n, all positive."""
     series = [math.sqrt(math.pi / 2), 1.0]
     for n in range(2, 18 if x.dtype == jnp.float32 else 32):
         series.append(series[n - 2] / n)
@@ -707,7 +710,7 @@ def _inverse_mills(x: Array) -> Array:
 
 
 def _inverse_mills_slope(x: Array) -> Array:
-    # -λ(x) (x + λ(x)), of which the bracket is G(-x) for x <= 0, and the whole -1 far out.
+    # -λ(x) (x + λ(x)), whose bracket is G(-x) for x <= 0; far out, the whole is -1.
     y = jnp.minimum(jnp.where(x > 0, x, -x), 1e10)  # at 0 with the slope of the left side
     excess, mills = _excess(y), _inverse_mills(y)
     far = _times_density(y + mills, y) / (1 - _ndtr(-y))  # where λ(x) underflows and this does not
@@ -742,37 +745,40 @@ _log_ndtr.defjvps(lambda dx, ans, x: finite(_inverse_mills(x)) * dx)
 
 @_public
 def ndtr(x: Array) -> Array:
-    """Φ(x), the standard normal distribution function, exact also where it is next to 0. The derivative is φ(x)."""
+    """Computes Φ(x), the standard normal distribution function, exact even in the left tail. The derivative is φ(x)."""
     return _ndtr(x)
 
 
 @_public
 def log_ndtr(x: Array) -> Array:
-    """log Φ(x), exact in both tails. The derivative is the inverse Mills ratio."""
+    """Computes log Φ(x), exact in both tails. The derivative is the inverse Mills ratio."""
     return _log_ndtr(x)
 
 
 @_public
 def inverse_mills(x: Array) -> Array:
-    """λ(x) = φ(x) / Φ(x), the derivative of ``log_ndtr``: between -x (left) and 0. Its own is -λ(x) (x + λ(x))."""
+    """Computes λ(x) = φ(x) / Φ(x), the derivative of ``log_ndtr``, which is between -x (left) and 0.
+
+    The derivative of λ(x) is -λ(x) (x + λ(x)).
+    """
     return _inverse_mills(x)
 
 
 @_public
 def log_mills(x: Array) -> Array:
-    """The log of Mills' ratio R(x) = Φ(-x) / φ(x) for x >= 0, that is log Φ(-x) + x²/2, up to a constant.
+    """Computes the log of Mills' ratio R(x) = Φ(-x) / φ(x) for x >= 0, which is log Φ(-x) + x²/2 up to a constant.
 
     The derivative is x - 1/R(x).
 
-    Where the value is below 1/2, about the root 0.3026, the absolute error is below 2 eps.
+    Near the root 0.3026, where the value is between -1/2 and 1/2, the absolute error is below 2 eps.
     """
     return _log_mills(x)
 
 
 def log_mean_exp(x: ArrayLike, axis: int | tuple[int, ...] | None = None) -> Array:
-    """Log of the mean of e^x along ``axis``; -inf where every element is.
+    """Computes the log of the mean of e^x along ``axis``; it is -inf where every element is -inf.
 
-    Of log-weights, the importance-weighted bound (Burda et al. 2016, eq. 8).
+    For log-weights, it is the importance-weighted bound (Burda et al. 2016, eq. 8).
     """
     require_real(x=x)
     x = jnp.asarray(x)

@@ -1,12 +1,12 @@
 """Gaussians squashed by a tanh onto any interval: the policy of soft actor-critic.
 
-y = (low + high)/2 + (high - low)/2 tanh(x), x a Gaussian, has the density of x over the slope of tanh:
+For a Gaussian x, y = (low + high)/2 + (high - low)/2 tanh(x) has the density of x divided by dy/dx:
 
     log p(y) = log N(x; mean, σ²) - log((high - low)/2) - log(1 - tanh²x)
 
 (Haarnoja et al. 2018, arXiv:1801.01290, appendix C). Everything is elementwise and in nats. Near a bound, log p(y) is
-computed from y's distance to the bound, and so is right up to the last number inside. A sample is rounded inwards, and
-its density is computed from x, which has more digits than y there.
+computed from y's distance to the bound, and so is right up to the last number inside. Samples are rounded inwards, and
+their density is computed from x, which has more digits than y there.
 """
 
 import dataclasses
@@ -43,25 +43,27 @@ from jaxvae.serialization import serializable
 @jax.tree_util.register_pytree_with_keys_class
 @dataclasses.dataclass(frozen=True, eq=False, repr=False, init=False)
 class TanhGaussian(Delegate):
-    """y = (low + high)/2 + (high - low)/2 tanh(x) with x ~ N(mean, σ²), elementwise (Haarnoja et al. 2018).
+    """The distribution of y = (low + high)/2 + (high - low)/2 tanh(x) with x ~ N(mean, σ²) (Haarnoja et al. 2018).
 
-    ``sample``, ``sample_and_log_prob``, ``reparameterize``, ``log_prob``, ``entropy``, ``kl_divergence``,
-    ``cross_entropy`` and ``jeffreys`` accept it. Samples lie strictly between the bounds. At the bounds, where x is
-    infinite and the density tends to 0, and outside, ``log_prob`` is -inf with a gradient of 0: move actions that other
-    code has clipped or rounded to a bound inside first. The KL is that of the Gaussians of x, and needs equal bounds.
-    The entropy has no closed form; it is integrated numerically, to the rounding of its terms.
+    Its elements are independent. ``sample``, ``sample_and_log_prob``, ``reparameterize``, ``log_prob``, ``entropy``,
+    ``kl_divergence``, ``cross_entropy`` and ``jeffreys`` accept it. Samples lie strictly between the bounds. At the
+    bounds, where x is infinite and the density tends to 0, and outside, ``log_prob`` is -inf with a gradient of 0. So
+    if other code has clipped or rounded actions to a bound, first move them inside. The KL is that of the Gaussians of
+    x, and needs equal bounds. The entropy has no closed form; it is integrated numerically, to the rounding of its
+    terms.
 
     Attributes:
         loc: the location of x, of any shape; it is the mean, except under a natural parameterization.
         raw: the unconstrained number that the parameterization turns into σ of x.
-        parameterization: static, or the name of a registered one; ``log_variance`` if not given.
-        low: the lower bound of y, of any shape that broadcasts; stored in the full one.
-        high: the upper bound of y, likewise.
+        parameterization: the parameterization, which is static, or the name of a registered one; by default
+            ``log_variance``.
+        low: the lower bound of y, of any shape that broadcasts; it is stored in the full shape.
+        high: the upper bound of y, which is stored in the same way.
 
     Raises:
-        ValueError: where the shapes don't broadcast; for bounds that have no number between them, or whose distance
-            overflows. Where such bounds are traced, results are NaN.
-        TypeError: where the parameterization isn't one.
+        ValueError: if the shapes don't broadcast, if there is no number between the bounds, or if their distance
+            overflows. If such bounds are traced, results are NaN.
+        TypeError: if the parameterization is neither a ``Parameterization`` nor a name.
 
     >>> policy = TanhGaussian(jnp.zeros(2), jnp.zeros(2), low=0.0, high=jnp.array([10.0, 1.0]))
     >>> policy.median.tolist()
@@ -94,7 +96,7 @@ class TanhGaussian(Delegate):
         except ValueError:
             shapes = ", ".join(f"{name} {x.shape}" for name, x in self._leaves().items())
             raise ValueError(f"TanhGaussian's leaves must broadcast, got shapes {shapes}") from None
-        # Bounds cost nothing: of the full shape, they are mapped wherever loc is.
+        # Bounds cost nothing; in the full shape, they are mapped wherever loc is.
         self._set(low=jnp.broadcast_to(self.low, shape), high=jnp.broadcast_to(self.high, shape))
 
     @property
@@ -104,40 +106,41 @@ class TanhGaussian(Delegate):
 
     @property
     def base(self) -> Gaussian:
-        """The Gaussian of x, in the dtype to compute in, of the full shape."""
+        """The Gaussian of x, in the dtype to compute in and the full shape."""
         loc, raw, *_ = ranked(*self._leaves().values())
         return Gaussian(jnp.broadcast_to(loc, self.shape), raw, self.parameterization)
 
     @property
     def median(self) -> Array:
-        """The y with half of the mass below it, which is that of x's mean; of the full shape and the samples' dtype.
+        """The median of y, which is the y of x's mean, in the full shape and the samples' dtype.
 
-        It is what actor-critic code calls the mode, or the deterministic action.
+        Actor-critic code calls it the mode, or the deterministic action.
         """
         return self.squash(self.base.mean)
 
     @property
     def mode(self) -> Array:
-        """The y of highest density; of the full shape and the samples' dtype.
+        """The y of highest density, in the full shape and the samples' dtype.
 
-        Its x is the outermost root of x = mean + 2σ² tanh(x) on the mean's side. Where 2σ² > 1 and the mean is 0 there
-        are two modes, of which this is the upper one.
+        Its x is the outermost root of x = mean + 2σ² tanh(x) on the mean's side. Where 2σ² > 1 and the mean is 0, there
+        are two modes, and this is the upper one.
         """
         base = self.base
         return self.squash(_mode(*aligned(base.mean, base.std)))
 
     def squash(self, x: ArrayLike) -> Array:
-        """y of x, strictly between the bounds, in the samples' dtype; of any shape that broadcasts."""
+        """Returns the y of x, strictly between the bounds, in the samples' dtype; x has any shape that broadcasts."""
         return _squash(*self._with_bounds(x=x), self.dtype)
 
     def unsquash(self, y: ArrayLike) -> Array:
-        """x of y; infinite at the bounds, NaN outside."""
+        """Returns the x of y, which is infinite at the bounds and NaN outside."""
         return _unsquash(*self._with_bounds(y=y))
 
     def log_det_jacobian(self, x: ArrayLike) -> Array:
-        """log dy/dx = log((high - low)/2) + log(1 - tanh²x), elementwise: ``log_prob(base, x)`` less it is log p(y).
+        """Returns log dy/dx = log((high - low)/2) + log(1 - tanh²x), elementwise.
 
-        It is for actions that are stored as x, and is right also where y has no digits left.
+        ``log_prob(base, x)`` minus this is log p(y). It is for actions that are stored as x, and is right even where y
+        has no digits left.
         """
         x, low, high = self._with_bounds(x=x)
         return jnp.log(_half_width(low, high)) + special.log_sech2(x)
@@ -165,7 +168,7 @@ class TanhGaussian(Delegate):
         return jnp.where(outside, -jnp.inf, inside)
 
     def _entropy(self) -> Array:
-        """H(y) = H(x) + E[log dy/dx]."""
+        """Computes H(y) = H(x) + E[log dy/dx]."""
         base = self.base
         of_x, mean, std, low, high = aligned(entropy(base), base.mean, base.std, self.low, self.high)
         slope = _expected_log_sech2(mean, std)  # which tends to -inf faster than of_x to inf
@@ -194,7 +197,7 @@ def _kind(x: object) -> str:
 
 
 def _require_room(dtype: jnp.dtype, low: Any, high: Any) -> None:
-    """Raises ValueError where bounds that are known have no number of this dtype between them."""
+    """Raises ValueError if known bounds have no number of this dtype between them, or their distance overflows."""
     if any(isinstance(x, jax.core.Tracer) for x in (low, high)):
         return
     low, high = (np.asarray(x).astype(dtype) for x in (low, high))
@@ -208,14 +211,14 @@ def _require_room(dtype: jnp.dtype, low: Any, high: Any) -> None:
 
 
 def _half_width(low: Array, high: Array) -> Array:
-    """(high - low)/2, NaN where it isn't positive and finite."""
+    """Returns (high - low)/2, and NaN where it isn't positive and finite."""
     width = high - low
     return jnp.where((width > 0) & (width < jnp.inf), width / 2, jnp.nan)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(3,))
 def _squash(x: Array, low: Array, high: Array, dtype: jnp.dtype) -> Array:
-    # From the middle, or from the nearer bound, in the form that has no cancellation of its own.
+    # y is computed from the middle or the nearer bound, by the form that has no cancellation of its own.
     half = _half_width(low, high)
     above = high - 2 * half * special.sigmoid(-2 * x)
     below = low + 2 * half * special.sigmoid(2 * x)
@@ -234,7 +237,7 @@ def _squash_jvp(dtype: jnp.dtype, primals: tuple, tangents: tuple) -> tuple[Arra
 
 
 def _inside(bound: Array, other: Array) -> Array:
-    """The number next to a bound on the side of the other one, which isn't subnormal, as XLA may flush it."""
+    """Returns the number next to a bound towards the other one; it isn't subnormal, as XLA may flush such numbers."""
     tiny = jnp.asarray(jnp.finfo(bound.dtype).tiny, bound.dtype)
     step = jnp.where(bound == 0, jnp.sign(other) * tiny, jnp.zeros_like(bound))
     near = jnp.nextafter(bound, other)
@@ -243,7 +246,7 @@ def _inside(bound: Array, other: Array) -> Array:
 
 @jax.custom_jvp
 def _unsquash(y: Array, low: Array, high: Array) -> Array:
-    """atanh(t) with t = (y - middle) / half, as ½ log1p(2|t| / (1 - |t|)) with the sign of t."""
+    """Returns atanh(t) with t = (y - middle) / half, as ½ log1p(2|t| / (1 - |t|)) with the sign of t."""
     twice = 2 * y - (low + high)
     near, far = jnp.minimum(y - low, high - y), jnp.maximum(y - low, high - y)
     steep = near < 1e-30 * far
@@ -260,7 +263,7 @@ def _unsquash_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
 
 @jax.custom_jvp
 def _log_slope(y: Array, low: Array, high: Array) -> Array:
-    """log dy/dx = log(2 (y - low) (high - y) / (high - low))."""
+    """Returns log dy/dx = log(2 (y - low) (high - y) / (high - low))."""
     near, far = jnp.minimum(y - low, high - y), jnp.maximum(y - low, high - y)
     return jnp.log(near * (far / _half_width(low, high)))
 
@@ -274,7 +277,7 @@ def _log_slope_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
 
 @jax.custom_jvp
 def _mode(mean: Array, std: Array) -> Array:
-    """The outermost root of x = mean + 2σ² tanh(x) on the mean's side: by Newton's method from beyond it.
+    """Returns the outermost root of x = mean + 2σ² tanh(x) on the mean's side, by Newton's method from beyond it.
 
     There x - |mean| - 2σ² tanh(x) is convex and increasing, and so the steps are downwards and never past the root.
     They shrink least, by 2/3, where 2σ² = 1 and the mean is 0, about a root that is known to a third of the digits.
@@ -292,7 +295,7 @@ def _mode(mean: Array, std: Array) -> Array:
 
 
 def _twice_variance(std: Array) -> Array:
-    """2σ², kept finite."""
+    """Returns 2σ², kept finite."""
     std = jnp.minimum(std, math.sqrt(float(np.finfo(std.dtype).max)) / 4)
     return 2 * std * std
 
@@ -308,7 +311,7 @@ def _mode_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
 
 
 def _expected_log_sech2(mean: Array, std: Array) -> Array:
-    """E[log(1 - tanh²x)] of x ~ N(mean, σ²), to some eps of its terms.
+    """Computes E[log(1 - tanh²x)] for x ~ N(mean, σ²), to a few eps of its terms.
 
     log(1 - tanh²x) = 2 log 2 - 2 E|x + ξ| + r(x) with ξ ~ N(0, 1): the first two terms have closed expectations, and r
     is analytic within π/2 of the real line and vanishes as fast as e^-2|x|. Its expectation is a sum over equidistant
@@ -331,7 +334,7 @@ def _expected_log_sech2(mean: Array, std: Array) -> Array:
 
 @jax.custom_jvp
 def _folded_mean(mean: Array, std: Array) -> Array:
-    """E|x| of x ~ N(mean, std²), as |mean| and what is added to it."""
+    """Returns E|x| for x ~ N(mean, std²), as |mean| and what is added to it."""
     return jnp.abs(mean) + std * _overlap(mean / std)
 
 
@@ -342,14 +345,14 @@ _folded_mean.defjvps(
 
 
 def _overlap(z: Array) -> Array:
-    """E|z + ξ| - |z| of ξ ~ N(0, 1)."""
+    """Returns E|z + ξ| - |z| for ξ ~ N(0, 1)."""
     z = jnp.minimum(jnp.abs(z), 100)  # where it is 0
     return math.sqrt(2 / math.pi) * jnp.exp(-z * (z / 2)) - z * jax.lax.erfc(z / math.sqrt(2))
 
 
 @jax.custom_jvp
 def _localized(x: Array) -> Array:
-    """log(1 - tanh²x) - 2 log 2 + 2 E|x + ξ| of ξ ~ N(0, 1), without the terms that cancel."""
+    """Returns log(1 - tanh²x) - 2 log 2 + 2 E|x + ξ| for ξ ~ N(0, 1), without the terms that cancel."""
     return 2 * (_overlap(x) - special.log1p(jnp.exp(-2 * jnp.abs(x))))
 
 

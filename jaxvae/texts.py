@@ -1,4 +1,4 @@
-"""How numbers, formulas and choices are written for a reader, each in one way."""
+"""Texts for readers: numbers, formulas and choices, each written in one way."""
 
 import difflib
 import itertools
@@ -10,31 +10,31 @@ from typing import Any
 
 
 def number(x: float) -> str:
-    """A short text for a constant in a formula."""
+    """Returns a short text for a constant in a formula."""
     if math.isinf(x):
         return "∞" if x > 0 else "-∞"
     return "ln 2" if x == math.log(2) else f"{x:.4g}"
 
 
 def scaled(factor: float, text: str) -> str:
-    """The text of a product, without a factor of one."""
+    """Returns the text of a product, in which a factor of 1 is left out."""
     return text if factor == 1 else f"{number(factor)}·{text}"
 
 
 def call(function: str, argument: str) -> str:
-    """The text of a function call, without brackets about the whole argument."""
+    """Returns the text of a function call, without brackets around the whole argument."""
     depths = itertools.accumulate({"(": 1, ")": -1}.get(c, 0) for c in argument)
     enclosed = argument.startswith("(") and list(depths).index(0) == len(argument) - 1
     return f"{function}({argument[1:-1] if enclosed else argument})"
 
 
 def minus(text: str) -> str:
-    """A number's text with a true minus sign."""
+    """Returns a number's text with a true minus sign."""
     return text.replace("-", "−")
 
 
 def short_exponent(text: str) -> str:
-    """A number's text without the zero that Python puts before small exponents.
+    """Returns a number's text without the zero that Python puts before small exponents.
 
     >>> short_exponent(f"{0.00001:g}")
     '1e-5'
@@ -43,7 +43,7 @@ def short_exponent(text: str) -> str:
 
 
 def signed(x: float) -> str:
-    """A difference in nats, always with its sign.
+    """Returns the text of a difference in nats, always with its sign.
 
     >>> signed(-0.125), signed(12.34), signed(0.001)
     ('−0.12', '+12.3', '0.00')
@@ -53,7 +53,7 @@ def signed(x: float) -> str:
 
 
 def interval(low: float, high: float) -> str:
-    """The ends of a difference's interval, in nats.
+    """Returns the text of an interval for a difference, in nats.
 
     >>> interval(-0.125, 0.5)
     '[−0.12, +0.50]'
@@ -62,7 +62,7 @@ def interval(low: float, high: float) -> str:
 
 
 def with_error(x: float, error: float) -> str:
-    """A number and its standard error, which is left out where it is NaN.
+    """Returns the text of a number with its standard error, which is left out if it is NaN.
 
     >>> with_error(24.126, 0.031), with_error(24.126, math.nan)
     ('24.13 ± 0.03', '24.13')
@@ -71,7 +71,7 @@ def with_error(x: float, error: float) -> str:
 
 
 def known(x: float | None, digits: int) -> str:
-    """A number to so many decimal places, where there is one.
+    """Returns a number with this many decimal places, or "n/a" if it is None or NaN.
 
     >>> known(0.125, 3), known(math.nan, 3), known(None, 3)
     ('0.125', 'n/a', 'n/a')
@@ -80,7 +80,7 @@ def known(x: float | None, digits: int) -> str:
 
 
 def percent(share: float) -> str:
-    """A share's number of percent for a table, with the digits that it takes to tell it from 0.
+    """Returns a share in percent for a table, with enough digits to tell it from 0.
 
     >>> [percent(x) for x in (0, 0.0004, 0.123, 1)]
     ['0', '0.04', '12', '100']
@@ -89,7 +89,7 @@ def percent(share: float) -> str:
 
 
 def percentage(share: float, least: float = 0.0) -> str:
-    """A share in percent for a sentence, to three digits; of one below ``least`` only that it is.
+    """Returns a share in percent for a sentence, to three digits, or that it is below ``least``.
 
     >>> percentage(0.12345), percentage(0.0004, least=0.001)
     ('12.3 %', 'below 0.1 %')
@@ -98,7 +98,7 @@ def percentage(share: float, least: float = 0.0) -> str:
 
 
 def printable(text: str) -> str:
-    r"""A text that a terminal shows as it is: what would move its cursor or change its colours is written as an escape.
+    r"""Returns a text for a terminal, in which characters that could move its cursor or change colours are escaped.
 
     >>> print(printable(chr(27) + "[2Jσ"))
     \x1b[2Jσ
@@ -107,7 +107,7 @@ def printable(text: str) -> str:
 
 
 def counted(count: int, noun: str, nouns: str = "") -> str:
-    """How many there are of something; its plural, where that isn't the noun with an s.
+    """Returns a count with its noun; ``nouns`` is the plural, if that isn't the noun with an s.
 
     >>> counted(1, "run"), counted(3000, "run"), counted(2, "class", "classes")
     ('1 run', '3,000 runs', '2 classes')
@@ -116,7 +116,7 @@ def counted(count: int, noun: str, nouns: str = "") -> str:
 
 
 def assignments(fields: Iterable[tuple[str, Any]]) -> str:
-    """What fields are set to.
+    """Returns a text that says which values fields have.
 
     >>> assignments([("dtype", "bfloat16"), ("latents", 8)])
     'dtype = bfloat16, latents = 8'
@@ -125,7 +125,7 @@ def assignments(fields: Iterable[tuple[str, Any]]) -> str:
 
 
 def flag_words(fields: Iterable[tuple[str, Any]]) -> list[str]:
-    """The words of a command line that gives a configuration's fields these values.
+    """Returns the words of a command line that gives a configuration's fields these values.
 
     >>> flag_words([("batch_size", 10), ("size", (8, 8)), ("grey", True)])
     ['--batch-size', '10', '--size', '8', '8', '--grey', 'true']
@@ -138,7 +138,7 @@ def flag_words(fields: Iterable[tuple[str, Any]]) -> list[str]:
 
 
 def listed(names: Sequence[str]) -> str:
-    """Names in a sentence.
+    """Returns names joined by commas and "and", for a sentence.
 
     >>> listed(["a"]), listed(["a", "b", "c"])
     ('a', 'a, b and c')
@@ -147,7 +147,7 @@ def listed(names: Sequence[str]) -> str:
 
 
 def rough(x: float, sign: str = "") -> str:
-    """A number for a sentence: two digits, and every one before the point; with ``sign`` "+" never without its own.
+    """Returns a number for a sentence, with two digits or all before the point; ``sign`` "+" always shows its sign.
 
     >>> rough(0.1234), rough(-123.4), rough(3, "+")
     ('0.12', '−123', '+3')
@@ -156,12 +156,12 @@ def rough(x: float, sign: str = "") -> str:
 
 
 def nearest(word: object, names: Iterable[str], cutoff: float = 0.6) -> list[str]:
-    """At most three names that a misspelt word may stand for: those with its letters as initials, or spelt alike.
+    """Returns names that a misspelt word may stand for: those with its letters as initials, else up to three similar.
 
     Args:
         word: what was written.
         names: what it may be.
-        cutoff: the least similarity, from 0 to 1, as of ``difflib``.
+        cutoff: the least similarity, from 0 to 1, as in ``difflib``.
 
     >>> nearest("--epoch", ["--epochs", "--ema-decay"]), nearest("--lr", ["--learning-rate", "--label"])
     (['--epochs'], ['--learning-rate'])
@@ -172,7 +172,7 @@ def nearest(word: object, names: Iterable[str], cutoff: float = 0.6) -> list[str
 
 
 def strict_json(value: Any, indent: int | None = None) -> str:
-    """A value as strict JSON, which has no NaN and no infinity: null stands for them.
+    """Returns a value as strict JSON, which has no NaN and no infinity: null replaces them.
 
     >>> strict_json({"nll": math.nan, "of": (1, 2.5)})
     '{"nll": null, "of": [1, 2.5]}'

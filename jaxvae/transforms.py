@@ -25,11 +25,11 @@ from jaxvae.arguments import make_floats, require
 from jaxvae.texts import call, number, scaled
 
 _GAUSS_LEGENDRE = np.polynomial.legendre.leggauss(4)
-"""Nodes in (-1, 1) and weights."""
+"""The nodes, in (-1, 1), and the weights of the Gauss-Legendre rule with 4 nodes."""
 
 
 class Interval(NamedTuple):
-    """A range of real numbers; ``closed`` where its finite ends belong to it.
+    """A range of real numbers; it is ``closed`` if its finite ends belong to it.
 
     >>> print(Interval(0, math.inf), Interval(0, 1, closed=True))
     (0, ∞) [0, 1]
@@ -45,25 +45,25 @@ class Interval(NamedTuple):
         return f"{left}{number(self.low)}, {number(self.high)}{right}"
 
     def map(self, increasing: Callable[[float], float]) -> "Interval":
-        """The image under an increasing function."""
+        """Returns the image of the interval under an increasing function."""
         return Interval(increasing(self.low), increasing(self.high), self.closed)
 
 
 class Factors(NamedTuple):
-    """A positive number as e^log times a numerator over a denominator; None for 0 and for 1."""
+    """A positive number as e^log times a numerator over a denominator; None means a log of 0, or a factor of 1."""
 
     log: Array | None
     numerator: Array | None = None
     denominator: Array | None = None
 
     def power(self, exponent: float) -> Array:
-        """The number to an exponent."""
+        """Returns the number raised to an exponent."""
         found = [] if self.log is None else [special.exp(exponent * self.log)]
         found += [power(x, k * exponent) for x, k in self._quotient]
         return functools.reduce(jnp.multiply, found)
 
     def scale(self, x: Array, exponent: float) -> Array:
-        """x times the number to an exponent, which over- or underflows only where this product does."""
+        """Returns x times the number raised to an exponent; it over- or underflows only where this product does."""
         if self.log is not None:
             half = special.exp(exponent / 2 * self.log)
             x = x * half * half
@@ -81,7 +81,7 @@ class Factors(NamedTuple):
 
 
 def quartered(x: Array, exponent: float) -> tuple[Array, Array]:
-    """A quarter q for large x, else 1; and 1 / (x q)^exponent, which is never subnormal."""
+    """Returns q, which is a quarter for x > 1 and else 1, and 1 / (x q)^exponent, which is never subnormal."""
     quarter = jnp.where(x > 1, 0.25, 1)
     return quarter, 1 / power(x * quarter, exponent)
 
@@ -114,36 +114,36 @@ class Transform(abc.ABC):
         return False
 
     def formula(self, r: str = "r") -> str:
-        """g(r) as plain text."""
+        """Returns g(r) as plain text."""
         return call(type(self).__name__, r)
 
     @abc.abstractmethod
     def forward(self, raw: Array) -> Array:
-        """g(raw)."""
+        """Returns g(raw)."""
 
     @abc.abstractmethod
     def inverse(self, value: Array) -> Array:
-        """The raw whose g is ``value``; outside the range the result is undefined."""
+        """Returns the raw whose g is ``value``; outside the range the result is undefined."""
 
     def log_forward(self, raw: Array) -> Array:
-        """log g(raw)."""
+        """Returns log g(raw)."""
         return special.log(self.forward(raw))
 
     def log_inverse(self, log_value: Array) -> Array:
-        """The raw whose log g is ``log_value``."""
+        """Returns the raw whose log g is ``log_value``."""
         return self.inverse(special.exp(log_value))
 
     def log_gain(self, raw: Array) -> Array:
-        """d log g / d raw."""
+        """Returns d log g / d raw."""
         _, gain = jax.jvp(self.log_forward, (raw,), (jnp.ones_like(raw),))
         return jnp.asarray(gain)
 
     def log_ratio(self, a: Array, b: Array, step: Array | None = None) -> Array:
-        """log(g(a) / g(b)), exactly 0 for a = b, to full relative accuracy where that is at most 1.
+        """Returns log(g(a) / g(b)), exactly 0 for a = b, with full relative accuracy where it is at most 1.
 
-        The default is, for near raws, the integral of ``log_gain`` from b to a, a sum of numbers of one sign
-        (Gauss-Legendre with 4 nodes), unless it contradicts the difference of logs, as it may across a kink; otherwise
-        that difference. The library's own transforms have closed forms.
+        For near raws, the default is the integral of ``log_gain`` from b to a, a sum of numbers of one sign
+        (Gauss-Legendre with 4 nodes), unless it contradicts the difference of logs, as it may across a kink. Otherwise
+        it is that difference. The library's own transforms have closed forms.
 
         Args:
             a: raws.
@@ -160,23 +160,23 @@ class Transform(abc.ABC):
         return jnp.where(step == 0, 0, jnp.where(near & agree, step * integral, difference))
 
     def difference(self, a: Array, b: Array, step: Array) -> Array:
-        """g(a) - g(b) for |a - b| <= 1, given step = a - b, to the digits of the step."""
+        """Returns g(a) - g(b) for |a - b| <= 1, given step = a - b; the result is as accurate as step."""
         return self.forward(b) * special.expm1(self.log_ratio(a, b, step))
 
     def factors(self, raw: Array) -> Factors:
-        """g(raw) in factors that are normal numbers even where g isn't."""
-        # By way of the log only there: elsewhere the log may have fewer digits than g.
+        """Returns g(raw) as factors that are normal numbers even where g isn't."""
+        # The log is used only there: elsewhere it may have fewer digits than g.
         value = self.forward(raw)
         limits = np.finfo(value.dtype)
         normal = (value >= float(limits.tiny)) & (value <= float(limits.max))
         return Factors(jnp.where(normal, 0, self.log_forward(raw)), jnp.where(normal, value, 1))
 
     def power(self, raw: Array, exponent: float) -> Array:
-        """g(raw)^exponent."""
+        """Returns g(raw)^exponent."""
         return _power(self, raw, exponent)
 
     def scaled(self, x: Array, raw: Array, exponent: float) -> Array:
-        """x g(raw)^exponent, which over- or underflows only where this product does."""
+        """Returns x g(raw)^exponent, which over- or underflows only where this product does."""
         return self.factors(raw).scale(x, exponent)
 
 
@@ -196,7 +196,7 @@ def _power_jvp(transform: Transform, exponent: float, primals: tuple, tangents: 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
 def with_slope(value: Callable[[Array], Array], slope: Callable[[Array], Array], raw: Array) -> Array:
-    """``value(raw)``, whose derivative is ``slope(raw)`` in place of what JAX would make of its branches."""
+    """Returns ``value(raw)``, whose derivative is ``slope(raw)`` instead of what JAX would derive from its branches."""
     return value(raw)
 
 
@@ -209,7 +209,7 @@ def _with_slope_jvp(
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
 def power(x: Array, exponent: float) -> Array:
-    """x^exponent for the exponents that lead from one quantity to another: +-1/2, +-1, +-2."""
+    """Returns x^exponent for the exponents that lead from one quantity to another: +-1/2, +-1, +-2."""
     y = jnp.sqrt(x) if abs(exponent) == 0.5 else jnp.square(x) if abs(exponent) == 2 else x
     return 1 / y if exponent < 0 else y
 
@@ -225,24 +225,24 @@ def _power_of_x_jvp(exponent: float, primals: tuple, tangents: tuple) -> tuple[A
 
 
 def _log_ratio(x: Array, y: Array, difference: Array) -> Array:
-    """log(x / y) of two positive numbers and their difference, to the digits of the difference."""
+    """Returns log(x / y), given two positive numbers and their difference; it is as accurate as the difference."""
     near = (difference >= -0.63 * y) & (difference <= 1.7 * y)
     return special.log_quotient(near, jnp.where(near, difference, x) / y, 0)
 
 
 def _log_ratio_of_any(x: Array, y: Array, difference: Array) -> Array:
-    """The same of any numbers: 0 where they are equal, else NaN where one is negative."""
+    """Returns log(x / y) for numbers of any sign: 0 where they are equal, else NaN where one is negative."""
     log = _log_ratio(x, y, difference)
     return jnp.where(difference == 0, 0, jnp.where((x < 0) | (y < 0), jnp.nan, log))
 
 
 def _step(a: Array, b: Array, step: Array | None) -> Array:
-    """a - b, if it isn't known to more digits."""
+    """Returns a - b, unless ``step`` is this difference with more digits."""
     return special.difference(a, b) if step is None else step
 
 
 def _either_side(a: Array, b: Array, step: Array | None) -> tuple[Array, Array]:
-    """a - b, of which first the part below 0, then that above."""
+    """Returns a - b in two parts: first the part below 0, then that above."""
     step = _step(a, b, step)
     left = jnp.where((a < 0) & (b < 0), step, jnp.minimum(a, 0) - jnp.minimum(b, 0))
     return left, jnp.where((a > 0) & (b > 0), step, jnp.maximum(a, 0) - jnp.maximum(b, 0))
@@ -250,7 +250,7 @@ def _either_side(a: Array, b: Array, step: Array | None) -> tuple[Array, Array]:
 
 @dataclasses.dataclass(frozen=True)
 class Exp(Transform):
-    """e^r, onto (0, ∞).
+    """The transform e^r, onto (0, ∞).
 
     >>> float(Exp().log_forward(-1000.0))  # e^-1000 is 0 in float32
     -1000.0
@@ -289,7 +289,7 @@ class Exp(Transform):
 
 @dataclasses.dataclass(frozen=True)
 class Softplus(Transform):
-    """log(1 + e^(beta r)) / beta, onto (0, ∞); beta = ln 2 gives 1 at r = 0.
+    """The transform log(1 + e^(beta r)) / beta, onto (0, ∞); beta = ln 2 gives 1 at r = 0.
 
     >>> float(Softplus().log_forward(-200.0))
     -200.0
@@ -345,7 +345,7 @@ class Softplus(Transform):
 
 @dataclasses.dataclass(frozen=True)
 class Squareplus(Transform):
-    """(r + sqrt(r^2 + 4)) / 2, onto (0, ∞) (Barron 2021, arXiv:2112.11687).
+    """The transform (r + sqrt(r^2 + 4)) / 2, onto (0, ∞) (Barron 2021, arXiv:2112.11687).
 
     >>> float(Squareplus().forward(0.0))
     1.0
@@ -389,7 +389,7 @@ class Squareplus(Transform):
 
 @dataclasses.dataclass(frozen=True)
 class ExpLinear(Transform):
-    """e^r for r <= 0, 1 + r above, onto (0, ∞) (Dehaene & Brossard 2021, arXiv:2106.13739).
+    """The transform e^r for r <= 0 and 1 + r above, onto (0, ∞) (Dehaene & Brossard 2021, arXiv:2106.13739).
 
     >>> ExpLinear().forward(jnp.array([0.0, 2.0])).tolist()
     [1.0, 3.0]
@@ -429,7 +429,7 @@ class ExpLinear(Transform):
 
 @dataclasses.dataclass(frozen=True)
 class Sigmoid(Transform):
-    """low + (high - low) sigmoid(r), onto (low, high).
+    """The transform low + (high - low) sigmoid(r), onto (low, high).
 
     >>> float(Sigmoid(low=0.0, high=2.0).forward(0.0))
     1.0
@@ -515,9 +515,10 @@ class Sigmoid(Transform):
 
 @dataclasses.dataclass(frozen=True)
 class HalfBounded(Transform):
-    """high/2 e^r for r <= 0, high/2 (2 - e^-r) above: onto (0, high), the up-bounded form of Dehaene & Brossard 2021.
+    """The transform high/2 e^r for r <= 0 and high/2 (2 - e^-r) above, onto (0, high).
 
-    It is ``high`` times the distribution function of a standard Laplace variable.
+    It is the up-bounded form of Dehaene & Brossard 2021, and ``high`` times the distribution function of a standard
+    Laplace variable.
 
     >>> float(HalfBounded(high=2.0).forward(0.0))
     1.0
@@ -585,7 +586,9 @@ class HalfBounded(Transform):
 
 @dataclasses.dataclass(frozen=True)
 class Identity(Transform):
-    """r itself, without a constraint. Its log is -inf at 0 and NaN below, which is why a constraint is necessary.
+    """The transform r itself, without a constraint.
+
+    Its log is -inf at 0 and NaN below, which is why a constraint is necessary.
 
     >>> float(Identity().forward(-2.0))
     -2.0
@@ -617,7 +620,9 @@ class Identity(Transform):
 
 @dataclasses.dataclass(frozen=True)
 class Abs(Transform):
-    """|r|, onto [0, ∞): neither invertible nor smooth at 0, where its slope is 1, that from the right.
+    """The transform |r|, onto [0, ∞), which isn't invertible.
+
+    It isn't smooth at 0, where its slope is 1, that from the right.
 
     >>> float(Abs().forward(-2.0))
     2.0
@@ -649,7 +654,9 @@ class Abs(Transform):
 
 @dataclasses.dataclass(frozen=True)
 class Square(Transform):
-    """r^2, onto [0, ∞): not invertible, and of zero slope at 0; that of its log is the limit from the right, ∞.
+    """The transform r^2, onto [0, ∞), which isn't invertible.
+
+    Its slope at 0 is 0; that of its log is the limit from the right, ∞, made finite.
 
     >>> float(Square().forward(-3.0))
     9.0
@@ -682,5 +689,5 @@ class Square(Transform):
         return special.exp(log_value / 2)
 
     def power(self, raw: Array, exponent: float) -> Array:
-        # Of a negative power the two factors of the chain rule may over- and underflow where their product doesn't.
+        # For a negative power, the two factors of the chain rule may over- and underflow where their product doesn't.
         return power(self.forward(raw), exponent) if exponent > 0 else super().power(raw, exponent)

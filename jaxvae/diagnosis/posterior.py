@@ -1,7 +1,7 @@
 """The diagnosis of a posterior: latents that are collapsed, saturated, at a bound, or out of a dtype's range.
 
-For the host: results are NumPy's, and nothing here is to be traced. The thresholds are in ``criteria``, the words in
-``states``. N examples, L latents; information is in nats.
+This code runs on the host: results are NumPy arrays, and it isn't meant to be traced. The thresholds are in
+``criteria``, the descriptions in ``states``. There are N examples and L latents; information is in nats.
 """
 
 import dataclasses
@@ -27,27 +27,27 @@ from jaxvae.texts import number, percentage
 from jaxvae.transforms import ExpLinear, HalfBounded, Sigmoid, Softplus
 
 QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
-"""Over examples, of log σ and gain."""
+"""The quantiles over examples that are computed for log σ and the gain."""
 
 _DTYPES = ("float16", "bfloat16", "float32", "float64")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Diagnosis:
-    """The diagnosis of a posterior; its text is the findings, each with an advice.
+    """The diagnosis of a posterior; as a text, it shows the findings, each with advice.
 
     Attributes:
-        parameterization: how σ arises.
-        dtype: for which over- and underflow are judged.
-        examples: N.
+        parameterization: the parameterization of the posterior.
+        dtype: the dtype for which over- and underflow are judged.
+        examples: the number of examples, N.
         kl: each latent's mean KL, (L,).
         information: an upper bound of the information that each latent carries about the examples: the mean KL of q to
             the Gaussian that has the mean and variance of q's mixture over examples, (L,).
         mean_variance: the variance of each latent's posterior mean over examples, (L,).
-        log_std: its ``QUANTILES``, (5, L).
-        gain: those of |d log σ / d raw|, (5, L).
-        shares: by state, of the examples in which a latent is in it, (L,).
-        findings: the gravest first.
+        log_std: the ``QUANTILES`` of log σ, (5, L).
+        gain: the ``QUANTILES`` of |d log σ / d raw|, (5, L).
+        shares: the share of examples in which each latent is in a state, (L,), by the state's name.
+        findings: what was found, with the most serious first.
     """
 
     parameterization: Parameterization
@@ -63,23 +63,23 @@ class Diagnosis:
 
     @property
     def healthy(self) -> bool:
-        """Whether there is no error and no warning; notes, as of a latent that isn't used, are no fault."""
+        """Whether there is no error and no warning; a note, such as one on an unused latent, is no fault."""
         return all(finding.level == "note" for finding in self.findings)
 
     @property
     def states(self) -> tuple[tuple[str, ...], ...]:
-        """Each latent's, the gravest first; L of them."""
+        """The names of each latent's states, with the most serious first; there are L such tuples."""
         return tuple(tuple(f.name for f in self.findings if latent in f.latents) for latent in range(len(self.kl)))
 
     def with_findings(self, more: Iterable[Finding]) -> "Diagnosis":
-        """The same with more of them."""
+        """Returns the same diagnosis with more findings."""
         order = list(STATES)
         return dataclasses.replace(
             self, findings=tuple(sorted((*self.findings, *more), key=lambda f: order.index(f.name)))
         )
 
     def table(self) -> str:
-        """A line per latent, by falling KL: KL, information, quantiles of log σ, median gain, states."""
+        """Returns a line per latent, by falling KL: KL, information, quantiles of log σ, median gain, and states."""
         lines = [f"{'':>5} {'KL':>9} {'tells':>9} {'log σ 5%':>9} {'50%':>9} {'95%':>9} {'gain':>9}  states"]
         for i in np.argsort(-self.kl, kind="stable"):
             numbers = (self.kl[i], self.information[i], *self.log_std[1:4, i], self.gain[2, i])
@@ -88,7 +88,7 @@ class Diagnosis:
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON; None for what isn't finite."""
+        """Returns the diagnosis as plain values for JSON, with None for numbers that aren't finite."""
         rows = {"kl": self.kl, "information": self.information, "mean_variance": self.mean_variance}
         rows |= {"log_std": self.log_std.T, "gain": self.gain.T}
         return {
@@ -122,18 +122,18 @@ class Diagnosis:
 
 
 def diagnose(q: Gaussian, *, kl: ArrayLike | None = None, dtype: DTypeLike | None = None) -> Diagnosis:
-    """Finds which latents of a posterior are in trouble, and says how to change that.
+    """Finds the latents of a posterior that have problems, and says what to change.
 
-    Collapse and constancy are judged from two examples on.
+    Collapse and constancy are judged only if there are at least two examples.
 
     Args:
-        q: of shape (..., L); all axes but the last are examples.
-        kl: of q's shape; if not given, that to N(0, 1).
-        dtype: in which a formula written by hand would compute; raw's, if not given.
+        q: the posterior, of shape (..., L); all axes but the last are examples.
+        kl: the KL of each element, of q's shape; by default, the KL to N(0, 1).
+        dtype: the dtype in which a formula written by hand would compute; by default, that of raw.
 
     Raises:
-        TypeError: for anything but a Gaussian.
-        ValueError: for one without elements, a KL of another shape, or a dtype that isn't of floating point.
+        TypeError: if q isn't a ``Gaussian``.
+        ValueError: if q has no elements, the KL has another shape, or the dtype isn't a floating-point one.
 
     >>> q = Gaussian(jnp.zeros((8, 2)), jnp.float32([[0.0, -95.0]] * 8))
     >>> [(f.name, f.latents) for f in diagnose(q).findings if f.level != "note"]
@@ -182,7 +182,7 @@ def _name(dtype: DTypeLike) -> str:
 
 
 class _Elements(NamedTuple):
-    """(N, L) each, in float64."""
+    """The numbers of all elements of a posterior, each (N, L) in float64."""
 
     loc: np.ndarray
     raw: np.ndarray
@@ -199,7 +199,7 @@ def _elements(q: Gaussian, kl: Array | None) -> list[Array]:
 
 
 def _masks(x: _Elements, p: Parameterization, limits: Any) -> dict[str, np.ndarray]:
-    """By state, which elements are in it, (N, L); a comparison with NaN is False."""
+    """Returns which elements are in each state, (N, L), by the state's name; a comparison with NaN is False."""
     finite = np.isfinite(x.loc) & np.isfinite(x.raw)
     positive = finite & (x.log_std > -math.inf)
     low, high, _ = p.std_range
@@ -226,7 +226,7 @@ def _masks(x: _Elements, p: Parameterization, limits: Any) -> dict[str, np.ndarr
 
 
 def _exponent(p: Parameterization, raw: np.ndarray) -> np.ndarray:
-    """x of the exp(x) in transforms that contain one and don't grow like it; -inf in others."""
+    """Returns the x of the exp(x) in transforms that contain one and don't grow like it, and -inf for others."""
     clips, core = (p.transform.clips, p.transform.transform) if isinstance(p.transform, Chain) else ((), p.transform)
     if not isinstance(core, Softplus | ExpLinear | Sigmoid | HalfBounded):
         return np.full_like(raw, -math.inf)
@@ -240,9 +240,9 @@ def _exponent(p: Parameterization, raw: np.ndarray) -> np.ndarray:
 
 
 def _information(mean: np.ndarray, log_std: np.ndarray) -> float:
-    """½ log(Var[mean] + E[σ²]) - E[log σ], the information that a Gaussian mixture's first two moments allow it.
+    """Computes ½ log(Var[mean] + E[σ²]) - E[log σ], the most information that a mixture with these moments can carry.
 
-    A Gaussian has the highest entropy of its variance, so that this bounds I(x; z) under q from above.
+    A Gaussian has the highest entropy for its variance, so this bounds I(x; z) under q from above.
     """
     top = np.max(log_std)
     within = np.log(np.mean(np.exp(2 * (log_std - top)))) + 2 * top
@@ -255,7 +255,7 @@ def _quantiles(x: np.ndarray) -> np.ndarray:
 
 
 def _over(f: Callable[..., Any], usable: np.ndarray, *columns: np.ndarray) -> np.ndarray:
-    """A statistic over each latent's usable examples, along the last axis; NaN where there are none."""
+    """Computes a statistic of each latent's usable examples, NaN if there are none; latents are the last axis."""
     none = np.full(1, math.nan)
     with np.errstate(invalid="ignore"):
         rows = [f(*(x[mask, i] if mask.any() else none for x in columns)) for i, mask in enumerate(usable.T)]
@@ -263,7 +263,7 @@ def _over(f: Callable[..., Any], usable: np.ndarray, *columns: np.ndarray) -> np
 
 
 def _named(latents: tuple[int, ...], count: int) -> str:
-    """Such as z0, z3-z5."""
+    """Returns the names of latents as a text, such as z0, z3-z5."""
     if len(latents) == count:
         return "every latent"
     breaks = np.flatnonzero(np.diff(latents) > 1) + 1

@@ -1,7 +1,7 @@
-"""The states that a posterior or its training can be in: each one's name, how grave it is, what it is, what to change.
+"""The states that a posterior or its training can be in: their names, how serious they are, and what to change.
 
-All words stand here and nowhere else. They advise code, for any encoder and any training loop; the numbers are those
-of ``criteria``.
+All their descriptions are here and nowhere else. The advice is about code, for any encoder and any training loop; the
+numbers are those of ``criteria``.
 """
 
 from collections.abc import Iterable, Mapping
@@ -21,11 +21,11 @@ from jaxvae.diagnosis.criteria import (
 )
 
 LEVELS = ("error", "warning", "note")
-"""An error is wrong already; a warning will go wrong, or wastes what the latent could do; a note is good to know."""
+"""The levels: an error is already wrong; a warning will go wrong, or wastes a latent; a note is good to know."""
 
 
 class State(NamedTuple):
-    """What there is to say of a state: how grave it is, what it is, and what to change."""
+    """The description of a state: how serious it is, what it is, and what to change."""
 
     level: str
     explanation: str
@@ -169,19 +169,19 @@ STATES: Mapping[str, State] = MappingProxyType(
         ),
     }
 )
-"""All states by name, the gravest first; some of them are found in a run only."""
+"""All states by name, with the most serious first; some of them are found only in a run."""
 
 
 class Finding(NamedTuple):
     """A state that was found.
 
     Attributes:
-        name: in ``STATES``.
-        level: in ``LEVELS``.
-        latents: the indices of those in this state; none for what is found of a run as a whole.
-        share: of all latents of all examples; of a run as a whole, of its updates or epochs.
-        explanation: one line.
-        advice: one line.
+        name: the state's name in ``STATES``.
+        level: one of ``LEVELS``.
+        latents: the indices of the latents in this state; empty if the finding is about a run as a whole.
+        share: the share of all latents of all examples, or of the updates or epochs of a run as a whole.
+        explanation: what the state is, in one line.
+        advice: what to change, in one line.
     """
 
     name: str
@@ -193,6 +193,6 @@ class Finding(NamedTuple):
 
 
 def finding(name: str, latents: Iterable[int], share: float, **words: str) -> Finding:
-    """A finding in the words of ``STATES``, whose blanks are filled with these."""
+    """Returns a finding with the description in ``STATES``, whose placeholders are filled with these words."""
     state = STATES[name]
     return Finding(name, state.level, tuple(latents), share, state.explanation.format(**words), state.advice)

@@ -1,6 +1,6 @@
-"""Adapters: other libraries' distributions and bijectors, trained layers, and weights in files.
+"""Adapters for other libraries' distributions and bijectors, for trained layers, and for weights in files.
 
-Importing this loads none of the peers; each is loaded by the function that needs it.
+Importing this package loads none of these libraries; each is loaded by the function that needs it.
 """
 
 from jaxvae.interop.bijectors import from_bijector as from_bijector

@@ -1,4 +1,4 @@
-"""A bijector of distrax or TensorFlow Probability as a transform."""
+"""Bijectors of distrax or TensorFlow Probability as transforms."""
 
 import math
 from typing import Any
@@ -13,19 +13,19 @@ from jaxvae.transforms import Interval, Transform
 
 
 def from_bijector(bijector: Any, range: Interval | None = None) -> "FromBijector":
-    """A transform that is a bijector: ``Parameterization("std", from_bijector(tfb.Softplus()))``.
+    """Makes a transform from a bijector, as in ``Parameterization("std", from_bijector(tfb.Softplus()))``.
 
     It is as accurate as the bijector's ``forward`` and ``inverse``: where its value underflows, its log is -inf and the
-    derivative 0, and one with float32 constants may accept float32 only. ``check_parameterization`` tells. ``Softplus``
-    and the other transforms of this library have no such limits.
+    derivative is 0. A bijector with float32 constants may accept float32 only. ``check_parameterization`` shows such
+    limits; ``Softplus`` and the other transforms of this library don't have them.
 
     Args:
-        bijector: an elementwise one, of distrax or TFP, made of constants, which are not trained.
-        range: the values it can take; found by its values at ±∞ if not given.
+        bijector: an elementwise bijector of distrax or TFP, made of constants, which are not trained.
+        range: the range of its values; by default, it is found from its values at ±∞.
 
     Raises:
-        TypeError: where it has no ``forward`` or no ``inverse``.
-        ValueError: where it isn't elementwise, was made inside ``jit`` of traced arrays, or its range can't be found.
+        TypeError: if the bijector has no ``forward`` or no ``inverse``.
+        ValueError: if it isn't elementwise, was made inside ``jit`` from traced arrays, or its range can't be found.
     """
     if not all(callable(getattr(bijector, name, None)) for name in ("forward", "inverse")):
         raise TypeError(f"bijector must have forward and inverse, got {bijector!r}")
@@ -39,7 +39,7 @@ def from_bijector(bijector: Any, range: Interval | None = None) -> "FromBijector
 def _range(bijector: Any) -> Interval:
     with jax.ensure_compile_time_eval():
         low, high = sorted(float(bijector.forward(jnp.asarray(end))) for end in (-math.inf, math.inf))
-    found = low < high  # not where either is NaN
+    found = low < high  # False if either is NaN
     require(found, "range", None, f"given for {_name(bijector)}, whose values at ±∞ are {low:g} and {high:g}")
     return Interval(low, high)
 
@@ -49,7 +49,7 @@ def _name(bijector: Any) -> str:
 
 
 class FromBijector(Transform):
-    """See ``from_bijector``. Equal are those of one and the same bijector."""
+    """The transform that ``from_bijector`` makes; two are equal if they have the same bijector object and range."""
 
     def __init__(self, bijector: Any, range: Interval) -> None:
         self.bijector = bijector

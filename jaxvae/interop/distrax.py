@@ -1,6 +1,7 @@
 """A Gaussian as a distrax distribution, and back.
 
-It is a ``distrax.Normal``, so that functions of one accept it, and what is registered for one applies.
+It is a ``distrax.Normal``, so that functions that take a normal accept it, and what is registered for a normal applies
+to it.
 """
 
 from typing import Any
@@ -21,10 +22,10 @@ tfd: Any = load_optional("tensorflow_probability.substrates.jax.distributions", 
 
 
 class DistraxGaussian(distrax.Normal):
-    """A ``jaxvae.Gaussian``, its methods computed by jaxvae.
+    """A ``distrax.Normal`` made from a ``jaxvae.Gaussian``, whose methods jaxvae computes.
 
     Attributes:
-        gaussian: what it is made of.
+        gaussian: the ``jaxvae.Gaussian``.
     """
 
     def __init__(self, gaussian: Gaussian) -> None:
@@ -41,7 +42,7 @@ class DistraxGaussian(distrax.Normal):
 
     @property
     def scale(self) -> Array:
-        """σ."""
+        """The standard deviation σ."""
         return self.gaussian.std
 
     def _sample_n(self, key: Array, n: int) -> Array:
@@ -84,12 +85,12 @@ for _other in (distrax.Normal, tfd.Normal):
 
 
 def build(q: Gaussian) -> DistraxGaussian:
-    """See ``jaxvae.to_distrax``."""
+    """Makes the distribution of ``jaxvae.to_distrax``."""
     return DistraxGaussian(q)
 
 
 def read(distribution: Any, parameterization: Parameterization | str | None) -> Gaussian:
-    """See ``jaxvae.from_distrax``."""
+    """Makes the Gaussian of ``jaxvae.from_distrax``."""
     while isinstance(distribution, distrax.Independent):
         distribution = distribution.distribution
     if isinstance(distribution, distrax.MultivariateNormalDiag):

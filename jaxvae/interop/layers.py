@@ -1,8 +1,8 @@
 """Conversion of a trained head's last layer to another parameterization with the same distribution.
 
-The map from raw to raw is affine where both parameterizations are one and the same function of a line in raw. Two
-exponentials are, whatever their quantities: quantity = e^u with u = a raw + b is log σ = k u, a line again (k = 1 for
-the std, 1/2 for the variance, -1/2 for the precision). It is read from what the transforms are made of.
+The map from raw to raw is affine if both parameterizations are the same function of a line in raw. Two exponentials
+always are, whatever their quantities: quantity = e^u with u = a raw + b is log σ = k u, which is a line again (k = 1
+for the std, 1/2 for the variance, -1/2 for the precision). The parts of the transforms tell whether this is so.
 """
 
 from collections.abc import Mapping
@@ -39,20 +39,20 @@ def _line(p: Parameterization) -> _Line:
 def convert_head(
     kernel: Any, bias: Any, source: Parameterization | str, target: Parameterization | str
 ) -> tuple[Any, Any]:
-    """The kernel and bias that give ``target`` the σ that the old ones give ``source``, for every input.
+    """Returns the kernel and bias that under ``target`` give the σ of the old ones under ``source``, for every input.
 
-    Affine maps from raw to raw only: between ``log_variance``, ``log_std``, ``log_precision`` and others that are
-    exponentials of a line in raw, and between any function of a line in raw and the same of another line. The layer
-    that gives loc stays as it is.
+    This works only if the map from raw to raw is affine: between ``log_variance``, ``log_std``, ``log_precision`` and
+    other exponentials of a line in raw, and between any function of a line in raw and the same function of another
+    line. The layer that computes loc stays as it is.
 
     Args:
-        kernel: of the layer that gives raw, of any layout; of any array type.
-        bias: its bias; None if it has none.
-        source: the parameterization that the layer was trained under, or its name.
+        kernel: the kernel of the layer that computes raw, in any layout and of any array type.
+        bias: the bias of this layer, or None if it has none.
+        source: the parameterization with which the layer was trained, or its name.
         target: the new parameterization, or its name.
 
     Raises:
-        ValueError: where the map isn't affine; or where it has a shift, and there is no bias to take it.
+        ValueError: if the map isn't affine, or if it has a shift and there is no bias to take it.
 
     >>> import jax.numpy as jnp
     >>> from jaxvae.parameterizations import log_std, log_variance
@@ -75,12 +75,13 @@ def convert_head(
 def convert_head_params(
     params: Mapping[str, Mapping[str, Array]], source: Parameterization | str, target: Parameterization | str
 ) -> dict[str, dict[str, Array]]:
-    """``convert_head`` of the parameters of a ``GaussianHead``: ``{"loc": …, "raw": {"kernel": …, "bias": …}}``.
+    """Converts the parameters of a ``GaussianHead`` as ``convert_head`` does.
 
-    Not of one with ``raw_min``: what is projected isn't affine.
+    The parameters are ``{"loc": …, "raw": {"kernel": …, "bias": …}}``. Don't use it for a head with ``raw_min``, whose
+    projection isn't affine.
 
     Raises:
-        ValueError: as ``convert_head``; or where the parameters aren't such a head's.
+        ValueError: like ``convert_head``, or if the parameters aren't those of such a head.
 
     >>> import jax.numpy as jnp
     >>> head = {"loc": {}, "raw": {"kernel": jnp.ones((1, 2)), "bias": jnp.zeros(2)}}

@@ -1,4 +1,4 @@
-"""Gaussians from mean and raw in one array, as encoders return them."""
+"""Gaussians from one array of mean and raw, as encoders return it."""
 
 from typing import Any
 
@@ -14,18 +14,19 @@ from jaxvae.parameterizations import Parameterization, diffusers_log_variance
 def from_moments(
     moments: Any, axis: int = -1, parameterization: Parameterization | str = diffusers_log_variance
 ) -> Gaussian:
-    """The Gaussian of an array whose halves along an axis are mean and raw: what diffusers calls moments.
+    """Makes a Gaussian from an array whose halves along an axis are mean and raw, which diffusers calls moments.
 
-    Its ``AutoencoderKL`` has them along axis 1 in PyTorch, the last in Flax, and takes raw for a log-variance that it
-    clamps to [-30, 20], as the default does. For a ``DiagonalGaussianDistribution``: ``from_moments(d.parameters, 1)``.
+    The ``AutoencoderKL`` of diffusers has them along axis 1 in PyTorch, and along the last axis in Flax. It takes raw
+    for a log-variance that it clamps to [-30, 20], as the default does. For a ``DiagonalGaussianDistribution`` d, use
+    ``from_moments(d.parameters, 1)``.
 
     Args:
-        moments: an array of any shape, or a PyTorch tensor, detached, on a device that JAX has, too.
-        axis: the one that holds the means, then the raws.
-        parameterization: how σ arises from raw; or its name.
+        moments: an array of any shape, or a detached PyTorch tensor on a device that JAX has too.
+        axis: the axis that holds the means, then the raws.
+        parameterization: the parameterization by which raw gives σ, or its name.
 
     Raises:
-        ValueError: where there is no such axis, or it has an odd length.
+        ValueError: if there is no such axis, or it has an odd length.
 
     >>> from_moments(jnp.zeros((2, 8, 4, 4)), axis=1).shape
     (2, 4, 4, 4)

@@ -1,6 +1,6 @@
 """A Gaussian as a NumPyro distribution, and back.
 
-Not a subclass of NumPyro's ``Normal``: as pytrees those carry σ, while this one's leaves are loc and raw.
+It is not a subclass of NumPyro's ``Normal``, whose pytree has σ as a leaf, while the leaves here are loc and raw.
 """
 
 from typing import Any
@@ -20,13 +20,13 @@ dist: Any = load_optional("numpyro.distributions", "numpyro")
 
 
 class NumPyroGaussian(dist.Distribution):
-    """A ``jaxvae.Gaussian``, its methods computed by jaxvae.
+    """A NumPyro distribution made from a ``jaxvae.Gaussian``, whose methods jaxvae computes.
 
-    Made of loc and raw, as ``jaxvae.Gaussian``; or of the mean and σ, ``NumPyroGaussian(loc, scale=scale)``, which is
-    how NumPyro's reparameterizers make one of a site's own kind.
+    It is made from loc and raw, as ``jaxvae.Gaussian`` is, or from the mean and σ by
+    ``NumPyroGaussian(loc, scale=scale)``, which is how NumPyro's reparameterizers make one of a site's own kind.
 
     Attributes:
-        gaussian: what it is made of.
+        gaussian: the ``jaxvae.Gaussian``.
     """
 
     arg_constraints = {"loc": dist.constraints.real, "raw": dist.constraints.real}  # noqa: RUF012
@@ -56,12 +56,12 @@ class NumPyroGaussian(dist.Distribution):
 
     @property
     def scale(self) -> Array:
-        """σ."""
+        """The standard deviation σ."""
         return self.gaussian.std
 
     @property
     def raw(self) -> Array:
-        """As of ``jaxvae.Gaussian``."""
+        """The raw numbers of the ``jaxvae.Gaussian``."""
         return self.gaussian.raw
 
     def sample(self, key: Array, sample_shape: tuple[int, ...] = ()) -> Array:
@@ -97,12 +97,12 @@ for _pair in ((NumPyroGaussian, NumPyroGaussian), (NumPyroGaussian, dist.Normal)
 
 
 def build(q: Gaussian) -> NumPyroGaussian:
-    """See ``jaxvae.to_numpyro``."""
+    """Makes the distribution of ``jaxvae.to_numpyro``."""
     return NumPyroGaussian(q.loc, q.raw, q.parameterization)
 
 
 def read(distribution: Any, parameterization: Parameterization | str | None) -> Gaussian:
-    """See ``jaxvae.from_numpyro``."""
+    """Makes the Gaussian of ``jaxvae.from_numpyro``."""
     if isinstance(distribution, dist.Independent):
         return read(distribution.base_dist, parameterization)
     if isinstance(distribution, dist.ExpandedDistribution):

@@ -1,4 +1,4 @@
-"""Packages that the library can do without."""
+"""Imports of packages that are optional."""
 
 import importlib
 import warnings
@@ -6,10 +6,10 @@ from types import ModuleType
 
 
 def load_optional(module: str, package: str) -> ModuleType:
-    """A module of a package that may be missing, without the warnings of what packages do to each other as they load.
+    """Imports a module of a package that may be missing; warnings that are raised meanwhile are ignored.
 
     Raises:
-        ImportError: where it is; says how to install it.
+        ImportError: if it can't be imported; the message says how to install the package.
     """
     try:
         with warnings.catch_warnings():

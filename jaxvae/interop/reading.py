@@ -1,4 +1,4 @@
-"""A Gaussian read from what other libraries know of it: its mean and its σ."""
+"""Gaussians from other libraries' normals, which have a mean and a σ."""
 
 from typing import Any
 
@@ -9,23 +9,24 @@ from jaxvae.parameterizations import Parameterization, as_parameterization, dire
 
 
 def gaussian_of(normal: Any) -> Gaussian:
-    """The Gaussian inside one of ours; of another's normal, its ``loc`` and ``scale`` as they are."""
+    """Returns the Gaussian inside a normal of this library; for others, one with their ``loc`` and ``scale``."""
     own = _own(normal)
     return Gaussian(normal.loc, normal.scale, direct_std) if own is None else own
 
 
 def kl(a: Any, b: Any, *_: Any, **__: Any) -> Array:
-    """KL(a ‖ b) of normals of which one is ours; called by the peers' registries, with what else they pass."""
+    """Computes KL(a ‖ b) of normals, one of them of this library; other libraries' registries call it."""
     return kl_divergence(gaussian_of(a), gaussian_of(b))
 
 
 def expressed(normal: Any, parameterization: Parameterization | str | None) -> Gaussian:
-    """The Gaussian of a normal in a parameterization; if not given, in that of ours, or log-variance for another's.
+    """Returns the Gaussian of a normal in a parameterization.
 
-    A bare σ goes to raw by ``raw_from_std``, not by its log, which has fewer digits.
+    By default, a normal of this library keeps its own parameterization, and others get ``log_variance``. A bare σ is
+    converted to raw by ``raw_from_std``, not by its log, which has fewer digits.
 
     Raises:
-        ValueError: outside ``jit`` where σ is out of the parameterization's range; inside ``jit``, raw is NaN there.
+        ValueError: outside ``jit``, if a σ is out of the parameterization's range. Inside ``jit``, raw is NaN there.
     """
     own = _own(normal)
     if own is not None:
@@ -41,5 +42,5 @@ def _own(normal: Any) -> Gaussian | None:
 
 
 def refusal(function: str, allowed: str, got: object) -> TypeError:
-    """The error for a distribution that isn't Gaussian, element by element."""
+    """Returns the error for a distribution that isn't Gaussian, element by element."""
     return TypeError(f"{function} takes {allowed}, got a {type(got).__name__}")

@@ -1,7 +1,7 @@
-"""Weights in the safetensors format, for other programs to read.
+"""Weights in the safetensors format, which other programs can read.
 
-Names are paths like ``params/encoder/Dense_0/kernel``. A key's own "~" and "/" are written "~0" and "~1", as in a JSON
-pointer (RFC 6901): Haiku's module names have both.
+Names are paths like ``params/encoder/Dense_0/kernel``. A "~" or "/" in a key is written "~0" or "~1", as in a JSON
+pointer (RFC 6901), because Haiku's module names have both.
 """
 
 import contextlib
@@ -20,24 +20,24 @@ from jaxvae.interop.optional import load_optional
 _DTYPES = {"bool", "bfloat16", "float16", "float32", "float64", "complex64"} | {
     f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)
 }
-"""Those that come back as they went."""
+"""The dtypes that are the same after writing and reading."""
 
 
 def save_safetensors(
     params: Mapping[str, Any], path: str | os.PathLike, metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Writes nested dicts of arrays to a file, which is whole, or as it was, whatever happens.
+    """Writes nested dicts of arrays to a file; if writing is interrupted, the file is as it was before.
 
     Args:
         params: dicts of dicts of arrays, keyed by strings.
         path: the file.
-        metadata: texts to go with them, such as the name of the parameterization, beside ``format`` (``flax``: arrays
-            for JAX) and ``jaxvae`` (the version).
+        metadata: texts to write with the arrays, such as the name of the parameterization, besides ``format``
+            (``flax``, for arrays of JAX) and ``jaxvae`` (the version).
 
     Raises:
-        ImportError: without safetensors.
-        TypeError: where a key isn't a string, or a leaf isn't an array of a dtype that the format has.
-        ValueError: for an empty dict, which has no place in the file.
+        ImportError: if safetensors is missing.
+        TypeError: if a key isn't a string, or a leaf isn't an array of a dtype that the format has.
+        ValueError: if a dict is empty, as the format can't store it.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -68,14 +68,14 @@ def _flat(params: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, np
 
 
 def load_safetensors(path: str | os.PathLike) -> dict[str, Any]:
-    """The nested dicts of arrays in a file, from ``save_safetensors`` or of another origin.
+    """Reads nested dicts of arrays from a file, which ``save_safetensors`` or another program wrote.
 
-    The arrays are NumPy's, so that float64 stays what it is; ``jax.device_put`` places them all.
+    They are NumPy's arrays, so that float64 stays float64; ``jax.device_put`` puts them all on a device.
 
     Raises:
-        ImportError: without safetensors.
-        FileNotFoundError: without the file.
-        ValueError: where it isn't such a file, or one name is a path to another.
+        ImportError: if safetensors is missing.
+        FileNotFoundError: if there is no such file.
+        ValueError: if it isn't a safetensors file, or one name is a path to another.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -89,14 +89,14 @@ def load_safetensors(path: str | os.PathLike) -> dict[str, Any]:
 
 
 def safetensors_metadata(path: str | os.PathLike) -> dict[str, str]:
-    """The texts that go with the arrays of a file; raises as ``load_safetensors``."""
+    """Returns the texts that were written with the arrays of a file; raises like ``load_safetensors``."""
     with _opened(path) as file:
         return dict(file.metadata() or {})
 
 
 @contextlib.contextmanager
 def _opened(path: str | os.PathLike) -> Iterator[Any]:
-    """A file to be read; what goes wrong meanwhile is its content's fault."""
+    """Opens a file for reading; raises ValueError if its content turns out not to be valid."""
     library = load_optional("safetensors", "safetensors")
     require_file(Path(path))
     if Path(path).is_dir():
@@ -104,7 +104,7 @@ def _opened(path: str | os.PathLike) -> Iterator[Any]:
     try:
         with library.safe_open(path, framework="np") as file:
             yield file
-    except (library.SafetensorError, AttributeError, TypeError) as broken:  # the latter of a dtype that NumPy hasn't
+    except (library.SafetensorError, AttributeError, TypeError) as broken:  # NumPy may lack a dtype
         raise ValueError(f"{path} must be a safetensors file, got: {broken}") from None
 
 

@@ -1,6 +1,7 @@
 """A Gaussian as a distribution of TensorFlow Probability on JAX, and back.
 
-It is a ``tfd.Normal``, so that what takes one takes it, and whatever is registered for one, finds it.
+It is a ``tfd.Normal``, so that functions that take a normal accept it, and what is registered for a normal applies to
+it.
 """
 
 from typing import Any
@@ -20,12 +21,12 @@ tfd: Any = load_optional("tensorflow_probability.substrates.jax.distributions", 
 
 
 class TFPGaussian(tfd.Normal):
-    """A ``jaxvae.Gaussian``, its methods computed by jaxvae.
+    """A ``tfd.Normal`` made from a ``jaxvae.Gaussian``, whose methods jaxvae computes.
 
-    TFP rebuilds it from its arguments, whose leaves may then be anything: so nothing is asked of them before use.
+    TFP rebuilds it from its arguments, whose leaves may then be anything, so the constructor doesn't check them.
 
     Attributes:
-        gaussian: what it is made of.
+        gaussian: the ``jaxvae.Gaussian``.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class TFPGaussian(tfd.Normal):
 
     @property
     def scale(self) -> Array:
-        """σ."""
+        """The standard deviation σ."""
         return self.gaussian.std
 
     def _batch_shape(self) -> Any:
@@ -119,12 +120,12 @@ tfd.RegisterKL(tfd.Normal, TFPGaussian)(kl)
 
 
 def build(q: Gaussian) -> TFPGaussian:
-    """See ``jaxvae.to_tfp``."""
+    """Makes the distribution of ``jaxvae.to_tfp``."""
     return TFPGaussian(q)
 
 
 def read(distribution: Any, parameterization: Parameterization | str | None) -> Gaussian:
-    """See ``jaxvae.from_tfp``."""
+    """Makes the Gaussian of ``jaxvae.from_tfp``."""
     while isinstance(distribution, tfd.Independent):
         distribution = distribution.distribution
     if isinstance(distribution, tfd.MultivariateNormalDiag):

@@ -1,4 +1,4 @@
-"""Gaussians with correlated elements: of any covariance, or of a low-rank one plus a diagonal."""
+"""Gaussians with correlated elements, whose covariance is arbitrary, or low-rank plus diagonal."""
 
 from jaxvae.multivariate.cholesky import CholeskyGaussian as CholeskyGaussian
 from jaxvae.multivariate.low_rank import LowRankGaussian as LowRankGaussian

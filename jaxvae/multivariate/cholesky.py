@@ -1,7 +1,7 @@
-"""The Gaussian of any covariance by its Cholesky factor, computed element by element with the chain rule.
+"""The Gaussian with any covariance, given by its Cholesky factor and computed element by element by the chain rule.
 
-Given x_<i, the elements before it, x_i is a Gaussian of standard deviation σ_i. So log-density, entropy and KL are sums
-over the event of those of x_i given x_<i:
+Given x_<i, the elements before it, x_i is a Gaussian with standard deviation σ_i. So log-density, entropy and KL are
+sums over the event of those of x_i given x_<i:
 
     log q(x_i | x_<i) = -½ ε_i² - log σ_i - ½ log 2π with ε = T⁻¹(x - mean);
     H(x_i | x_<i) = log σ_i + ½ log(2πe);
@@ -9,7 +9,7 @@ over the event of those of x_i given x_<i:
     KL_i(q ‖ p) = ½ (M_ii² - 1 - log M_ii² + d_i²) + ½ Σ_{j<i} M_ij², M = T_p⁻¹ T_q, d = T_p⁻¹ (mean_q - mean_p).
 
 The densities are right as long as lower_ij / σ_j is in the float's range, and at any σ where lower is 0. The KL is
-never negative, exactly 0 for equals, and as accurate near 0 as that of ``Gaussian``.
+never negative, exactly 0 for equal Gaussians, and as accurate near 0 as that of ``Gaussian``.
 """
 
 import dataclasses
@@ -44,7 +44,7 @@ from jaxvae.serialization import serializable
 @jax.tree_util.register_pytree_with_keys_class
 @dataclasses.dataclass(frozen=True, eq=False, repr=False, init=False)
 class CholeskyGaussian(CorrelatedGaussian):
-    """N(loc, T Tᵀ), T lower triangular with diagonal σ (Kingma & Welling 2019, arXiv:1906.02691).
+    """The Gaussian N(loc, T Tᵀ), T lower triangular with diagonal σ (Kingma & Welling 2019, arXiv:1906.02691).
 
     ``sample``, ``log_prob``, ``kl_divergence``, ``entropy`` and ``cross_entropy`` accept it. The last axis is one
     event, and all but ``sample`` return one number per event.
@@ -53,11 +53,12 @@ class CholeskyGaussian(CorrelatedGaussian):
         loc: the mean, ``(..., L)``.
         raw: the unconstrained number that the parameterization turns into σ, ``(..., L)``.
         lower: the strictly lower part of T, row by row, ``(..., L(L-1)/2)``.
-        parameterization: static, or the name of a registered one; ``log_variance`` if not given.
+        parameterization: the parameterization, which is static, or the name of a registered one; by default
+            ``log_variance``.
 
     Raises:
-        ValueError: where the shapes don't fit, or the parameterization moves the mean.
-        TypeError: where the parameterization isn't one.
+        ValueError: if the shapes don't fit, the parameterization moves the mean, or its name is unknown.
+        TypeError: if the parameterization is neither a ``Parameterization`` nor a name.
 
     >>> q = CholeskyGaussian(jnp.zeros(2), jnp.zeros(2), jnp.ones(1))
     >>> q.covariance.tolist()
@@ -93,25 +94,25 @@ class CholeskyGaussian(CorrelatedGaussian):
 
     @property
     def scale_tril(self) -> Array:
-        """T, ``(..., L, L)``."""
+        """The lower triangular factor T, ``(..., L, L)``."""
         q = self._widened()
         return q._strict() + diagonal(q._independent.std)
 
     @property
     def covariance(self) -> Array:
-        """T Tᵀ, ``(..., L, L)``."""
+        """The covariance T Tᵀ, ``(..., L, L)``."""
         factor = self.scale_tril
         return einsum("...ij,...kj->...ik", factor, factor)
 
     def _strict(self) -> Array:
-        """T without its diagonal, ``(..., L, L)``."""
+        """Returns T without its diagonal, ``(..., L, L)``."""
         return _strictly_lower(self.lower, self.loc)
 
     def _sample(self, key: Array, shape: tuple[int, ...]) -> Array:
         return self._reparameterize(jax.random.normal(key, (*shape, *self.shape), self.mean.dtype))
 
     def _reparameterize(self, noise: ArrayLike) -> Array:
-        """z = mean + T noise."""
+        """Computes z = mean + T noise."""
         self._require_noise(noise, self.shape[-1])
         q = self._widened(noise)
         mean, moved = aligned(q.loc, _apply(q.scale_tril, jnp.asarray(noise, q.dtype)))
@@ -121,7 +122,7 @@ class CholeskyGaussian(CorrelatedGaussian):
         return jnp.sum(self._conditional_log_prob(x), axis=-1)
 
     def _conditional_log_prob(self, x: ArrayLike) -> Array:
-        """log q(x_i | x_<i), elementwise."""
+        """Computes log q(x_i | x_<i), elementwise."""
         require_real(x=x)
         self._require_fits(x=jnp.shape(x))
         q = self._widened(x)
@@ -130,7 +131,7 @@ class CholeskyGaussian(CorrelatedGaussian):
         return log_prob(around, q._residual(distance[..., None])[..., 0])
 
     def _residual(self, x: Array) -> Array:
-        """σ T⁻¹x of columns ``(..., L, N)``: of x_i - mean_i, what x_<i doesn't explain.
+        """Computes σ T⁻¹x for columns ``(..., L, N)``: the part of x_i - mean_i that x_<i doesn't explain.
 
         With T = A diag(σ), A unit triangular, it is A⁻¹x, which is x at any σ where lower is 0.
         """
@@ -143,7 +144,7 @@ class CholeskyGaussian(CorrelatedGaussian):
         return jnp.sum(self._conditional_kl(p), axis=-1)
 
     def _conditional_kl(self, p: "CholeskyGaussian | Gaussian | None") -> Array:
-        """KL_i(q ‖ p), elementwise."""
+        """Computes KL_i(q ‖ p), elementwise."""
         if p is not None:
             require_kind(self, p, CholeskyGaussian)
         self._require_fits(p=() if p is None else p.shape)
@@ -153,7 +154,7 @@ class CholeskyGaussian(CorrelatedGaussian):
         # T_p (M - diag ratio) = T_q - T_p diag(ratio) has a diagonal of 0; the ratio is 1 + expm1(log ratio).
         p = p._widened(self.dtype)
         growth = special.expm1(log_std_ratio(q._independent, p._independent))[..., None, :]
-        growth = jnp.minimum(growth, float(np.finfo(growth.dtype).max))  # lest it meet a 0
+        growth = jnp.minimum(growth, float(np.finfo(growth.dtype).max))  # as an infinity could meet a 0
         strict, theirs, growth = aligned(q._strict(), p._strict(), growth)
         shift = jnp.subtract(*aligned(q.loc, p.loc))[..., None]
         solved = p._residual(jnp.concatenate([strict - theirs - theirs * growth, shift], axis=-1))  # (..., L, L + 1)
@@ -162,13 +163,13 @@ class CholeskyGaussian(CorrelatedGaussian):
         return own + half_squares(solved[..., :-1], around)
 
     def _of_this_kind(self, q: Gaussian) -> "CholeskyGaussian":
-        """The same with a lower of 0, about its mean, of the shape of both."""
+        """Returns q as a ``CholeskyGaussian`` with a lower of 0, around its mean, in the broadcast shape of both."""
         require_gaussian(q=q)
         self._require_fits("p", q=q.shape)
         shape, p = jnp.broadcast_shapes(q.shape, self.shape), q.parameterization
         q = q._settled(*self._leaves().values())
         loc, raw = (jnp.broadcast_to(x, shape) for x in (q.mean, q.raw))
-        # Where the parameterization moves the mean, the plain one has the same σ.
+        # If q's parameterization moves the mean, the plain one has the same σ.
         plain = p if leaves_the_mean(p) else Parameterization(p.quantity, p.transform)
         return CholeskyGaussian(loc.astype(q.dtype), raw, jnp.zeros(self.lower.shape[-1], q.dtype), plain)
 
@@ -186,5 +187,5 @@ def _apply(matrix: Array, x: Array) -> Array:
 
 @per_event("(l,l),(l,n)->(l,n)")
 def _solve_unit(strict: Array, x: Array) -> Array:
-    """(I + strict)⁻¹x for a strictly lower triangular matrix."""
+    """Computes (I + strict)⁻¹x for a strictly lower triangular matrix."""
     return jax.lax.linalg.triangular_solve(strict, x, left_side=True, lower=True, unit_diagonal=True)

@@ -1,13 +1,14 @@
 """The base of Gaussians with correlated elements: checks, the pytree, and sampling.
 
-Conventions of this folder: the last axis, of L elements, is one event, and all axes before it are batch, broadcast by
-NumPy's rules. Information is in nats. 16-bit inputs are computed in float32; so are noise, KL and densities, and
-only samples return to the inputs' dtype. σ, the part of the covariance that must be positive, arises from ``raw`` as
-in ``Gaussian``; the rest is unconstrained. Matrices are multiplied in full float32 on every device. What a kind does
-is in its underscored methods, which ``jaxvae.sample``, ``jaxvae.kl_divergence`` and the like call.
+Conventions of this folder: the last axis, of L elements, is one event, and all axes before it are batch axes, which
+broadcast by NumPy's rules. Information is in nats. For 16-bit inputs, all computations, noise, KL and densities are in
+float32; only samples have the inputs' dtype. σ, the part of the covariance that must be positive, is computed from
+``raw`` as in ``Gaussian``; the rest is unconstrained. Matrices are multiplied in full float32 on every device. The work
+of each kind is done by its methods with a leading underscore, which ``jaxvae.sample``, ``jaxvae.kl_divergence`` and
+similar functions call.
 
 The natural parameterizations are refused: with correlated elements η₁ = Σ⁻¹ mean, so that loc·σ², element by element,
-would be the mean of no natural parameter.
+would not be the mean of any natural parameter.
 """
 
 import functools
@@ -29,7 +30,7 @@ einsum = functools.partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST)
 
 
 def per_event(signature: str) -> Callable[[Callable], Callable]:
-    """``jnp.vectorize`` of a function of one event, whose batch axes broadcast also where their number differs."""
+    """Vectorizes a function of one event; batch axes broadcast even if the arrays have different numbers of them."""
 
     def decorate(function: Callable) -> Callable:
         many = jnp.vectorize(function, signature=signature)
@@ -47,7 +48,7 @@ def per_event(signature: str) -> Callable[[Callable], Callable]:
 
 
 def _sharded_alike(arrays: list[Array], batch: int) -> list[Array]:
-    """The arrays, their batch axes over the same axes of a mesh, as ``vmap`` asks where the mesh is explicit."""
+    """Shards the arrays' batch axes over the same axes of a mesh, as ``vmap`` requires if the mesh is explicit."""
     specs = [jax.typeof(x).sharding.spec for x in arrays]
     over = [next((spec[i] for spec in specs if spec[i] is not None), None) for i in range(batch)]
     if not any(over):
@@ -84,16 +85,16 @@ class CorrelatedGaussian(Correlated):
             raise ValueError(f"{kind}'s batch axes must broadcast, got shapes {shapes}") from None
 
     def _check_event(self, size: int) -> None:
-        """Raises ValueError where the third leaf doesn't fit an event of this size."""
+        """Raises ValueError if the third leaf doesn't fit an event of this size."""
         raise NotImplementedError
 
     @property
     def mean(self) -> Array:
-        """E[x], of the full shape."""
+        """The mean E[x], in the full shape."""
         return self._widened().loc
 
     def _widened(self, *others: ArrayLike | DTypeLike) -> Self:
-        """The same, in the dtype to compute in with the others; loc and raw of the full shape."""
+        """Returns this distribution in the dtype to compute in with the others, with loc and raw in the full shape."""
         dtype = special.compute_dtype(self.dtype, *others)
         loc, raw, *rest = (x.astype(dtype) for x in self._leaves().values())
         loc, raw = (jnp.broadcast_to(x, self.shape) for x in (loc, raw))
@@ -106,7 +107,7 @@ class CorrelatedGaussian(Correlated):
         require_broadcast(q=self.shape[:-1], noise=shape[:-1])
 
     def _require_fits(self, own: str = "q", /, **shapes: tuple[int, ...]) -> None:
-        """Raises ValueError where shapes don't broadcast with this one's, called ``own``, or have a longer event."""
+        """Raises ValueError if shapes don't broadcast with this one's, called ``own``, or have a longer event."""
         require_broadcast(**{own: self.shape}, **shapes)
         for name, shape in shapes.items():
             fits = shape[-1:] in ((), (1,), self.shape[-1:])
@@ -114,24 +115,24 @@ class CorrelatedGaussian(Correlated):
 
     @property
     def _independent(self) -> Gaussian:
-        """N(loc, σ²) per element."""
+        """The independent Gaussians N(loc, σ²), one per element."""
         return Gaussian(self.loc, self.raw, self.parameterization)
 
 
 def require_kind(q: AnyGaussian, p: object, *kinds: type[Correlated]) -> None:
-    """Raises TypeError where ``p`` is neither of independent elements nor of one of the kinds that go with ``q``."""
+    """Raises TypeError if ``p`` is neither a Gaussian of independent elements nor of a kind that goes with ``q``."""
     if not isinstance(p, (Gaussian, *kinds)):
         allowed = " or ".join(["a Gaussian of independent elements", *(f"a {kind.__name__}" for kind in kinds)])
         raise TypeError(f"p must be {allowed} where q is a {type(q).__name__}, got a {type(p).__name__}")
 
 
 def leaves_the_mean(p: Parameterization) -> bool:
-    """Whether loc is the mean whatever raw is."""
+    """Returns whether loc is the mean for every raw."""
     return type(p).mean is Parameterization.mean
 
 
 def log_std_ratio(q: Gaussian, p: Gaussian | None) -> Array:
-    """log(σ_q / σ_p), elementwise; without ``p``, log σ_q."""
+    """Computes log(σ_q / σ_p), elementwise; without ``p``, log σ_q."""
     if p is None:
         return q.log_std
     if q.parameterization == p.parameterization:
@@ -140,7 +141,7 @@ def log_std_ratio(q: Gaussian, p: Gaussian | None) -> Array:
 
 
 def half_squares(x: Array, p: Gaussian | None) -> Array:
-    """½ Σ_j (x_ij / σ_i)² of rows ``(..., L, N)``, with the σ of ``p``, or 1."""
+    """Computes ½ Σ_j (x_ij / σ_i)² for rows ``(..., L, N)``, with the σ of ``p``; without ``p``, σ is 1."""
     if p is None:
         return jnp.sum(x * (x / 2), axis=-1)
     x, raw = aligned(x, p.raw[..., None])
@@ -148,5 +149,5 @@ def half_squares(x: Array, p: Gaussian | None) -> Array:
 
 
 def inverse_std(q: Gaussian) -> Array:
-    """1/σ, kept finite."""
+    """Returns 1/σ, kept finite."""
     return q.parameterization.mean_slopes(q.loc, q.raw)[0]

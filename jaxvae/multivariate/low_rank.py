@@ -1,7 +1,8 @@
-"""The Gaussian whose covariance is a low-rank one plus a diagonal one.
+"""The Gaussian whose covariance is a low-rank matrix plus a diagonal one.
 
-All follows from W = U/σ: Σ = diag(σ) (I + W Wᵀ) diag(σ), and the capacitance I + WᵀW has the same determinant as I + W
-Wᵀ, and its inverse by Woodbury's identity (1950). It divides by σ and never by σ², which doubles the range of log σ.
+Everything follows from W = U/σ: Σ = diag(σ) (I + W Wᵀ) diag(σ). The capacitance I + WᵀW has the same determinant as
+I + W Wᵀ, and gives its inverse by Woodbury's identity (1950). The code divides by σ and never by σ², which doubles the
+range of log σ.
 """
 
 import dataclasses
@@ -37,26 +38,28 @@ from jaxvae.serialization import serializable
 @jax.tree_util.register_pytree_with_keys_class
 @dataclasses.dataclass(frozen=True, eq=False, repr=False, init=False)
 class LowRankGaussian(CorrelatedGaussian):
-    """N(loc, diag(σ²) + U Uᵀ), as x = loc + σ ε + U ε' (Ong et al. 2018, arXiv:1701.03208).
+    """The Gaussian N(loc, diag(σ²) + U Uᵀ), as x = loc + σ ε + U ε' (Ong et al. 2018, arXiv:1701.03208).
 
     Rezende et al. 2014 (arXiv:1401.4082) give the precision this form. ``sample``, ``log_prob``, ``kl_divergence`` to
-    a p of independent elements, ``entropy`` and ``cross_entropy`` take it, and give one number for each event, the last
-    axis: their results have the shape of the batch. With R < L they cost L R² + R³, else L² R + L³.
+    a p of independent elements, ``entropy`` and ``cross_entropy`` accept it. The last axis is one event, and all but
+    ``sample`` return one number per event, in the shape of the batch. With R < L they cost L R² + R³, else L² R + L³.
 
-    Where floating point ends: with κ the condition number of I + WᵀW, W = U/σ with each column longer than 1 brought to
-    1 (for R >= L, of I + W Wᵀ and rows), log_prob, entropy and KL are off by κ rounding errors, and NaN beyond 10⁷ in
-    float32. A small σ alone is no harm, e^-80 as little as 1, nor are columns of any lengths. But for 1 < R < L the
-    smallest R of σ should lie within a factor of about 1000 of each other; take a ``CholeskyGaussian`` else.
+    Floating point sets limits. Let κ be the condition number of I + WᵀW, where W is U/σ with each column longer than 1
+    scaled to 1 (for R >= L, of I + W Wᵀ with rows). Then log_prob, entropy and KL are off by κ rounding errors, and
+    NaN for κ beyond 10⁷ in float32. A small σ alone does no harm, not even e^-80, and neither do columns of any length.
+    But for 1 < R < L, the R smallest σ should lie within a factor of about 1000 of each other; otherwise, take a
+    ``CholeskyGaussian``.
 
     Attributes:
         loc: the mean, ``(..., L)``.
         raw: the unconstrained number that the parameterization turns into σ, ``(..., L)``.
         factor: U, ``(..., L, R)``.
-        parameterization: static, or the name of a registered one; ``log_variance`` if not given.
+        parameterization: the parameterization, which is static, or the name of a registered one; by default
+            ``log_variance``.
 
     Raises:
-        ValueError: where the shapes don't fit, or the parameterization moves the mean.
-        TypeError: where the parameterization isn't one.
+        ValueError: if the shapes don't fit, the parameterization moves the mean, or its name is unknown.
+        TypeError: if the parameterization is neither a ``Parameterization`` nor a name.
 
     >>> q = LowRankGaussian(jnp.zeros(2), jnp.zeros(2), jnp.ones((2, 1)))
     >>> q.covariance.tolist()
@@ -89,18 +92,18 @@ class LowRankGaussian(CorrelatedGaussian):
 
     @property
     def covariance(self) -> Array:
-        """diag(σ²) + U Uᵀ, ``(..., L, L)``."""
+        """The covariance diag(σ²) + U Uᵀ, ``(..., L, L)``."""
         q = self._widened()
         own = diagonal(q._independent.variance)
         return jnp.add(*aligned(own, einsum("...ir,...jr->...ij", q.factor, q.factor)))
 
     def _sample(self, key: Array, shape: tuple[int, ...]) -> Array:
-        """From R + L normal numbers for each event."""
+        """Draws samples from R + L normal numbers for each event."""
         numbers = sum(self.factor.shape[-2:])
         return self._reparameterize(jax.random.normal(key, (*shape, *self.shape[:-1], numbers), self.mean.dtype))
 
     def _reparameterize(self, noise: ArrayLike) -> Array:
-        """z = mean + σ ε + U ε', of noise (ε, ε'), ``(..., L + R)``."""
+        """Computes z = mean + σ ε + U ε' from noise (ε, ε'), ``(..., L + R)``."""
         self._require_noise(noise, sum(self.factor.shape[-2:]))
         q = self._widened(noise)
         own, common = jnp.split(jnp.asarray(noise, q.dtype), [q.shape[-1]], axis=-1)
@@ -108,11 +111,11 @@ class LowRankGaussian(CorrelatedGaussian):
         return (mean + std * own + common).astype(self.dtype)
 
     def _whitened(self) -> Array:
-        """W = U/σ, ``(..., L, R)``."""
+        """Returns W = U/σ, ``(..., L, R)``."""
         return jnp.multiply(*aligned(self.factor, inverse_std(self._independent)[..., None]))
 
     def _log_prob(self, x: ArrayLike) -> Array:
-        """log q(x) = -½ (x - mean)ᵀ Σ⁻¹ (x - mean) - Σ_i log σ_i - ½ log det(I + WᵀW) - ½ L log 2π."""
+        """Computes log q(x) = -½ (x - mean)ᵀ Σ⁻¹ (x - mean) - Σ_i log σ_i - ½ log det(I + WᵀW) - ½ L log 2π."""
         require_real(x=x)
         self._require_fits(x=jnp.shape(x))
         q = self._widened(x)
@@ -124,16 +127,17 @@ class LowRankGaussian(CorrelatedGaussian):
         return -jnp.add(*aligned(distance, log_volume)) - q.shape[-1] / 2 * math.log(2 * math.pi)
 
     def _entropy(self) -> Array:
-        """H(q) = Σ_i log σ_i + ½ log det(I + WᵀW) + ½ L log(2πe)."""
+        """Computes H(q) = Σ_i log σ_i + ½ log det(I + WᵀW) + ½ L log(2πe)."""
         q = self._widened()
         return jnp.sum(entropy(q._independent), axis=-1) + _half_log_det(*_capacitance(q._whitened()))
 
     def _kl_divergence(self, p: Gaussian | None) -> Array:
-        """KL(q ‖ p) for a p of independent elements; without ``p``, to the standard normal.
+        """Computes KL(q ‖ p) for a p of independent elements; without ``p``, to the standard normal.
 
-        KL(q ‖ N(0, 1)) = ½ [Σ_i (σ_i² - 1 - log σ_i² + mean_i²) + |U|² - log det(I + WᵀW)]; for p, σ, mean and the
-        rows of U are first taken in units of σ_p, from its mean. Never negative; that of ``Gaussian`` where U is 0, and
-        relatively accurate nearby, but where diag(σ²) + U Uᵀ is by far nearer to p's covariance than diag(σ²).
+        KL(q ‖ N(0, 1)) = ½ [Σ_i (σ_i² - 1 - log σ_i² + mean_i²) + |U|² - log det(I + WᵀW)]. For p, σ, mean and the
+        rows of U are first taken in units of σ_p, from p's mean. The KL is never negative. It is that of ``Gaussian``
+        where U is 0, and relatively accurate nearby, unless diag(σ²) + U Uᵀ is far nearer to p's covariance than
+        diag(σ²) is.
         """
         if p is not None:
             require_kind(self, p)
@@ -152,7 +156,7 @@ class LowRankGaussian(CorrelatedGaussian):
         w, root_near = jnp.where(at[..., None], w, 0), jnp.where(at[..., None], root, 0)
         far = jnp.subtract(*aligned(jnp.sum(energy, axis=-1), volume))
         total = jnp.sum(own, axis=-1) + jnp.where(near, close + _half_excess(w, root_near), far)
-        # 0 where rounding leaves less, with the slope that it would have had.
+        # It is 0 where rounding leaves less, with the slope that it would have had.
         return total + jax.lax.stop_gradient(jnp.maximum(-total, 0))
 
     def _of_this_kind(self, q: Gaussian) -> "LowRankGaussian":
@@ -167,14 +171,14 @@ def _apply(matrix: Array, x: Array) -> Array:
 
 
 def _tall(w: Array) -> Array:
-    """Of W and Wᵀ the one that isn't wider than long: both have the same WᵀW but for zeros among its eigenvalues."""
+    """Returns W or Wᵀ, the one that isn't wider than long: their WᵀW have the same eigenvalues, except for zeros."""
     return w if w.shape[-1] < w.shape[-2] else jnp.swapaxes(w, -1, -2)
 
 
 @per_event("(l,r)->(n),(n,n)")
 def _capacitance(w: Array) -> tuple[Array, Array]:
-    """s ≥ 1 and a lower triangular B with I + WᵀW = S B Bᵀ S, S = diag(s); for R >= L, of Wᵀ."""
-    # Columns are scaled to 1 first, so that no square overflows; the product is the same for any s: s has no slope.
+    """Returns s ≥ 1 and a lower triangular B with I + WᵀW = S B Bᵀ S, S = diag(s); for R >= L, with Wᵀ for W."""
+    # Columns are scaled to 1 first, so that no square overflows. The product is the same for any s, so s has no slope.
     w = _tall(w)
     s = jax.lax.stop_gradient(jnp.maximum(jnp.max(jnp.abs(w), axis=0), 1))
     w = w / s[None]
@@ -182,15 +186,15 @@ def _capacitance(w: Array) -> tuple[Array, Array]:
 
 
 def _half_log_det(s: Array, root: Array) -> Array:
-    """½ log det(I + WᵀW)."""
+    """Computes ½ log det(I + WᵀW)."""
     return jnp.sum(jnp.log(s) + jnp.log(jnp.diagonal(root, axis1=-2, axis2=-1)), axis=-1)
 
 
 @per_event("(l),(l,r),(n),(n,n)->()")
 def _half_distance(z: Array, w: Array, s: Array, root: Array) -> Array:
-    """½ zᵀ(I + W Wᵀ)⁻¹z = ½ min_a |z - Wa|² + |a|², at a = (I + WᵀW)⁻¹Wᵀz.
+    """Computes ½ zᵀ(I + W Wᵀ)⁻¹z = ½ min_a |z - Wa|² + |a|², at a = (I + WᵀW)⁻¹Wᵀz.
 
-    A sum of squares: zᵀz - zᵀWa, Woodbury's as it stands, cancels where W is large.
+    It is a sum of squares, because zᵀz - zᵀWa, Woodbury's formula as it stands, cancels where W is large.
     """
     solve = functools.partial(jax.lax.linalg.triangular_solve, root, left_side=True, lower=True)
     if s.size == z.size:
@@ -204,9 +208,10 @@ def _half_distance(z: Array, w: Array, s: Array, root: Array) -> Array:
 
 @per_event("(l,r),(n,n)->()")
 def _half_excess(w: Array, root: Array) -> Array:
-    """½ (tr WᵀW - log det(I + WᵀW)) by the Cholesky factor B of I + WᵀW: a sum of numbers ≥ 0, exact also near 0.
+    """Computes ½ (tr WᵀW - log det(I + WᵀW)) by the Cholesky factor B of I + WᵀW.
 
-    A pivot is B_kk² = 1 + δ_k with δ_k = (WᵀW)_kk - Σ_{j<k} B_kj², and the trace the sum of δ_k and of B_kj².
+    It is a sum of numbers ≥ 0, exact even near 0. A pivot is B_kk² = 1 + δ_k with δ_k = (WᵀW)_kk - Σ_{j<k} B_kj², and
+    the trace is the sum of δ_k and of B_kj².
     """
     below = jnp.sum(jnp.square(jnp.tril(root, -1)), axis=-1)
     pivots = jnp.sum(jnp.square(_tall(w)), axis=0) - below
