@@ -1,8 +1,8 @@
 """Accurate log-densities of the Student-t, gamma, beta and von Mises distributions, from the logs of their parameters.
 
 Like the log-probabilities of counts, those of the gamma and the beta distribution are sums of deviances D and of the
-errors of Stirling's formula (``jaxvae.gammas``). With W(a) = a log a - a - log Γ(a), D(a, b) = a log(a / b) + b - a, n
-= a + b and ρ = log(x / μ), they are:
+errors of Stirling's formula (``jaxvae.gammas``). With W(a) = a log a - a - log Γ(a), D(a, b) = a log(a / b) + b - a,
+n = a + b and ρ = log(x / μ), they are:
 
 * for the gamma distribution of shape a and mean μ: W(a) - log x - a (e^ρ - 1 - ρ);
 * for the beta distribution of a and b: W(a) + W(b) - W(n) - log x - log(1 - x) - D(a, n x) - D(b, n (1 - x)).
@@ -29,7 +29,7 @@ from jaxvae.gammas import (
 from jaxvae.polynomials import polynomial
 
 MOST = 80.0
-"""The largest log of a parameter that matters: a parameter above e^80 gives the same result as e^80."""
+"""The largest log of a parameter that counts: a parameter above e^80 is taken as e^80."""
 
 
 @jax.custom_jvp
@@ -72,9 +72,10 @@ def _student_terms(z: Array, log_freedom: Array) -> tuple[Array, ...]:
 
 @jax.custom_jvp
 def log_student_t(z: Array, log_freedom: Array) -> Array:
-    """Returns the log-density of the Student-t distribution at z, from log ν; as ν grows, it tends to the normal one.
+    """Returns the log-density of the Student-t distribution at z, from log ν.
 
-    With θ = ν / 2 and w = z² / 2 it is log Γ(θ + ½) - log Γ(θ) - ½ log 2πθ - (θ + ½) log(1 + w / θ).
+    As ν grows, it tends to that of the standard normal. With θ = ν / 2 and w = z² / 2 it is log Γ(θ + ½) - log Γ(θ) -
+    ½ log 2πθ - (θ + ½) log(1 + w / θ).
     """
     theta, w, y, log = _student_terms(z, log_freedom)
     near = y <= 1

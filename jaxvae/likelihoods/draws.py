@@ -79,7 +79,7 @@ def _rejection(key: Array, log_mean: Array, wanted: Array) -> Array:
 
 
 def draw_negative_binomial(key: Array, log_mean: Array, log_theta: Array) -> Array:
-    """Returns a Poisson draw for each element, whose mean is drawn from Gamma(θ, μ / θ)."""
+    """Returns a negative binomial draw for each element: a Poisson draw, whose mean is drawn from Gamma(θ, μ / θ)."""
     spread, count = jax.random.split(key)
     log_gamma = jax.random.loggamma(spread, special.exp(log_theta))
     # A θ above 1/eps² is as good as infinite, and rounding hides the spread of its gamma variate.

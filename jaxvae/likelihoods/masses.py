@@ -119,8 +119,8 @@ def _turn(log_mean: Array, log_theta: Array, k: Array) -> Array:
 
     It is R(k) - D(θ, n p) with R(k) = θ (ψ(n) - log n - ψ(θ) + log θ), a difference of two terms that nearly cancel
     only near its root. If μ is below ½ and below θ, the two are nearly equal for k = 1. Then the derivative is computed
-    as the sum of R(k) - D(θ, n), which is the derivative of ``log_gamma_ratio`` with respect to log θ, and k q - p D(θ
-    + μ, θ).
+    as the sum of R(k) - D(θ, n), which is the derivative of ``log_gamma_ratio`` with respect to log θ, and k q -
+    p D(θ + μ, θ).
     """
     m, t = _bounded(log_mean, log_theta)
     theta, k1 = special.exp(t), jnp.maximum(k, 1)
@@ -182,9 +182,9 @@ def _log_negative_binomial_jvp(primals: tuple, tangents: tuple) -> tuple[Array, 
 def log_negative_binomial(log_mean: Array, log_theta: Array, k: Array) -> Array:
     """Returns the negative binomial distribution's log P(k) in nats.
 
-    A count has this distribution if it is Poisson with a mean drawn from Gamma(θ, μ / θ). The log-probability is log
-    Γ(θ + k) - log Γ(θ) - log k! + k log(μ / (θ + μ)) - θ log(1 + μ / θ); the mean is μ, and the variance is μ + μ² / θ.
-    The derivative with respect to log μ is θ (k - μ) / (θ + μ).
+    A count has this distribution if it is Poisson with a mean drawn from Gamma(θ, μ / θ). The log-probability is
+    log Γ(θ + k) - log Γ(θ) - log k! + k log(μ / (θ + μ)) - θ log(1 + μ / θ). The mean is μ, and the variance is
+    μ + μ² / θ. The derivative with respect to log μ is θ (k - μ) / (θ + μ).
 
     Args:
         log_mean: log μ.
@@ -198,7 +198,7 @@ def log_negative_binomial(log_mean: Array, log_theta: Array, k: Array) -> Array:
 def _log_zero(logit: Array, log_mass: Array) -> Array:
     """Returns log(π + (1 - π) e^z) for z = log_mass and π = sigmoid(logit).
 
-    It is log(1 + v) with v = (1 - π) (e^z - 1), and is computed like this if v is small.
+    It is log(1 + v) with v = (1 - π) (e^z - 1), and is computed like this if v > -½.
     """
     less = special.sigmoid(-logit) * special.expm1(log_mass)
     far = jnp.logaddexp(special.log_sigmoid(logit), special.log_sigmoid(-logit) + log_mass)

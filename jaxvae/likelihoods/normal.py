@@ -119,8 +119,8 @@ class OptimalGaussian(GaussianLikelihood):
     The mean is over everything that ``log_prob`` is given; under ``vmap`` or ``shard_map`` this is what one instance
     sees. This σ has the highest likelihood, in closed form (Rybkin et al. 2021, arXiv:2006.13202). No gradient flows
     through it. At the optimum, the derivative of the likelihood with respect to σ is 0; the gradient with respect to
-    the outputs is therefore still that of the loss D/2 log MSE. If σ is held up by ``SMALLEST_STD``, it is the gradient
-    for a constant σ. Second derivatives are those for a constant σ.
+    the outputs is therefore still that of the loss D/2 log MSE. If σ is at its bound, ``SMALLEST_STD``, it is the
+    gradient for a constant σ. Second derivatives are those for a constant σ.
 
     With ``raw``, σ arises from it through the parameterization. ``fit`` gives ``raw`` for evaluation, from the error on
     the training data.

@@ -74,7 +74,7 @@ class ScaledLikelihood(RoleLikelihood):
         return self.standard.inverse(self.parameterization.mean(parts[..., 0], parts[..., 1]))
 
     def _moved(self, parts: Array, noise: Array) -> Array:
-        """Returns loc + scale noise, in units of x."""
+        """Returns loc + scale · noise, in units of x."""
         return self._mean(parts, None) + self.standard.scaled(self.parameterization.std(parts[..., 1]) * noise)
 
     def _gaussian(self, parts: Array) -> Gaussian:

@@ -1,8 +1,8 @@
 """The evidence lower bound (ELBO), and variants with a weighted KL or a floor for it.
 
-``log_likelihood`` is ``(*B)``, summed over the event axes, with any number of batch axes. ``kl`` is ``(*B, *L)``, with one
-number per latent. Its axes after those of the log-likelihood are the latents', and are summed. Results are per example
-and unreduced; a loss is minus their mean over the batch.
+``log_likelihood`` is ``(*B)``, summed over the event axes, with any number of batch axes. ``kl`` is ``(*B, *L)``, with
+one number per latent. Its axes after those of the log-likelihood are the latents', and are summed. Results are per
+example and unreduced; a loss is minus their mean over the batch.
 
 A world model learns its prior, and balances the KL so that the prior moves faster than the posterior (Hafner et al.
 2021, arXiv:2010.02193, algorithm 2). This example has q and p of shape (B, T, L), and 1 free nat per time step as in
@@ -59,8 +59,8 @@ def free_bits(kl: Array, floor: ArrayLike, event_axes: Axes) -> Array:
     Args:
         kl: an array of any shape.
         floor: λ in the paper, in nats per latent; a scalar.
-        event_axes: the axes along which each element has its own floor; the mean is over the others. It is -1 for (B,
-            L) and (B, T, L), (1, 2, 3) for (B, H, W, C), and () for a KL that is summed over its latents.
+        event_axes: the axes along which each element has its own floor; the mean is over the others. It is -1 for
+            (B, L) and (B, T, L), (1, 2, 3) for (B, H, W, C), and () for a KL that is summed over its latents.
 
     Returns:
         An array of the shape of ``kl``, which takes its place.

@@ -51,7 +51,7 @@ def lagrangian(loss: Array, constraints: Array, multipliers: Array) -> Array:
 
 
 def lower_bound_violation(x: Array, bound: ArrayLike, event_axes: Axes = -1) -> Array:
-    """Returns, for each latent, the maximum over the batch of bound - x, which is at most 0 if all examples keep x ≥ bound.
+    """Returns the maximum of bound - x over the batch for each latent; it is at most 0 if all examples have x ≥ bound.
 
     One multiplier bounds all examples: at the saddle point it is the sum of the multipliers that the examples would
     need. (The mean of max(0, bound - x) is never below 0, so that with it λ could only grow.)

@@ -1,10 +1,10 @@
 """Bounds and estimates of log p(x) from log-weights alone.
 
-A log-weight is log w = log p(x, z) - log q(z|x) in nats, for z ~ q(z|x). ``log_weights`` is ``(K, *B)``, or ``(M, K,
-*B)`` if the samples come in M groups; ``*B`` is any number of batch axes. The caller has summed over the latents' axes,
-and over time steps if whole sequences are weighted. Results are per example, ``(*B)``; a loss is minus their mean over
-the batch. A weight of 0, i.e. a log-weight of -inf, is allowed. If all weights of an example are 0, the gradient is
-NaN.
+A log-weight is log w = log p(x, z) - log q(z|x) in nats, for z ~ q(z|x). ``log_weights`` is ``(K, *B)``, or
+``(M, K, *B)`` if the samples come in M groups; ``*B`` is any number of batch axes. The caller has summed over the
+latents' axes, and over time steps if whole sequences are weighted. Results are per example, ``(*B)``; a loss is minus
+their mean over the batch. A weight of 0, i.e. a log-weight of -inf, is allowed. If all weights of an example are 0, the
+gradient is NaN.
 """
 
 import itertools
@@ -140,7 +140,7 @@ def renyi(log_weights: Array, alpha: ArrayLike) -> Array:
 
 
 def jackknife(log_weights: Array, order: int) -> Array:
-    """Returns an estimate of log p(x), a jackknife of IWAE, which removes the first terms of its bias (Nowozin 2018, ICLR).
+    """Returns a jackknife estimate of log p(x), which removes the first terms of IWAE's bias (Nowozin 2018, ICLR).
 
     It is Σ_j c_j · mean of IWAE over all subsets of K - j samples, for j = 0 … m, where m is the order. The weights are
     c_j = (-1)^j (K - j)^m / ((m - j)! j!) (Sharot 1976). The first m terms of IWAE's bias in powers of 1/K cancel, and
