@@ -1,8 +1,9 @@
-"""Likelihoods with one logit per pixel: the Bernoulli, and the continuous Bernoulli on [0, 1].
+"""The likelihoods with one logit per pixel: the Bernoulli, and the continuous Bernoulli on [0, 1].
 
-With [·] 1 where true and 0 elsewhere, both log-densities are (x - [r > 0]) r - t(|r|), whose two terms do not cancel:
-t(a) = log(1 + e^-a) for the Bernoulli, log((1 - e^-a) / a) for the continuous one. Their derivative x - E[x | r] is
-computed in the same way.
+With a logit r, both log-probabilities have the form (x - [r > 0]) r - t(|r|), where [r > 0] is 1 if r > 0 and 0
+otherwise. For the Bernoulli t(a) = log(1 + e^-a); for the continuous Bernoulli t(a) = log((1 - e^-a) / a). No large
+terms cancel in this form. The derivative with respect to r, x - E[x | r], is computed in the same way. If |r| <= 1, the
+continuous Bernoulli is computed from a power series instead.
 """
 
 import dataclasses
@@ -19,11 +20,11 @@ from jaxvae.arguments import require_real
 from jaxvae.likelihoods.family import ChannelLikelihood
 
 _BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510, 43867 / 798, -174611 / 330)
-"""The Bernoulli numbers B_2, B_4, …"""
+"""The Bernoulli numbers B_2, B_4, …, B_20."""
 
 
 def _shed(r: Array, x: Array) -> Array:
-    """x - [r > 0]."""
+    """Returns x - [r > 0]."""
     return jnp.where(r > 0, x - 1, x)
 
 
@@ -34,7 +35,7 @@ def _log_mass(r: Array, x: Array) -> Array:
 
 @_log_mass.defjvp
 def _log_mass_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
-    # x - sigmoid(r), where sigmoid(r) = 1 - sigmoid(-r) above 0.
+    # The derivative by r is x - sigmoid(r), and sigmoid(r) = 1 - sigmoid(-r) is used for r > 0.
     (r, x), (dr, dx) = primals, tangents
     tail = special.sigmoid(jnp.where(r > 0, -r, r))
     return _log_mass(r, x), (_shed(r, x) + jnp.where(r > 0, tail, -tail)) * dr + r * dx
@@ -44,8 +45,8 @@ def _log_mass_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
 class Bernoulli(ChannelLikelihood):
     """The Bernoulli distribution, whose outputs are logits r: log p = x r - softplus(r).
 
-    It is the log-probability of x in {0, 1}. For grey x it is the usual cross-entropy, which is not the log of a
-    density; the ``ContinuousBernoulli`` is one.
+    For x in {0, 1} this is a log-probability. For grey x it is minus the usual cross-entropy, which isn't the log of a
+    density; ``ContinuousBernoulli`` has a density.
 
     >>> Bernoulli().log_prob(jnp.asarray([1e30, -1e30]), jnp.ones(2)).tolist()
     [0.0, -1.0000000150474662e+30]
@@ -54,7 +55,7 @@ class Bernoulli(ChannelLikelihood):
     discrete = True
 
     def outputs_at(self, mean: ArrayLike) -> np.ndarray:
-        """The logits of the mean, which is kept off 0 and 1 by a thousandth."""
+        """Returns the logits of the mean, which is first clipped to [0.001, 0.999]."""
         require_real(mean=mean)
         mean = np.clip(np.asarray(mean, np.float64), 1e-3, 1 - 1e-3)
         return np.log(mean / (1 - mean)).astype(np.float32)
@@ -71,13 +72,13 @@ class Bernoulli(ChannelLikelihood):
 
 
 def _near(r: Array) -> tuple[Array, Array, Array]:
-    """Whether |r| <= 1, r where it is (else 0), and |r| where it isn't (else 1)."""
+    """Returns whether |r| <= 1, with r where this holds (otherwise 0) and |r| where it doesn't (otherwise 1)."""
     near = jnp.abs(r) <= 1
     return near, jnp.where(near, r, 0), jnp.where(near, 1, jnp.where(r > 0, r, -r))
 
 
 def _series(r: Array, weights: list[float]) -> Array:
-    """sum_k weights[k] r^2k, to the dtype's last digit for |r| <= 1."""
+    """Returns sum_k weights[k] r^2k for |r| <= 1, accurate to the last digit of the dtype."""
     terms = weights[: 5 if r.dtype == np.float32 else 10]
     square, total = jnp.square(r), jnp.zeros_like(r)
     for weight in reversed(terms):
@@ -86,20 +87,20 @@ def _series(r: Array, weights: list[float]) -> Array:
 
 
 def _excess(r: Array) -> Array:
-    """log(sinh(r/2) / (r/2)) = sum_n B_2n r^2n / (2n (2n)!) = r²/24 - r⁴/2880 + ..., for |r| <= 1."""
+    """Returns log(sinh(r/2) / (r/2)) = sum_n B_2n r^2n / (2n (2n)!) = r²/24 - r⁴/2880 + ... for |r| <= 1."""
     weights = [b / (2 * n * math.factorial(2 * n)) for n, b in enumerate(_BERNOULLI, 1)]
     return jnp.square(r) * _series(r, weights)
 
 
 def _lean(r: Array) -> Array:
-    """E[x] - 1/2 = coth(r/2)/2 - 1/r = r/12 - r³/720 + ..., the slope of ``_excess``, for |r| <= 1."""
+    """Returns E[x] - 1/2 = coth(r/2)/2 - 1/r = r/12 - r³/720 + ... for |r| <= 1, the derivative of ``_excess``."""
     weights = [b / math.factorial(2 * n) for n, b in enumerate(_BERNOULLI, 1)]
     return r * _series(r, weights)
 
 
 @jax.custom_jvp
 def _distance_to_end(a: Array) -> Array:
-    """1/a - 1/(e^a - 1) for a >= 1: E[x] at r = -a, and 1 - E[x] at r = a."""
+    """Returns 1/a - 1/(e^a - 1) for a >= 1, which is E[x] at r = -a and 1 - E[x] at r = a."""
     return 1 / a - 1 / special.expm1(a)
 
 
@@ -127,25 +128,29 @@ def _log_density_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
 
 @dataclasses.dataclass(frozen=True)
 class ContinuousBernoulli(ChannelLikelihood):
-    """The density r e^(r x) / (e^r - 1) on [0, 1], whose outputs are logits r; it is uniform at r = 0.
+    """The continuous Bernoulli distribution on [0, 1], whose outputs are logits r.
 
-    Loaiza-Ganem & Cunningham 2019, arXiv:1907.06845, where its normalizing constant is written in λ = sigmoid(r).
+    Its density is r e^(r x) / (e^r - 1); at r = 0 it is uniform. Loaiza-Ganem & Cunningham 2019, arXiv:1907.06845,
+    write its normalizing constant in terms of λ = sigmoid(r).
     """
 
     def _log_prob(self, parts: Array, x: Array, raw: ArrayLike | None) -> Array:
         return _log_density(parts[..., 0], x)
 
     def _mean(self, parts: Array, raw: ArrayLike | None) -> Array:
-        """1 / (1 - e^-r) - 1/r."""
+        """Returns E[x] = 1 / (1 - e^-r) - 1/r."""
         r = parts[..., 0]
         near, inside, a = _near(r)
         tail = _distance_to_end(a)
         return jnp.where(near, 0.5 + _lean(inside), jnp.where(r > 0, 1 - tail, tail))
 
     def _sample(self, key: Array, parts: Array, raw: ArrayLike | None) -> Array:
-        """By the inverse distribution function, -log(1 - u (1 - e^-a)) / a at r = -a, mirrored for r > 0."""
+        """Returns a draw of x, by the inverse distribution function.
+
+        At r = -a it is -log(1 - u (1 - e^-a)) / a for a uniform u; for r > 0 it is mirrored.
+        """
         r = parts[..., 0]
         u = jax.random.uniform(key, r.shape, r.dtype)
-        a = jnp.maximum(jnp.abs(r), 1e-20)  # u itself, to the last digit, and no 0/0
+        a = jnp.maximum(jnp.abs(r), 1e-20)  # not 0/0; at 1e-20 x is u to the last digit
         x = jnp.minimum(-special.log1p(u * special.expm1(-a)) / a, 1)
         return jnp.where(r > 0, 1 - x, x)

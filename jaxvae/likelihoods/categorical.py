@@ -14,31 +14,33 @@ from jaxvae.likelihoods.family import ChannelLikelihood
 
 
 def require_levels(levels: object) -> None:
-    """Raises ValueError where ``levels`` is no number of grey levels, as for data without any."""
+    """Raises ValueError unless ``levels`` is an integer from 2 to 2¹⁶; it is None for data without grey levels."""
     require(isinstance(levels, int) and levels >= 2, "levels", levels, "the data's number of grey levels, at least 2")
     require(isinstance(levels, int) and levels <= 2**16, "levels", levels, "at most 2¹⁶")
 
 
 def level_of(x: Array, levels: int) -> Array:
-    """The level, still a float, whose value is nearest to x."""
+    """Returns the level whose value v / (levels - 1) is nearest to x, as a float that isn't clipped to the grid."""
     return jnp.round(x * (levels - 1))
 
 
 def value_of(level: Array, levels: int, dtype: np.dtype) -> Array:
-    """level / (levels - 1), from a table: compiled division by a constant may be an ulp off."""
+    """Returns level / (levels - 1) from a table, because compiled division by a constant may be an ulp off."""
     return jnp.asarray(np.arange(levels) / (levels - 1), dtype)[level.astype(jnp.int32)]
 
 
 def rounded(x: Array, levels: int) -> Array:
-    """The value of the level nearest to x."""
+    """Returns the value of the grid's level that is nearest to x."""
     return value_of(jnp.clip(level_of(x, levels), 0, levels - 1), levels, x.dtype)
 
 
 def expected_value(survival: Callable[[Array], Array], levels: int, like: Array) -> Array:
-    """E[x], the sum over v of P(level > v) / (levels - 1); the ends of the grid keep it from being the mean of a cause.
+    """Returns E[x], the sum over v of P(level > v) / (levels - 1), of a continuous variable that is rounded to a level.
+
+    It differs from the variable's mean, because the ends of the grid take the tails.
 
     Args:
-        survival: P(cause > edge), of an edge between two levels, in units of one level.
+        survival: the function that returns P(variable > edge) for an edge between two levels, in units of one level.
         levels: the number of grey levels.
         like: an array of the result's shape and dtype.
     """
@@ -52,7 +54,7 @@ def expected_value(survival: Callable[[Array], Array], levels: int, like: Array)
 
 @dataclasses.dataclass(frozen=True)
 class Categorical(ChannelLikelihood):
-    """A categorical distribution over levels, whose outputs are a logit for every level of every channel.
+    """A categorical distribution over grey levels, whose outputs are one logit for each level of each channel.
 
     Attributes:
         levels: the number of grey levels.
@@ -70,7 +72,7 @@ class Categorical(ChannelLikelihood):
 
     def _log_prob(self, parts: Array, x: Array, raw: ArrayLike | None) -> Array:
         level = level_of(x, self.levels)
-        known = (level >= 0) & (level < self.levels)  # else NaN, as x is
+        known = (level >= 0) & (level < self.levels)  # if not, also for a NaN, the result is NaN
         level = jnp.where(known, level, 0).astype(jnp.int32)[..., None]
         top = jax.lax.stop_gradient(jnp.max(parts, axis=-1, keepdims=True))
         chosen = jnp.take_along_axis(parts, level, axis=-1) - top

@@ -1,8 +1,9 @@
 """Likelihoods of counts with a known total N over C channels.
 
-Given their total, independent Poissons are a multinomial, and negative binomials of one μ / θ a Dirichlet-multinomial.
-So a joint log-mass is the sum over the channels of log P(x_c) less log P(N), with the means that make N the expected
-total; each channel's term has an equal share of the latter.
+Given their total, independent Poisson counts have a multinomial distribution. Independent negative binomial counts with
+the same μ / θ have a Dirichlet-multinomial distribution. The joint log-probability is therefore the sum over the
+channels of log P(x_c), minus log P(N), for means whose sum is N. Each channel's term contains an equal share of
+log P(N).
 """
 
 import dataclasses
@@ -19,7 +20,7 @@ from jaxvae.transforms import Transform
 
 
 def _total(x: Array) -> tuple[Array, Array]:
-    """N of each example, and log N, with 1 in the place of an N of 0."""
+    """Returns N of each example, (..., 1), and log N, which is 0 if N = 0."""
     total = jnp.sum(x, axis=-1, keepdims=True)
     return total, jnp.log(jnp.maximum(total, 1))
 
@@ -30,13 +31,16 @@ def _terms(own: Array, total: Array, log_mass_of_total: Array) -> Array:
 
 
 def _divided(key: Array, log_size: Array, log_share: Array) -> Array:
-    """A multinomial draw, of the size rounded to a whole number."""
+    """Returns a multinomial draw whose total is the size, rounded to a whole number."""
     total = jnp.round(special.exp(jnp.max(log_size, axis=-1)))
     return jax.random.multinomial(key, total, special.exp(log_share), dtype=log_share.dtype)
 
 
 class CompositionLikelihood(CountLikelihood):
-    """The base of these: ``log_prob`` takes the total from x, and ``mean`` and ``sample`` take it from ``log_size``."""
+    """The base class of likelihoods of counts with a known total.
+
+    ``log_prob`` takes the total from x; ``mean`` and ``sample`` take it from ``log_size``.
+    """
 
     joint = True
     separable = False
@@ -48,13 +52,13 @@ class CompositionLikelihood(CountLikelihood):
         return log_mean - jax.nn.logsumexp(log_mean, axis=-1, keepdims=True)
 
     def _log_share(self, numbers: Array) -> Array:
-        """Each channel's expected part of the total, as a log."""
+        """Returns the log of each channel's expected share of the total."""
         return jax.nn.log_softmax(numbers[..., 0])
 
 
 @dataclasses.dataclass(frozen=True)
 class Multinomial(CompositionLikelihood):
-    """The multinomial, whose outputs are logits; their softmax over channels is each channel's probability.
+    """The multinomial distribution, whose probabilities are the softmax of the outputs over the channels.
 
     >>> round(float(Multinomial().log_prob(jnp.zeros((1, 2)), jnp.ones((1, 2))).sum()), 4)
     -0.6931
@@ -74,13 +78,14 @@ class Multinomial(CompositionLikelihood):
 
 @dataclasses.dataclass(frozen=True)
 class DirichletMultinomial(CompositionLikelihood):
-    """The Dirichlet-multinomial, whose outputs are logits of the mean shares; it learns how much shares vary.
+    """The Dirichlet-multinomial distribution, whose outputs are logits of the channels' mean shares.
 
-    Its parameters α are the mean shares times the concentration A, which is 1 for each channel at the start. As A grows
-    it tends to the multinomial.
+    The shares vary around their means, and the model learns how much. The parameters α are the mean shares times the
+    concentration A, which is the number of channels C at the start. As A grows, the distribution tends to the
+    multinomial.
 
     Attributes:
-        concentration: from the raw that the model learns to A / C.
+        concentration: the transform from the raw number that the model learns to A / C.
     """
 
     concentration: Transform = EXP
@@ -93,7 +98,7 @@ class DirichletMultinomial(CompositionLikelihood):
         return Role("share", "example", 0.0), Role("concentration", "all", start_of(self.concentration))
 
     def _log_concentration(self, numbers: Array) -> Array:
-        """log A, (..., 1)."""
+        """Returns log A, (..., 1)."""
         return self.concentration.log_forward(numbers[..., :1, 1]) + jnp.log(float(numbers.shape[-2]))
 
     def _log_mass(self, numbers: Array, log_size: Array, x: Array) -> Array:

@@ -1,4 +1,4 @@
-"""Likelihoods of counts: Poisson and negative binomial, and either one zero-inflated."""
+"""Likelihoods of counts: the Poisson, the negative binomial, and zero-inflated versions of both."""
 
 import abc
 import dataclasses
@@ -23,17 +23,18 @@ START_INFLATION = 0.1
 
 
 class CountLikelihood(RoleLikelihood):
-    """The base of these; neutral outputs give a mean of 1.
+    """The base class of likelihoods of counts.
 
-    The first of the roles is the mean's. A kind gives ``_log_mass``, ``_log_mean`` and ``_draw``, of numbers (..., R)
-    and log-sizes (...).
+    The first role determines the mean. At the neutral outputs, the mean of the Poisson and the negative binomial is 1.
+    A subclass defines ``_log_mass``, ``_log_mean`` and ``_draw``, which take numbers (..., R), one for each role, and
+    log-sizes (...); and ``_outputs_of``.
     """
 
     discrete = True
     sized = True
 
     def encoder_input(self, x: Array) -> Array:
-        """log(1 + x), as counts are of any order of magnitude."""
+        """Returns log(1 + x), because counts may be of any order of magnitude."""
         return jnp.log1p(x)
 
     def _log_prob(self, parts: Array, x: Array, raw: Any) -> Array:
@@ -47,22 +48,22 @@ class CountLikelihood(RoleLikelihood):
 
     @abc.abstractmethod
     def _log_mass(self, numbers: Array, log_size: Array, x: Array) -> Array:
-        """log P(x)."""
+        """Returns log P(x)."""
 
     @abc.abstractmethod
     def _log_mean(self, numbers: Array, log_size: Array) -> Array:
-        """log E[x]."""
+        """Returns log E[x]."""
 
     @abc.abstractmethod
     def _draw(self, key: Array, numbers: Array, log_size: Array) -> Array:
-        """A draw of x."""
+        """Returns a draw of x."""
 
     @abc.abstractmethod
     def _outputs_of(self, log_mean: Array) -> Array:
-        """The first output for each log E[x], where the others are neutral."""
+        """Returns the first output for each log E[x], if the other outputs are neutral."""
 
     def outputs_at(self, mean: ArrayLike) -> np.ndarray:
-        """The outputs of the mean, which is kept above a thousandth."""
+        """Returns the outputs for this mean, which is first raised to at least 0.001; all but the first are neutral."""
         outputs = np.array(super().outputs_at(mean))
         log_mean = jnp.log(jnp.maximum(jnp.asarray(mean, jnp.float32), 1e-3))
         outputs.reshape(*np.shape(mean), -1)[..., 0] = self._outputs_of(log_mean)
@@ -71,10 +72,10 @@ class CountLikelihood(RoleLikelihood):
 
 @dataclasses.dataclass(frozen=True)
 class Poisson(CountLikelihood):
-    """The Poisson distribution, whose outputs are raws of the mean.
+    """The Poisson distribution, whose outputs are raw numbers for the mean.
 
     Attributes:
-        transform: from a raw to the mean, before the size.
+        transform: the transform from a raw number to the mean, before it is multiplied by the size.
 
     >>> np.round(np.float64(Poisson().log_prob(jnp.zeros((1, 3)), jnp.asarray([[0.0, 1.0, 2.0]]))), 4).tolist()
     [[-1.0, -1.0, -1.6931]]
@@ -104,14 +105,17 @@ class Poisson(CountLikelihood):
 
 @dataclasses.dataclass(frozen=True)
 class NegativeBinomial(CountLikelihood):
-    """The negative binomial, whose outputs are raws of μ, or logits log(μ / θ), and raws of θ if that is an output.
+    """The negative binomial distribution of mean μ and variance μ + μ² / θ.
 
-    The variance is μ + μ² / θ. θ is the inverse dispersion, also called the total count, and is 1 at the start.
+    The outputs are raw numbers for μ, or logits log(μ / θ) if ``transform`` is None. If ``scope`` is "example", raw
+    numbers for θ are outputs, too. θ is the inverse dispersion, also called the total count; it is 1 at the start.
 
     Attributes:
-        transform: from a raw to the mean, before the size; None where outputs are logits.
-        dispersion: from a raw to θ.
-        scope: whether θ differs by "example" (an output), by "feature" (learned), or is one for "all" (learned).
+        transform: the transform from a raw number to μ, before it is multiplied by the size; None if outputs are
+            logits.
+        dispersion: the transform from a raw number to θ.
+        scope: whether θ is an output ("example"), learned for each feature ("feature"), learned once for all ("all"),
+            or constant ("fixed").
 
     >>> kind = NegativeBinomial(scope="all")
     >>> log_prob = kind.log_prob(jnp.zeros((1, 2)), jnp.asarray([[0.0, 1.0]]), {"dispersion": 0.0})
@@ -135,7 +139,7 @@ class NegativeBinomial(CountLikelihood):
         return Role("mean", "example", mean), Role("dispersion", self.scope, start_of(self.dispersion))
 
     def _logs(self, numbers: Array, log_size: Array) -> tuple[Array, Array]:
-        """log μ and log θ."""
+        """Returns log μ and log θ."""
         log_theta = self.dispersion.log_forward(numbers[..., 1])
         first = numbers[..., 0]
         log_mean = first + log_theta if self.transform is None else self.transform.log_forward(first)
@@ -156,13 +160,15 @@ class NegativeBinomial(CountLikelihood):
 
 @dataclasses.dataclass(frozen=True)
 class ZeroInflated(CountLikelihood):
-    """A count that is 0 with probability π, and otherwise is distributed as another kind.
+    """A zero-inflated distribution: a count is 0 with probability π, and otherwise follows another distribution.
 
-    Outputs are those of the other kind, and a logit of π for every channel if that is an output.
+    The outputs are those of the other distribution. If ``scope`` is "example", a logit of π for every channel is an
+    output, too.
 
     Attributes:
-        kind: of the counts, such as ``Poisson()`` or ``NegativeBinomial()``.
-        scope: whether π differs by "example" (an output), by "feature" (learned), or is one for "all" (learned).
+        kind: the likelihood of the other distribution, such as ``Poisson()`` or ``NegativeBinomial()``.
+        scope: whether π is an output ("example"), learned for each feature ("feature"), learned once for all ("all"),
+            or constant ("fixed").
     """
 
     kind: CountLikelihood

@@ -1,12 +1,13 @@
-"""Log-densities that keep their digits, of numbers known by their logs: Student's t, Gamma, Beta, von Mises.
+"""Accurate log-densities of the Student-t, gamma, beta and von Mises distributions, from the logs of their parameters.
 
-Like the masses of counts they are made of deviances and of what Stirling's formula leaves (``jaxvae.gammas``). With
-W(a) = a log a - a - log Γ(a), D(a, b) = a log(a / b) + b - a, n = a + b and ρ = log(x / μ):
+Like the log-probabilities of counts, those of the gamma and the beta distribution are sums of deviances D and of the
+errors of Stirling's formula (``jaxvae.gammas``). With W(a) = a log a - a - log Γ(a), D(a, b) = a log(a / b) + b - a,
+n = a + b and ρ = log(x / μ), they are:
 
-* Gamma of shape a and mean μ: W(a) - log x - a (e^ρ - 1 - ρ);
-* Beta of a and b: W(a) + W(b) - W(n) - log x - log(1 - x) - D(a, n x) - D(b, n (1 - x)).
+* for the gamma distribution of shape a and mean μ: W(a) - log x - a (e^ρ - 1 - ρ);
+* for the beta distribution of a and b: W(a) + W(b) - W(n) - log x - log(1 - x) - D(a, n x) - D(b, n (1 - x)).
 
-The arrays are of one shape, in the dtype to compute in.
+The functions take arrays of one shape, in the dtype to compute in.
 """
 
 import math
@@ -28,12 +29,15 @@ from jaxvae.gammas import (
 from jaxvae.polynomials import polynomial
 
 MOST = 80.0
-"""The largest log of a number that counts: beyond e^80 nothing changes any more."""
+"""The largest log of a parameter that counts: a parameter above e^80 is taken as e^80."""
 
 
 @jax.custom_jvp
 def log_peak(log_a: Array) -> Array:
-    """W(a) = a log a - a - log Γ(a), from log a: about log a where a is small, and ½ log(a / 2π) where it is large."""
+    """Returns W(a) = a log a - a - log Γ(a) from log a.
+
+    It is about log a if a is small, and about ½ log(a / 2π) if a is large.
+    """
     t = jnp.minimum(log_a, MOST)
     a = special.exp(t)
     log_next = log_over_next(a, t)
@@ -41,12 +45,12 @@ def log_peak(log_a: Array) -> Array:
 
 
 def _short(a: Array, log_next: Array) -> Array:
-    """1 - a log((a + 1) / a), between 1 and 0."""
+    """Returns 1 - a log((a + 1) / a), which lies between 0 and 1."""
     return deviance(a, a + 1, -jnp.ones_like(a), -log_next)
 
 
 def _peak_slope(log_a: Array) -> Array:
-    """a (log a - ψ(a)), between 1 and ½."""
+    """Returns a (log a - ψ(a)), the derivative of W(a) with respect to log a, which lies between ½ and 1."""
     t = jnp.minimum(log_a, MOST)
     a = special.exp(t)
     return _short(a, log_over_next(a, t)) + special.over(a, a + 1) / 2 - a * stirling_slope(a + 1)
@@ -56,7 +60,7 @@ log_peak.defjvps(lambda da, ans, log_a: _peak_slope(log_a) * da)
 
 
 def _student_terms(z: Array, log_freedom: Array) -> tuple[Array, ...]:
-    """θ = ν / 2 and its log, w = z² / 2, y = w / θ, and log(1 + y), where w is kept finite."""
+    """Returns θ = ν / 2, w = z² / 2, y = w / θ and log(1 + y), where w is kept finite."""
     t = jnp.clip(log_freedom - math.log(2), -MOST, MOST)
     limit = math.sqrt(float(np.finfo(z.dtype).max)) / 2
     w = jnp.square(jnp.clip(z, -limit, limit)) / 2
@@ -68,9 +72,10 @@ def _student_terms(z: Array, log_freedom: Array) -> tuple[Array, ...]:
 
 @jax.custom_jvp
 def log_student_t(z: Array, log_freedom: Array) -> Array:
-    """log of Student's density at z, from log ν; the standard normal's as ν grows.
+    """Returns the log-density of the Student-t distribution at z, from log ν.
 
-    With θ = ν / 2 and w = z² / 2 it is log Γ(θ + ½) - log Γ(θ) - ½ log 2πθ - (θ + ½) log(1 + w / θ).
+    As ν grows, it tends to that of the standard normal. With θ = ν / 2 and w = z² / 2 it is log Γ(θ + ½) - log Γ(θ) -
+    ½ log 2πθ - (θ + ½) log(1 + w / θ).
     """
     theta, w, y, log = _student_terms(z, log_freedom)
     near = y <= 1
@@ -80,7 +85,7 @@ def log_student_t(z: Array, log_freedom: Array) -> Array:
 
 
 def _student_by_z(z: Array, log_freedom: Array) -> Array:
-    """-(θ + ½) z / (θ + w)."""
+    """Returns the derivative of ``log_student_t`` with respect to z, -(θ + ½) z / (θ + w)."""
     theta, w, _, _ = _student_terms(z, log_freedom)
     limit = math.sqrt(float(np.finfo(z.dtype).max)) / 2
     z = jnp.clip(z, -limit, limit)
@@ -88,7 +93,10 @@ def _student_by_z(z: Array, log_freedom: Array) -> Array:
 
 
 def _student_by_log_freedom(z: Array, log_freedom: Array) -> Array:
-    """θ (ψ(θ + ½) - ψ(θ)) - ½ - D(θ + w, θ) θ / (θ + w) + ½ w / (θ + w)."""
+    """Returns the derivative of ``log_student_t`` with respect to log ν.
+
+    It is θ (ψ(θ + ½) - ψ(θ)) - ½ - D(θ + w, θ) θ / (θ + w) + ½ w / (θ + w).
+    """
     theta, w, _, log = _student_terms(z, log_freedom)
     total = theta + w
     moved = special.over(w, total) / 2 - special.over(theta, total) * deviance(total, theta, w, log)
@@ -105,7 +113,7 @@ def _log_student_t_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
 @jax.custom_jvp
 def _gamma_of_logs(log_x: Array, log_mean: Array, log_shape: Array) -> Array:
     a, rho = special.exp(log_shape), log_x - log_mean
-    # Where x is far from μ, log x is taken with a - 1, which may be small.
+    # If x is far from μ, the terms with ρ are joined to (a - 1) ρ, because a - 1 may be small.
     near = jnp.abs(rho) < 1
     far = jnp.where(near, 1, rho)
     beyond = special.expm1(log_shape) * far - log_mean - a * special.expm1(far)
@@ -126,7 +134,10 @@ def _scaled(log_shape: Array, x: Array) -> Array:
 
 
 def log_gamma_density(x: Array, log_mean: Array, log_shape: Array) -> Array:
-    """log of a Gamma density at x > 0, from the logs of its mean and of its shape a; the variance is μ² / a."""
+    """Returns the log-density of the gamma distribution at x > 0, from the logs of its mean μ and its shape a.
+
+    The variance is μ² / a. At x = 0 the result is the limit, and for x < 0 it is NaN.
+    """
     t, positive = jnp.minimum(log_shape, MOST), x > 0
     inside = _gamma_of_logs(special.log(jnp.where(positive, x, 1)), log_mean, t)
     end = jnp.where(t < 0, jnp.inf, jnp.where(t > 0, -jnp.inf, -log_mean))
@@ -134,7 +145,7 @@ def log_gamma_density(x: Array, log_mean: Array, log_shape: Array) -> Array:
 
 
 def _beta_parts(x: Array, logit: Array, log_total: Array) -> tuple[Array, ...]:
-    """log a, log b, log(m / x), log((1 - m) / (1 - x)), and n (m - x), at x inside (0, 1)."""
+    """Returns log a, log b, log(m / x), log((1 - m) / (1 - x)) and n (m - x), for the mean m and for x in (0, 1)."""
     y, mean, rest = 1 - x, special.sigmoid(logit), special.sigmoid(-logit)
     log_mean, log_rest = special.log_sigmoid(logit), special.log_sigmoid(-logit)
     shift = jnp.where(logit > 0, y - rest, mean - x)
@@ -144,7 +155,7 @@ def _beta_parts(x: Array, logit: Array, log_total: Array) -> tuple[Array, ...]:
 
 
 def _beta_away(x: Array, logit: Array, log_total: Array) -> Array:
-    """D(a, n x) + D(b, n (1 - x))."""
+    """Returns D(a, n x) + D(b, n (1 - x))."""
     log_a, log_b, left, right, shift = _beta_parts(x, logit, log_total)
     a, b = special.exp(log_a), special.exp(log_b)
     return deviance(a, a - shift, shift, left) + deviance(b, b + shift, -shift, right)
@@ -170,10 +181,13 @@ def _beta_inside_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
 
 
 def log_beta_density(x: Array, logit: Array, log_total: Array) -> Array:
-    """log of a Beta density at x in [0, 1], from the logit of its mean m and log n: of variance m (1 - m) / (n + 1)."""
+    """Returns the log-density of the beta distribution at x in [0, 1], from the logit of its mean m and log n.
+
+    The variance is m (1 - m) / (n + 1). At x = 0 and x = 1 the result is the limit, and outside of [0, 1] it is NaN.
+    """
     t, inside = jnp.minimum(log_total, MOST), (x > 0) & (x < 1)
     value = _beta_inside(jnp.where(inside, x, 0.5), logit, t)
-    # At x = 0 by whether a is above 1, and at x = 1 b: where it is 1, the density is the other one.
+    # The limit at x = 0 depends on whether a is below or above 1; for a = 1, it is b. At x = 1, a and b change places.
     log_a, log_b = t + special.log_sigmoid(logit), t + special.log_sigmoid(-logit)
     own, other = jnp.where(x == 0, log_a, log_b), jnp.where(x == 0, log_b, log_a)
     end = jnp.where(own < 0, jnp.inf, jnp.where(own > 0, -jnp.inf, other))
@@ -181,7 +195,7 @@ def log_beta_density(x: Array, logit: Array, log_total: Array) -> Array:
 
 
 def _rest_of_ratio(terms: int) -> list[float]:
-    """Coefficients of κ^-1, κ^-2, … in 1 - I₁(κ) / I₀(κ), by the differential equation that it solves."""
+    """Returns the coefficients of κ^-1, κ^-2, … in 1 - I₁(κ) / I₀(κ), from its differential equation."""
     found = [0.0, 0.5]
     for n in range(2, terms + 1):
         squares = sum(found[i] * found[n - i] for i in range(1, n))
@@ -191,13 +205,13 @@ def _rest_of_ratio(terms: int) -> list[float]:
 
 @jax.custom_jvp
 def log_bessel(kappa: Array) -> Array:
-    """log(e^-κ I₀(κ)) for κ >= 0."""
+    """Returns log(e^-κ I₀(κ)) for κ >= 0."""
     return jnp.log(jax.scipy.special.i0e(kappa))
 
 
 @jax.custom_jvp
 def _bessel_rest(kappa: Array) -> Array:
-    """1 - I₁(κ) / I₀(κ), which tends to 1 / 2κ."""
+    """Returns 1 - I₁(κ) / I₀(κ), which tends to 1 / (2κ) as κ grows."""
     single = kappa.dtype == jnp.float32
     far = kappa > (16 if single else 50)
     inverse = 1 / jnp.where(far, kappa, 100)
@@ -207,7 +221,7 @@ def _bessel_rest(kappa: Array) -> Array:
 
 
 def _bessel_curvature(kappa: Array) -> Array:
-    """The derivative of ``_bessel_rest``: -1 + (1 - B) / κ + (1 - B)²."""
+    """Returns the derivative of B = ``_bessel_rest``, which is -1 + (1 - B) / κ + (1 - B)²."""
     rest = _bessel_rest(kappa)
     far = kappa > 16
     series = -1 / jnp.square(jnp.where(far, kappa, 1)) / 2
@@ -221,9 +235,9 @@ _bessel_rest.defjvps(lambda dk, ans, k: _bessel_curvature(k) * dk)
 
 
 def log_von_mises(angle: Array, log_concentration: Array) -> Array:
-    """log of a von Mises density on the circle, at an angle from its location, from log κ.
+    """Returns the log-density of a von Mises distribution at the angle φ from its location, in radians, from log κ.
 
-    That is κ (cos φ - 1) - log 2π - log(e^-κ I₀(κ)).
+    It is κ (cos φ - 1) - log 2π - log(e^-κ I₀(κ)).
     """
     kappa = special.exp(jnp.minimum(log_concentration, MOST))
     return -2 * kappa * jnp.square(jnp.sin(angle / 2)) - math.log(2 * math.pi) - log_bessel(kappa)

@@ -1,6 +1,7 @@
 """The discretized Gaussian, on the grid of grey levels.
 
-Level v has the mass of the Gaussian between v - 1/2 and v + 1/2; the first and the last level take the tails as well.
+The probability of level v is that of the Gaussian between v - 1/2 and v + 1/2. The first and the last level also have
+the probability of the tails.
 """
 
 import dataclasses
@@ -20,11 +21,11 @@ from jaxvae.parameterizations import Parameterization, log_variance
 
 @dataclasses.dataclass(frozen=True)
 class DiscretizedGaussian(ChannelLikelihood):
-    """A Gaussian that is rounded to the nearest level; outputs are locs, then raws.
+    """A Gaussian that is rounded to the nearest grey level, whose outputs are a loc and a raw number for each channel.
 
     Attributes:
         levels: the number of grey levels.
-        parameterization: how σ arises from a raw.
+        parameterization: how σ arises from a raw number.
         std: σ at the neutral outputs, in units of x.
     """
 

@@ -1,7 +1,7 @@
-"""Draws of counts, as whole numbers in the dtype of their mean: no integer overflows, whatever the mean.
+"""Random counts, drawn as whole numbers in the dtype of their mean, so that no integer overflows.
 
-``jax.random.poisson`` counts in int32, and decides by logs of factorials in float32, of which at a mean of 1e6 hardly
-a digit is left to their difference.
+``jax.random.poisson`` counts in int32. It accepts a candidate by differences of log-factorials in float32; at a mean of
+1e6, such a difference has hardly a correct digit.
 """
 
 import math
@@ -15,11 +15,11 @@ from jaxvae import special
 from jaxvae.likelihoods.masses import log_poisson
 
 FEW = 10.0
-"""Below this mean the arrivals are counted one by one; Hörmann's method is for means of at least 10."""
+"""The mean below which arrivals are counted one by one; Hörmann's method is for means of at least 10."""
 
 
 def draw_poisson(key: Array, log_mean: Array) -> Array:
-    """A Poisson draw for each element, exact up to the spacing of its dtype; NaN for a mean of NaN or infinity."""
+    """Returns a Poisson draw for each element, exact up to the spacing of its dtype; NaN if the mean isn't finite."""
     mean = jnp.exp(log_mean)
     known = jnp.isfinite(mean)
     few, many = jax.random.split(key)
@@ -31,7 +31,7 @@ def draw_poisson(key: Array, log_mean: Array) -> Array:
 
 
 def _arrivals(key: Array, mean: Array) -> Array:
-    """How many of the arrivals, whose gaps are exponentially distributed, come before the time ``mean``."""
+    """Returns the number of arrivals before the time ``mean``, with exponentially distributed gaps between them."""
 
     def more(state: tuple[Array, Array, Array]) -> Array:
         return jnp.any(state[1] < mean)
@@ -49,7 +49,10 @@ def _arrivals(key: Array, mean: Array) -> Array:
 
 
 def _rejection(key: Array, log_mean: Array, wanted: Array) -> Array:
-    """By transformed rejection (Hörmann 1993, "The transformed rejection method for generating Poisson variables")."""
+    """Returns Poisson draws by transformed rejection, and 0 for elements that aren't wanted.
+
+    The method is from Hörmann 1993, "The transformed rejection method for generating Poisson variables".
+    """
     mean = jnp.exp(log_mean)
     b = 0.931 + 2.53 * jnp.sqrt(mean)
     a = -0.059 + 0.02483 * b
@@ -76,10 +79,10 @@ def _rejection(key: Array, log_mean: Array, wanted: Array) -> Array:
 
 
 def draw_negative_binomial(key: Array, log_mean: Array, log_theta: Array) -> Array:
-    """A draw for each element: Poisson, of a mean with a Gamma(θ, μ / θ) distribution."""
+    """Returns a negative binomial draw for each element: a Poisson draw, whose mean is drawn from Gamma(θ, μ / θ)."""
     spread, count = jax.random.split(key)
     log_gamma = jax.random.loggamma(spread, special.exp(log_theta))
-    # Beyond 1/eps² a θ is as good as infinite, and its gamma variate has lost the digits of its own spread.
+    # A θ above 1/eps² is as good as infinite, and rounding hides the spread of its gamma variate.
     eps = float(np.finfo(log_mean.dtype).eps)
     noise = jnp.where(log_theta < -2 * math.log(eps), log_gamma - log_theta, 0)
     return draw_poisson(count, log_mean + noise)

@@ -1,4 +1,4 @@
-"""Every likelihood by name: what the command line accepts and the contract tests walk."""
+"""All likelihoods by name: the command line accepts these names, and the contract tests check all of them."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -20,7 +20,10 @@ from jaxvae.parameterizations import Parameterization, as_parameterization, log_
 
 
 class Build(Protocol):
-    """Grey levels (None for data without), a parameterization and a σ to a likelihood, which uses what it needs."""
+    """A function that builds a likelihood from the number of grey levels, a parameterization and a σ.
+
+    The number of grey levels is None for data without levels. A likelihood uses only what it needs.
+    """
 
     def __call__(self, n: int | None, p: Parameterization, std: float = START_STD, /) -> Likelihood: ...
 
@@ -55,29 +58,30 @@ LIKELIHOODS: Mapping[str, Build] = MappingProxyType(
         "dirichlet_multinomial": lambda n, p, std=START_STD: DirichletMultinomial(p.transform),
     }
 )
-"""How each is built from the data's grey levels, a parameterization and a σ."""
+"""The functions that build likelihoods from the data's grey levels, a parameterization and a σ, by name."""
 
 
 COUNTS = ("poisson", "negative_binomial", "zero_inflated_poisson", "zero_inflated_negative_binomial")
-"""The likelihoods of counts."""
+"""The names of the likelihoods of counts."""
 
 COMPOSITIONS = ("multinomial", "dirichlet_multinomial")
-"""The likelihoods of counts whose total is known."""
+"""The names of the likelihoods of counts whose total is known."""
 
 
 def likelihood(
     name: str, levels: int | None, parameterization: Parameterization | str = log_variance, std: float = START_STD
 ) -> Likelihood:
-    """The likelihood of this name.
+    """Returns the likelihood of this name.
 
     Args:
-        name: one of ``LIKELIHOODS``.
-        levels: the data's number of grey levels; None for data without.
-        parameterization: how a scale arises from a raw number, where the likelihood has one.
-        std: the fixed σ, or that at the start, in units of x.
+        name: a name in ``LIKELIHOODS``.
+        levels: the data's number of grey levels; None for data without levels.
+        parameterization: how a scale arises from a raw number, if the likelihood has a scale; or its name.
+        std: the fixed σ, or σ at the start, in units of x.
 
     Raises:
-        ValueError: for an unknown name, a σ out of the parameterization's range, or data without the levels needed.
+        ValueError: for an unknown name, for a σ out of the parameterization's range, or if the likelihood needs levels
+            and the data have none.
     """
     require(isinstance(name, str) and name in LIKELIHOODS, "likelihood", name, "one of " + ", ".join(LIKELIHOODS))
     p = as_parameterization(parameterization)
@@ -100,13 +104,13 @@ _MEASURED: Mapping[str, _OfColumns] = MappingProxyType(
         "von_mises": lambda standard, p, std: VonMises(),
     }
 )
-"""How those of measurements are built from the columns' units, a parameterization and a σ in these units."""
+"""Functions that build likelihoods of real numbers, by name, from units, a parameterization and a σ in these units."""
 
 OF_COLUMNS = (*_MEASURED, "bernoulli", "categorical", "ordinal", *COUNTS)
-"""The likelihoods of columns of a table, of which each learns its own scale, dispersion or cuts."""
+"""The names of the likelihoods for columns of a table. Each column learns its own scale, dispersion or cuts, if any."""
 
 OF_LOGS = ("log_normal", "gamma")
-"""Those whose units are of log x."""
+"""The names of the likelihoods whose units are those of log x."""
 
 
 def column_likelihood(
@@ -116,17 +120,17 @@ def column_likelihood(
     parameterization: Parameterization | str = log_variance,
     std: float = 1.0,
 ) -> Likelihood:
-    """The likelihood of this name of some columns of a table.
+    """Returns the likelihood of this name for some columns of a table.
 
     Args:
-        name: one of ``OF_COLUMNS``.
-        levels: of categories.
-        standard: the columns' units, of those of real numbers; without, they are as they come.
-        parameterization: as for ``likelihood``.
-        std: the fixed σ, or that at the start, in units of the columns.
+        name: a name in ``OF_COLUMNS``.
+        levels: the number of categories.
+        standard: the columns' units, for likelihoods of real numbers; by default, the columns are taken as they are.
+        parameterization: as in ``likelihood``.
+        std: the fixed σ, or σ at the start, in units of the columns.
 
     Raises:
-        ValueError: as ``likelihood``.
+        ValueError: as in ``likelihood``.
     """
     require(name in OF_COLUMNS, "likelihood", name, "one of " + ", ".join(OF_COLUMNS))
     if name == "ordinal":

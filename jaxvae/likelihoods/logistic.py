@@ -1,8 +1,9 @@
-"""Grey levels in order: the logistic distribution on the grid of levels, and mixtures of it.
+"""Likelihoods of ordered grey levels: the logistic distribution on the grid of levels, and mixtures of it.
 
-Level v has the mass of the logistic distribution between v - 1/2 and v + 1/2; the first and the last level take the
-tails as well (Kingma et al. 2016, arXiv:1606.04934; Salimans et al. 2017, arXiv:1701.05517). A parameterization's
-σ is here the logistic's scale s, in units of x; the logistic's standard deviation is s π / √3.
+The probability of level v is that of the logistic distribution between v - 1/2 and v + 1/2. The first and the last
+level also have the probability of the tails (Kingma et al. 2016, arXiv:1606.04934; Salimans et al. 2017,
+arXiv:1701.05517). Here a parameterization's σ is the scale s of the logistic distribution, in units of x; its standard
+deviation is s π / √3.
 """
 
 import dataclasses
@@ -25,7 +26,7 @@ from jaxvae.parameterizations import Parameterization, log_variance
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _inverse_scale(p: Parameterization, raw: Array) -> Array:
-    """1/s, kept finite, so that it doesn't meet a distance or a gain of 0."""
+    """Returns 1/s, kept finite, because infinity times a distance or a gain of 0 would be NaN."""
     return jnp.minimum(p.transform.power(raw, -p.exponent), float(np.finfo(raw.dtype).max))
 
 
@@ -37,15 +38,16 @@ def _inverse_scale_jvp(p: Parameterization, primals: tuple, tangents: tuple) -> 
 
 
 def _log_mass(p: Parameterization, levels: int, loc: Array, raw: Array, x: Array) -> Array:
-    """log(σ(b) - σ(a)) with a, b = (v ∓ 1/2 - mean) / s, in units of one level.
+    """Returns log(σ(b) - σ(a)) with a, b = (v ∓ 1/2 - mean) / s, in units of one level.
 
-    By σ(b) - σ(a) = σ(b) σ(-a) (1 - e^(a - b)) a sum of logs of one sign: nothing cancels, at any scale.
+    By the identity σ(b) - σ(a) = σ(b) σ(-a) (1 - e^(a - b)) it is a sum of logs of one sign, so that nothing cancels at
+    any scale.
     """
     steps = levels - 1
     level, mean, inverse = level_of(x, levels), p.mean(loc, raw) * steps, _inverse_scale(p, raw) / steps
     below_upper = special.log_sigmoid((level + 0.5 - mean) * inverse)
     above_lower = special.log_sigmoid((mean - (level - 0.5)) * inverse)
-    # b - a = 1/s. Where that is small, log(1 - e^-w) = log w, which is right also where w itself underflows.
+    # For a small w = b - a = 1/s, log(1 - e^-w) is log w, which is right even if w itself underflows.
     wide = inverse < 1e-30
     width = jnp.where(wide, -p.log_std(raw) - math.log(steps), special.log1mexp(jnp.where(wide, 1, inverse)))
     inside = below_upper + above_lower + width
@@ -59,7 +61,7 @@ def _expectation(p: Parameterization, levels: int, loc: Array, raw: Array) -> Ar
 
 
 def _draw(p: Parameterization, levels: int, key: Array, loc: Array, raw: Array) -> Array:
-    """The level nearest to a logistic draw."""
+    """Returns the value of the level nearest to a draw of the logistic distribution."""
     noise = jax.random.logistic(key, loc.shape, loc.dtype)
     scale = jnp.minimum(p.std(raw), float(np.finfo(loc.dtype).max))
     return rounded(p.mean(loc, raw) + scale * noise, levels)
@@ -67,12 +69,12 @@ def _draw(p: Parameterization, levels: int, key: Array, loc: Array, raw: Array) 
 
 @dataclasses.dataclass(frozen=True)
 class DiscretizedLogistic(ChannelLikelihood):
-    """Outputs are locs, then raws.
+    """A logistic distribution rounded to the nearest grey level, whose outputs are a loc and a raw number per channel.
 
     Attributes:
         levels: the number of grey levels.
-        parameterization: how the scale s arises from a raw.
-        std: s at the neutral outputs.
+        parameterization: how the scale s arises from a raw number.
+        std: s at the neutral outputs, in units of x.
     """
 
     levels: int
@@ -100,15 +102,16 @@ class DiscretizedLogistic(ChannelLikelihood):
 
 @dataclasses.dataclass(frozen=True)
 class DiscretizedLogisticMixture(ChannelLikelihood):
-    """Outputs are M logits, M locs, M raws: a mixture of M logistics for every channel by itself.
+    """A mixture of M discretized logistic distributions for each channel.
 
-    Unlike PixelCNN++'s, the channels of a pixel don't condition one another.
+    The outputs of each channel are M logits, M locs and M raw numbers. Unlike in PixelCNN++, the channels of a pixel
+    are independent given the outputs.
 
     Attributes:
         levels: the number of grey levels.
-        components: M.
-        parameterization: how the scale s arises from a raw.
-        std: s of every component at the neutral outputs, where their means are spread evenly over [0, 1].
+        components: M, the number of components.
+        parameterization: how the scale s arises from a raw number.
+        std: s of every component at the neutral outputs, where the means are spread evenly over [0, 1].
     """
 
     levels: int
@@ -131,7 +134,7 @@ class DiscretizedLogisticMixture(ChannelLikelihood):
         return (*[0.0] * self.components, *locs, *raws)
 
     def _components(self, parts: Array) -> tuple[Array, Array, Array]:
-        """Log-weights, locs and raws, each (..., M)."""
+        """Returns the log-weights, locs and raw numbers, each (..., M)."""
         logits, loc, raw = jnp.split(parts, 3, axis=-1)
         return jax.nn.log_softmax(logits), loc, raw
 

@@ -1,15 +1,17 @@
-"""Poisson and negative binomial masses that keep their digits, at any mean, dispersion and count.
+"""Accurate log-probability mass functions of the Poisson and the negative binomial, at any mean, dispersion and count.
 
-With log μ and log θ as they are known, a log-mass is a sum of deviances and Stirling errors S (``jaxvae.gammas``), for
-k >= 1 and with n = θ + k, p = θ / (θ + μ), q = μ / (θ + μ), D(a, b) = a log(a / b) + b - a:
+From log μ and log θ, a log-probability is computed as a sum of deviances D and Stirling errors S (``jaxvae.gammas``).
+For k >= 1, with n = θ + k, p = θ / (θ + μ), q = μ / (θ + μ) and D(a, b) = a log(a / b) + b - a, it is:
 
-* Poisson: -D(k, μ) - ½ log 2πk - S(k);
-* negative binomial: -D(k, n q) - D(θ, n p) - D(θ + 1, θ) - ½ log(2πk n / (θ + 1)) + S(n) - S(θ + 1) - S(k).
+* for the Poisson: -D(k, μ) - ½ log 2πk - S(k);
+* for the negative binomial: -D(k, n q) - D(θ, n p) - D(θ + 1, θ) - ½ log(2πk n / (θ + 1)) + S(n) - S(θ + 1) - S(k).
 
-Loader 2000, "Fast and accurate computation of binomial probabilities", has them for integers. Both differences,
-k - n q = p (k - μ) and θ - n p = -p (k - μ), come from k - μ, so that nothing cancels where k is near μ, or θ large.
+Loader 2000, "Fast and accurate computation of binomial probabilities", has these formulas for integers. Both
+differences, k - n q = p (k - μ) and θ - n p = -p (k - μ), are computed from k - μ, so that nothing cancels if k is near
+μ or θ is large.
 
-A mass is of integers: elsewhere its log is NaN, and it has no slope in k.
+These distributions are of whole numbers: for any other k the log-probability is NaN. The derivative with respect to k
+is 0.
 """
 
 import math
@@ -23,9 +25,9 @@ from jaxvae import special
 from jaxvae.gammas import deviance, elementwise, log_over_next, stirling, stirling_curvature, stirling_slope
 
 MOST = 80.0
-"""Beyond e^80 a θ makes no difference to the Poisson, nor does a μ to p and q."""
+"""The bound of the logs of θ, μ and μ / θ; a θ of e^80 is as good as infinite, and so is a μ / θ of e^80."""
 FURTHEST = 1e20
-"""The largest log that counts: what is made of it is finite."""
+"""The largest log that is used, so that everything computed from it is finite."""
 
 
 def _settled(log: Array) -> Array:
@@ -33,7 +35,7 @@ def _settled(log: Array) -> Array:
 
 
 def _counted(k: Array, value: Array) -> Array:
-    """The value where k is a count, else NaN."""
+    """Returns the value where k is a count, and NaN elsewhere."""
     return jnp.where((k >= 0) & (k == jnp.floor(k)) & (k < jnp.inf), value, jnp.nan)
 
 
@@ -47,7 +49,7 @@ _mean.defjvps(lambda dm, ans, m: ans * dm)
 
 @jax.custom_jvp
 def _surplus(log_mean: Array, k: Array) -> Array:
-    """k - μ, for μ near 1 by way of μ - 1."""
+    """Returns k - μ; if μ is near 1, it is computed as (k - 1) - (μ - 1)."""
     near = jnp.abs(log_mean) < 0.5
     return jnp.where(near, (k - 1) - special.expm1(jnp.where(near, log_mean, 0)), k - _mean(log_mean))
 
@@ -56,7 +58,7 @@ _surplus.defjvps(lambda dm, ans, m, k: -_mean(m) * dm, None)
 
 
 def _log_peak(k: Array) -> Array:
-    """½ log 2πk + S(k), of k >= 1."""
+    """Returns ½ log 2πk + S(k) for k >= 1."""
     return jnp.log(2 * math.pi * k) / 2 + stirling(k)
 
 
@@ -72,38 +74,38 @@ _log_poisson.defjvps(lambda dm, ans, m, k: special.finite(_surplus(m, k)) * dm, 
 
 @elementwise
 def log_poisson(log_mean: Array, k: Array) -> Array:
-    """log P(k) = k log μ - μ - log k! in nats, of a Poisson distribution.
+    """Returns the Poisson distribution's log P(k) = k log μ - μ - log k! in nats.
 
-    Its derivative by log μ is k - μ.
+    The derivative with respect to log μ is k - μ.
 
     Args:
         log_mean: log μ.
-        k: counts.
+        k: the counts; for other numbers the result is NaN.
     """
     return _counted(k, _log_poisson(log_mean, k))
 
 
 def _bounded(log_mean: Array, log_theta: Array) -> tuple[Array, Array]:
-    """log μ and log θ, kept where neither a mean nor a share of it over- or underflows and still counts."""
+    """Returns log μ and log θ, bounded so that μ doesn't overflow and p = θ / (θ + μ) doesn't underflow."""
     log_theta = jnp.minimum(_settled(log_theta), MOST)
     return jnp.minimum(_settled(log_mean), jnp.minimum(MOST, log_theta + MOST)), log_theta
 
 
 def _log_grown(theta: Array, log_theta: Array, k: Array) -> Array:
-    """log((θ + k) / θ)."""
+    """Returns log((θ + k) / θ)."""
     near = k < theta
     return special.log_quotient(near, jnp.where(near, k / theta, theta + jnp.maximum(k, 1)), -log_theta) * (k > 0)
 
 
 @jax.custom_jvp
 def _pull(log_mean: Array, log_theta: Array, k: Array) -> Array:
-    """p (k - μ), the derivative of the log-mass by log μ."""
+    """Returns p (k - μ), the derivative of the log-probability with respect to log μ."""
     m, t = _bounded(log_mean, log_theta)
     return special.sigmoid(t - m) * _surplus(m, k)
 
 
 def _spread(log_mean: Array, log_theta: Array, k: Array) -> Array:
-    """D(θ, n p), that is -θ (log(1 + v) - v) with v = (k - μ) / (θ + μ)."""
+    """Returns D(θ, n p) = -θ (log(1 + v) - v) with v = (k - μ) / (θ + μ)."""
     _, t = _bounded(log_mean, log_theta)
     theta = special.exp(t)
     pull = _pull(log_mean, log_theta, k)
@@ -113,10 +115,12 @@ def _spread(log_mean: Array, log_theta: Array, k: Array) -> Array:
 
 @jax.custom_jvp
 def _turn(log_mean: Array, log_theta: Array, k: Array) -> Array:
-    """The derivative of the log-mass by log θ, a difference of two terms that nearly cancel at its root alone.
+    """Returns the derivative of the log-probability with respect to log θ.
 
-    It is R(k) - D(θ, n p) with R(k) = θ (ψ(n) - log n - ψ(θ) + log θ). Where μ is small, so that for k = 1 the two are
-    nearly equal, it is R(k) - D(θ, n), the derivative of ``log_gamma_ratio``, and k q - p D(θ + μ, θ).
+    It is R(k) - D(θ, n p) with R(k) = θ (ψ(n) - log n - ψ(θ) + log θ), a difference of two terms that nearly cancel
+    only near its root. If μ is below ½ and below θ, the two are nearly equal for k = 1. Then the derivative is computed
+    as the sum of R(k) - D(θ, n), which is the derivative of ``log_gamma_ratio`` with respect to log θ, and k q -
+    p D(θ + μ, θ).
     """
     m, t = _bounded(log_mean, log_theta)
     theta, k1 = special.exp(t), jnp.maximum(k, 1)
@@ -146,7 +150,7 @@ def _log_negative_binomial(log_mean: Array, log_theta: Array, k: Array) -> Array
 
 @_pull.defjvp
 def _pull_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
-    # -p (p μ + q k) and p q (k - μ).
+    # The derivatives are -p (p μ + q k) by log μ and p q (k - μ) by log θ.
     (log_mean, log_theta, k), (dm, dt, _) = primals, tangents
     value = _pull(*primals)
     m, t = _bounded(log_mean, log_theta)
@@ -176,22 +180,26 @@ def _log_negative_binomial_jvp(primals: tuple, tangents: tuple) -> tuple[Array, 
 
 @elementwise
 def log_negative_binomial(log_mean: Array, log_theta: Array, k: Array) -> Array:
-    """log P(k) in nats, of a Poisson distribution whose mean has a Gamma(θ, μ / θ) distribution.
+    """Returns the negative binomial distribution's log P(k) in nats.
 
-    That is log Γ(θ + k) - log Γ(θ) - log k! + k log(μ / (θ + μ)) - θ log(1 + μ / θ), with mean μ and variance
-    μ + μ² / θ. Its derivative by log μ is θ (k - μ) / (θ + μ).
+    A count has this distribution if it is Poisson with a mean drawn from Gamma(θ, μ / θ). The log-probability is
+    log Γ(θ + k) - log Γ(θ) - log k! + k log(μ / (θ + μ)) - θ log(1 + μ / θ). The mean is μ, and the variance is
+    μ + μ² / θ. The derivative with respect to log μ is θ (k - μ) / (θ + μ).
 
     Args:
         log_mean: log μ.
-        log_theta: log θ, of the inverse dispersion θ, also called the total count.
-        k: counts.
+        log_theta: log θ; θ is the inverse dispersion, also called the total count.
+        k: the counts; for other numbers the result is NaN.
     """
     return _counted(k, _log_negative_binomial(log_mean, log_theta, k))
 
 
 @jax.custom_jvp
 def _log_zero(logit: Array, log_mass: Array) -> Array:
-    """log(π + (1 - π) e^z) with π = sigmoid(logit): by way of (1 - π) (e^z - 1) where that is small."""
+    """Returns log(π + (1 - π) e^z) for z = log_mass and π = sigmoid(logit).
+
+    It is log(1 + v) with v = (1 - π) (e^z - 1), and is computed like this if v > -½.
+    """
     less = special.sigmoid(-logit) * special.expm1(log_mass)
     far = jnp.logaddexp(special.log_sigmoid(logit), special.log_sigmoid(-logit) + log_mass)
     return jnp.where(less > -0.5, special.log1p(jnp.maximum(less, -0.5)), far)
@@ -207,11 +215,13 @@ def _log_zero_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
 
 @elementwise
 def log_zero_inflated(logit: Array, log_mass: Array, k: Array) -> Array:
-    """log P(k) in nats, of a count that is 0 with probability π = sigmoid(logit), and else has a mass of its own.
+    """Returns log P(k) in nats for a count that is 0 with probability π = sigmoid(logit).
+
+    Otherwise the count has a distribution of its own.
 
     Args:
-        logit: of π.
-        log_mass: the log of the count's own mass at k.
-        k: counts.
+        logit: the logit of π.
+        log_mass: the log-probability of k under the count's own distribution.
+        k: the counts.
     """
     return jnp.where(k == 0, _log_zero(logit, log_mass), special.log_sigmoid(-logit) + log_mass)

@@ -1,4 +1,4 @@
-"""Gaussian pixels: σ fixed, learned as one number, given by the decoder for every pixel, or the best there is."""
+"""Gaussian likelihoods of pixels, whose σ is constant, learned once, an output for every pixel, or the best one."""
 
 import dataclasses
 import math
@@ -17,14 +17,14 @@ from jaxvae.likelihoods.family import START_STD, ChannelLikelihood, scaled_by, s
 from jaxvae.parameterizations import Parameterization, as_parameterization, direct_std, log_variance
 
 SMALLEST_STD = math.exp(-6)
-"""Where the best σ stops, 0.6 of 256 grey levels: the bound of σ-VAE's code, there a soft one."""
+"""The lower bound of the best σ, 0.6 grey levels of 256; in σ-VAE's code it is a soft bound."""
 
 
 class GaussianLikelihood(ChannelLikelihood):
-    """What these share: outputs and ``raw`` make a ``Gaussian``, and that does the rest."""
+    """The base class of Gaussian likelihoods, which make a ``Gaussian`` from the outputs and ``raw``."""
 
     def _gaussian(self, parts: Array, raw: ArrayLike | None) -> Gaussian:
-        """p(x | outputs) from parts (..., k)."""
+        """Returns p(x | outputs) for parts (..., k)."""
         raise NotImplementedError
 
     def _log_prob(self, parts: Array, x: Array, raw: ArrayLike | None) -> Array:
@@ -39,7 +39,7 @@ class GaussianLikelihood(ChannelLikelihood):
 
 @dataclasses.dataclass(frozen=True)
 class FixedGaussian(GaussianLikelihood):
-    """Outputs are means; one constant σ, so that -log p is the squared error / (2σ²), up to a constant.
+    """A Gaussian with one constant σ, whose outputs are means; up to a constant, -log p is the squared error / (2σ²).
 
     Attributes:
         std: σ, in units of x.
@@ -62,7 +62,7 @@ class FixedGaussian(GaussianLikelihood):
 
 @dataclasses.dataclass(frozen=True)
 class LearnedGaussian(GaussianLikelihood):
-    """Outputs are locs; ``raw`` is one number that the model learns.
+    """A Gaussian whose outputs are locs, and whose σ arises from ``raw``, one number that the model learns.
 
     Attributes:
         parameterization: how σ arises from ``raw``.
@@ -89,10 +89,12 @@ class LearnedGaussian(GaussianLikelihood):
 
 @dataclasses.dataclass(frozen=True)
 class PixelGaussian(GaussianLikelihood):
-    """Outputs are locs, then raws: a σ for every pixel. A pixel that never varies drives its own to 0.
+    """A Gaussian with its own σ for every pixel; its outputs are a loc and a raw number for each channel.
+
+    If a pixel never varies, its σ goes to 0 during training.
 
     Attributes:
-        parameterization: how σ arises from a raw.
+        parameterization: how σ arises from a raw number.
         std: σ at the neutral outputs.
     """
 
@@ -112,14 +114,16 @@ class PixelGaussian(GaussianLikelihood):
 
 @dataclasses.dataclass(frozen=True)
 class OptimalGaussian(GaussianLikelihood):
-    """Outputs are means; without ``raw``, σ² is the mean squared error of all that ``log_prob`` is given.
+    """A Gaussian whose outputs are means; without ``raw``, its σ² is the mean squared error.
 
-    That is the σ of highest likelihood, in closed form (Rybkin et al. 2021, arXiv:2006.13202). No gradient flows
-    through it: at the optimum the likelihood's slope in σ is 0, so that the gradient by the outputs is that of
-    the loss D/2 log MSE all the same, and where σ is held up by ``SMALLEST_STD`` it is that of a constant σ.
-    (Second derivatives are those at constant σ.) Under ``vmap`` or ``shard_map`` "all" is what one of them sees.
+    The mean is over everything that ``log_prob`` is given; under ``vmap`` or ``shard_map`` this is what one instance
+    sees. This σ has the highest likelihood, in closed form (Rybkin et al. 2021, arXiv:2006.13202). No gradient flows
+    through it. At the optimum, the derivative of the likelihood with respect to σ is 0; the gradient with respect to
+    the outputs is therefore still that of the loss D/2 log MSE. If σ is at its bound, ``SMALLEST_STD``, it is the
+    gradient for a constant σ. Second derivatives are those for a constant σ.
 
-    With ``raw`` σ is that of the parameterization; ``fit`` gives it, from the training data's error, for evaluation.
+    With ``raw``, σ arises from it through the parameterization. ``fit`` gives ``raw`` for evaluation, from the error on
+    the training data.
     """
 
     separable = False
@@ -134,12 +138,12 @@ class OptimalGaussian(GaussianLikelihood):
         return (0.5,)
 
     def fit(self, mean_squared_error: ArrayLike) -> Array:
-        """The raw whose σ is the root of this error, or the nearest in range and above ``SMALLEST_STD``."""
+        """Returns the raw number whose σ is the root of this error, kept in range and above ``SMALLEST_STD``."""
         require_real(mean_squared_error=mean_squared_error)
         error = jnp.asarray(mean_squared_error, special.compute_dtype(mean_squared_error))
         low, high, _ = self.parameterization.std_range
         std = jnp.sqrt(jnp.maximum(error, SMALLEST_STD**2))
-        # A thousandth inside the range: at an open end raw is infinite.
+        # σ stays a thousandth inside the range, because raw is infinite at an open end.
         return self.parameterization.raw_from_std(jnp.clip(std, 1.001 * low, 0.999 * high))
 
     def _gaussian(self, parts: Array, raw: ArrayLike | None) -> Gaussian:

@@ -1,6 +1,6 @@
-"""Levels in order, at distances that the model learns: cumulative logits.
+"""The ordinal likelihood: cumulative logits of ordered levels, at distances that the model learns.
 
-With cuts c_0 < c_1 < … it has P(level <= v) = sigmoid(c_v - loc) (McCullagh 1980, "Regression models for ordinal
+With cuts c_0 < c_1 < …, it has P(level <= v) = sigmoid(c_v - loc) (McCullagh 1980, "Regression models for ordinal
 data").
 """
 
@@ -21,10 +21,12 @@ from jaxvae.likelihoods.family import ChannelLikelihood
 
 @dataclasses.dataclass(frozen=True)
 class Ordinal(ChannelLikelihood):
-    """Outputs are locations; each channel's cuts are learned: the first one, and the logs of the gaps between them.
+    """A distribution of ordered levels, whose outputs are locations.
+
+    The model learns the cuts of each channel: the first cut, and the logs of the gaps between the cuts.
 
     Attributes:
-        levels: the number of levels, of which level v is x = v / (levels - 1).
+        levels: the number of levels; level v is x = v / (levels - 1).
     """
 
     levels: int
@@ -35,14 +37,14 @@ class Ordinal(ChannelLikelihood):
         require_levels(self.levels)
 
     def raw_start(self, channels: int) -> dict[str, np.ndarray]:
-        """Cuts that make all levels as probable at a location of 0: logits of v / levels."""
+        """Returns cuts that make all levels equally probable at a location of 0: the logits of v / levels."""
         shares = np.arange(1, self.levels) / self.levels
         cuts = np.log(shares / (1 - shares))
         start = np.concatenate([cuts[:1], np.log(np.diff(cuts))])
         return {"cuts": np.tile(start.astype(np.float32), (channels, 1))}
 
     def _cuts(self, raw: Any, channels: int) -> tuple[Array, Array]:
-        """The cuts, (C, levels - 1), and the gaps below the second and those after it."""
+        """Returns the cuts, (C, levels - 1), and the gaps between them, (C, levels - 2)."""
         require(isinstance(raw, Mapping) and [*raw] == ["cuts"], "raw", raw, "a dict of cuts")
         require_real(cuts=raw["cuts"])
         cuts, shape = jnp.asarray(raw["cuts"]), (channels, self.levels - 1)
@@ -51,7 +53,7 @@ class Ordinal(ChannelLikelihood):
         return jnp.cumsum(jnp.concatenate([cuts[:, :1], gaps], axis=-1), axis=-1), gaps
 
     def _log_prob(self, parts: Array, x: Array, raw: Any) -> Array:
-        # log(σ(b) - σ(a)) = log σ(b) + log σ(-a) + log(1 - e^(a - b)), a sum of logs of one sign.
+        # log(σ(b) - σ(a)) = log σ(b) + log σ(-a) + log(1 - e^(a - b)) is a sum of logs of one sign.
         cuts, gaps = self._cuts(raw, x.shape[-1])
         level = level_of(x, self.levels)
         known = (level >= 0) & (level < self.levels)
@@ -72,12 +74,12 @@ class Ordinal(ChannelLikelihood):
         return value_of(jnp.sum(self._beyond(parts + noise, raw) > 0, axis=-1), self.levels, parts.dtype)
 
     def _beyond(self, loc: Array, raw: Any) -> Array:
-        """How far a location (..., C, 1) is above each cut, (..., C, levels - 1)."""
+        """Returns how far a location (..., C, 1) is above each cut, (..., C, levels - 1)."""
         cuts, _ = self._cuts(raw, loc.shape[-2])
         return loc - jnp.expand_dims(cuts, tuple(range(loc.ndim - 2)))
 
 
 def _chosen(table: Array, index: Array, size: int) -> Array:
-    """table[c, index[..., c]], (..., C), for a table (C, size); an index out of range is brought into it."""
+    """Returns table[c, index[..., c]], (..., C), for a table (C, size); an index out of range is clipped."""
     channels = jnp.arange(table.shape[0])
     return table[jnp.broadcast_to(channels, index.shape), jnp.clip(index, 0, size - 1)]

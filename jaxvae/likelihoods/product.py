@@ -1,4 +1,4 @@
-"""A table whose columns are of several kinds: a product of likelihoods, each of some columns, with a weight."""
+"""The likelihood of a table with columns of several kinds: a weighted product of likelihoods, each of some columns."""
 
 import dataclasses
 import math
@@ -19,13 +19,14 @@ from jaxvae.likelihoods.ordinal import Ordinal
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-    """Some columns with one kind of likelihood.
+    """A group of columns with one kind of likelihood.
 
     Attributes:
-        likelihood: of these columns.
-        columns: which of the table's, as numbers from 0.
-        weight: what their log-likelihood is multiplied by.
-        coded: whether their x are the levels 0, 1, … themselves, of which the likelihood takes v as v / (levels - 1).
+        likelihood: the likelihood of these columns.
+        columns: the columns' numbers in the table, from 0.
+        weight: the factor of their log-likelihood.
+        coded: whether their x are the levels 0, 1, … themselves; the likelihood then takes v / (levels - 1) for level
+            v.
     """
 
     likelihood: Likelihood
@@ -48,16 +49,19 @@ class Group:
 
     @property
     def top(self) -> int:
-        """The highest level of coded columns, or 1: what their x are divided by."""
+        """The number by which x is divided: the highest level of coded columns, otherwise 1."""
         return self.likelihood.levels - 1 if isinstance(self.likelihood, Categorical | Ordinal) and self.coded else 1
 
     @property
     def nominal(self) -> bool:
-        """Whether the levels of coded columns have no order."""
+        """Whether the columns are coded and their levels have no order."""
         return self.coded and isinstance(self.likelihood, Categorical)
 
     def encoder_input(self, x: Array) -> Array:
-        """What an encoder should see of these columns (..., c): levels without order one-hot, (..., c levels)."""
+        """Returns what an encoder should see of these columns (..., c).
+
+        Levels without order become one-hot, (..., c levels).
+        """
         if self.nominal:
             missing = jnp.isnan(x)
             codes = jnp.where(missing, 0, x).astype(jnp.int32)
@@ -66,27 +70,28 @@ class Group:
         return self.likelihood.encoder_input(x / self.top)
 
     def mean(self, outputs: Array, raw: Any, log_size: ArrayLike | None) -> Array:
-        """E[x | outputs], (..., c); of levels without order the most probable one."""
+        """Returns E[x | outputs], (..., c); for levels without order, the most probable one."""
         if self.nominal:
             logits = outputs.reshape(*outputs.shape[:-1], len(self.columns), -1)
             return jnp.argmax(logits, axis=-1).astype(outputs.dtype)
         return self.top * self.likelihood.mean(outputs, raw, log_size)
 
     def sample(self, key: Array, outputs: Array, raw: Any, log_size: ArrayLike | None) -> Array:
-        """A draw of x, (..., c)."""
+        """Returns a draw of x, (..., c)."""
         drawn = self.likelihood.sample(key, outputs, raw, log_size)
         return jnp.round(self.top * drawn) if self.coded else drawn
 
 
 @dataclasses.dataclass(frozen=True)
 class Columns(Likelihood):
-    """The product of the groups' likelihoods. Outputs are those of the first group, then of the second, and so on.
+    """The product of the groups' likelihoods; its outputs are those of the first group, then of the second, and so on.
 
-    ``raw`` is a tuple of the groups' own. With weights other than 1 ``log_prob`` is the log of no density. An encoder
-    sees the groups' inputs side by side, and ``mean`` has the most probable level of coded columns without order.
+    ``raw`` is a tuple with an entry for each group. If a weight differs from 1, ``log_prob`` isn't the log of a
+    density. An encoder sees the groups' inputs side by side. ``mean`` has the most probable level of coded columns
+    without order.
 
     Attributes:
-        groups: of which each column of x, from 0 to C - 1, belongs to one.
+        groups: the groups; each column of x, from 0 to C - 1, belongs to one of them.
 
     >>> from jaxvae.likelihoods import Bernoulli, Poisson
     >>> table = Columns((Group(Poisson(), (0, 2)), Group(Bernoulli(), (1,))))
@@ -109,17 +114,17 @@ class Columns(Likelihood):
 
     @property
     def discrete(self) -> bool:  # type: ignore[override]
-        """Whether each group is."""
+        """Whether the likelihood of each group is discrete."""
         return all(g.likelihood.discrete for g in self.groups)
 
     @property
     def sized(self) -> bool:  # type: ignore[override]
-        """Whether any group is."""
+        """Whether the likelihood of any group is sized."""
         return any(g.likelihood.sized for g in self.groups)
 
     @property
     def separable(self) -> bool:  # type: ignore[override]
-        """Whether each group is."""
+        """Whether the likelihood of each group is separable."""
         return all(g.likelihood.separable for g in self.groups)
 
     def raw_start(self, channels: int) -> tuple[Any, ...] | None:
@@ -174,7 +179,7 @@ class Columns(Likelihood):
     def _together(
         self, function: Callable[..., Array], outputs: ArrayLike, raw: Any, log_size: ArrayLike | None
     ) -> Array:
-        """What a function makes of each group's outputs, raw and log-size: (..., C), in the columns' order."""
+        """Applies a function to each group's outputs, raw and log-size; returns (..., C), in the columns' order."""
         require_real(outputs=outputs)
         outputs = jnp.asarray(outputs)
         fits = outputs.ndim > 0 and outputs.shape[-1] == sum(self._sizes)

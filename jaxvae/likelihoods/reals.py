@@ -1,8 +1,8 @@
-"""Real numbers: Gaussian, with heavier tails, positive, in an interval, or on a circle.
+"""Likelihoods of real numbers: Gaussian, with heavier tails, positive, in an interval, or on a circle.
 
-A scale arises from a raw number through a ``Parameterization``, another positive number through a ``Transform``. Where
-features are measured in units of their own, ``standard`` says these: outputs and scales are in them, x and its density
-are not.
+A scale arises from a raw number through a ``Parameterization``, any other positive number through a ``Transform``. If
+features are measured in units of their own, ``standard`` gives the units: outputs and scales are in these units, but x
+and its density aren't.
 """
 
 import dataclasses
@@ -23,22 +23,22 @@ from jaxvae.parameterizations import Parameterization, log_variance
 from jaxvae.transforms import Transform
 
 START_FREEDOM = 4.0
-"""Student's degrees of freedom at the start."""
+"""The degrees of freedom of the Student-t distribution at the start."""
 START_TOTAL = 2.0
-"""The Beta's a + b at the start, which with a mean of 1/2 is the uniform."""
+"""The beta distribution's a + b at the start; with a mean of 1/2, it is the uniform distribution."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ScaledLikelihood(RoleLikelihood):
-    """What those share that have a location and a scale.
+    """The base class of likelihoods with a location and a scale.
 
     Attributes:
-        parameterization: how the scale arises from a raw.
+        parameterization: how the scale arises from a raw number.
         std: the scale at the start.
-        scope: whether the scale differs by "example" (an output) or "feature" (learned), is one for "all" (learned), or
-            stays ("fixed").
+        scope: whether the scale is an output ("example"), learned for each feature ("feature"), learned once for all
+            ("all"), or constant ("fixed").
         center: the mean at the neutral outputs.
-        standard: the units of the features; of a log-normal those of log x.
+        standard: the units of the features; for a log-normal distribution, those of log x.
     """
 
     parameterization: Parameterization = log_variance
@@ -58,15 +58,15 @@ class ScaledLikelihood(RoleLikelihood):
 
     @property
     def joint(self) -> bool:  # type: ignore[override]
-        """Whether features have units of their own, which are those of the last axis."""
+        """Whether features, on the last axis, have units of their own."""
         return bool(self.standard)
 
     def encoder_input(self, x: Array) -> Array:
-        """x in units of its features."""
+        """Returns x in units of its features."""
         return self.standard.forward(x)
 
     def _standardized(self, parts: Array, x: Array) -> tuple[Array, Array]:
-        """(x - loc) / scale, and the log of the scale."""
+        """Returns (x - loc) / scale, and the log of the scale in units of x."""
         p, loc, raw = self.parameterization, parts[..., 0], parts[..., 1]
         return p.standardize(self.standard.forward(x), loc, raw), p.log_std(raw) + self.standard.log_scale(x)
 
@@ -74,17 +74,17 @@ class ScaledLikelihood(RoleLikelihood):
         return self.standard.inverse(self.parameterization.mean(parts[..., 0], parts[..., 1]))
 
     def _moved(self, parts: Array, noise: Array) -> Array:
-        """loc + scale noise."""
+        """Returns loc + scale · noise, in units of x."""
         return self._mean(parts, None) + self.standard.scaled(self.parameterization.std(parts[..., 1]) * noise)
 
     def _gaussian(self, parts: Array) -> Gaussian:
-        """In units of the features."""
+        """Returns the Gaussian, in units of the features."""
         return Gaussian(parts[..., 0], parts[..., 1], self.parameterization)
 
 
 @dataclasses.dataclass(frozen=True)
 class Normal(ScaledLikelihood):
-    """Outputs are locs, and raws of σ where that is an output: a Gaussian, of which each feature may have its own σ."""
+    """A Gaussian for each feature, whose outputs are locs and, if ``scope`` is "example", raw numbers for σ."""
 
     def _log_prob(self, parts: Array, x: Array, raw: Any) -> Array:
         return gaussian.log_prob(self._gaussian(parts), self.standard.forward(x)) - self.standard.log_scale(x)
@@ -95,12 +95,13 @@ class Normal(ScaledLikelihood):
 
 @dataclasses.dataclass(frozen=True)
 class StudentT(ScaledLikelihood):
-    """Outputs are locs, and raws of the scale where that is an output; ν, the degrees of freedom, is learned.
+    """The Student-t distribution, whose outputs are locs and, if ``scope`` is "example", raw numbers for the scale.
 
-    ``mean`` is the location, of which the mean has none where ν is at most 1. As ν grows it tends to the Gaussian.
+    The degrees of freedom ν are learned by default. ``mean`` is the location, even for ν of at most 1, where the mean
+    isn't defined. As ν grows, the distribution tends to the Gaussian.
 
     Attributes:
-        freedom: from a raw to ν.
+        freedom: the transform from a raw number to ν.
         freedom_scope: as ``scope``, for ν.
     """
 
@@ -121,7 +122,7 @@ class StudentT(ScaledLikelihood):
         return log_student_t(z, self.freedom.log_forward(parts[..., 2])) - log_std
 
     def _sample(self, key: Array, parts: Array, raw: Any) -> Array:
-        # A Gaussian over the root of an independent Gamma(θ, 1) / θ, θ = ν / 2.
+        # The noise is a Gaussian, divided by the root of an independent Gamma(θ, 1) / θ with θ = ν / 2.
         first, second = jax.random.split(key)
         noise = jax.random.normal(first, parts.shape[:-1], parts.dtype)
         log_theta = jnp.minimum(self.freedom.log_forward(parts[..., 2]) - math.log(2), 30)
@@ -131,7 +132,10 @@ class StudentT(ScaledLikelihood):
 
 @dataclasses.dataclass(frozen=True)
 class Laplace(ScaledLikelihood):
-    """Outputs are locs, and raws of the scale b where that is an output: the density e^(-|x - loc| / b) / 2b."""
+    """The Laplace distribution, whose outputs are locs and, if ``scope`` is "example", raw numbers for the scale b.
+
+    Its density is e^(-|x - loc| / b) / (2b).
+    """
 
     def _log_prob(self, parts: Array, x: Array, raw: Any) -> Array:
         z, log_std = self._standardized(parts, x)
@@ -143,10 +147,13 @@ class Laplace(ScaledLikelihood):
 
 @dataclasses.dataclass(frozen=True)
 class LogNormal(ScaledLikelihood):
-    """Outputs are the mean of log x, and raws of its σ where that is an output. x is positive."""
+    """The log-normal distribution of x > 0, whose outputs are the mean of log x.
+
+    If ``scope`` is "example", raw numbers for the σ of log x are outputs, too.
+    """
 
     def encoder_input(self, x: Array) -> Array:
-        """log x in units of its features, where these are known."""
+        """Returns log x in units of its features, or x itself if there are no units."""
         return self.standard.forward(jnp.log(x)) if self.standard else x
 
     def _log_prob(self, parts: Array, x: Array, raw: Any) -> Array:
@@ -165,13 +172,16 @@ class LogNormal(ScaledLikelihood):
 
 @dataclasses.dataclass(frozen=True)
 class Gamma(RoleLikelihood):
-    """Outputs are raws of the mean μ; of the shape a too, where that is an output. x is positive, of variance μ² / a.
+    """The gamma distribution of x > 0, of mean μ, shape a and variance μ² / a.
+
+    The outputs are raw numbers for μ. If ``scope`` is "example", raw numbers for a are outputs, too.
 
     Attributes:
-        transform: from a raw to the mean.
-        shape: from a raw to a, which is 1 at the start: then it is the exponential distribution.
-        scope: whether a differs by "example" (an output), by "feature" (learned), or is one for "all" (learned).
-        standard: the units of log x: means are in units of e^loc, and an encoder sees log x in both.
+        transform: the transform from a raw number to μ.
+        shape: the transform from a raw number to a, which is 1 at the start; this is the exponential distribution.
+        scope: whether a is an output ("example"), learned for each feature ("feature"), learned once for all ("all"),
+            or constant ("fixed").
+        standard: the units of log x; means are in units of e^loc, and an encoder sees (log x - loc) / scale.
     """
 
     transform: Transform = EXP
@@ -190,15 +200,15 @@ class Gamma(RoleLikelihood):
 
     @property
     def joint(self) -> bool:  # type: ignore[override]
-        """Whether features have units of their own, which are those of the last axis."""
+        """Whether features, on the last axis, have units of their own."""
         return bool(self.standard)
 
     def encoder_input(self, x: Array) -> Array:
-        """log x in units of its features, where these are known."""
+        """Returns log x in units of its features, or x itself if there are no units."""
         return self.standard.forward(jnp.log(x)) if self.standard else x
 
     def _logs(self, parts: Array) -> tuple[Array, Array]:
-        """log μ, in the units of x, and log a."""
+        """Returns log μ, for μ in the units of x, and log a."""
         log_mean = self.transform.log_forward(parts[..., 0])
         return log_mean + self.standard.inverse(jnp.zeros_like(log_mean)), self.shape.log_forward(parts[..., 1])
 
@@ -216,13 +226,14 @@ class Gamma(RoleLikelihood):
 
 @dataclasses.dataclass(frozen=True)
 class Beta(RoleLikelihood):
-    """Outputs are logits of the mean m; raws of n = a + b too, where that is an output. x lies in (0, 1).
+    """The beta distribution of x in (0, 1), of mean m and variance m (1 - m) / (n + 1), where n = a + b.
 
-    The variance is m (1 - m) / (n + 1).
+    The outputs are logits of m. If ``scope`` is "example", raw numbers for n are outputs, too.
 
     Attributes:
-        total: from a raw to n, which is 2 at the start.
-        scope: whether n differs by "example" (an output), by "feature" (learned), or is one for "all" (learned).
+        total: the transform from a raw number to n, which is 2 at the start.
+        scope: whether n is an output ("example"), learned for each feature ("feature"), learned once for all ("all"),
+            or constant ("fixed").
     """
 
     total: Transform = EXP
@@ -243,7 +254,7 @@ class Beta(RoleLikelihood):
         return special.sigmoid(parts[..., 0])
 
     def _sample(self, key: Array, parts: Array, raw: Any) -> Array:
-        # a-Gamma over the sum of an a-Gamma and a b-Gamma, by their logs.
+        # x is A / (A + B) with A ~ Gamma(a, 1) and B ~ Gamma(b, 1), computed from their logs.
         log_n = jnp.minimum(self.total.log_forward(parts[..., 1]), 30)
         first, second = (
             jax.random.loggamma(k, special.exp(log_n + special.log_sigmoid(r)))
@@ -254,13 +265,15 @@ class Beta(RoleLikelihood):
 
 @dataclasses.dataclass(frozen=True)
 class VonMises(RoleLikelihood):
-    """Outputs are angles, in radians; raws of the concentration κ too, where that is an output. x is an angle.
+    """The von Mises distribution of an angle x in radians, whose outputs are locations.
 
-    Near its location it is a Gaussian of variance 1 / κ, as κ grows. ``mean`` is the location, in [-π, π].
+    If ``scope`` is "example", raw numbers for the concentration κ are outputs, too. As κ grows, the distribution tends
+    to a Gaussian of variance 1 / κ around the location. ``mean`` is the location, in [-π, π].
 
     Attributes:
-        concentration: from a raw to κ, which is 1 at the start.
-        scope: whether κ differs by "example" (an output), by "feature" (learned), or is one for "all" (learned).
+        concentration: the transform from a raw number to κ, which is 1 at the start.
+        scope: whether κ is an output ("example"), learned for each feature ("feature"), learned once for all ("all"),
+            or constant ("fixed").
     """
 
     concentration: Transform = EXP
@@ -290,10 +303,11 @@ def _wrapped(angle: Array) -> Array:
 
 
 def _draw_angle(key: Array, kappa: Array) -> Array:
-    """By rejection from a wrapped Cauchy distribution (Best & Fisher 1979), in terms of half the angle φ.
+    """Returns a draw of the angle φ, by rejection from a wrapped Cauchy distribution (Best & Fisher 1979).
 
-    The proposal has tan(φ / 2) = s c, of a Cauchy variate c and s² = 1 / (1 + 4κ). With y = sin²(φ / 2) the ratio of
-    the two densities goes with e^(-2κ y) (1 + 4κ y), whose maximum is at 4κ y = 1, or at y = 1 if that is less.
+    The computation uses φ / 2. The proposal has tan(φ / 2) = s c, for a Cauchy variate c and s² = 1 / (1 + 4κ). With
+    y = sin²(φ / 2), the ratio of the two densities is proportional to e^(-2κ y) (1 + 4κ y). Its maximum is at 4κ y = 1,
+    or at y = 1 if 4κ < 1.
     """
     scale, most = jnp.sqrt(1 / (1 + 4 * kappa)), jnp.minimum(4 * kappa, 1)
 

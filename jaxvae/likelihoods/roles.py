@@ -1,7 +1,8 @@
-"""Distributions of which each number is an output of the decoder, or learned by the model.
+"""Distributions whose numbers are outputs of the decoder, learned by the model, or fixed.
 
-Each number, such as log θ, is of one ``scope``: an output, which differs between examples; learned by the model, one
-for every feature or one for all; or fixed. A learned one is in ``raw``, a dict, by its name.
+Each number, such as log θ, has a ``scope``, which says where it comes from. A number of scope "example" is an output,
+which differs between examples. The model learns one number for every feature if the scope is "feature", and one for all
+features if it is "all". A "fixed" number stays as it starts. ``raw`` is a dict of the learned numbers, by name.
 """
 
 import abc
@@ -22,11 +23,11 @@ from jaxvae.transforms import Exp, Transform
 EXP = Exp()
 
 SCOPES = ("example", "feature", "all", "fixed")
-"""A number for every feature of every example; for every feature; one for all; one that stays as it starts."""
+"""The scopes of a number: one for every feature of every example, one for every feature, one for all, or a constant."""
 
 
 class Role(NamedTuple):
-    """A number that a distribution needs: its name in ``raw``, its scope, and where it starts."""
+    """A number that a distribution needs: its name in ``raw``, its scope, and its start."""
 
     name: str
     scope: str
@@ -34,10 +35,12 @@ class Role(NamedTuple):
 
 
 def start_of(transform: Transform, log_value: float = 0.0) -> float:
-    """The raw of this log, or of the middle of the transform's range where that is out of it, as a Python number.
+    """Returns the raw number that the transform maps to this log, as a Python number.
+
+    If the value is out of the transform's bounded range, the middle of the range takes its place.
 
     Raises:
-        ValueError: where there is no such raw.
+        ValueError: if there is no such raw number.
     """
     low, high, _ = transform.range
     value = math.exp(log_value)
@@ -49,20 +52,21 @@ def start_of(transform: Transform, log_value: float = 0.0) -> float:
 
 
 def require_scope(field: str, scope: object) -> None:
-    """Raises ValueError where this is none of ``SCOPES``."""
+    """Raises ValueError unless ``scope`` is one of ``SCOPES``."""
     require(scope in SCOPES, field, scope, "one of " + ", ".join(SCOPES))
 
 
 class RoleLikelihood(ChannelLikelihood):
-    """What kinds share whose numbers have roles: they name these, and are given all of them as parts, in that order.
+    """The base class of likelihoods whose numbers have roles.
 
-    A ``sized`` kind is given the log-size after them.
+    A subclass defines ``roles``, and gets the numbers as parts, in this order. After them, a ``sized`` likelihood gets
+    the log-size.
     """
 
     @property
     @abc.abstractmethod
     def roles(self) -> tuple[Role, ...]:
-        """The numbers that pick a channel's distribution."""
+        """The numbers that determine a channel's distribution."""
 
     @property
     def neutral(self) -> Sequence[float]:
@@ -77,7 +81,7 @@ class RoleLikelihood(ChannelLikelihood):
         return [role for role in self.roles if role.scope in ("feature", "all")]
 
     def _joined(self, parts: Array, raw: Mapping[str, ArrayLike] | None, log_size: ArrayLike | None) -> Array:
-        """The numbers, (..., C, R), and the log-size of a sized kind."""
+        """Returns the numbers, (..., C, R), and after them the log-size of a sized likelihood."""
         names = sorted(role.name for role in self._learned)
         given = sorted(raw) if isinstance(raw, Mapping) else raw
         require(given == (names or None), "raw", given, f"a dict of {' and '.join(names)}" if names else "None")

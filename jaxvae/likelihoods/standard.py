@@ -1,4 +1,4 @@
-"""The numbers that are 0 and 1 of each feature, so that outputs are of one size whatever a feature is measured in."""
+"""The units of features, which keep outputs in the same range whatever a feature is measured in."""
 
 import dataclasses
 import math
@@ -12,11 +12,11 @@ from jaxvae.arguments import require
 
 @dataclasses.dataclass(frozen=True)
 class Standard:
-    """x is (x - loc) / scale in units of its feature; without features, x itself.
+    """The units of features: x becomes (x - loc) / scale, or stays as it is if there are no units.
 
     Attributes:
-        loc: of each feature, (C,).
-        scale: of each feature, (C,), positive.
+        loc: the location of each feature, (C,).
+        scale: the scale of each feature, (C,), positive.
 
     >>> Standard((170.0,), (10.0,)).forward(jnp.asarray([185.0])).tolist()
     [1.5]
@@ -35,26 +35,29 @@ class Standard:
         return bool(self.loc)
 
     def forward(self, x: Array) -> Array:
-        """x (..., C) in units of its features."""
+        """Returns x (..., C) in units of its features."""
         return (x - _along(self.loc, x)) / _along(self.scale, x) if self else x
 
     def inverse(self, y: Array) -> Array:
-        """x (..., C) of what ``forward`` makes of it."""
+        """Returns the x (..., C) that ``forward`` maps to y."""
         return _along(self.loc, y) + self.scaled(y) if self else y
 
     def scaled(self, y: Array) -> Array:
-        """A difference (..., C) in units of its features, in those of x."""
+        """Returns a difference y (..., C), which is in units of the features, in the units of x."""
         return y * _along(self.scale, y) if self else y
 
     def log_scale(self, like: Array) -> Array:
-        """log scale, what a log-density of x has less than one in units of its features; broadcasts with (..., C)."""
+        """Returns log scale, by which a log-density of x is below one in units of the features.
+
+        It broadcasts with (..., C).
+        """
         return _along([math.log(s) for s in self.scale], like) if self else jnp.zeros((), like.dtype)
 
 
 def _along(numbers: Sequence[float], like: Array) -> Array:
-    """Numbers of each feature, to broadcast with (..., C)."""
+    """Returns the features' numbers as an array that broadcasts with (..., C)."""
     return jnp.asarray(numbers, like.dtype).reshape((1,) * (like.ndim - 1) + (-1,))
 
 
 PLAIN = Standard()
-"""Features as they are."""
+"""No units: the features stay as they are."""

@@ -1,4 +1,4 @@
-"""Flax Linen modules: heads, networks, models with latents."""
+"""Flax Linen modules: heads, networks, and models with latents."""
 
 from jaxvae import extras
 

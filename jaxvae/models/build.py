@@ -1,4 +1,4 @@
-"""Models by name: the modules that a configuration names."""
+"""Builds the model that a configuration names."""
 
 import math
 
@@ -20,12 +20,12 @@ from jaxvae.models.vae import VAE
 from jaxvae.parameterizations import Parameterization, as_parameterization, log_variance
 
 ARCHITECTURES = ("mlp", "conv", "recurrent")
-"""The encoder and decoder pairs that a configuration may name."""
+"""The pairs of encoder and decoder that a configuration may name."""
 
-_SEPARABLE = "one whose terms are of one entry each, as not all are known where entries are missing"
+_SEPARABLE = "one whose terms depend on one entry each, because entries may be missing"
 
 INFERENCES = ("bottom_up", "top_down")
-"""How the layers of a hierarchy may be inferred."""
+"""The ways in which the layers of a hierarchy may be inferred."""
 
 
 def make_model(
@@ -51,35 +51,36 @@ def make_model(
     offset: bool = False,
     missing: bool = False,
 ) -> LatentModel:
-    """A model of an encoder and its mirror image.
+    """Returns a model with an encoder, and a decoder that is its mirror image.
 
     Args:
         image_shape: (H, W, C).
         likelihood: p(x|z).
-        latents: L, of the only layer or the lowest.
-        parameterization: how the encoder's σ arises, and in a hierarchy the prior's; or its name.
-        architecture: ``mlp``, ``conv``, or ``recurrent`` for sequences, the first axis of which is time.
-        hidden: widths of the dense layers (mlp; none makes both linear) or of the states (recurrent), or channels of
-            the stages (conv), from the image inwards.
-        activation: a name in ``ACTIVATIONS``; recurrent units have their own.
-        blocks: residual blocks in a stage; conv only.
-        upper_latents: the numbers of latents of the upper layers, the lowest first; none for a ``VAE``.
-        upper_hidden: widths of the dense layers between two layers of latents.
+        latents: L, the number of latents of the only layer, or of the lowest one.
+        parameterization: how σ arises in the encoder, and in the priors of a hierarchy; or its name.
+        architecture: ``mlp``, ``conv``, or ``recurrent`` for sequences, whose first axis is time.
+        hidden: the widths of the dense layers (mlp) or of the states (recurrent), or the channels of the stages (conv),
+            from the image inwards. If it is empty, encoder and decoder are linear (mlp only).
+        activation: a name in ``ACTIVATIONS``; recurrent units have their own activations.
+        blocks: the number of residual blocks in a stage; conv only.
+        upper_latents: the numbers of latents of the upper layers, the lowest first; empty for a ``VAE``.
+        upper_hidden: the widths of the dense layers between two layers of latents, or in the couplings of a flow.
         inference: a name in ``INFERENCES``.
-        flow_steps: the couplings of a ``CouplingFlow`` after the head; 0 in a hierarchy.
+        flow_steps: the number of couplings of a ``CouplingFlow`` after the head; 0 in a hierarchy.
         init_std: σ of q(z|x) at the start.
-        raw_min: as of ``GaussianHead``.
-        preconditioned: as of ``GaussianHead``.
-        conditions: what encoder and decoder are given of each image beside it.
-        dtype: the dtype of encoder and decoder; the head, KL and densities are float32.
-        mean: the data's mean (H, W, C), at which the decoder starts where the likelihood has one (Burda et al. 2016,
-            code; on MNIST, 2 nats after 10 epochs); a convolutional one starts at its mean over the image.
-        offset: whether the mean of counts is in proportion to their total, which is known.
-        missing: whether entries of images may be missing, as of ``LatentModel``.
+        raw_min: as in ``GaussianHead``.
+        preconditioned: as in ``GaussianHead``.
+        conditions: what encoder and decoder are given with each image.
+        dtype: the dtype of encoder and decoder; the head, the KL and densities are float32.
+        mean: the data's mean (H, W, C), at which the decoder starts if the likelihood allows it (Burda et al. 2016,
+            code; on MNIST, it is worth 2 nats after 10 epochs). Unless it is an mlp, the decoder starts at the mean
+            over height and width.
+        offset: whether the mean of counts is proportional to their total, which is known.
+        missing: whether entries of images may be missing, as in ``LatentModel``.
 
     Raises:
-        ValueError: for an unknown name, sizes below 1, an ``init_std`` out of the parameterization's range, or what
-            doesn't go together.
+        ValueError: for an unknown name, for sizes below 1, for an ``init_std`` out of the parameterization's range, or
+            for arguments that don't go together.
     """
     require(architecture in ARCHITECTURES, "architecture", architecture, "one of " + ", ".join(ARCHITECTURES))
     require(inference in INFERENCES, "inference", inference, " or ".join(INFERENCES))
@@ -101,7 +102,7 @@ def make_model(
         flow_steps == 0 or len(upper_hidden) > 0, "upper_hidden", upper_hidden, "one or more widths, with flow_steps"
     )
     parameterization = as_parameterization(parameterization)
-    parameterization.raw_from_std(init_std)  # refuses one out of range
+    parameterization.raw_from_std(init_std)  # raises ValueError if it is out of range
     require(likelihood.sized or not offset, "offset", offset, "False for a likelihood without a size")
     require(not missing or likelihood.separable, "likelihood", type(likelihood).__name__, _SEPARABLE)
     require(not missing or not offset, "offset", offset, "False where entries are missing: their total isn't known")

@@ -1,4 +1,4 @@
-"""What encoder and decoder are given of an image beside it: its class, and whatever else explains it."""
+"""The conditions of a model: what encoder and decoder are given with an image, such as its class."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -12,15 +12,15 @@ from jaxvae.arguments import require
 
 @dataclasses.dataclass(frozen=True)
 class Condition:
-    """One thing that is given of each image: which of several levels it has, or a number.
+    """One thing that is given with each image: one of several levels, or a number.
 
     Attributes:
-        levels: how many there are, of which it is given the number, from 0, and which are seen one-hot; 0 for a number.
-        loc: what is subtracted from a number before it is seen.
-        scale: what that is divided by.
+        levels: the number of levels; an image's level is given as a number from 0, and seen one-hot. 0 for a number.
+        loc: what is subtracted from a number before the networks see it.
+        scale: what the difference is divided by.
 
     Raises:
-        ValueError: for fewer than no levels, or a scale that isn't positive.
+        ValueError: for a negative number of levels, or a scale that isn't positive.
     """
 
     levels: int = 0
@@ -33,10 +33,12 @@ class Condition:
 
 
 def laid_out(given: Array | None, conditions: Sequence[Condition]) -> Array | None:
-    """What is given of images, (..., M), as encoder and decoder see it, side by side, (..., F); None for no conditions.
+    """Returns the conditions' values, (..., M), side by side as encoder and decoder see them, (..., F).
+
+    Without conditions, the result is None.
 
     Raises:
-        ValueError: where something is given without conditions, nothing with some, or not as many as there are.
+        ValueError: if the number of given values isn't that of the conditions.
     """
     found = 0 if given is None else given.shape[-1]
     if found != len(conditions):

@@ -1,7 +1,7 @@
-"""Normalizing flows: invertible maps of a Gaussian's samples, given the features, for a richer posterior.
+"""Normalizing flows, which map a Gaussian's samples invertibly, given the features, for a richer posterior.
 
-With z₀ ~ q₀ and z = f(z₀), log q(z) = log q₀(z₀) - Σ_l log_scale_l (Rezende & Mohamed 2015, arXiv:1505.05770).
-Latents are (..., B, L), such as (K, B, L), and features (B, F); everything is float32 whatever their dtype.
+With z₀ ~ q₀ and z = f(z₀), log q(z) = log q₀(z₀) - Σ_l log_scale_l (Rezende & Mohamed 2015, arXiv:1505.05770). Latents
+are (..., B, L), such as (K, B, L), and features are (B, F). Everything is computed in float32, whatever their dtype.
 """
 
 from collections.abc import Callable, Iterable
@@ -19,21 +19,24 @@ from jaxvae.parameterizations import Parameterization, squareplus_std
 
 
 def _standardize(q: Gaussian, x: Array) -> Array:
-    """(x - mean) / σ, which undoes ``reparameterize``."""
-    # By way of 1/σ: the slope of a quotient has a 1/σ², which overflows sooner.
+    """Returns (x - mean) / σ, which is the inverse of ``reparameterize``."""
+    # Multiplies by 1/σ, because the derivative of a quotient contains 1/σ², which overflows sooner.
     p = q.parameterization
     return (x - q.mean) * p.transform.power(q.raw, -p.exponent)
 
 
 def _interleave(even: Array, odd: Array) -> Array:
-    """x from x[..., 0::2] and x[..., 1::2]."""
+    """Returns x from x[..., 0::2] and x[..., 1::2]."""
     size = even.shape[-1] + odd.shape[-1]
     odd = jnp.pad(odd, [(0, 0)] * (odd.ndim - 1) + [(0, size % 2)])
     return jnp.stack([even, odd], axis=-1).reshape(*even.shape[:-1], -1)[..., :size]
 
 
 class Coupling(nn.Module):
-    """A network from some latents and the features to the shift and scale of the others: 0 and 1 at the start."""
+    """A network that computes shift and scale of some latents from the others and the features.
+
+    At the start, the shift is 0 and the scale is 1.
+    """
 
     hidden: tuple[int, ...]
     activation: str
@@ -41,9 +44,15 @@ class Coupling(nn.Module):
 
     @nn.compact
     def __call__(self, kept: Array, moved: Array, context: Array) -> Gaussian:
-        """A Gaussian of the shape of ``moved`` (..., B, M), from ``kept`` (..., B, N) and features (B, F)."""
+        """Returns shift and scale as a Gaussian of the shape of ``moved``.
+
+        Args:
+            kept: the latents that aren't moved, (..., B, N).
+            moved: the latents that are moved, (..., B, M).
+            context: the features, (B, F).
+        """
         x = nn.Dense(self.hidden[0], name="latents")(kept)
-        # The first layer's share of the features: once for all samples.
+        # The first layer's part for the features is computed once for all samples.
         shared = nn.Dense(self.hidden[0], use_bias=False, name="context")(context)
         x = ACTIVATIONS[self.activation](x + jnp.broadcast_to(shared, x.shape))
         x = MLP(self.hidden[1:], self.activation)(x)
@@ -60,21 +69,22 @@ class Coupling(nn.Module):
 
 
 class CouplingFlow(nn.Module):
-    """Affine couplings z' = shift + scale·z of every other latent, given the rest (Dinh et al. 2017, arXiv:1605.08803).
+    """A normalizing flow of affine couplings, z' = shift + scale·z (Dinh et al. 2017, arXiv:1605.08803).
 
-    Steps move the latents of odd and of even index in turn. An MLP of the others and the features gives (shift, raw),
-    and the parameterization makes scale of raw as it would make σ. The flow starts as the identity.
+    Each step moves every other latent, given the rest: first the latents of odd index, then those of even index, and so
+    on. An MLP computes (shift, raw) from the rest and the features, and the parameterization makes the scale from raw
+    as it would make σ. The flow starts as the identity.
 
-    The default is smooth, exactly 1 at raw = 0, and scale(-r) = 1/scale(r), so that the inverse grows no faster than
-    the map. It grows like r and falls like 1/r, and log scale has a derivative of at most 1/2. So two moves of one
-    latent at raw = 60 come to a factor of 3600, where under log_std they would come to e^120, which overflows in
-    float32.
+    With the default parameterization, the scale is a smooth function of raw. It is exactly 1 at raw = 0, and
+    scale(-r) = 1/scale(r), so that the inverse grows no faster than the map. The scale grows like r and falls like 1/r,
+    and log scale has a derivative of at most 1/2. Two moves of one latent at raw = 60 therefore give a factor of 3600.
+    Under log_std the factor would be e^120, which overflows in float32.
 
     Attributes:
-        steps: the number of couplings; from 2 on, every latent moves.
+        steps: the number of couplings; with 2 or more, every latent moves.
         hidden: the widths of each coupling's MLP.
         activation: a name in ``ACTIVATIONS``.
-        parameterization: how a scale arises from raw; its range must have 1 in it.
+        parameterization: how a scale arises from raw; its range must contain 1.
 
     >>> flow = CouplingFlow(steps=2, hidden=(8,), activation="tanh")
     >>> z, context = jnp.ones((5, 3, 4)), jnp.ones((3, 6))
@@ -95,16 +105,18 @@ class CouplingFlow(nn.Module):
         self.couplings = [Coupling(self.hidden, self.activation, self.parameterization) for _ in range(self.steps)]
 
     def __call__(self, z: Array, context: Array) -> tuple[Array, Array]:
-        """f(z) of latents (..., B, L) under features (B, F), and log_scale of z's shape: log |det df/dz|, by latents.
+        """Returns f(z) and its log_scale, for latents z (..., B, L) and features (B, F).
+
+        log_scale has z's shape, and its sum over the latents is log |det df/dz|.
 
         Raises:
-            ValueError: for fewer than two latents, an attribute out of range, or, at initialization, a
+            ValueError: for fewer than two latents, for an attribute out of range, or, at initialization, for a
                 parameterization without a scale of 1.
         """
         return self._through(reparameterize, range(self.steps), z, context)
 
     def inverse(self, z: Array, context: Array) -> tuple[Array, Array]:
-        """The inverse: z₀ with f(z₀) = z, and the log_scale of f there; shapes and errors are those of the call."""
+        """Returns the z₀ with f(z₀) = z, and the log_scale of f at z₀; shapes and errors are those of ``__call__``."""
         return self._through(_standardize, reversed(range(self.steps)), z, context)
 
     def _through(

@@ -1,4 +1,4 @@
-"""The last layer of an encoder, from features to a Gaussian."""
+"""The last layer of an encoder, which maps features to a Gaussian."""
 
 import functools
 
@@ -15,10 +15,10 @@ from jaxvae.parameterizations import Parameterization, as_parameterization, log_
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
 def project(x: Array, low: float) -> Array:
-    """max(x, low), whose gradient is passed on below, except where descent would lead further out.
+    """Returns max(x, low); below ``low`` the gradient is passed on, unless descent would lead further out.
 
-    So a network's output takes steps of projected gradient descent, from the nearest allowed point and back to it
-    (Bertsekas 1999, section 2.3). The gradient of the maximum itself is 0 outside, so that an output there would never
+    A network's output therefore gets the gradient of projected gradient descent at the nearest allowed point (Bertsekas
+    1999, section 2.3). The gradient of the maximum itself is 0 below ``low``, so that an output there would never
     return.
     """
     return jnp.maximum(x, low)
@@ -36,18 +36,18 @@ project.defvjp(_project_forward, _project_backward)
 
 
 class GaussianHead(nn.Module):
-    """A dense layer to (loc, raw), in float32 whatever the features' dtype.
+    """A dense layer from features to (loc, raw), in float32 whatever the features' dtype.
 
     It starts with the same means and the same σ = init_std under every parameterization, so that later differences are
-    due to the parameterization alone. Raw's kernel is zero and its bias ``raw_from_std(init_std)``; the mean's bias is
-    zero, and its kernel LeCun's. (With a kernel of zero, latents would carry no information at first, and many would
-    never learn to: on MNIST that costs 17 nats after 8 epochs.)
+    due to the parameterization alone. The kernel of raw is zero, and its bias is ``raw_from_std(init_std)``. The bias
+    of the mean is zero, and its kernel is LeCun's. (If that kernel were zero, latents would carry no information at
+    first, and many would never learn to carry any: on MNIST that costs 17 nats after 8 epochs.)
 
     Attributes:
         latents: the number of latents L.
-        parameterization: how σ arises from raw, or the name of a registered one.
-        init_std: σ at the start; must lie in the parameterization's range.
-        raw_min: the lower bound onto which raw is projected; see ``project``.
+        parameterization: how σ arises from raw, or the name of a registered parameterization.
+        init_std: σ at the start; it must lie in the parameterization's range.
+        raw_min: the lower bound onto which raw is projected, or None; see ``project``.
         preconditioned: whether gradients that flow back into (loc, raw) are divided by their Fisher metric.
 
     >>> q, _ = GaussianHead(4).init_with_output(jax.random.key(0), jnp.ones((3, 8)))
@@ -67,10 +67,10 @@ class GaussianHead(nn.Module):
 
     @nn.compact
     def __call__(self, features: Array) -> Gaussian:
-        """Features (..., F) to a Gaussian of shape (..., L).
+        """Returns a Gaussian of shape (..., L) for features (..., F).
 
         Raises:
-            ValueError: at initialization, where ``init_std`` is out of the parameterization's range.
+            ValueError: at initialization, if ``init_std`` is out of the parameterization's range.
         """
         features = features.astype(jnp.float32)
         loc = nn.Dense(self.latents, kernel_init=self._loc_kernel, name="loc")

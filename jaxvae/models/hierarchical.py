@@ -1,6 +1,7 @@
-"""Hierarchies of Gaussian latents z_1 … z_n, z_1 next to the image, with bottom-up or top-down inference.
+"""Hierarchies of Gaussian latents z_1 … z_n, with bottom-up or top-down inference; z_1 is next to the image.
 
-Latents are the layers side by side, (..., L_1 + … + L_n). Conditions, if any, are given to encoder and decoder.
+The latents of all layers are one array, side by side, (..., L_1 + … + L_n). Conditions, if there are any, are given to
+encoder and decoder.
 """
 
 import itertools
@@ -16,14 +17,14 @@ from jaxvae.models.latent import Draws, LatentModel
 
 
 class _Hierarchy(LatentModel):
-    """What both have.
+    """The base class of hierarchies.
 
     Attributes:
-        encoder: images (B, H, W, C), and what is laid out beside them or None, to features (B, F).
-        heads: of q for each layer, from below.
-        up: features for the head of each layer but the first, from below.
-        down: features for ``priors``.
-        priors: of p(z_l|z_(l+1) …) for each layer but the last, from below.
+        encoder: the network from images (B, H, W, C), and the conditions' features or None, to features (B, F).
+        heads: the heads of q for each layer, the lowest first.
+        up: the networks that compute features for the head of each layer but the first, the lowest first.
+        down: the networks that compute features for ``priors``, the lowest first.
+        priors: the heads of p(z_l|z_(l+1) …) for each layer but the last, the lowest first.
     """
 
     encoder: nn.Module
@@ -42,16 +43,17 @@ class _Hierarchy(LatentModel):
 
 
 def _side_by_side(layers: list[Gaussian]) -> Gaussian:
-    """The layers' Gaussians, (K, B, L_l) or (B, L_l), as one (B, L): of the first sample."""
+    """Returns the layers' Gaussians, (K, B, L_l) or (B, L_l), as one Gaussian (B, L), that of the first sample."""
     first = [(q.loc, q.raw) if q.loc.ndim == 2 else (q.loc[0], q.raw[0]) for q in layers]
     loc, raw = (jnp.concatenate(parts, axis=-1) for parts in zip(*first, strict=True))
     return Gaussian(loc, raw, layers[0].parameterization)
 
 
 class BottomUpVAE(_Hierarchy):
-    """q(z_1|x) q(z_2|z_1) …, p(z_n) = N(0, 1), p(z_l|z_(l+1)), p(x|z_1) (Burda et al. 2016, section 5.1).
+    """A hierarchy with bottom-up inference: q and p are Markov chains, one up and one down.
 
-    Each conditional has its own network: a Markov chain up, and one down.
+    q(z|x) is q(z_1|x) q(z_2|z_1) …, and p(x, z) is p(z_n) … p(z_1|z_2) p(x|z_1) with p(z_n) = N(0, 1). Each conditional
+    has its own network (Burda et al. 2016, section 5.1).
     """
 
     def draw(self, x: Array, noise: Array, given: Array | None = None) -> Draws:
@@ -64,13 +66,13 @@ class BottomUpVAE(_Hierarchy):
         posteriors = self._posteriors(x, given, pick)
         z = jnp.concatenate(latents, axis=-1)
         log_q = _log_probs(posteriors, latents)
-        # The top layer's is in closed form; p of the others depends on what is drawn after them.
+        # Only the top layer's KL is in closed form: p of every other layer depends on latents that are drawn after it.
         kl = log_q - self.log_prior(z)
         kl = kl.at[..., -self.heads[-1].latents :].set(kl_divergence(posteriors[-1]))
         return Draws(z, log_q, jnp.mean(kl, axis=0), _side_by_side(posteriors), latents[0])
 
     def _posteriors(self, x: Array, given: Array | None, pick: Callable[[int, Gaussian], Array]) -> list[Gaussian]:
-        """The q of each layer, given the latents that are picked from those below it."""
+        """Returns q of each layer, the lowest first, given the latents that ``pick`` chooses for the layers below."""
         found = [self.heads[0](self.features(x, given))]
         for layer, (network, head) in enumerate(zip(self.up, self.heads[1:], strict=True)):
             found.append(head(network(pick(layer, found[-1]))))
@@ -105,13 +107,14 @@ def _log_probs(posteriors: list[Gaussian], layers: list[Array]) -> Array:
 
 
 class TopDownVAE(_Hierarchy):
-    """q and p share a top-down network, and q is given relative to p (Sønderby et al. 2016, arXiv:1602.02282).
+    """A hierarchy with top-down inference: q and p share a top-down network, and q is given relative to p.
 
-    Features are computed upwards from the image without sampling; then the layers are sampled from the top. The latents
-    here are u_l = (z_l - mean_p) / σ_p, in which every prior is N(0, 1) and q(u_l) = N(Δmean / σ_p, σ_q / σ_p), which
-    is what the head makes of the features from below and from above: a residual posterior (Vahdat & Kautz 2020,
-    arXiv:2007.03898), whose KL is that of a Gaussian from N(0, 1), without a difference of two logs. Log-densities of u
-    differ from those of z by log σ_p, in q as in p.
+    Features are computed upwards from the image, without sampling (Sønderby et al. 2016, arXiv:1602.02282). Then the
+    layers are sampled from the top. The latents here are u_l = (z_l - mean_p) / σ_p. Every prior of u is therefore
+    N(0, 1), and q(u_l) has the mean Δmean / σ_p and the standard deviation σ_q / σ_p. The head computes both from the
+    features from below and from above: this is a residual posterior (Vahdat & Kautz 2020, arXiv:2007.03898). Its KL is
+    that of a Gaussian from N(0, 1), without a difference of two logs. Log-densities of u differ from those of z by
+    log σ_p, in q as in p.
     """
 
     def draw(self, x: Array, noise: Array, given: Array | None = None) -> Draws:
@@ -131,7 +134,11 @@ class TopDownVAE(_Hierarchy):
     def _posteriors(
         self, x: Array, given: Array | None, samples: int, pick: Callable[[int, Gaussian], Array]
     ) -> tuple[list[Gaussian], Array | None]:
-        """The q(u) of each layer, from below, given the latents picked from those above it; what the lowest sees."""
+        """Returns q(u) of each layer, the lowest first, and the context of the lowest layer.
+
+        Each q(u) is given the latents that ``pick`` chooses for the layers above it. The context of a layer is what it
+        sees of the layers above; the highest layer has none.
+        """
         features = [self.features(x, given)]
         for network in self.up:
             features.append(network(features[-1]))
@@ -147,13 +154,13 @@ class TopDownVAE(_Hierarchy):
         return found, context
 
     def _with_context(self, layer: int, u: Array, context: Array | None) -> Array:
-        """z of u, mean_p + σ_p u, and beside it what this layer sees of those above, if there are any."""
+        """Returns z = mean_p + σ_p u, and the layer's context beside it; the highest layer, without context, gets u."""
         if context is None:
             return u
         return jnp.concatenate([reparameterize(self.priors[layer](context), u), context], axis=-1)
 
     def _below(self, layer: int, u: Array, context: Array | None) -> Array:
-        """What the layer below sees of this one, and of those above."""
+        """Returns the context of the layer below this one."""
         return self.down[layer - 1](self._with_context(layer, u, context))
 
     def log_posterior(self, x: Array, latents: Array, given: Array | None = None) -> Array:

@@ -1,6 +1,7 @@
-"""What every model with latents promises, whatever its latents are: what training, scoring and drawing build on.
+"""The interface of all models with latents, on which training, scoring and sampling build.
 
-Latents are one array (..., L), the layers of a hierarchy side by side; noise has its shape. K samples, B batch.
+Latents are one array (..., L), with the layers of a hierarchy side by side; noise has the same shape. There are K
+samples, and B images in a batch.
 """
 
 import abc
@@ -18,14 +19,15 @@ from jaxvae.models.conditions import Condition, laid_out
 
 
 class Draws(NamedTuple):
-    """Samples of q(z|x), and what is known of it from them; nats.
+    """Samples of q(z|x), with their log-densities and the KL, in nats.
 
     Attributes:
-        latents: (K, B, L).
+        latents: the samples, (K, B, L).
         log_posterior: log q(z|x), as its summands (K, B, L).
-        kl: of each latent's q from its p, (B, L): in closed form where there is one, given the samples of the latents
-            that it depends on; log q - log p where there is none.
-        posterior: the Gaussian that each latent was drawn from, (B, L), at the first sample of those it depends on.
+        kl: the KL of each latent's q from its p, (B, L). It is in closed form if there is one, given the samples of the
+            latents that it depends on; otherwise it is log q - log p. It is averaged over the samples.
+        posterior: the Gaussian that each latent was drawn from, (B, L), for the first sample of the latents that it
+            depends on.
         decoder_input: what the decoder sees of the latents, (K, B, F).
     """
 
@@ -37,7 +39,7 @@ class Draws(NamedTuple):
 
 
 class Terms(NamedTuple):
-    """What the ELBO is made of: log p(x|z), its mean over samples (B,); KL per latent (B, L); and q(z|x)."""
+    """The terms of the ELBO: the mean of log p(x|z) over samples, (B,); the KL per latent, (B, L); and q(z|x)."""
 
     log_likelihood: Array
     kl: Array
@@ -45,16 +47,20 @@ class Terms(NamedTuple):
 
 
 class LatentModel(nn.Module):
-    """p(z) p(x|z) and q(z|x); conditions, where there are any, go to both of the latter.
+    """A model with latents, made of p(z), p(x|z) and q(z|x).
+
+    Conditions, if there are any, are given to p(x|z) and q(z|x).
 
     Attributes:
-        likelihood: p(x|z) of the outputs that latents decode to.
-        conditions: what both ends are given of each image beside it, M in number.
-        decoder: what it sees of latents (..., F), and what is laid out beside or None, to the likelihood's outputs.
+        likelihood: p(x|z), given the decoder's outputs.
+        conditions: the M conditions that are given to encoder and decoder with each image.
+        decoder: the network from what it sees of latents (..., F), and the conditions' features or None, to the
+            likelihood's outputs.
         channels: C of the images.
-        log_size: where the mean of counts grows with their total, the log of what that mostly is; else None.
-        missing: whether entries of images may be missing, which are NaN: the likelihood sums over the others, and the
-            encoder sees 0 in their place, and in C more channels a 1 where an entry was observed.
+        log_size: the log of the usual total of counts, if their mean grows with their total; otherwise None.
+        missing: whether entries of images may be missing, i.e. NaN. The likelihood then sums over the other entries.
+            The encoder sees 0 in place of a missing entry, and C more channels, which are 1 where an entry was
+            observed.
     """
 
     likelihood: Likelihood
@@ -72,7 +78,7 @@ class LatentModel(nn.Module):
             )
 
     def features(self, x: Array, given: Array | None = None) -> Array:
-        """What the encoder makes of images (B, H, W, C), as the likelihood has it see them."""
+        """Returns the encoder's features for images (B, H, W, C), after the likelihood's ``encoder_input``."""
         seen = self.likelihood.encoder_input(x)
         if self.missing:
             observed = (~jnp.isnan(x)).astype(seen.dtype)
@@ -82,44 +88,51 @@ class LatentModel(nn.Module):
     @property
     @abc.abstractmethod
     def latents(self) -> int:
-        """L, of all layers."""
+        """L, the number of latents of all layers."""
 
     @abc.abstractmethod
     def draw(self, x: Array, noise: Array, given: Array | None = None) -> Draws:
-        """Reparameterized samples of q(z|x).
+        """Returns reparameterized samples of q(z|x).
 
         Args:
             x: images (B, H, W, C) in [0, 1].
-            noise: standard normal, (K, B, L); of zeros, each latent is the mean of its q.
-            given: as of ``log_likelihood``.
+            noise: standard normal numbers, (K, B, L); if they are 0, each latent is the mean of its Gaussian, before a
+                flow.
+            given: as in ``log_likelihood``.
         """
 
     def none_given(self, count: int) -> Array | None:
-        """What may be given of so many images where nothing but its shape matters: zeros (count, M), or None."""
+        """Returns zeros (count, M) for the conditions' values, to be used if only their shape matters.
+
+        Without conditions, the result is None.
+        """
         return jnp.zeros((count, len(self.conditions))) if self.conditions else None
 
     def at_means(self, x: Array, given: Array | None = None) -> Draws:
-        """``draw`` where each latent is the mean of its q, with K = 1."""
+        """Returns ``draw`` for K = 1 and noise of 0, so that each latent is the mean of its Gaussian, before a flow."""
         return self.draw(x, jnp.zeros((1, x.shape[0], self.latents)), given)
 
     @abc.abstractmethod
     def log_posterior(self, x: Array, latents: Array, given: Array | None = None) -> Array:
-        """The summands of log q(z|x) at latents (K, B, L), of their shape."""
+        """Returns the summands of log q(z|x) at latents (K, B, L), an array of the same shape."""
 
     @abc.abstractmethod
     def log_prior(self, latents: Array) -> Array:
-        """The summands of log p(z) at latents (..., L), of their shape."""
+        """Returns the summands of log p(z) at latents (..., L), an array of the same shape."""
 
     @abc.abstractmethod
     def generate(self, noise: Array) -> Array:
-        """Samples of p(z) made of standard normal noise (..., L)."""
+        """Returns samples of p(z), made from standard normal noise (..., L)."""
 
     @abc.abstractmethod
     def decoder_input(self, latents: Array) -> Array:
-        """What the decoder sees of latents (..., L), (..., F)."""
+        """Returns what the decoder sees of latents (..., L), as an array (..., F)."""
 
     def decode(self, latents: Array, given: Array | None = None) -> Array:
-        """The likelihood's outputs for latents (..., L); what is given is (..., M), or has fewer of the first axes."""
+        """Returns the likelihood's outputs for latents (..., L).
+
+        ``given`` is (..., M), and may have fewer of the first axes.
+        """
         return self._outputs(self.decoder_input(latents), given)
 
     def _outputs(self, decoder_input: Array, given: Array | None) -> Array:
@@ -133,16 +146,16 @@ class LatentModel(nn.Module):
         raw: Array | None = None,
         decoder_input: Array | None = None,
     ) -> Array:
-        """log p(x|z) in nats of images (B, H, W, C) under latents (..., B, L): (..., B).
+        """Returns log p(x|z) in nats, (..., B), for images (B, H, W, C) and latents (..., B, L).
 
-        Where entries may be missing, that of those observed.
+        If entries may be missing, it is that of the observed entries.
 
         Args:
             x: the images.
             latents: the latents.
-            given: what is given of each beside it, (B, M): the number of its level, or a number.
-            raw: the likelihood's scalar, in place of the one learned or fitted to the batch.
-            decoder_input: of these latents, where it is known.
+            given: the values of the conditions for each image, (B, M): the number of its level, or a number.
+            raw: the likelihood's scalar, in place of the one that is learned or fitted to the batch.
+            decoder_input: the result of ``decoder_input`` for these latents, if it is known.
         """
         outputs = self._outputs(self.decoder_input(latents) if decoder_input is None else decoder_input, given)
         raw = self._raw() if raw is None else raw
@@ -154,14 +167,14 @@ class LatentModel(nn.Module):
         return jnp.sum(log_prob.reshape(*log_prob.shape[:-3], -1), axis=-1)
 
     def mean(self, latents: Array, given: Array | None = None) -> Array:
-        """E[x|z] for latents (..., L): (..., H, W, C)."""
+        """Returns E[x|z], (..., H, W, C), for latents (..., L)."""
         return self.likelihood.mean(self.decode(latents, given), self._raw(), self.log_size)
 
     def _raw(self) -> Any:
         return None if self.likelihood.raw_start(self.channels) is None else self.likelihood_raw
 
     def terms(self, x: Array, noise: Array, given: Array | None = None, raw: Array | None = None) -> Terms:
-        """The terms of the ELBO, by the samples of q(z|x) that standard normal noise (K, B, L) makes.
+        """Returns the terms of the ELBO, from the samples of q(z|x) that standard normal noise (K, B, L) gives.
 
         The other arguments are those of ``log_likelihood``.
         """
@@ -172,14 +185,14 @@ class LatentModel(nn.Module):
     def __call__(
         self, x: Array, key: Array, given: Array | None = None, raw: Array | None = None, samples: int = 1
     ) -> Terms:
-        """``terms`` by so many samples per image, drawn by a key."""
+        """Returns ``terms`` from ``samples`` samples per image, drawn with a key."""
         return self.terms(x, jax.random.normal(key, (samples, x.shape[0], self.latents)), given, raw)
 
 
 def log_prob_of_observed(likelihood: Likelihood, outputs: Array, x: Array, raw: Any = None) -> Array:
-    """The likelihood's ``log_prob``, and 0 for numbers of x that are missing (NaN), elementwise.
+    """Returns the likelihood's ``log_prob`` elementwise, and 0 for entries of x that are missing (NaN).
 
-    Their gradient is 0, too: the likelihood is given 0 in their place, where its slopes are finite.
+    Their gradient is 0, too: the likelihood is given 0 in their place, where its derivatives are finite.
     """
     missing = jnp.isnan(x)
     log_prob = likelihood.log_prob(outputs, jnp.where(missing, 0, x), raw)
@@ -187,5 +200,5 @@ def log_prob_of_observed(likelihood: Likelihood, outputs: Array, x: Array, raw: 
 
 
 def log_total(x: Array) -> Array:
-    """The log of the sum of counts (..., H, W, C), (..., 1, 1, 1); 0 for none."""
+    """Returns the log of the sum of counts (..., H, W, C), as an array (..., 1, 1, 1); it is 0 if the sum is 0."""
     return jnp.log(jnp.maximum(jnp.sum(x, axis=(-3, -2, -1), keepdims=True), 1))

@@ -1,8 +1,8 @@
 """Encoders and decoders between images and features, as Flax Linen modules.
 
-Images are (B, H, W, C), latents (..., L); a decoder takes any leading axes, such as (K, B). ``beside`` are features
-(..., F) of what else is given, as ``conditions.laid_out`` has them, of the last leading axes' shape; or None. ``dtype``
-is the dtype to compute in; parameters are float32, and what a decoder returns is float32.
+Images are (B, H, W, C), latents (..., L); a decoder takes any leading axes, such as (K, B). ``beside`` is None, or the
+features (..., F) of the conditions from ``conditions.laid_out``, with the shape of the last leading axes. ``dtype`` is
+the dtype to compute in; parameters are float32, and what a decoder returns is float32.
 """
 
 import math
@@ -18,18 +18,18 @@ from jax.typing import DTypeLike
 ACTIVATIONS: Mapping[str, Callable[[Array], Array]] = MappingProxyType(
     {"elu": nn.elu, "gelu": nn.gelu, "relu": nn.relu, "silu": nn.silu, "tanh": nn.tanh}
 )
-"""The nonlinearities that a configuration may name."""
+"""The activation functions that a configuration may name."""
 
 
 def with_beside(x: Array, beside: Array | None) -> Array:
-    """Features (..., F) and others, which are broadcast, side by side."""
+    """Returns features x (..., F), joined with the features ``beside``, which are broadcast; if None, x itself."""
     if beside is None:
         return x
     return jnp.concatenate([x, jnp.broadcast_to(beside, (*x.shape[:-1], beside.shape[-1])).astype(x.dtype)], axis=-1)
 
 
 class MLP(nn.Module):
-    """Dense layers, each followed by the activation: (..., F) to (..., hidden[-1])."""
+    """Dense layers, each followed by the activation, from (..., F) to (..., hidden[-1])."""
 
     hidden: tuple[int, ...]
     activation: str
@@ -43,7 +43,7 @@ class MLP(nn.Module):
 
 
 class MLPEncoder(nn.Module):
-    """An encoder of dense layers on flattened images: (B, H, W, C) to (B, hidden[-1])."""
+    """An encoder of dense layers on flattened images, from (B, H, W, C) to (B, hidden[-1])."""
 
     hidden: tuple[int, ...]
     activation: str
@@ -56,7 +56,7 @@ class MLPEncoder(nn.Module):
 
 
 def repeated(values: tuple[float, ...]) -> Callable[..., Array]:
-    """An initializer: the values, over and over."""
+    """Returns an initializer that repeats the values over and over."""
 
     def init(key: Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> Array:
         del key
@@ -66,7 +66,7 @@ def repeated(values: tuple[float, ...]) -> Callable[..., Array]:
 
 
 def _alike(count: int) -> Callable[..., Array]:
-    """An initializer of a kernel whose outputs become so many pixels of the same channels: equal ones."""
+    """Returns an initializer for a kernel whose outputs become ``count`` pixels, so that these pixels are equal."""
 
     def init(key: Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> Array:
         *before, outputs = shape
@@ -77,11 +77,11 @@ def _alike(count: int) -> Callable[..., Array]:
 
 
 class MLPDecoder(nn.Module):
-    """A decoder of dense layers to a likelihood's outputs: (..., L) to (..., *shape).
+    """A decoder of dense layers to a likelihood's outputs, from (..., L) to (..., *shape).
 
     Attributes:
-        shape: that of one image's outputs.
-        output_bias: the outputs at the start, of an image or, of length ``shape[-1]``, of every pixel.
+        shape: the shape of one image's outputs.
+        output_bias: the outputs at the start, either of an image or, if its length is ``shape[-1]``, of every pixel.
         hidden: the widths of the layers.
     """
 
@@ -101,7 +101,10 @@ class MLPDecoder(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """x + conv(act(conv(act(x)))), the identity at the start (He et al. 2016, arXiv:1603.05027; no normalization)."""
+    """A residual block, x + conv(act(conv(act(x)))), which is the identity at the start.
+
+    It is that of He et al. 2016, arXiv:1603.05027, without normalization.
+    """
 
     activation: str
     dtype: DTypeLike = jnp.float32
@@ -114,13 +117,13 @@ class ResidualBlock(nn.Module):
 
 
 def _factors(size: tuple[int, ...]) -> tuple[int, int]:
-    """By what a stage divides height and width: 2, but 1 for an axis of length 1."""
+    """Returns the numbers by which a stage divides height and width: 2, but 1 for an axis of length 1."""
     height, width = size
     return min(height, 2), min(width, 2)
 
 
 def _halvings(size: tuple[int, int], times: int) -> list[tuple[int, int]]:
-    """Height and width after 0, 1, … halvings, rounded up."""
+    """Returns height and width after 0, 1, …, ``times`` halvings, rounded up."""
     sizes = [size]
     for _ in range(times):
         height, width = sizes[-1]
@@ -129,14 +132,15 @@ def _halvings(size: tuple[int, int], times: int) -> list[tuple[int, int]]:
 
 
 class ConvEncoder(nn.Module):
-    """Residual stages, each at half the resolution before it, then a dense layer: (B, H, W, C) to (B, features).
+    """An encoder of residual stages and a dense layer, from (B, H, W, C) to (B, features).
 
-    Resolution is halved by making 2 × 2 pixels one of four times the channels; gradients of strided convolutions are
-    many times slower on CPUs. An axis of length 1 stays as it is.
+    Each stage has half the resolution of the one before it. The resolution is halved by making 2 × 2 pixels one pixel
+    with four times the channels, because gradients of strided convolutions are many times slower on CPUs. An axis of
+    length 1 stays as it is.
 
     Attributes:
         hidden: the channels of each stage.
-        blocks: residual blocks in a stage.
+        blocks: the number of residual blocks in a stage.
         features: the width of the last layer.
     """
 
@@ -159,12 +163,12 @@ class ConvEncoder(nn.Module):
 
 
 class ConvDecoder(nn.Module):
-    """The mirror image of ``ConvEncoder``: (..., L) to (..., *shape).
+    """The mirror image of ``ConvEncoder``, from (..., L) to (..., *shape).
 
-    Resolution is doubled by a convolution to four times the channels, which become 2 × 2 pixels (Shi et al. 2016,
-    arXiv:1609.05158), and cropped where the encoder rounded up. At the start the four are equal, so that images have no
-    checkerboard (Aitken et al. 2017, arXiv:1707.02937). Attributes are those of ``MLPDecoder`` and ``ConvEncoder``;
-    ``output_bias`` is that of every pixel.
+    The resolution is doubled by a convolution to four times the channels, which become 2 × 2 pixels (Shi et al. 2016,
+    arXiv:1609.05158). It is cropped where the encoder rounded up. At the start the four pixels are equal, so that
+    images have no checkerboard (Aitken et al. 2017, arXiv:1707.02937). The attributes are those of ``MLPDecoder`` and
+    ``ConvEncoder``; ``output_bias`` is that of every pixel.
     """
 
     shape: tuple[int, int, int]
@@ -198,7 +202,10 @@ class ConvDecoder(nn.Module):
 
 
 def _pixel_unshuffle(x: Array) -> Array:
-    """(B, H, W, C) to (B, ⌈H/2⌉, ⌈W/2⌉, 4 C), with zeros at the edge where a size is odd; as ``_factors`` has it."""
+    """Returns x (B, H, W, C) as (B, ⌈H/2⌉, ⌈W/2⌉, 4 C), with zeros at the edge if a size is odd.
+
+    An axis of length 1 isn't halved.
+    """
     down, across = _factors(x.shape[1:3])
     x = jnp.pad(x, ((0, 0), (0, x.shape[1] % down), (0, x.shape[2] % across), (0, 0)))
     batch, height, width, channels = x.shape
@@ -207,7 +214,7 @@ def _pixel_unshuffle(x: Array) -> Array:
 
 
 def _pixel_shuffle(x: Array, factors: tuple[int, int]) -> Array:
-    """(B, H, W, down · across · C) to (B, down · H, across · W, C)."""
+    """Returns x (B, H, W, down · across · C) as (B, down · H, across · W, C)."""
     down, across = factors
     batch, height, width, channels = x.shape
     x = x.reshape(batch, height, width, down, across, channels // (down * across))

@@ -1,6 +1,7 @@
-"""Encoder and decoder of sequences, as gated recurrent units (Cho et al. 2014, arXiv:1406.1078) that JAX scans.
+"""An encoder and a decoder of sequences, made of gated recurrent units (Cho et al. 2014, arXiv:1406.1078).
 
-A sequence is an image (T, W, C), T its steps, each of W·C numbers. Every step sees ``beside``, as of ``networks``.
+A sequence is an image (T, W, C), with T steps of W·C numbers each. JAX scans the steps. Every step sees ``beside``, as
+in ``networks``.
 """
 
 import math
@@ -15,14 +16,14 @@ from jaxvae.models.networks import repeated, with_beside
 
 
 class RecurrentEncoder(nn.Module):
-    """Layers of gated recurrent units, whose last states at both ends are the features: (B, T, W, C) to (B, 2 F).
+    """An encoder of gated recurrent units, from (B, T, W, C) to (B, 2 F).
 
-    The first layers run forwards; the last runs forwards and, with weights of its own, backwards, so that neither end
-    of a sequence is far from the features.
+    The first layers run forwards. The last layer runs forwards and, with weights of its own, backwards. Its last states
+    in both directions are the features, so that neither end of a sequence is far from them.
 
     Attributes:
         hidden: the width of each layer's state; F is the last one.
-        dtype: what is computed in; states, which gather rounding errors over time, are float32.
+        dtype: the dtype to compute in; states, which accumulate rounding errors over time, are float32.
     """
 
     hidden: tuple[int, ...]
@@ -42,16 +43,16 @@ class RecurrentEncoder(nn.Module):
 
 
 class RecurrentDecoder(nn.Module):
-    """The mirror image of ``RecurrentEncoder``: (..., L) to (..., *shape).
+    """The mirror image of ``RecurrentEncoder``, from (..., L) to (..., *shape).
 
-    A layer's first state is a dense function of the latents, which every step sees, too; none sees what an earlier one
-    gave out, so that the latents alone say what a sequence is.
+    A layer's first state is a dense function of the latents, and every step sees the latents, too. No step sees the
+    outputs of an earlier step, so that the latents alone determine a sequence.
 
     Attributes:
-        shape: that of one sequence's outputs, (T, W, K).
+        shape: the shape of one sequence's outputs, (T, W, K).
         output_bias: the outputs at the start, of every step's position.
-        hidden: the width of each layer's state, as the encoder has them.
-        dtype: what is computed in.
+        hidden: the width of each layer's state, in the encoder's order.
+        dtype: the dtype to compute in.
     """
 
     shape: tuple[int, int, int]

@@ -1,4 +1,4 @@
-"""The variational autoencoder: an encoder, a Gaussian, a decoder, a likelihood (Kingma & Welling 2014)."""
+"""The variational autoencoder: an encoder, a Gaussian, a decoder and a likelihood (Kingma & Welling 2014)."""
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -11,15 +11,17 @@ from jaxvae.models.latent import Draws, LatentModel
 
 
 class VAE(LatentModel):
-    """p(z) = N(0, 1), p(x|z) by the decoder, q(z|x) by the encoder; conditions, where there are any, go to both.
+    """A variational autoencoder: p(z) = N(0, 1), the decoder gives p(x|z), and the encoder gives q(z|x).
+
+    Conditions, if there are any, are given to encoder and decoder.
 
     Attributes:
-        likelihood: p(x|z) of the decoder's outputs.
-        conditions: what both ends are given of each image beside it.
-        decoder: latents (..., L), and the same, to the likelihood's outputs.
-        encoder: images (B, H, W, C), and what is laid out beside them or None, to features (B, F).
-        head: features to a Gaussian, which is q(z|x) or what a flow makes it of.
-        flow: latents and features to latents (Rezende & Mohamed 2015, arXiv:1505.05770), or None.
+        likelihood: p(x|z), given the decoder's outputs.
+        conditions: the conditions that are given to encoder and decoder with each image.
+        decoder: the network from latents (..., L), and the conditions' features or None, to the likelihood's outputs.
+        encoder: the network from images (B, H, W, C), and the conditions' features or None, to features (B, F).
+        head: the layer from features to a Gaussian, which is q(z|x), or becomes q(z|x) through a flow.
+        flow: the map from latents and features to latents (Rezende & Mohamed 2015, arXiv:1505.05770), or None.
     """
 
     encoder: nn.Module
@@ -31,7 +33,7 @@ class VAE(LatentModel):
         return self.head.latents
 
     def encode(self, x: Array, given: Array | None = None) -> Gaussian:
-        """The head's Gaussian for images (B, H, W, C), of shape (B, L)."""
+        """Returns the head's Gaussian for images (B, H, W, C), of shape (B, L)."""
         return self.head(self.features(x, given))
 
     def draw(self, x: Array, noise: Array, given: Array | None = None) -> Draws:

@@ -1,4 +1,4 @@
-"""From log-likelihoods, KL terms and log-weights to objectives, per example, in nats."""
+"""Objectives per example, in nats, from log-likelihoods, KL terms and log-weights."""
 
 from jaxvae import extras
 

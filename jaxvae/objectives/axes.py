@@ -1,7 +1,7 @@
 """The axes of an objective's arrays: any number of batch axes, then event axes, which are summed.
 
-``(*B)`` stands for any number of batch axes: (B), or (B, T) of sequences, or none for one example inside ``vmap``.
-``(*L)`` stands for the axes of the latents: (L), or (H, W, C).
+``(*B)`` stands for any number of batch axes: (B), (B, T) for sequences, or () for one example inside ``vmap``. ``(*L)``
+stands for the axes of the latents: (L), or (H, W, C).
 """
 
 from collections.abc import Sequence
@@ -19,15 +19,17 @@ Axes = int | Sequence[int]
 
 
 def sum_events(x: ArrayLike, batch_ndim: int) -> Array:
-    """Σ over the axes of x ``(*B, *L)`` behind the batch's, of which there are so many."""
+    """Returns the sum of x ``(*B, *L)`` over the axes after the first ``batch_ndim``."""
     return jnp.sum(x, axis=tuple(range(batch_ndim, np.ndim(x))))
 
 
 def split_axes(shape: tuple[int, ...], event_axes: Axes) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The axes of the batch, which are the others, and those of the event, as numbers of at least 0.
+    """Returns the axes of the batch and those of the event, as numbers of at least 0.
+
+    The batch has all axes that aren't event axes.
 
     Raises:
-        ValueError: for what aren't different axes of this shape.
+        ValueError: if ``event_axes`` aren't different axes of this shape.
 
     >>> split_axes((4, 5, 3), -1)
     ((0, 1), (2,))
@@ -41,7 +43,10 @@ def split_axes(shape: tuple[int, ...], event_axes: Axes) -> tuple[tuple[int, ...
 
 
 def whole(x: Array) -> Array:
-    """x with all of its first axis on every device, where its sharding is explicit: to pair each with each."""
+    """Returns x with its whole first axis on every device, so that all pairs can be formed.
+
+    If x has no explicit sharding, it is returned as it is.
+    """
     sharding = jax.typeof(x).sharding
     if not sharding.spec or sharding.spec[0] is None:
         return x

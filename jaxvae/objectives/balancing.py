@@ -1,4 +1,4 @@
-"""Balanced KL terms of a hierarchy's groups of latents, so that none is left unused."""
+"""Balanced KL terms of the groups of latents in a hierarchy, so that no group is left unused."""
 
 import jax
 import jax.numpy as jnp
@@ -10,22 +10,23 @@ from jaxvae.arguments import require_shapes
 from jaxvae.objectives.axes import split_axes
 
 _OFFSET = 0.01
-"""Nats, as in NVAE's code, so that a group of no KL keeps a weight."""
+"""The number of nats that is added to a group's KL, as in NVAE's code, so that a group without KL keeps a weight."""
 
 
 def balance(kl: Array, sizes: ArrayLike) -> Array:
-    """γ_g KL_g, γ_g ∝ (mean |KL_g| + 0.01) / size_g, of mean 1 (Vahdat & Kautz 2020, arXiv:2007.03898, appendix A).
+    """Returns γ_g KL_g for each group g of latents, with weights γ_g ∝ (mean |KL_g| + 0.01) / size_g of mean 1.
 
-    A group's weight is its KL per latent, so that groups of little KL may use more. (The paper says "proportional
-    to the size", but the code and DVAE++, arXiv:1802.04920, appendix H, divide by it.) γ has no gradient. Not a bound:
-    NVAE has it only while β is below 1, that is during the warm-up.
+    The weights are from Vahdat & Kautz 2020, arXiv:2007.03898, appendix A. A group's weight is its KL per latent, so
+    that groups with little KL may use more. The paper says "proportional to the size", but its code and DVAE++
+    (arXiv:1802.04920, appendix H) divide by the size. No gradient flows through γ. With these weights the objective
+    isn't a bound; NVAE uses them only while β is below 1, i.e. during the warm-up.
 
     Args:
-        kl: per group ``(*B, G)``, each summed over its latents; the mean is over the batch's axes.
+        kl: the KL of each group, summed over its latents, ``(*B, G)``; the mean is over the batch axes.
         sizes: the number of latents in each group, (G,).
 
     Returns:
-        An array of shape ``(*B, G)``, to stand in the place of ``kl``.
+        An array of shape ``(*B, G)``, which takes the place of ``kl``.
 
     >>> print(balance(jnp.array([[2.99, 0.99]]), jnp.array([1.0, 1.0])))  # γ = (1.5, 0.5)
     [[4.485 0.495]]

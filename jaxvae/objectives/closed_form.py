@@ -1,12 +1,12 @@
-"""The evidence lower bound and its relatives with weighted or floored KL.
+"""The evidence lower bound (ELBO), and variants with a weighted KL or a floor for it.
 
-Shapes: ``log_likelihood`` ``(*B)``, summed over the event's axes, with any number of batch axes; ``kl`` ``(*B, *L)``,
-one per latent. The axes of ``kl`` behind those of the log-likelihood are the latents', and are summed. Results are per
+``log_likelihood`` is ``(*B)``, summed over the event axes, with any number of batch axes. ``kl`` is ``(*B, *L)``, with
+one number per latent. Its axes after those of the log-likelihood are the latents', and are summed. Results are per
 example and unreduced; a loss is minus their mean over the batch.
 
 A world model learns its prior, and balances the KL so that the prior moves faster than the posterior (Hafner et al.
-2021, arXiv:2010.02193, algorithm 2). For q and p of shape (B, T, L), with 1 free nat per time step as in the code of
-DreamerV3 (Hafner et al. 2023, arXiv:2301.04104):
+2021, arXiv:2010.02193, algorithm 2). This example has q and p of shape (B, T, L), and 1 free nat per time step as in
+the code of DreamerV3 (Hafner et al. 2023, arXiv:2301.04104):
 
 >>> from jaxvae import Gaussian, kl_divergence
 >>> from jaxvae.objectives import stop_parameters
@@ -18,8 +18,8 @@ DreamerV3 (Hafner et al. 2023, arXiv:2301.04104):
 >>> kl.shape
 (2, 3)
 
-DreamerV2's weights are 0.8 and 0.2; its code has the option of one floor for the mean over batch and time, which is
-``event_axes=()``.
+The weights of DreamerV2 are 0.8 and 0.2. Its code has an option for a single floor, for the mean over batch and time;
+here this is ``event_axes=()``.
 """
 
 import jax.numpy as jnp
@@ -32,12 +32,12 @@ from jaxvae.objectives.axes import Axes, split_axes, sum_events
 
 
 def elbo(log_likelihood: Array, kl: Array, beta: ArrayLike = 1.0) -> Array:
-    """log p(x|z) - β Σ KL, in nats per example (Kingma & Welling 2014; β: Higgins et al. 2017).
+    """Returns log p(x|z) - β Σ KL, in nats per example (Kingma & Welling 2014; β: Higgins et al. 2017).
 
     Args:
-        log_likelihood: ``(*B)``.
-        kl: ``(*B, *L)``; of log_likelihood's shape where it is summed already.
-        beta: a scalar; may be traced. A lower bound of log p(x) for β ≥ 1 only.
+        log_likelihood: log p(x|z), ``(*B)``.
+        kl: ``(*B, *L)``, or the shape of ``log_likelihood`` if it is summed already.
+        beta: β, a scalar, which may be traced. Only for β ≥ 1 the result is a lower bound of log p(x).
 
     Returns:
         An array of shape ``(*B)``.
@@ -50,23 +50,24 @@ def elbo(log_likelihood: Array, kl: Array, beta: ArrayLike = 1.0) -> Array:
 
 
 def free_bits(kl: Array, floor: ArrayLike, event_axes: Axes) -> Array:
-    """max(mean over the batch of KL, floor) per latent: no reward for a KL below (Kingma et al. 2016, eq. 15).
+    """Returns the KL, with a floor for each latent's mean over the batch (Kingma et al. 2016, eq. 15).
 
-    The maximum is of the batch's mean, so that every example shares it. The shape doesn't tell which axes are the
-    latents': a KL per latent, (B, L), looks like that of sequences which is summed over its latents, (B, T).
+    If a latent's mean KL is below the floor, the floor replaces it, so that a lower KL brings no reward. Because the
+    floor is one for the mean, all examples share it. The shape doesn't tell which axes are the latents': a KL per
+    latent, (B, L), looks like a KL of sequences that is summed over its latents, (B, T).
 
     Args:
-        kl: of any shape.
-        floor: nats per latent, λ in the paper; a scalar.
-        event_axes: the axes along which each element has a floor of its own; the mean is over the others. It is -1 for
+        kl: an array of any shape.
+        floor: λ in the paper, in nats per latent; a scalar.
+        event_axes: the axes along which each element has its own floor; the mean is over the others. It is -1 for
             (B, L) and (B, T, L), (1, 2, 3) for (B, H, W, C), and () for a KL that is summed over its latents.
 
     Returns:
-        An array of kl's shape, to stand in its place.
+        An array of the shape of ``kl``, which takes its place.
 
     >>> free_bits(jnp.array([[0.5, 0.0], [1.5, 0.1]]), 0.25, event_axes=-1).tolist()
     [[0.5, 0.25], [1.5, 0.25]]
     """
     require_shapes("(*B), ()", kl=kl, floor=floor)
     batch, _ = split_axes(np.shape(kl), event_axes)
-    return jnp.where(jnp.mean(kl, axis=batch, keepdims=True) < floor, floor, kl)  # a NaN stays one
+    return jnp.where(jnp.mean(kl, axis=batch, keepdims=True) < floor, floor, kl)  # a NaN stays NaN

@@ -1,7 +1,7 @@
 """Constraints by Lagrange multipliers: the minimum of L subject to c ≤ 0 is a saddle point of L + Σ λ c.
 
-The multipliers are parameters beside the model's. Their gradient is the constraint itself, and they ascend it:
-``optax.partition`` gives model and multipliers their own optimizers, and the train step stays as it is.
+The multipliers are parameters beside the model's. Their gradient is the constraint itself, and they ascend it.
+``optax.partition`` gives model and multipliers their own optimizers, so that the train step stays as it is.
 
 >>> params = {"model": jnp.zeros(()), "multipliers": jnp.zeros(1)}
 >>> labels = {name: name for name in params}
@@ -30,15 +30,15 @@ from jaxvae.objectives.axes import Axes, split_axes
 
 
 def lagrangian(loss: Array, constraints: Array, multipliers: Array) -> Array:
-    """L + Σ λ c, to be minimized in the model and maximized in λ ≥ 0 (Kuhn & Tucker 1951).
+    """Returns L + Σ λ c, to be minimized over the model and maximized over λ ≥ 0 (Kuhn & Tucker 1951).
 
     Args:
-        loss: a scalar.
-        constraints: c of any shape; c ≤ 0 is feasible.
+        loss: L, a scalar.
+        constraints: c, of any shape; c ≤ 0 is feasible.
         multipliers: λ, of the same shape.
 
     Returns:
-        A scalar, whose gradient in λ is c.
+        A scalar, whose gradient with respect to λ is c.
 
     >>> float(lagrangian(jnp.array(3.0), jnp.array([0.5, -1.0]), jnp.array([2.0, 0.0])))
     4.0
@@ -51,13 +51,13 @@ def lagrangian(loss: Array, constraints: Array, multipliers: Array) -> Array:
 
 
 def lower_bound_violation(x: Array, bound: ArrayLike, event_axes: Axes = -1) -> Array:
-    """max over the batch of bound - x, for each latent: at most 0 where every example keeps x ≥ bound.
+    """Returns the maximum of bound - x over the batch for each latent; it is at most 0 if all examples have x ≥ bound.
 
-    One multiplier bounds all examples: at the saddle point it is the sum of those that each would need. (For the mean
-    of max(0, bound - x), which is never below 0, λ could only grow.)
+    One multiplier bounds all examples: at the saddle point it is the sum of the multipliers that the examples would
+    need. (The mean of max(0, bound - x) is never below 0, so that with it λ could only grow.)
 
     Args:
-        x: of any shape, e.g. raw where raw is σ.
+        x: an array of any shape, e.g. raw if raw is σ.
         bound: a scalar.
         event_axes: the axes of the latents, e.g. (1, 2, 3) for (B, H, W, C); the others are the batch's.
 
@@ -75,19 +75,19 @@ def lower_bound_violation(x: Array, bound: ArrayLike, event_axes: Axes = -1) -> 
 
 
 def reconstruction_constraint(distortion: Array, tolerance: ArrayLike, event_axes: Axes | None = None) -> Array:
-    """mean over the batch of the distortion, less what is tolerated (Rezende & Viola 2018, arXiv:1810.00597).
+    """Returns the mean distortion over the batch, minus the tolerance (Rezende & Viola 2018, arXiv:1810.00597).
 
-    Theirs is ‖x - g(z)‖² - κ², i.e. squared errors with the tolerance κ²; minus log-likelihoods with one in nats do
-    as well. The loss beside it is the KL alone, and λ takes the place of 1/β.
+    In the paper it is ‖x - g(z)‖² - κ², i.e. squared errors with the tolerance κ²; negative log-likelihoods with a
+    tolerance in nats are possible as well. The loss beside it is the KL alone, and λ takes the place of 1/β.
 
     Args:
-        distortion: (B,), summed over the event's axes, or of any shape with ``event_axes``.
+        distortion: ``(B,)``, summed over the event axes; or of any shape, with ``event_axes``.
         tolerance: a scalar.
-        event_axes: the axes of the event, which are summed; the others are the batch's. It is () for sequences (B, T)
-            that are summed already, and has to be given where the distortion has more than one axis.
+        event_axes: the axes of the event, which are summed; the others are the batch's. It is required if the
+            distortion has more than one axis, and is () for sequences (B, T) that are summed already.
 
     Returns:
-        A scalar, at most 0 where the tolerance is kept.
+        A scalar, at most 0 if the tolerance is kept.
 
     >>> float(reconstruction_constraint(jnp.array([1.0, 4.0]), 2.0))
     0.5
@@ -101,7 +101,9 @@ def reconstruction_constraint(distortion: Array, tolerance: ArrayLike, event_axe
 
 
 def dual_ascent(rate: float) -> optax.GradientTransformation:
-    """λ ← max(0, λ + rate c), on the gradient c of the Lagrangian (Arrow, Hurwicz & Uzawa 1958).
+    """Returns an optimizer that updates λ ← max(0, λ + rate c) (Arrow, Hurwicz & Uzawa 1958).
+
+    c is the gradient of the Lagrangian with respect to λ.
 
     Raises:
         ValueError: for a rate that isn't above 0.
@@ -112,23 +114,23 @@ def dual_ascent(rate: float) -> optax.GradientTransformation:
 
 
 class GecoState(NamedTuple):
-    """The constraints' moving averages, and the number of updates so far."""
+    """The moving averages of the constraints, and the number of updates so far."""
 
     average: Any
     step: Array
 
 
 def geco(rate: float, decay: float = 0.99, low: float = 1e-6, high: float = 1e6) -> optax.GradientTransformation:
-    """λ ← λ exp(rate C), C the moving average of the constraint (Rezende & Viola 2018, algorithm 1).
+    """Returns an optimizer that updates λ ← λ exp(rate C) (Rezende & Viola 2018, algorithm 1).
 
-    C is the first constraint at the first step, then decay C + (1 - decay) c. λ starts at 1 in the paper; at 0 it
-    starts at ``low``.
+    C is the moving average of the constraint c: it is c in the first step, and decay C + (1 - decay) c in later ones. λ
+    starts at 1 in the paper; a λ of 0 is set to ``low`` first.
 
     Args:
-        rate: above 0.
-        decay: in [0, 1); α in the paper.
-        low: λ's lower end, above 0, from where it can rise again; chosen here.
-        high: its upper end, above ``low``; chosen here.
+        rate: the step size, above 0.
+        decay: the decay of the average, in [0, 1); α in the paper.
+        low: the lower bound of λ, above 0, from which λ can rise again; chosen for this library.
+        high: the upper bound of λ, above ``low``; chosen for this library.
 
     Raises:
         ValueError: for a value that isn't allowed.

@@ -1,7 +1,7 @@
-"""The maximum mean discrepancy of two samples, and objectives that keep q(z) near p(z) by it.
+"""The maximum mean discrepancy (MMD) of two samples, and objectives that use it to keep q(z) near p(z).
 
-Kernels are functions of the squared distance r², with a scale C. Between two draws of N(0, 1) in L dimensions r² is
-2 L on average, which makes 2 L a good C.
+Kernels are functions of the squared distance r², with a scale C. For two draws of N(0, 1) in L dimensions, r² is 2 L on
+average; 2 L is therefore a good C.
 """
 
 import math
@@ -20,7 +20,7 @@ Kernel = Callable[[Array], Array]
 
 
 def gaussian_kernel(scale: float) -> Kernel:
-    """e^(-r²/C): C is twice the squared bandwidth.
+    """Returns the kernel e^(-r²/C), where C is twice the squared bandwidth.
 
     >>> float(gaussian_kernel(2.0)(jnp.array(0.0)))
     1.0
@@ -30,7 +30,7 @@ def gaussian_kernel(scale: float) -> Kernel:
 
 
 def inverse_multiquadratic(scale: float) -> Kernel:
-    """C / (C + r²), whose tail is heavier (Tolstikhin et al. 2018, arXiv:1711.01558, section 4).
+    """Returns the kernel C / (C + r²), which has a heavier tail (Tolstikhin et al. 2018, arXiv:1711.01558, section 4).
 
     >>> float(inverse_multiquadratic(2.0)(jnp.array(2.0)))
     0.5
@@ -45,21 +45,22 @@ def _require_scale(scale: float) -> None:
 
 
 def mmd(x: Array, y: Array, kernel: Kernel) -> Array:
-    """E k(x, x') + E k(y, y') - 2 E k(x, y), the squared maximum mean discrepancy (Gretton et al. 2012, eq. 3).
+    """Returns E k(x, x') + E k(y, y') - 2 E k(x, y), the squared MMD of two samples (Gretton et al. 2012, eq. 3).
 
     This is the U-statistic: no point is paired with itself. It is unbiased, and may be below 0. A draw has any number
-    of axes; where the time steps of sequences (B, T, L) are draws, ``jax.vmap`` over T gives each its own discrepancy.
+    of axes. If the time steps of sequences (B, T, L) are draws, ``jax.vmap`` over T gives each time step its own
+    discrepancy.
 
     Args:
         x: draws of one distribution, ``(B, *L)``, B at least 2; e.g. one z of each example.
-        y: draws of the other, ``(P, *L)``, P at least 2; e.g. of p(z).
-        kernel: of the squared distance.
+        y: draws of the other distribution, ``(P, *L)``, P at least 2; e.g. of p(z).
+        kernel: a function of the squared distance.
 
     Returns:
         A scalar, float32 or float64.
 
     Raises:
-        ValueError: for fewer than 2 draws.
+        ValueError: for fewer than 2 draws of either distribution.
     """
     require_shapes("(B, L, *M), (P, L, *M)", x=x, y=y)
     x, y = (jnp.asarray(draws, compute_dtype(x, y)) for draws in (x, y))
@@ -80,15 +81,16 @@ def _within(x: Array, kernel: Kernel) -> Array:
 
 
 def info_vae(log_likelihood: Array, kl: Array, divergence: Array, alpha: ArrayLike, weight: ArrayLike) -> Array:
-    """log p(x|z) - (1 - α) Σ KL - (α + λ - 1) D(q(z) ‖ p(z)): InfoVAE (Zhao et al. 2019, arXiv:1706.02262).
+    """Returns the objective of InfoVAE, log p(x|z) - (1 - α) Σ KL - (α + λ - 1) D(q(z) ‖ p(z)), per example.
 
-    α = 0 with λ = 1 is the ELBO; α = 1 with the MMD as D is the MMD-VAE, which has no KL term.
+    It is from Zhao et al. 2019, arXiv:1706.02262. With α = 0 and λ = 1 it is the ELBO. With α = 1 and the MMD as D it
+    is the MMD-VAE, which has no KL term.
 
     Args:
-        log_likelihood: ``(*B)``.
+        log_likelihood: log p(x|z), ``(*B)``.
         kl: ``(*B, *L)``.
-        divergence: D, a scalar, which all examples share; e.g. ``mmd`` of one z per example and as many of p(z).
-        alpha: a scalar.
+        divergence: D, a scalar, which all examples share; e.g. ``mmd`` of one z per example and as many draws of p(z).
+        alpha: α, a scalar.
         weight: λ, a scalar.
 
     Returns:

@@ -1,11 +1,12 @@
-"""Estimators of the bounds' gradients with less noise, by the path along which they reach q's parameters.
+"""Gradient estimators of the bounds with less noise, which use only the path through z to q's parameters.
 
 A sample z = mean + σ ε carries the gradient of q's parameters twice: through z (the path), and through log q(z|x)
-itself (the score), whose mean is 0 or can be turned into one through z. All here is built on ``stop_parameters``,
-which leaves the path only. Shapes: q ``(*B, *L)``, z ``(K, *B, *L)``, log-weights ``(K, *B)``, where ``*B`` is
-any number of batch axes and ``*L`` of the latents'; nats.
+itself (the score). The mean of the score is 0, or the score can be turned into a gradient through z. All functions here
+are built on ``stop_parameters``, which leaves the path only. Shapes are ``(*B, *L)`` for q, ``(K, *B, *L)`` for z and
+``(K, *B)`` for log-weights, where ``*B`` is any number of batch axes and ``*L`` any number of latent axes. The unit is
+nats.
 
-For a flat model, in the loss of a train step:
+In the train step of a model with one layer of latents, the loss is computed as follows:
 
     z, tap = tapped(sample(key, q, (K,)))
     log_joint = log_likelihood(z) + log_prob(prior, z).sum(-1)
@@ -31,9 +32,9 @@ Parameters = TypeVar("Parameters")
 
 
 def stop_parameters(q: Parameters) -> Parameters:
-    """The same Gaussian, or all parameters of a model, as a constant.
+    """Returns the same Gaussian, or all parameters of a model, as a constant.
 
-    Of ``log_prob(stop_parameters(q), z)`` only the path through z is left.
+    In the gradient of ``log_prob(stop_parameters(q), z)``, only the path through z is left.
 
     >>> q = Gaussian(1.0, 0.0)
     >>> jax.grad(lambda q: log_prob(stop_parameters(q), q.mean + 2 * q.std))(q).loc.tolist()
@@ -45,14 +46,14 @@ def stop_parameters(q: Parameters) -> Parameters:
 
 
 def sampled_kl(q: Gaussian, z: Array, p: Gaussian | None = None) -> Array:
-    """log q(z) - log p(z), z ~ q: KL(q ‖ p) by Monte Carlo, elementwise; without ``p``, to the standard normal.
+    """Returns log q(z) - log p(z) elementwise, a Monte Carlo estimate of KL(q ‖ p) for z drawn from q.
 
-    Unbiased, and not always above 0. With ``stop_parameters(q)``, its gradient is that of the path only.
+    It is unbiased, and not always above 0. With ``stop_parameters(q)`` for q, its gradient is that of the path only.
 
     Args:
         q: Gaussians of any shape, e.g. (B, L).
-        z: samples of them, e.g. (K, B, L).
-        p: Gaussians that broadcast with q.
+        z: samples of q, e.g. (K, B, L).
+        p: Gaussians that broadcast with q; by default, the standard normal.
 
     Returns:
         An array of the broadcast shape, float32 or float64.
@@ -62,12 +63,12 @@ def sampled_kl(q: Gaussian, z: Array, p: Gaussian | None = None) -> Array:
 
 
 def path_log_weights(log_joint: Array, q: Gaussian, z: Array) -> Array:
-    """log p(x, z) - Σ log q(z|x), with q's parameters stopped.
+    """Returns log p(x, z) - Σ log q(z|x), with q's parameters stopped.
 
     Args:
         log_joint: log p(x, z), ``(K, *B)``.
-        q: ``(*B, *L)``.
-        z: its samples, ``(K, *B, *L)``.
+        q: q(z|x), ``(*B, *L)``.
+        z: samples of q, ``(K, *B, *L)``.
 
     Returns:
         Log-weights of shape ``(K, *B)``.
@@ -81,16 +82,17 @@ def path_log_weights(log_joint: Array, q: Gaussian, z: Array) -> Array:
 
 
 def stl(log_joint: Array, q: Gaussian, z: Array) -> Array:
-    """The ELBO with the path's gradient only: sticking the landing (Roeder et al. 2017, arXiv:1703.09194).
+    """Returns the ELBO with the gradient of the path only, a method called sticking the landing.
 
-    Unbiased, as the score's mean is 0; at the exact posterior log w doesn't depend on z, and the gradient of q's
-    parameters is 0 for every sample. Far from it, the score may have balanced some of the path's noise. (Of IWAE's
-    terms the same would be biased: see ``dreg``.)
+    It is from Roeder et al. 2017, arXiv:1703.09194. The gradient is unbiased, because the score's mean is 0. At the
+    exact posterior log w doesn't depend on z, and the gradient of q's parameters is 0 for every sample. Far from it,
+    the score may have balanced some of the path's noise. (For IWAE's terms, the same gradient would be biased: see
+    ``dreg``.)
 
     Args:
         log_joint: log p(x, z), ``(K, *B)``.
-        q: ``(*B, *L)``.
-        z: its samples, ``(K, *B, *L)``.
+        q: q(z|x), ``(*B, *L)``.
+        z: samples of q, ``(K, *B, *L)``.
 
     Returns:
         An array of shape ``(*B)``.
@@ -99,19 +101,18 @@ def stl(log_joint: Array, q: Gaussian, z: Array) -> Array:
 
 
 def tapped(z: Latents, batch_ndim: int = 1) -> tuple[Latents, Array]:
-    """The same z, and a tap, through which ``dreg`` weighs what flows back through z.
+    """Returns the same z, and a tap, through which ``dreg`` weights the gradient that flows back through z.
 
-    Use this z for the log-weights only: every gradient that flows back through it is weighted.
+    Use this z for the log-weights only, because every gradient that flows back through it is weighted. Only reverse
+    mode is possible: ``jax.jvp`` raises TypeError.
 
     Args:
-        z: ``(K, *B, *L)``, or a tree of such.
+        z: an array ``(K, *B, *L)``, or a tree of such arrays.
         batch_ndim: the number of batch axes, which all leaves share; 0 inside ``vmap``, 2 for (K, B, T, L).
 
     Returns:
-        z, and the tap: zeros of shape ``(K, *B)``, whose gradient is the weight less 1, so that one not used does
-        nothing.
-
-    Reverse mode only: ``jax.jvp`` through it raises TypeError.
+        z, and the tap: zeros of shape ``(K, *B)``. The tap's gradient is the weight minus 1, so that an unused tap does
+            nothing.
     """
     leaves = jax.tree.leaves(z)
     require(len(leaves) > 0, "z", z, "an array, or a tree of arrays")
@@ -121,7 +122,7 @@ def tapped(z: Latents, batch_ndim: int = 1) -> tuple[Latents, Array]:
         first, own = (np.shape(x)[: 1 + batch_ndim] for x in (leaves[0], leaf))
         allowed = f"K and batch_ndim = {batch_ndim} batch axes, the same in all of z, and then the latents'"
         require(own == first and len(first) == 1 + batch_ndim, "z.shape", np.shape(leaf), allowed)
-    # Made of z, the zeros are placed on devices as z is.
+    # The zeros are made from z, so that they are placed on devices as z is.
     return _tapped(z, jnp.zeros_like(sum_events(leaves[0], 1 + batch_ndim), compute_dtype(*leaves)))
 
 
@@ -148,21 +149,22 @@ _tapped.defvjp(_tapped_forward, _tapped_backward)
 
 
 def dreg(log_weights: Array, tap: Array) -> Array:
-    """IWAE with the doubly reparameterized gradient (Tucker et al. 2019, arXiv:1810.04152).
+    """Returns the bound of IWAE, with the doubly reparameterized gradient (Tucker et al. 2019, arXiv:1810.04152).
 
-    With w̃ = w / Σ w: Σ w̃ ∂log w/∂θ for p's parameters, as plain IWAE has, and for q's
-    Σ w̃² (∂log w/∂z) (∂z/∂φ), which is unbiased, and 0 at the exact posterior. The second w̃ enters where the gradient
-    leaves the tapped z, so that the decoder is run and differentiated once.
+    With w̃ = w / Σ w, the gradient for p's parameters θ is Σ w̃ ∂log w/∂θ, as for plain IWAE. For q's parameters φ it
+    is Σ w̃² (∂log w/∂z) (∂z/∂φ), which is unbiased, and 0 at the exact posterior. The second factor w̃ is applied where
+    the gradient leaves the tapped z, so that the decoder is run and differentiated once.
 
     The log-weights may depend on φ through the tapped z only: take log q with stopped parameters
-    (``path_log_weights``). A hierarchical q(z₂|x) q(z₁|z₂, x) needs its networks twice: samples are drawn with φ,
-    each z_l from the untapped ones above; then all of them are tapped together, and log q is that of the tapped ones
-    with φ stopped, but not the z that it is conditioned on. This is unbiased, too; what Bauer & Mnih 2021
-    (arXiv:2101.11046) do besides, for the scores of p's parameters and those of lower layers, isn't a weight at z.
+    (``path_log_weights``). A hierarchical q(z₂|x) q(z₁|z₂, x) needs its networks twice. First, samples are drawn with
+    φ, each z_l from the untapped ones above. Then all of them are tapped together. Last, log q of the tapped samples is
+    computed with φ stopped, but the z that it is conditioned on is not stopped. This is unbiased, too. Bauer & Mnih
+    2021 (arXiv:2101.11046) also treat the scores of p's parameters and those of lower layers; that isn't possible with
+    a weight at z.
 
     Args:
         log_weights: ``(K, *B)``.
-        tap: of ``tapped``, ``(K, *B)``.
+        tap: the tap from ``tapped``, ``(K, *B)``.
 
     Returns:
         The values of ``iwae``, ``(*B)``.

@@ -1,10 +1,12 @@
 """Losses of a regression that predicts its own noise: y ~ q(y|x) = N(mean(x), σ(x)²).
 
-The negative log-likelihood itself is ``-log_prob(q, y)``. Its gradient by the mean is divided by σ², so that points
-that are fitted badly get a large σ, and then are hardly fitted any more. The losses here avoid that. So do natural
-parameters (Immer et al. 2023), which need no loss of their own: ``-log_prob`` of a ``natural_softplus`` Gaussian.
+The negative log-likelihood itself is ``-log_prob(q, y)``. Its gradient with respect to the mean is divided by σ².
+Points that are fitted badly therefore get a large σ, and then are hardly fitted any more. The losses here avoid that.
+So do natural parameters (Immer et al. 2023), which need no loss of their own: use ``-log_prob`` of a
+``natural_softplus`` Gaussian.
 
-Elementwise and unreduced, in nats: q of any shape, y broadcasts with it. A loss is their mean over the batch.
+Results are elementwise and unreduced, in nats. q may have any shape, and y broadcasts with it. A loss is the mean of
+the results over the batch.
 """
 
 import jax
@@ -18,15 +20,15 @@ from jaxvae.gaussian import Gaussian, log_prob, require_gaussian
 
 
 def beta_nll(q: Gaussian, y: ArrayLike, beta: ArrayLike) -> Array:
-    """-σ^2β log q(y), the weight without a gradient: the β-NLL (Seitzer et al. 2022, arXiv:2203.09168).
+    """Returns -σ^2β log q(y), whose weight σ^2β has no gradient: the β-NLL (Seitzer et al. 2022, arXiv:2203.09168).
 
-    β = 0 is the NLL; at β = 1 the gradient of the mean is that of the squared error. The paper recommends 0.5. Values
-    for different β, or of different σ, can't be compared.
+    β = 0 gives the negative log-likelihood (NLL); at β = 1 the gradient of the mean is that of the squared error. The
+    paper recommends 0.5. Values for different β, or for different σ, can't be compared.
 
     Args:
         q: Gaussians of any shape.
         y: points that broadcast with q.
-        beta: a scalar in [0, 1]; may be traced.
+        beta: β, a scalar in [0, 1], which may be traced.
 
     Returns:
         An array of the broadcast shape, float32 or float64.
@@ -43,12 +45,12 @@ def beta_nll(q: Gaussian, y: ArrayLike, beta: ArrayLike) -> Array:
 
 
 def faithful(q: Gaussian, y: ArrayLike) -> Array:
-    """½ (y - mean)² - log N(y; mean, σ²), the second without a gradient of the mean (Stirn et al. 2023).
+    """Returns ½ (y - mean)² - log N(y; mean, σ²), where the second term has no gradient with respect to the mean.
 
-    So the mean is learned as if by the squared error alone, and σ by the NLL of what is left (arXiv:2212.09184). To
-    keep this of shared features as well, the caller stops them on their way to σ:
-    ``raw_head(jax.lax.stop_gradient(features))``. Under a natural parameterization the mean moves with raw, which the
-    squared error then moves, too.
+    The mean is therefore learned as if by the squared error alone, and σ by the negative log-likelihood of the
+    residuals (Stirn et al. 2023, arXiv:2212.09184). If mean and σ share features, the caller keeps this property by
+    stopping the features' gradient on the way to σ: ``raw_head(jax.lax.stop_gradient(features))``. Under a natural
+    parameterization the mean depends on raw, which the squared error then changes, too.
 
     Args:
         q: Gaussians of any shape.

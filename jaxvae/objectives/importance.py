@@ -1,9 +1,10 @@
 """Bounds and estimates of log p(x) from log-weights alone.
 
-log w = log p(x, z) - log q(z|x), z ~ q(z|x), in nats. Shapes: ``log_weights`` ``(K, *B)``, or ``(M, K, *B)`` where the
-samples come in M groups; ``*B`` is any number of batch axes. The caller has summed over the latents' axes, and where
-whole sequences are weighed, over their time steps. Results are per example, ``(*B)``; a loss is minus their mean over
-the batch. A weight of 0, i.e. a log of -inf, is allowed; where all of an example's are 0, the gradient is NaN.
+A log-weight is log w = log p(x, z) - log q(z|x) in nats, for z ~ q(z|x). ``log_weights`` is ``(K, *B)``, or
+``(M, K, *B)`` if the samples come in M groups; ``*B`` is any number of batch axes. The caller has summed over the
+latents' axes, and over time steps if whole sequences are weighted. Results are per example, ``(*B)``; a loss is minus
+their mean over the batch. A weight of 0, i.e. a log-weight of -inf, is allowed. If all weights of an example are 0, the
+gradient is NaN.
 """
 
 import itertools
@@ -20,14 +21,14 @@ from jaxvae.arguments import require, require_shapes, symbolic
 from jaxvae.special import expm1mx, log1p, log_mean_exp
 
 _MOST = 10**7
-"""Numbers that the jackknife's subsets may hold."""
+"""The largest number of entries that the jackknife's subsets may hold."""
 
 
 def sampled_elbo(log_weights: Array) -> Array:
-    """1/K Σ log w: the ELBO with a KL by Monte Carlo (Kingma & Welling 2014, eq. 6).
+    """Returns 1/K Σ log w, the ELBO with a KL by Monte Carlo (Kingma & Welling 2014, eq. 6).
 
     Args:
-        log_weights: ``(K, *B)``.
+        log_weights: log w, ``(K, *B)``.
 
     Returns:
         An array of shape ``(*B)``.
@@ -37,10 +38,10 @@ def sampled_elbo(log_weights: Array) -> Array:
 
 
 def iwae(log_weights: Array) -> Array:
-    """log 1/K Σ w: the importance-weighted bound (Burda et al. 2016, arXiv:1509.00519, eq. 8).
+    """Returns log 1/K Σ w, the importance-weighted bound (Burda et al. 2016, arXiv:1509.00519, eq. 8).
 
     Args:
-        log_weights: ``(K, *B)``.
+        log_weights: log w, ``(K, *B)``.
 
     Returns:
         An array of shape ``(*B)``.
@@ -53,12 +54,13 @@ def iwae(log_weights: Array) -> Array:
 
 
 def miwae(log_weights: Array) -> Array:
-    """1/M Σ_m log 1/K Σ_k w: the mean of M importance-weighted bounds (Rainforth et al. 2018, arXiv:1802.04537).
+    """Returns 1/M Σ_m log 1/K Σ_k w, the mean of M importance-weighted bounds.
 
-    The gradient of q's parameters, whose signal-to-noise ratio falls with K, rises with M.
+    The signal-to-noise ratio of the gradient of q's parameters falls with K, and rises with M (Rainforth et al. 2018,
+    arXiv:1802.04537).
 
     Args:
-        log_weights: ``(M, K, *B)``.
+        log_weights: log w, ``(M, K, *B)``.
 
     Returns:
         An array of shape ``(*B)``.
@@ -68,17 +70,19 @@ def miwae(log_weights: Array) -> Array:
 
 
 def ciwae(log_weights: Array, beta: ArrayLike) -> Array:
-    """β 1/K Σ log w + (1 - β) log 1/K Σ w: between the ELBO and IWAE (Rainforth et al. 2018, arXiv:1802.04537).
+    """Returns β 1/K Σ log w + (1 - β) log 1/K Σ w, a bound between the ELBO and IWAE.
+
+    It is from Rainforth et al. 2018, arXiv:1802.04537.
 
     Args:
-        log_weights: ``(K, *B)``.
-        beta: a scalar in [0, 1]; may be traced.
+        log_weights: log w, ``(K, *B)``.
+        beta: β, a scalar in [0, 1], which may be traced.
 
     Returns:
         An array of shape ``(*B)``.
     """
     require_shapes("(K > 0, *B), ()", log_weights=log_weights, beta=beta)
-    # Weights of 0 may make either -inf, which must not meet a 0.
+    # Weights of 0 may make either bound -inf, and -inf times 0 would be NaN.
     elbo = jnp.where(beta == 0, 0.0, beta * sampled_elbo(log_weights))
     return elbo + jnp.where(beta == 1, 0.0, (1 - beta) * iwae(log_weights))
 
@@ -91,34 +95,35 @@ class PartialBounds(NamedTuple):
 
 
 def piwae(log_weights: Array) -> PartialBounds:
-    """IWAE of all M K samples for p's parameters, MIWAE for q's (Rainforth et al. 2018, arXiv:1802.04537).
+    """Returns IWAE of all M K samples for p's parameters, and MIWAE for q's (Rainforth et al. 2018, arXiv:1802.04537).
 
-    Maximize each bound by its own parameters only. With ``f(theta, phi)`` the log-weights,
+    Maximize each bound with respect to its own parameters only. If ``f(theta, phi)`` returns the log-weights, the loss
+    is
 
         stop = jax.lax.stop_gradient
         loss = -jnp.mean(piwae(f(theta, stop(phi))).generative + piwae(f(stop(theta), phi)).inference)
 
-    where ``jit`` evaluates the two calls, which are equal, once.
+    The two calls of ``f`` are equal, and ``jit`` evaluates them once.
 
     Args:
-        log_weights: ``(M, K, *B)``.
+        log_weights: log w, ``(M, K, *B)``.
     """
     require_shapes("(M > 0, K > 0, *B)", log_weights=log_weights)
     return PartialBounds(log_mean_exp(log_weights, axis=(0, 1)), miwae(log_weights))
 
 
 def renyi(log_weights: Array, alpha: ArrayLike) -> Array:
-    """1/(1 - α) log 1/K Σ w^(1 - α): the variational Rényi bound (Li & Turner 2016, arXiv:1602.02311).
+    """Returns 1/(1 - α) log 1/K Σ w^(1 - α), the variational Rényi bound (Li & Turner 2016, arXiv:1602.02311).
 
-    α = 0 is IWAE, the limit at α = 1 the ELBO; it falls with α, from log max w at -∞ to log min w at ∞. A lower bound
-    of log p(x), in expectation, for α ≥ 0; for α < 0, an upper bound as K → ∞ only.
+    It is IWAE for α = 0, and tends to the ELBO as α tends to 1. It falls with α, from log max w at -∞ to log min w at
+    ∞. For α ≥ 0 it is a lower bound of log p(x), in expectation. For α < 0 it is an upper bound only as K → ∞.
 
-    Near α = 1, where it is 0/0: with m the mean of log w and d = (1 - α) (log w - m), whose mean is 0,
-    m + log(1 + 1/K Σ (e^d - 1 - d)) / (1 - α).
+    At α = 1 the formula is 0/0. Near it, the bound is computed as m + log(1 + 1/K Σ (e^d - 1 - d)) / (1 - α), where m
+    is the mean of log w, and d = (1 - α) (log w - m) has a mean of 0.
 
     Args:
-        log_weights: ``(K, *B)``; for α > 1, one of -inf makes the result -inf and the gradient NaN.
-        alpha: a finite scalar; may be traced, but the derivative by it isn't right at 1.
+        log_weights: log w, ``(K, *B)``. For α > 1, a log-weight of -inf makes the result -inf and the gradient NaN.
+        alpha: α, a finite scalar, which may be traced; but the derivative with respect to it isn't right at 1.
 
     Returns:
         An array of shape ``(*B)``.
@@ -135,15 +140,17 @@ def renyi(log_weights: Array, alpha: ArrayLike) -> Array:
 
 
 def jackknife(log_weights: Array, order: int) -> Array:
-    """Σ_j c_j · mean of IWAE over all subsets of K - j samples, j = 0 … m (Nowozin 2018, ICLR).
+    """Returns a jackknife estimate of log p(x), which removes the first terms of IWAE's bias (Nowozin 2018, ICLR).
 
-    c_j = (-1)^j (K - j)^m / ((m - j)! j!), with m the order (Sharot 1976): the first m terms of IWAE's bias in powers
-    of 1/K cancel, and what is left is of order K^-(m + 1). It is an estimate of log p(x), not a bound. Order 0 is IWAE.
+    It is Σ_j c_j · mean of IWAE over all subsets of K - j samples, for j = 0 … m, where m is the order. The weights are
+    c_j = (-1)^j (K - j)^m / ((m - j)! j!) (Sharot 1976). The first m terms of IWAE's bias in powers of 1/K cancel, and
+    what is left is of order K^-(m + 1). The result isn't a bound. Order 0 is IWAE.
 
-    The c_j grow as K^m / m!, and rounding with them; the subsets, C(K, m) of them, are all in memory at once.
+    The c_j grow as K^m / m!, and the rounding error grows with them. The subsets, whose number is C(K, m), are all in
+    memory at once.
 
     Args:
-        log_weights: ``(K, *B)``.
+        log_weights: log w, ``(K, *B)``.
         order: m, at least 0 and below K, with K C(K, m) at most 10⁷; static, as K is.
 
     Returns:
@@ -159,7 +166,7 @@ def jackknife(log_weights: Array, order: int) -> Array:
     require(allowed, "order", order, f"at least 0 and below the {samples} samples")
     numbers = samples * math.comb(samples, order)
     require(numbers <= _MOST, "order", order, f"one that takes at most {_MOST:,} numbers of {samples} samples")
-    # As Σ c = 1, a shift comes out again; without it, the c would multiply the rounding of the log-weights' size.
+    # Because Σ c = 1, the shift can be added back. Without it, the c would multiply the rounding of large log-weights.
     top = jax.lax.stop_gradient(jnp.max(log_weights, axis=0))
     shift = jnp.where(jnp.isfinite(top), top, 0)
     shifted = log_weights - shift[None]

@@ -1,4 +1,4 @@
-"""β over the steps of training, as optax schedules."""
+"""Schedules of β over the steps of training, for optax."""
 
 import math
 from collections.abc import Mapping
@@ -15,19 +15,19 @@ SCHEDULES: Mapping[str, str] = MappingProxyType(
         "cyclical": "from 0 to β and then constant, over and over (Fu et al. 2019)",
     }
 )
-"""The schedules that a configuration may name."""
+"""The schedules that a configuration may name, with their descriptions."""
 
 
 def beta_schedule(name: str, beta: float, steps: int, cycles: int = 4, ramp: float = 0.5) -> optax.Schedule:
-    """β as a function of the step.
+    """Returns β as a function of the step.
 
     Args:
-        name: ``constant``; ``linear``: 0 to β over the fraction ``ramp`` of the steps, then constant;
-            ``cyclical``: the same, in each of ``cycles`` equal parts (Fu et al. 2019, arXiv:1903.10145, eq. 6).
-        beta: its final value, at least 0.
-        steps: of the whole training, at least 0.
-        cycles: at least 1.
-        ramp: in (0, 1].
+        name: ``constant``; ``linear``, from 0 to β over the fraction ``ramp`` of the steps, then constant; or
+            ``cyclical``, the same in each of ``cycles`` equal parts (Fu et al. 2019, arXiv:1903.10145, eq. 6).
+        beta: the final value of β, at least 0.
+        steps: the number of steps in the whole training, at least 0.
+        cycles: the number of equal parts, at least 1.
+        ramp: the fraction of the steps in which β rises, in (0, 1].
 
     Raises:
         ValueError: for a value that isn't allowed.

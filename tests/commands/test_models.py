@@ -104,7 +104,7 @@ def test_what_cannot_be_filled_is_refused(run, capsys, flags, message):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--likelihood", "gaussian_optimal"], "likelihood must be one whose terms are of one entry each"),
+        (["--likelihood", "gaussian_optimal"], "likelihood must be one whose terms depend on one entry each"),
         (["--likelihood", "multinomial"], "likelihood must be one whose terms"),
         (["--likelihood", "poisson", "--offset"], "offset must be False where entries are missing"),
         (["--likelihood", "categorical"], "levels must be"),
