@@ -1,7 +1,8 @@
 """Writes jaxvae/data/survey.json: what the builders of tensorflow-datasets are of, and what they need.
 
 Nothing is downloaded: features come from the builders, and what they import or ask of TensorFlow from their sources.
-TensorFlow must not be installed, as builders that need it even for their features are known by asking.
+Builders that need a package even for their features are known by asking, so TensorFlow must not be installed, and
+pandas, which the extra ``tables`` installs, is hidden from them.
 
 python -m benchmarks.survey
 """
@@ -127,6 +128,7 @@ def there(path: list[str]) -> bool:
 def main() -> None:
     """Writes the file."""
     argparse.ArgumentParser(description=__doc__.split("\n\n")[0]).parse_args()
+    sys.modules["pandas"] = None  # type: ignore[assignment]
     PATH.write_text(survey_text(), encoding="utf-8")
     print(f"wrote {PATH}")
 

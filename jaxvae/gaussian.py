@@ -12,7 +12,8 @@ derivatives there are the limits from the right, made finite.
 A NaN in an element makes only the result for that element NaN. At an infinity a function has its limit, if there is
 one.
 
-For 16-bit inputs, all computations, noise, KL and densities are in float32; only samples have the inputs' dtype.
+For 16-bit inputs, all computations, noise, KL and densities are in float32; only samples and gradients have the
+inputs' dtype, in which a gradient beyond its largest number is inf.
 ``loc``, ``raw`` and points broadcast by NumPy's rules. The parameterization alone decides how ``raw`` gives σ.
 """
 

@@ -5,7 +5,7 @@ import pytest
 from benchmarks.linear_gaussian import gap
 from jaxvae.data import suggested
 from jaxvae.training import config_from_mapping, make_experiment, train
-from jaxvae.training.devices import one_device
+from jaxvae.training.devices import one_device, put, replicated
 from jaxvae.training.run import load_state
 
 NAME = "linear-gaussian"
@@ -15,7 +15,7 @@ def found(out, **fields):
     config = config_from_mapping({**suggested(NAME), "dataset": NAME, **fields})
     experiment = make_experiment(config, one_device())
     train(experiment, out)
-    return gap(experiment, load_state(out).evaluated)
+    return gap(experiment, put(replicated(experiment.mesh), load_state(out).evaluated))
 
 
 @pytest.mark.slow
