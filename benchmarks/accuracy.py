@@ -252,8 +252,9 @@ def tables(report: Report) -> list[Table]:
         if lines:
             text = f"{title} in float32: worst relative error of value and derivatives (∂), theirs → ours."
             found.append(Table(text, heads, lines))
-    columns = [(q, outputs) for q, (_, inputs) in QUANTITIES.items() for outputs in (["value"], inputs)]
-    columns.remove(("entropy", QUANTITIES["entropy"][1]))  # which all have right
+    measured = {row["quantity"] for row in report["rows"]}
+    columns = [(q, outputs) for q in QUANTITIES if q in measured for outputs in (["value"], QUANTITIES[q][1])]
+    columns = [column for column in columns if column != ("entropy", QUANTITIES["entropy"][1])]  # which all have right
     heads = ["", *(("" if outputs == ["value"] else "∂ ") + QUANTITIES[q][0] for q, outputs in columns), last]
     for dtype in (dtype for dtype in grouped if dtype != "float32"):
         lines = []

@@ -105,10 +105,3 @@ def as_unsplit(split: "Split") -> "Unsplit":
     from jaxvae.data import Unsplit
 
     return Unsplit(split.images, split.labels, split.names, covariates=split.covariates)
-
-
-def require_count(flag: str, count: int, most: int) -> None:
-    """Raises ValueError unless this can be a number of images on a picture."""
-    from jaxvae.arguments import require
-
-    require(1 <= count <= most, flag, count, f"1 to {most:,}")

@@ -13,7 +13,7 @@ from jaxvae.commands.drawing import (
     write_samples,
     write_traversals,
 )
-from jaxvae.commands.given import given_covariates, given_images, opened, opened_run, require_count
+from jaxvae.commands.given import given_covariates, given_images, opened, opened_run
 from jaxvae.commands.output import Reply, print_lines, wrote
 from jaxvae.texts import counted
 
@@ -131,7 +131,7 @@ def impute(args: argparse.Namespace) -> Reply:
 
 def sample(args: argparse.Namespace) -> Reply:
     """``jaxvae sample``."""
-    require_count("--count", args.count, _MOST_IMAGES)
+    _require_count("--count", args.count, _MOST_IMAGES)
     run = opened(args)
     out = _out(args, run, "samples")
     covariates = given_covariates(args, run.model.contract, args.count)
@@ -140,7 +140,7 @@ def sample(args: argparse.Namespace) -> Reply:
 
 def reconstruct(args: argparse.Namespace) -> Reply:
     """``jaxvae reconstruct``."""
-    require_count("--count", args.count, _MOST_IMAGES)
+    _require_count("--count", args.count, _MOST_IMAGES)
     run = opened(args)
     out = _out(args, run, "reconstructions")
     return Reply({"files": [write_reconstructions(run.model, given_images(args, run), args.count, out)]})
@@ -150,8 +150,8 @@ def traverse(args: argparse.Namespace) -> Reply:
     """``jaxvae traverse``."""
     from jaxvae.arguments import require
 
-    require_count("--latents", args.latents, _MOST_IMAGES)
-    require_count("--steps", args.steps, _MOST_IMAGES // args.latents)
+    _require_count("--latents", args.latents, _MOST_IMAGES)
+    _require_count("--steps", args.steps, _MOST_IMAGES // args.latents)
     require(0 < args.reach < math.inf, "--reach", args.reach, "a number above 0")
     run = opened(args)
     out = _out(args, run, "traversals")
@@ -188,3 +188,10 @@ def _out(args: argparse.Namespace, run: "Run | Exported", name: str) -> Path:
     tables.require_suffix(args.out, *(tables.ROWS if run.model.contract.features else (".png", ".pdf", ".svg")))
     args.out.parent.mkdir(parents=True, exist_ok=True)
     return args.out
+
+
+def _require_count(flag: str, count: int, most: int) -> None:
+    """Raises ValueError unless this can be a number of images on a picture."""
+    from jaxvae.arguments import require
+
+    require(1 <= count <= most, flag, count, f"1 to {most:,}")

@@ -15,7 +15,7 @@ def _own_place(monkeypatch, tmp_path):
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory):
-    """A run's directory, and what was printed."""
+    """The directory of a run; all tests share it, so what adds files to it works on a copy."""
     out = tmp_path_factory.mktemp("runs") / "tiny"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(process, "use_compilation_cache", lambda: None)

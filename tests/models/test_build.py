@@ -68,7 +68,7 @@ def test_a_bad_choice_is_refused(field, value, allowed):
         *(
             (
                 {"missing": True, "likelihood": kind},
-                f"likelihood must be one whose terms are .*, got '{type(kind).__name__}'",
+                f"likelihood must be one whose terms depend on one entry each, .*, got '{type(kind).__name__}'",
             )
             for kind in (OptimalGaussian(), Multinomial(), DirichletMultinomial())
         ),
