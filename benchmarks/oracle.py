@@ -190,7 +190,7 @@ def grid(quantity: str, p: jv.Parameterization) -> Iterator[tuple[str, float, tu
 def stored(x: float, dtype: str) -> float:
     """In a dtype, where it is a normal number or 0."""
     limits = jnp.finfo(dtype)
-    x = float(np.asarray(min(x, float(limits.max)), dtype))
+    x = float(np.asarray(np.clip(x, float(limits.min), float(limits.max)), dtype))
     return x if abs(x) >= float(limits.tiny) else 0.0
 
 

@@ -320,9 +320,11 @@ class Chain(Transform):
             raw = self._clipped(raw)
             _, part, whole = self._floored(raw)
             quarter, inverse = quartered(whole, 1)
-            # Next to the floor the part underflows before its quotient does.
-            tail = self.transform.scaled(jnp.full_like(raw, 1 / self.floor.low), raw, 1)
-            gain = special.times(gain, jnp.where(part > 1e-30, part * inverse * quarter, tail))
+            # Next to the floor the part underflows before its quotient does. The tail isn't computed where it isn't
+            # chosen, as its slope may be inf there.
+            above = part > 1e-30
+            tail = self.transform.scaled(jnp.full_like(raw, 1 / self.floor.low), jnp.where(above, 0, raw), 1)
+            gain = special.times(gain, jnp.where(above, part * inverse * quarter, tail))
         return gain
 
     def factors(self, raw: Array) -> Factors:
