@@ -11,7 +11,7 @@ The error is relative to the sum of the magnitudes of the truth's terms: to the 
 as in KL; a difference that crosses zero (-½z² - log σ - ½ log 2π) needn't be more exact than its terms. Where all terms
 are 0, only a finite result is asked for. Numbers below 2^-126, which XLA may flush to 0, or below the smallest of their
 dtype, are as good as 0. Each is judged in the dtype that it returns: from 16-bit inputs ours returns values in float32,
-and peers stay in these. NaN or inf counts where the truth is below 99% of the largest number of that dtype.
+and peers stay in these, or refuse them. NaN or inf counts where the truth is below 99% of the largest number of that dtype.
 
 The bar: in every cell our error is at most the peer's worst or ``allowance``, whichever is more, and in addition what
 an ulp of the inputs changes (half for the input itself, half for what is made of it first, such as log σ; an ulp of the
@@ -200,12 +200,14 @@ def compare(libraries: dict[str, Library], dtype: str, quantity: str) -> Iterato
         p = library.parameterization
         if getattr(library, quantity) is not None:
             where, mine = beside(p)
-            theirs = judge(library, quantity, where)
+            who = {"quantity": quantity, "peer": library.name, "parameterization": p.name, "dtype": dtype}
+            try:
+                theirs = judge(library, quantity, where)
+            except TypeError as error:  # as distrax's distribution function raises in 16 bits
+                yield {**who, "refused": str(error).splitlines()[0], "missed": []}
+                continue
             yield {
-                "quantity": quantity,
-                "peer": library.name,
-                "parameterization": p.name,
-                "dtype": dtype,
+                **who,
                 "theirs": worst(theirs, quantity, where),
                 "ours": worst(mine, quantity, where),
                 "first_bad": {"theirs": first_bad(theirs, where), "ours": first_bad(mine, where)},
@@ -223,6 +225,8 @@ def error_text(x: float | None) -> str:
 
 def pair(row: dict[str, Any], outputs: Sequence[str], regions: Sequence[int]) -> str:
     """Theirs → ours, the worst of some outputs and regions."""
+    if "refused" in row:
+        return "refused"
     sides = [[row[side][name][i] for name in outputs for i in regions] for side in ("theirs", "ours")]
     return " → ".join(error_text(None if None in side else max(side)) for side in sides)
 
@@ -231,7 +235,7 @@ def raws_text(rows: Sequence[dict[str, Any]]) -> str:
     """The raws nearest to 0 at which something isn't finite, in any of the rows; ours after an arrow, if any."""
     sides = []
     for side in ("theirs", "ours"):
-        found = [r for row in rows for r in row["first_bad"][side] if r is not None]
+        found = [r for row in rows if "refused" not in row for r in row["first_bad"][side] if r is not None]
         ends = sorted([r for r in found if r < 0])[-1:] + sorted([r for r in found if r >= 0])[:1]
         sides.append(", ".join(f"{r:g}" for r in ends))
     return (sides[0] or "–") + (f" → {sides[1]}" if sides[1] else "")
