@@ -11,7 +11,8 @@ The error is relative to the sum of the magnitudes of the truth's terms: to the 
 as in KL; a difference that crosses zero (-½z² - log σ - ½ log 2π) needn't be more exact than its terms. Where all terms
 are 0, only a finite result is asked for. Numbers below 2^-126, which XLA may flush to 0, or below the smallest of their
 dtype, are as good as 0. Each is judged in the dtype that it returns: from 16-bit inputs ours returns values in float32,
-and peers stay in these, or refuse them. NaN or inf counts where the truth is below 99% of the largest number of that dtype.
+and peers stay in these, or refuse them. NaN or inf counts where the truth is below 99% of the largest number of that
+dtype.
 
 The bar: in every cell our error is at most the peer's worst or ``allowance``, whichever is more, and in addition what
 an ulp of the inputs changes (half for the input itself, half for what is made of it first, such as log σ; an ulp of the

@@ -158,10 +158,13 @@ def test_float64_keeps_its_digits_far_from_1():
     np.testing.assert_allclose(slope, -x * np.exp(-2 * log_std), rtol=4e-15)
 
 
-def public(p, loc, raw, loc_p, raw_p, x):
-    """What the public functions make of two Gaussians, one of them in another parameterization, too."""
+ARGUMENTS = ("loc", "raw", "loc_p", "raw_p", "x", "size")
+
+
+def public(p, loc, raw, loc_p, raw_p, x, size):
+    """What the public functions make of two Gaussians, one of them in other parameterizations, too."""
     q, other = jv.Gaussian(loc, raw, p), jv.Gaussian(loc_p, raw_p, p)
-    softplus, back = jv.Gaussian(loc_p, raw_p, jv.softplus_std), jv.Gaussian(loc, jnp.abs(raw), jv.abs_std)
+    softplus, back = jv.Gaussian(loc_p, raw_p, jv.softplus_std), jv.Gaussian(loc, size, jv.abs_std)
     return {
         **{name: getattr(q, name) for name in ("mean", "log_std", "std", "variance", "precision")},
         **{f"{f.__name__} of one": f(q) for f in (jv.kl_divergence, jv.entropy)},
@@ -183,13 +186,17 @@ def public(p, loc, raw, loc_p, raw_p, x):
 
 
 def extremes(name, dtype):
-    """Pairs of (loc, raw) over all of [-200, 200], those of which a gradient was NaN once, and a point."""
+    """Pairs of (loc, raw) over all of [-200, 200], those of which a gradient was NaN once, a point, and |raw|.
+
+    |raw| has a column of its own, because in 16 bits two slopes may be inf, and the sum of inf and -inf is NaN.
+    """
     raw = np.float32([-200, -95, -89, -44.4, -20, -1, 0, 1e-4, 1, 3.3, 44.4, 89, 95, 120, 200])
     raw = raw[raw >= 0] if name.startswith("direct") else raw  # below 0 their values are NaN
     grid = np.stack(np.meshgrid(np.float32([0, 3.3]), raw, np.float32([2.3]), raw, np.float32([0.7])), -1)
     rows = [(3.3323, 93.903, 2.2852, 193.48, 0), (-2.6, 95.8, 3.6, 85.4, 0), (1e30, 60, -1e30, 120, 1)]
     rows = np.float32([*rows, *([a, -b, c, -d, x] for a, b, c, d, x in rows if raw[0] < 0)])
-    return [jnp.asarray(column, dtype) for column in np.concatenate([grid.reshape(-1, 5), rows]).T]
+    columns = np.concatenate([grid.reshape(-1, 5), rows]).T
+    return [jnp.asarray(column, dtype) for column in (*columns, np.abs(columns[1]))]
 
 
 @pytest.mark.parametrize("dtype", each(("float32", "bfloat16"), kept=("float32",)))
@@ -205,7 +212,7 @@ def test_gradients_are_numbers(name, dtype):
         cotangents = [jnp.tile(rows[:, i : i + 1], len(at[0])).astype(leaf.dtype) for i, leaf in enumerate(leaves)]
         slopes = jax.vmap(pull)(jax.tree.unflatten(structure, cotangents))
     paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(values)]
-    for argument, slope in zip(("loc", "raw", "loc_p", "raw_p", "x"), np.asarray(slopes, np.float32), strict=True):
+    for argument, slope in zip(ARGUMENTS, np.asarray(slopes, np.float32), strict=True):
         assert np.all(slope[-1] == 0), (argument, [float(column[np.argmax(slope[-1] != 0)]) for column in at])
         for path, row in zip(paths, slope, strict=False):
             bad = np.isnan(row)
