@@ -165,7 +165,8 @@ def train_step(
 def make_train_step(loss_fn: LossFn, tx: optax.GradientTransformation, *, ema_decay: float | None = None) -> Step:
     """Makes a jitted ``train_step``, which donates the state: you can't use a state again after passing it.
 
-    The step raises ValueError for a state that was passed to a step before.
+    The step raises ValueError for a state that was passed to a step before. Like any jitted function it has ``lower``,
+    for compilation ahead of time.
     """
     return _refusing_donated(jax.jit(train_step(loss_fn, tx, ema_decay=ema_decay), donate_argnums=0))
 
@@ -185,6 +186,8 @@ def _refusing_donated(run: Callable[Concatenate[TrainState, P], R]) -> Callable[
                 ) from None
             raise
 
+    if isinstance(run, jax.stages.Wrapped):
+        vars(checked)["lower"] = run.lower
     return checked
 
 

@@ -153,6 +153,9 @@ def test_the_state_is_donated_and_many_steps_need_one_trace():
     donated = [*jax.tree.leaves((first.params, first.opt_state, first.ema)), first.step, first.skipped]
     assert all(leaf.is_deleted() for leaf in donated)
     assert len(traces) == 1
+    program = step.lower(state, data())
+    assert len(traces) == 1
+    assert int(program.compile()(state, data())[0].step) == 6
 
 
 @pytest.mark.parametrize(("scale", "platform"), [(np.nan, "cpu"), (np.inf, "cpu"), (1e37, "cpu"), (np.nan, "default")])
