@@ -81,7 +81,7 @@ def row(name: str, p: jv.Parameterization, raw: np.ndarray) -> str:
     gains = f"{number(float(np.nanmin(gain)))} … {number(float(np.nanmax(gain)))}"
     if np.nanmin(gain) == np.nanmax(gain):
         gains = number(float(gain[0]))
-    if np.isinf(p.log_std_gain(0.0)):
+    if abs(p.log_std_gain(np.float32(0))) > 1e37:  # an infinite slope, kept finite
         gains = "unbounded at 0"
     normal = [interval(raw, (std >= low) & (std <= high), float(raw[near_one])) for low, high in NORMAL.values()]
     cells = [f"`{name}`", str(p.std_range), gains, text(ends, raw)]

@@ -31,7 +31,8 @@ def test_certify_passes_on_a_sample(name):
         for dtype, stride in (("float32", 40_009), ("bfloat16", 1), ("float16", 1)):
             row = certify.certify(name, order, dtype, stride)
             assert row["passed"], row
-            assert row["worst_ulp"] > 0
+            beyond = name.endswith("k = 1e+09") and (order, dtype) == ("value", "float16")  # log Γ(1e9) is 2e10
+            assert (row["worst_ulp"] > 0) != beyond
             assert row["inputs"] > 2**15
 
 

@@ -253,7 +253,7 @@ def test_four_shards_of_which_two_are_killed_end_with_the_same_table(whole, tmp_
     time.sleep(random.Random(1).uniform(5, 10))
     for shard in ("2/4", "3/4"):
         processes[shard].kill()
-        processes[shard].wait()
+        processes[shard].communicate()
         processes[shard] = start(shard)
     said = [process.communicate()[0].strip() for process in processes.values()]
     assert all(process.returncode == 0 for process in processes.values())
