@@ -100,9 +100,9 @@ def test_compare_refuses_in_one_line_and_writes_nothing(capsys, tmp_path, flags,
 def test_reproduce_trains_scores_and_tabulates(capsys, monkeypatch, tmp_path):
     fields = {"latents": 2, "hidden": (4,), "epochs": 1, "batch_size": 80, "samples": 3}
     tiny = presets.Preset("nobody", "nothing", fields, {"vae": presets.PublishedRow({}, 30.0)}, "log_std")
-    monkeypatch.setattr(presets, "PRESETS", {"tiny": lambda: tiny})
-    assert main(["reproduce", "tiny", "--samples", "2"]) == 0
-    out = Path("runs/tiny")
+    monkeypatch.setattr(presets, "PRESETS", {"jaanli": lambda: tiny})
+    assert main(["reproduce", "jaanli", "--samples", "2"]) == 0
+    out = Path("runs/jaanli")
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == str(out / "vae-log_std")
     assert re.fullmatch(r"vae-log_std: NLL \d+\.\d\d ± \d\.\d\d \(2 samples\), published 30\.00", lines[1])
