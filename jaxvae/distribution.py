@@ -173,6 +173,10 @@ class Distribution:
         dtype = special.compute_dtype(*leaves, *others)
         return self._map(lambda x, event: jnp.asarray(x, dtype) if special.is_weak(x) else x)
 
+    def _computed(self) -> Self:
+        """Returns this distribution in the dtype to compute in, where its slopes add up: in 16 bits, two may be inf."""
+        return self._map(lambda x, event: x if special.is_weak(x) else jnp.asarray(x, special.compute_dtype(x)))
+
     def _map(self, function: Callable[[Array, int], Array]) -> Self:
         """Returns the Gaussian whose leaves are the function's results for each leaf and its number of event axes."""
         return self._made(self.parameterization, [function(x, self._event_ranks[n]) for n, x in self._leaves().items()])

@@ -195,9 +195,9 @@ def _in_one_dtype(*arrays: ArrayLike) -> list[Array]:
 
 
 def _together(*qs: Gaussian) -> list[Gaussian]:
-    """Returns the Gaussians, with weak leaves in the dtype of the others."""
+    """Returns the Gaussians in the dtype to compute in."""
     leaves = [x for q in qs for x in (q.loc, q.raw)]
-    return [q._settled(*leaves) for q in qs]
+    return [q._settled(*leaves)._computed() for q in qs]
 
 
 def _full_raw(q: Gaussian) -> Array:
@@ -230,7 +230,8 @@ def reparameterize(q: AnyGaussian, noise: ArrayLike) -> Array:
 
 def _moved(q: Gaussian, noise: ArrayLike) -> Array:
     q = q._settled(noise)
-    mean, std, noise = aligned(q.mean, q.std, noise)
+    wide = q._computed()
+    mean, std, noise = aligned(wide.mean, wide.std, noise)
     return (mean + special.times(std, noise)).astype(q.dtype)
 
 
@@ -321,6 +322,7 @@ def kl_divergence(q: AnyGaussian, p: AnyGaussian | None = None) -> Array:
         return kl_divergence(p._of_this_kind(q), p)
     require_gaussian(q=q, p=q if p is None else p)
     if p is None:
+        q = q._computed()
         mean, raw = ranked(q.mean, q.raw)
         return special.weakly(functools.partial(_to_standard, q.parameterization))(mean, raw)
     return _compared(q, p, _scale_cost)
@@ -490,6 +492,7 @@ def jeffreys(q: AnyGaussian, p: AnyGaussian) -> Array:
     >>> float(jeffreys(Gaussian(1.0, 0.0), Gaussian(0.0, 0.0)))
     1.0
     """
+    q, p = (x._computed() if isinstance(x, Distribution) else x for x in (q, p))  # what isn't one is refused next
     return kl_divergence(q, p) + kl_divergence(p, q)
 
 
@@ -602,6 +605,7 @@ def expectation_parameters(q: Gaussian) -> tuple[Array, Array]:
     [3.0, 10.0]
     """
     require_gaussian(q=q)
+    q = q._computed()
     mean = q.mean
     return mean, special.times(mean, mean) + q.variance
 
@@ -658,7 +662,8 @@ def convert(q: Gaussian, parameterization: Parameterization | str) -> Gaussian:
     parameterization = as_parameterization(parameterization)
     if parameterization == q.parameterization:
         return q
-    return _from_moments(q.mean, q.log_std, parameterization, q.loc, q.raw)
+    wide = q._computed()
+    return _from_moments(wide.mean, wide.log_std, parameterization, q.loc, q.raw)
 
 
 def product(*factors: Gaussian, parameterization: Parameterization | str | None = None) -> Gaussian:
@@ -680,10 +685,10 @@ def product(*factors: Gaussian, parameterization: Parameterization | str | None 
     if not factors:
         raise ValueError("product needs at least one Gaussian, got none")
     require_gaussian(**{f"factors[{i}]": factor for i, factor in enumerate(factors)})
-    factors = tuple(_together(*factors))
-    precise = jnp.stack(aligned(*(-2 * f.log_std for f in factors)))  # (factors, ...)
+    wide = _together(*factors)
+    precise = jnp.stack(aligned(*(-2 * f.log_std for f in wide)))  # (factors, ...)
     log_precisions = special.finite(precise)
-    means = jnp.stack(aligned(*(f.mean for f in factors)))
+    means = jnp.stack(aligned(*(f.mean for f in wide)))
     mean = _weighted_mean(log_precisions, means)
     log_std = -jax.nn.logsumexp(log_precisions, axis=0) / 2
     log_std = jnp.where(jnp.max(precise, axis=0) == jnp.inf, -jnp.inf, log_std)

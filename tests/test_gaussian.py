@@ -158,13 +158,13 @@ def test_float64_keeps_its_digits_far_from_1():
     np.testing.assert_allclose(slope, -x * np.exp(-2 * log_std), rtol=4e-15)
 
 
-ARGUMENTS = ("loc", "raw", "loc_p", "raw_p", "x", "size")
+ARGUMENTS = ("loc", "raw", "loc_p", "raw_p", "x", "same", "size")
 
 
-def public(p, loc, raw, loc_p, raw_p, x, size):
+def public(p, loc, raw, loc_p, raw_p, x, same, size):
     """What the public functions make of two Gaussians, one of them in other parameterizations, too."""
     q, other = jv.Gaussian(loc, raw, p), jv.Gaussian(loc_p, raw_p, p)
-    softplus, back = jv.Gaussian(loc_p, raw_p, jv.softplus_std), jv.Gaussian(loc, size, jv.abs_std)
+    softplus, back = jv.Gaussian(loc_p, raw_p, jv.softplus_std), jv.Gaussian(same, size, jv.abs_std)
     return {
         **{name: getattr(q, name) for name in ("mean", "log_std", "std", "variance", "precision")},
         **{f"{f.__name__} of one": f(q) for f in (jv.kl_divergence, jv.entropy)},
@@ -186,9 +186,9 @@ def public(p, loc, raw, loc_p, raw_p, x, size):
 
 
 def extremes(name, dtype):
-    """Pairs of (loc, raw) over all of [-200, 200], those of which a gradient was NaN once, a point, and |raw|.
+    """Pairs of (loc, raw) over all of [-200, 200], those of which a gradient was NaN once, a point, loc again, and |raw|.
 
-    |raw| has a column of its own, because in 16 bits two slopes may be inf, and the sum of inf and -inf is NaN.
+    The last two have columns of their own, because in 16 bits two slopes may be inf, and inf - inf is NaN.
     """
     raw = np.float32([-200, -95, -89, -44.4, -20, -1, 0, 1e-4, 1, 3.3, 44.4, 89, 95, 120, 200])
     raw = raw[raw >= 0] if name.startswith("direct") else raw  # below 0 their values are NaN
@@ -196,7 +196,7 @@ def extremes(name, dtype):
     rows = [(3.3323, 93.903, 2.2852, 193.48, 0), (-2.6, 95.8, 3.6, 85.4, 0), (1e30, 60, -1e30, 120, 1)]
     rows = np.float32([*rows, *([a, -b, c, -d, x] for a, b, c, d, x in rows if raw[0] < 0)])
     columns = np.concatenate([grid.reshape(-1, 5), rows]).T
-    return [jnp.asarray(column, dtype) for column in (*columns, np.abs(columns[1]))]
+    return [jnp.asarray(column, dtype) for column in (*columns, columns[0], np.abs(columns[1]))]
 
 
 @pytest.mark.parametrize("dtype", each(("float32", "bfloat16"), kept=("float32",)))
