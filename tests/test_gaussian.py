@@ -186,7 +186,7 @@ def public(p, loc, raw, loc_p, raw_p, x, same, size):
 
 
 def extremes(name, dtype):
-    """Pairs of (loc, raw) over all of [-200, 200], those of which a gradient was NaN once, a point, loc again, and |raw|.
+    """Pairs of (loc, raw) over [-200, 200], those of which a gradient was NaN once, a point, loc again, and |raw|.
 
     The last two have columns of their own, because in 16 bits two slopes may be inf, and inf - inf is NaN.
     """
