@@ -26,6 +26,7 @@ from jaxvae.data.features import Feature, covariates_told, kinds_told
 from jaxvae.data.missing import unmasked
 from jaxvae.data.observation import METHODS, observe, unit_scaled
 from jaxvae.data.options import PLAIN, Reading
+from jaxvae.data.supports import SUPPORTS
 
 _ON_LEVELS = ("categorical", "discretized")  # likelihoods without a density between levels
 
@@ -207,6 +208,14 @@ class DataContract:
         Raises:
             ValueError: for values that the training data can't have had.
         """
+        found = self._checked(images, grid)
+        if self.likelihood in SUPPORTS and found.size:
+            support, seen = SUPPORTS[self.likelihood], np.asarray(self._scaled(jnp.asarray(found)))
+            if (odd := support.outside(seen)).any():
+                raise self._refusal(f"{_first(found, odd):g} under likelihood {self.likelihood} ({support.told})")
+        return found
+
+    def _checked(self, images: np.ndarray, grid: int) -> np.ndarray:
         if images.dtype.kind == "b":
             return images.astype(np.float32)
         if images.dtype.kind not in "biuf":

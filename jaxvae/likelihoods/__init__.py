@@ -24,6 +24,7 @@ from jaxvae.likelihoods.kinds import COUNTS as COUNTS
 from jaxvae.likelihoods.kinds import LIKELIHOODS as LIKELIHOODS
 from jaxvae.likelihoods.kinds import OF_COLUMNS as OF_COLUMNS
 from jaxvae.likelihoods.kinds import OF_LOGS as OF_LOGS
+from jaxvae.likelihoods.kinds import REALS as REALS
 from jaxvae.likelihoods.kinds import column_likelihood as column_likelihood
 from jaxvae.likelihoods.kinds import likelihood as likelihood
 from jaxvae.likelihoods.logistic import DiscretizedLogistic as DiscretizedLogistic

@@ -7,9 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
-from jax.typing import ArrayLike
 
 from jaxvae import special
 from jaxvae.arguments import require
@@ -62,12 +60,8 @@ class CountLikelihood(RoleLikelihood):
     def _outputs_of(self, log_mean: Array) -> Array:
         """Returns the first output for each log E[x], if the other outputs are neutral."""
 
-    def outputs_at(self, mean: ArrayLike) -> np.ndarray:
-        """Returns the outputs for this mean, which is first raised to at least 0.001; all but the first are neutral."""
-        outputs = np.array(super().outputs_at(mean))
-        log_mean = jnp.log(jnp.maximum(jnp.asarray(mean, jnp.float32), 1e-3))
-        outputs.reshape(*np.shape(mean), -1)[..., 0] = self._outputs_of(log_mean)
-        return outputs
+    def _first_output(self, mean: Array) -> Array:
+        return self._outputs_of(jnp.log(jnp.maximum(mean, 1e-3)))
 
 
 @dataclasses.dataclass(frozen=True)

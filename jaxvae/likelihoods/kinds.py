@@ -74,7 +74,7 @@ def likelihood(
     """Returns the likelihood of this name.
 
     Args:
-        name: a name in ``LIKELIHOODS``.
+        name: a name in ``LIKELIHOODS`` or ``REALS``.
         levels: the data's number of grey levels; None for data without levels.
         parameterization: how a scale arises from a raw number, if the likelihood has a scale; or its name.
         std: the fixed σ, or σ at the start, in units of x.
@@ -83,10 +83,11 @@ def likelihood(
         ValueError: for an unknown name, for a σ out of the parameterization's range, or if the likelihood needs levels
             and the data have none.
     """
-    require(isinstance(name, str) and name in LIKELIHOODS, "likelihood", name, "one of " + ", ".join(LIKELIHOODS))
+    known = (*LIKELIHOODS, *REALS)
+    require(isinstance(name, str) and name in known, "likelihood", name, "one of " + ", ".join(known))
     p = as_parameterization(parameterization)
     require_numbers(std=std)
-    return LIKELIHOODS[name](levels, p, std)
+    return LIKELIHOODS[name](levels, p, std) if name in LIKELIHOODS else _MEASURED[name](PLAIN, p, std)
 
 
 _OfColumns = Callable[[Standard, Parameterization, float], Likelihood]
@@ -105,6 +106,9 @@ _MEASURED: Mapping[str, _OfColumns] = MappingProxyType(
     }
 )
 """Functions that build likelihoods of real numbers, by name, from units, a parameterization and a σ in these units."""
+
+REALS = tuple(name for name in _MEASURED if name not in LIKELIHOODS)
+"""The names of more likelihoods of real numbers. Each channel learns its own scale, shape or concentration."""
 
 OF_COLUMNS = (*_MEASURED, "bernoulli", "categorical", "ordinal", *COUNTS)
 """The names of the likelihoods for columns of a table. Each column learns its own scale, dispersion or cuts, if any."""

@@ -65,6 +65,15 @@ class ScaledLikelihood(RoleLikelihood):
         """Returns x in units of its features."""
         return self.standard.forward(x)
 
+    def _first_output(self, mean: Array) -> Array:
+        if self.standard:  # the units are those in which the mean is 0
+            return jnp.full_like(mean, self.neutral[0])
+        return self.parameterization.loc_from_mean(self._center_at(mean), self.roles[1].start)
+
+    def _center_at(self, mean: Array) -> Array:
+        """Returns the mean of what the Gaussian or its like describes, for each mean of x."""
+        return mean
+
     def _standardized(self, parts: Array, x: Array) -> tuple[Array, Array]:
         """Returns (x - loc) / scale, and the log of the scale in units of x."""
         p, loc, raw = self.parameterization, parts[..., 0], parts[..., 1]
@@ -153,8 +162,11 @@ class LogNormal(ScaledLikelihood):
     """
 
     def encoder_input(self, x: Array) -> Array:
-        """Returns log x in units of its features, or x itself if there are no units."""
-        return self.standard.forward(jnp.log(x)) if self.standard else x
+        """Returns log x in units of its features."""
+        return self.standard.forward(jnp.log(x))
+
+    def _center_at(self, mean: Array) -> Array:
+        return jnp.log(mean) - self.std**2 / 2
 
     def _log_prob(self, parts: Array, x: Array, raw: Any) -> Array:
         positive = x > 0
@@ -204,8 +216,11 @@ class Gamma(RoleLikelihood):
         return bool(self.standard)
 
     def encoder_input(self, x: Array) -> Array:
-        """Returns log x in units of its features, or x itself if there are no units."""
-        return self.standard.forward(jnp.log(x)) if self.standard else x
+        """Returns log x in units of its features."""
+        return self.standard.forward(jnp.log(x))
+
+    def _first_output(self, mean: Array) -> Array:
+        return self.transform.log_inverse(jnp.zeros_like(mean) if self.standard else jnp.log(mean))
 
     def _logs(self, parts: Array) -> tuple[Array, Array]:
         """Returns log μ, for μ in the units of x, and log a."""
@@ -247,6 +262,9 @@ class Beta(RoleLikelihood):
     def roles(self) -> tuple[Role, ...]:
         return Role("mean", "example", 0.0), Role("total", self.scope, start_of(self.total, math.log(START_TOTAL)))
 
+    def _first_output(self, mean: Array) -> Array:
+        return jnp.log(mean) - jnp.log1p(-mean)
+
     def _log_prob(self, parts: Array, x: Array, raw: Any) -> Array:
         return log_beta_density(x, parts[..., 0], self.total.log_forward(parts[..., 1]))
 
@@ -286,6 +304,9 @@ class VonMises(RoleLikelihood):
     @property
     def roles(self) -> tuple[Role, ...]:
         return Role("loc", "example", 0.0), Role("concentration", self.scope, start_of(self.concentration))
+
+    def _first_output(self, mean: Array) -> Array:
+        return mean
 
     def _log_prob(self, parts: Array, x: Array, raw: Any) -> Array:
         return log_von_mises(x - parts[..., 0], self.concentration.log_forward(parts[..., 1]))

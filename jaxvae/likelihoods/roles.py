@@ -72,6 +72,16 @@ class RoleLikelihood(ChannelLikelihood):
     def neutral(self) -> Sequence[float]:
         return tuple(role.start for role in self.roles if role.scope == "example")
 
+    def outputs_at(self, mean: ArrayLike) -> np.ndarray:
+        """Returns the outputs for this mean; all but the first of a channel are neutral."""
+        outputs = np.array(super().outputs_at(mean))
+        outputs.reshape(*np.shape(mean), -1)[..., 0] = self._first_output(jnp.asarray(mean, jnp.float32))
+        return outputs
+
+    @abc.abstractmethod
+    def _first_output(self, mean: Array) -> Array:
+        """Returns a channel's first output for each mean, if the other outputs are neutral."""
+
     def raw_start(self, channels: int) -> dict[str, np.ndarray] | None:
         learned = {role.name: np.full(_shape(role, channels), role.start, np.float32) for role in self._learned}
         return learned or None

@@ -146,7 +146,7 @@ class TrainConfig:
     )
     likelihood_std: float | None = _option(
         None,
-        "the likelihood's σ, or the initial one where it is learned (default: the data's for a Gaussian, else 0.1; of "
+        "the likelihood's σ, or the initial one where it is learned (default: the data's for reals, else 0.1; of "
         "a table's columns 1, in units of their standard deviations)",
     )
     architecture: str = _option("mlp", "the architecture of encoder and decoder", *ARCHITECTURES)

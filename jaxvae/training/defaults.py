@@ -8,16 +8,17 @@ import numpy as np
 from jaxvae.arguments import require
 from jaxvae.data import DataContract, Dataset
 from jaxvae.data.dataset import chunks
-from jaxvae.likelihoods import COMPOSITIONS, COUNTS, LIKELIHOODS, OF_COLUMNS
+from jaxvae.likelihoods import COMPOSITIONS, COUNTS, LIKELIHOODS, OF_LOGS, REALS
 from jaxvae.texts import counted
 from jaxvae.training.config import AUTO, TrainConfig
 from jaxvae.training.devices import memory
-from jaxvae.training.modelling import COLUMNS, require_suiting, suiting
+from jaxvae.training.modelling import require_suiting, require_supported, suiting
 
 _BATCH = 100
-_DENSITIES = tuple(name for name in LIKELIHOODS if name.startswith("gaussian"))
+_DENSITIES = (*(name for name in LIKELIHOODS if name.startswith("gaussian")), *REALS)
 """The likelihoods for real numbers."""
-_LEARNED = ("gaussian_learned", "gaussian_pixel")
+_LEARNED = ("gaussian_learned", "gaussian_pixel", "student_t", "laplace", "log_normal")
+"""Those with a scale that is learned."""
 LIKELIHOOD_STD = 0.1
 """The default σ of a likelihood, if it doesn't follow from the data."""
 _SOME = 10_000  # a standard deviation is computed from this many training images
@@ -58,7 +59,8 @@ def resolved(config: TrainConfig, dataset: Dataset, devices: int = 1) -> TrainCo
         size -= size % devices if size >= devices else 0
     std, streaming = config.likelihood_std, config.streaming
     if std is None:
-        std = 1.0 if in_columns(dataset) else _std(dataset) if name in _LEARNED else LIKELIHOOD_STD
+        learned = name in _LEARNED
+        std = 1.0 if in_columns(dataset) else _std(dataset, name in OF_LOGS) if learned else LIKELIHOOD_STD
     if streaming is None:
         streaming = dataset.train.images.nbytes > memory() // 2
     found = dataclasses.replace(
@@ -92,8 +94,9 @@ def _require_fit(config: TrainConfig, dataset: Dataset) -> None:
         require_suiting(name, dataset)
         require(drawn == "none", "binarization", drawn, "none for a table")
     else:
-        of_tables = name == COLUMNS or (name in OF_COLUMNS and name not in LIKELIHOODS)
+        of_tables = name not in (*LIKELIHOODS, *REALS)
         require(not of_tables, "likelihood", name, "another one for what isn't a table of measurements or categories")
+    require_supported(name, dataset)
     allowed = "none for a likelihood of real numbers, which 0s and 1s have no density under"
     require(drawn == "none" or name not in _DENSITIES, "binarization", drawn, f"{allowed} (--likelihood {name})")
     counts = name in (*COUNTS, *COMPOSITIONS)
@@ -152,16 +155,17 @@ def cautions(config: TrainConfig, dataset: Dataset) -> list[str]:
     return found
 
 
-def _std(dataset: Dataset) -> float:
-    """Returns the standard deviation of training images as a model sees them, to two digits."""
+def _std(dataset: Dataset, logs: bool) -> float:
+    """Returns the standard deviation of training images as a model sees them, or of their logs, to two digits."""
     images = dataset.train.head(_SOME).images
     low, high = dataset.reading.value_range or (0, 1 if dataset.levels is None else dataset.levels - 1)
-    std = (
-        np.std(images, dtype=np.float64, where=~np.isnan(images))
-        if dataset.missing
-        else np.std(images, dtype=np.float64)
-    )
-    return float(f"{max(float(std) / (high - low), 1e-3):.2g}")
+    known = images[~np.isnan(images)] if dataset.missing else images
+    if logs:
+        # What isn't positive is refused later.
+        std = float(np.std(np.log(known[known > low] - low, dtype=np.float64))) if (known > low).any() else 1.0
+    else:
+        std = float(np.std(known, dtype=np.float64)) / (high - low)
+    return float(f"{max(std, 1e-3):.2g}")
 
 
 def _is_picture(dataset: Dataset) -> bool:

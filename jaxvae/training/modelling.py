@@ -7,7 +7,10 @@ import numpy as np
 
 from jaxvae.arguments import require
 from jaxvae.data import Dataset, Feature, names_told
+from jaxvae.data.dataset import chunks
 from jaxvae.data.missing import count_missing
+from jaxvae.data.observation import unit_scaled
+from jaxvae.data.supports import SUPPORTS
 from jaxvae.data.tables import LIKELIHOODS as SUITING
 from jaxvae.likelihoods import OF_LOGS, Columns, Group, Standard, column_likelihood
 from jaxvae.parameterizations import Parameterization
@@ -30,11 +33,6 @@ _KINDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 
 _LISTED, _LEVELS = 40, 6  # how many columns, and levels of one, are listed
 
-_BOUNDS: Mapping[str, tuple[float, float]] = MappingProxyType({"beta": (0, 1), "von_mises": (-np.pi, np.pi)})
-_BEYOND: Mapping[str, str] = MappingProxyType(
-    {"beta": "between 0 and 1, both excluded", "von_mises": "angles in radians, from -π to π"}
-)
-
 
 def suiting(features: Sequence[Feature]) -> str:
     """Returns the likelihood that suits a table's kind of columns, or ``COLUMNS`` if they are of several kinds."""
@@ -51,18 +49,22 @@ def require_suiting(name: str, dataset: Dataset) -> None:
         f"auto ({own}) for a table with a column {odd and odd.name!r} of kind {odd and odd.kind}; --kinds says others"
     )
     require(odd is None, "likelihood", name, allowed)
-    if name in _BOUNDS:
-        low, high = _BOUNDS[name]
-        for split, x in dataset.splits.items():
-            rows = x.images.reshape(len(x), -1)
-            inside = (rows > low) & (rows < high) if name == "beta" else (rows >= low) & (rows <= np.float32(high))
-            outside = ~inside & ~np.isnan(rows)
+
+
+def require_supported(name: str, dataset: Dataset) -> None:
+    """Raises ValueError if the likelihood has no density of a number of the data, in the units that it gets."""
+    if name not in SUPPORTS:
+        return
+    for split, x in dataset.splits.items():
+        for chunk in chunks(x.images):
+            numbers = chunk / np.float32(dataset.levels - 1) if dataset.levels else chunk
+            outside = SUPPORTS[name].outside(unit_scaled(numbers, dataset.reading.value_range))
             if outside.any():
-                row, column = np.argwhere(outside)[0].tolist()
-                found = f"{rows[row, column]:g} in column {dataset.features[column].name!r} of the {split} split"
-                require(
-                    False, f"entries under likelihood {name}", found, f"{_BEYOND[name]}; --likelihood auto takes all"
-                )
+                first = tuple(np.argwhere(outside)[0].tolist())
+                column = f" in column {dataset.features[first[-1]].name!r}" if dataset.features else ""
+                found = f"{chunk[first]:g}{column} of the {split} split"
+                allowed = f"{SUPPORTS[name].told}; --likelihood auto takes all"
+                require(False, f"numbers under likelihood {name}", found, allowed)
 
 
 def likelihood_of(name: str, feature: Feature) -> str:
@@ -101,7 +103,7 @@ def columns_likelihood(
         found.setdefault((own, levels), []).append(i)
     groups = []
     for (own, levels), some in found.items():
-        measured = all(features[i].measured for i in some) and own not in _BOUNDS
+        measured = all(features[i].measured for i in some) and own not in ("beta", "von_mises")
         units = [(features[i].loc, features[i].scale) for i in some] if measured else []
         standard = Standard(*map(tuple, zip(*units, strict=True))) if units else Standard()
         kind = column_likelihood(own, levels, standard, parameterization, std)

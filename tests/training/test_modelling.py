@@ -6,9 +6,20 @@ import numpy as np
 import pytest
 import quick
 
-from jaxvae.data import from_arrays, from_table
+from jaxvae.data import from_arrays, from_table, load
 from jaxvae.data.tables import as_table
-from jaxvae.likelihoods import Bernoulli, Categorical, LogNormal, NegativeBinomial, Normal, Ordinal, StudentT
+from jaxvae.likelihoods import (
+    Bernoulli,
+    Beta,
+    Categorical,
+    Gamma,
+    LogNormal,
+    NegativeBinomial,
+    Normal,
+    Ordinal,
+    StudentT,
+    VonMises,
+)
 from jaxvae.training import TrainConfig, make_experiment, train_step
 from jaxvae.training.defaults import resolved
 from jaxvae.training.modelling import in_units
@@ -89,7 +100,7 @@ REALS = from_table(as_table({"a": np.linspace(-4, 4, 20), "b": np.linspace(0, 1,
         (REALS, {"likelihood": "log_normal"}, r"auto \(gaussian_learned\) for a table with a column 'a' of kind real"),
         (REALS, {"likelihood": "beta"}, "between 0 and 1, both excluded; .*got .-4 in column 'a' of the train split"),
         (REALS, {"likelihood": "von_mises"}, "angles in radians, from -π to π; .*got .-4 in column 'a'"),
-        (from_arrays(np.eye(12)[:, :5]), {"likelihood": "student_t"}, "another one for what isn't a table"),
+        (from_arrays(np.eye(12)[:, :5]), {"likelihood": "ordinal"}, "another one for what isn't a table"),
         (from_arrays(np.eye(12)[:, :5]), {"likelihood": "columns"}, "another one for what isn't a table"),
     ],
 )
@@ -105,3 +116,53 @@ def test_a_measured_column_has_to_vary_in_training():
     data = from_table(as_table({"a": x, "flat": rest}))
     with pytest.raises(ValueError, match=r"column 'flat' must be several values in the train split.*'2.5 in all rows'"):
         make_experiment(TrainConfig(**TINY | {"batch_size": 8}), dataset=data)
+
+
+WAVES = np.float32(2 + np.sin(np.arange(60)[:, None] + np.arange(5)))
+GREY = load("digits")
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "kind", "std"),
+    [
+        ("student_t", WAVES, StudentT, np.std),
+        ("log_normal", WAVES, LogNormal, lambda x: np.std(np.log(x))),
+        ("gamma", WAVES, Gamma, None),
+        ("beta", WAVES / 4, Beta, None),
+        ("von_mises", WAVES, VonMises, None),
+    ],
+)
+def test_arrays_take_every_likelihood_of_real_numbers(name, data, kind, std):
+    """The decoder starts at the mean of the data, and a scale at their standard deviation."""
+    data = from_arrays(data)
+    experiment = make_experiment(TrainConfig(**TINY, likelihood=name), dataset=data)
+    likelihood, mean = experiment.model.likelihood, data.train.images.mean(axis=0)
+    assert isinstance(likelihood, kind)
+    at_mean = likelihood.mean(likelihood.outputs_at(mean), likelihood.raw_start(1))
+    np.testing.assert_allclose(at_mean, mean, rtol=1e-5)
+    if std is not None:
+        np.testing.assert_allclose(likelihood.std, std(data.train.images), rtol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        (
+            "gamma",
+            from_arrays(WAVES - 2),
+            "numbers under likelihood gamma must be above 0; .*, got '0 of the train split'",
+        ),
+        ("log_normal", from_arrays(WAVES - 2.5), "log_normal must be above 0; .*, got '-0.5 of the train"),
+        ("beta", GREY, "beta must be between 0 and 1, both excluded; .*, got '0 of the train"),
+        ("von_mises", from_arrays(2 * WAVES), "von_mises must be angles in radians, from -π to π; .*, got '[4-6]"),
+    ],
+)
+def test_numbers_of_which_a_likelihood_has_no_density_are_refused(name, data, message):
+    with pytest.raises(ValueError, match=message):
+        resolved(TrainConfig(likelihood=name), data)
+
+
+def test_grey_levels_are_not_binarized_under_a_likelihood_of_real_numbers():
+    assert resolved(TrainConfig(likelihood="laplace"), GREY).binarization == "none"
+    with pytest.raises(ValueError, match="none for a likelihood of real numbers"):
+        resolved(TrainConfig(likelihood="laplace", binarization="dynamic"), GREY)
