@@ -66,7 +66,7 @@ $(VENV)/.installed: setup.cfg setup.py
 
 $(VENV)/.installed-test: setup.cfg setup.py
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable ".[test]"
+	$(BIN)/python -m pip install --quiet --no-compile --editable ".[test]"
 	touch $@ $(VENV)/.installed
 
 $(VENV)/.installed-docs: setup.cfg setup.py

@@ -95,6 +95,7 @@ def test_width_and_devices_do_not_matter(records):
             np.testing.assert_allclose(again[name], expected[name], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_cells_differ_by_learning_rate_and_by_seed(records):
     first, other_rate, other_seed = (record["elbo"] for record in records[:3])
     assert abs(first - other_rate) > 0.01

@@ -3,7 +3,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import quick
-from representatives import each
 
 import jaxvae as jv
 from jaxvae.data import Reading, binarize, from_arrays, load, observe
@@ -187,7 +186,8 @@ def prepared():
     return experiment, params, start("log_variance", experiment, params)[0]
 
 
-@pytest.mark.parametrize("name", each(kept=("softplus_std",)))
+@pytest.mark.slow
+@pytest.mark.parametrize("name", jv.PARAMETERIZATIONS)
 def test_every_parameterization_starts_alike_with_a_finite_gradient(name, prepared):
     experiment, params, reference = prepared
     metrics, grads = start(name, experiment, params)
