@@ -25,7 +25,10 @@ from jaxvae.polynomials import ATANH, STIRLING, STIRLING_CURVATURE, STIRLING_SLO
 
 
 def elementwise(function: Callable[..., Array]) -> Callable[..., Array]:
-    """Makes a function broadcast its arrays, compute in float32 or float64, and round to the dtype of the arrays."""
+    """Makes a function broadcast its arrays, compute in float32 or float64, and round to the dtype of the arrays.
+
+    What depends only on an array with an axis of length 1 is computed once along it.
+    """
     names = tuple(inspect.signature(function).parameters)
     compiled = jax.jit(function)
 
@@ -38,7 +41,8 @@ def elementwise(function: Callable[..., Array]) -> Callable[..., Array]:
         dtype = special.compute_dtype(*operands)
         strong = [x for x in operands if not special.is_weak(x)]
         given = jnp.result_type(*strong) if strong else dtype
-        wide = jnp.broadcast_arrays(*(jnp.asarray(x, dtype) for x in operands))
+        rank = max(map(np.ndim, operands))
+        wide = [jnp.expand_dims(jnp.asarray(x, dtype), tuple(range(rank - np.ndim(x)))) for x in operands]
         return compiled(*wide).astype(given if jnp.issubdtype(given, jnp.floating) else dtype)
 
     return wrapped

@@ -15,7 +15,7 @@ from jax import Array
 from jaxvae import special
 from jaxvae.likelihoods.counts import CountLikelihood
 from jaxvae.likelihoods.masses import log_negative_binomial, log_poisson
-from jaxvae.likelihoods.roles import EXP, Role, start_of
+from jaxvae.likelihoods.roles import EXP, Numbers, Role, start_of
 from jaxvae.transforms import Transform
 
 
@@ -45,15 +45,15 @@ class CompositionLikelihood(CountLikelihood):
     joint = True
     separable = False
 
-    def _log_mean(self, numbers: Array, log_size: Array) -> Array:
+    def _log_mean(self, numbers: Numbers, log_size: Array) -> Array:
         return self._log_share(numbers) + log_size
 
     def _outputs_of(self, log_mean: Array) -> Array:
         return log_mean - jax.nn.logsumexp(log_mean, axis=-1, keepdims=True)
 
-    def _log_share(self, numbers: Array) -> Array:
+    def _log_share(self, numbers: Numbers) -> Array:
         """Returns the log of each channel's expected share of the total."""
-        return jax.nn.log_softmax(numbers[..., 0])
+        return jax.nn.log_softmax(numbers[0])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,11 +68,11 @@ class Multinomial(CompositionLikelihood):
     def roles(self) -> tuple[Role, ...]:
         return (Role("share", "example", 0.0),)
 
-    def _log_mass(self, numbers: Array, log_size: Array, x: Array) -> Array:
+    def _log_mass(self, numbers: Numbers, log_size: Array, x: Array) -> Array:
         total, log_total = _total(x)
         return _terms(log_poisson(log_total + self._log_share(numbers), x), total, log_poisson(log_total, total))
 
-    def _draw(self, key: Array, numbers: Array, log_size: Array) -> Array:
+    def _draw(self, key: Array, numbers: Numbers, log_size: Array) -> Array:
         return _divided(key, log_size, self._log_share(numbers))
 
 
@@ -97,17 +97,17 @@ class DirichletMultinomial(CompositionLikelihood):
     def roles(self) -> tuple[Role, ...]:
         return Role("share", "example", 0.0), Role("concentration", "all", start_of(self.concentration))
 
-    def _log_concentration(self, numbers: Array) -> Array:
+    def _log_concentration(self, numbers: Numbers) -> Array:
         """Returns log A, (..., 1)."""
-        return self.concentration.log_forward(numbers[..., :1, 1]) + jnp.log(float(numbers.shape[-2]))
+        return self.concentration.log_forward(numbers[1][..., :1]) + jnp.log(float(numbers[0].shape[-1]))
 
-    def _log_mass(self, numbers: Array, log_size: Array, x: Array) -> Array:
+    def _log_mass(self, numbers: Numbers, log_size: Array, x: Array) -> Array:
         (total, log_total), log_share = _total(x), self._log_share(numbers)
         log_a = self._log_concentration(numbers)
         own = log_negative_binomial(log_total + log_share, log_a + log_share, x)
         return _terms(own, total, log_negative_binomial(log_total, log_a, total))
 
-    def _draw(self, key: Array, numbers: Array, log_size: Array) -> Array:
+    def _draw(self, key: Array, numbers: Numbers, log_size: Array) -> Array:
         shares, counts = jax.random.split(key)
         log_alpha = self._log_concentration(numbers) + self._log_share(numbers)
         return _divided(counts, log_size, jax.nn.log_softmax(jax.random.loggamma(shares, special.exp(log_alpha))))

@@ -141,6 +141,7 @@ class ChannelLikelihood(Likelihood):
     """
 
     joint: ClassVar[bool] = False
+    _inner_axes: ClassVar[int] = 1  # the axes of parts behind the channels
 
     @property
     def neutral(self) -> Sequence[float]:
@@ -165,21 +166,25 @@ class ChannelLikelihood(Likelihood):
         channels = parts.shape[-2]
         require(x.shape[-1:] == (channels,), "x.shape", x.shape, f"(..., {channels}), the outputs' channels")
         require_broadcast(outputs=parts.shape[:-2], x=x.shape[:-1])
-        parts = self._joined(parts, raw, log_size)
-        shape, dtype = jnp.broadcast_shapes(parts.shape[:-1], x.shape), special.compute_dtype(parts, x)
-        parts = jnp.broadcast_to(parts, (*shape, parts.shape[-1])).astype(dtype)
-        x = jnp.broadcast_to(x, shape).astype(dtype)
-        if not self.joint:
-            # (..., H, W, C) becomes (..., H W C): on CPUs, XLA's loops over a short last axis are many times slower.
-            rows = min(max(len(shape) - 3, 1), len(shape) - 1)
-            parts, x = jax.lax.collapse(parts, rows, -1), jax.lax.collapse(x, rows)
-        return self._log_prob(parts, x, raw).reshape(shape)
+        numbers = self._joined(parts, raw, log_size)
+        own = [part.shape[: part.ndim - self._inner_axes] for part in jax.tree.leaves(numbers)]
+        shape, dtype = jnp.broadcast_shapes(x.shape, *own), special.compute_dtype(parts, x)
+        # (..., H, W, C) becomes (..., H W C): on CPUs, XLA's loops over a short last axis are many times slower.
+        rows = len(shape) - 1 if self.joint else min(max(len(shape) - 3, 1), len(shape) - 1)
+
+        def laid_out(part: Array, inner: int) -> Array:
+            part = jnp.expand_dims(part, tuple(range(len(shape) + inner - part.ndim)))
+            part = jnp.broadcast_to(part, (*part.shape[:rows], *shape[rows:], *part.shape[len(shape) :]))
+            return jax.lax.collapse(part.astype(dtype), rows, len(shape))
+
+        numbers = jax.tree.map(lambda part: laid_out(part, self._inner_axes), numbers)
+        return self._log_prob(numbers, laid_out(jnp.broadcast_to(x, shape), 0), raw).reshape(shape)
 
     def mean(self, outputs: ArrayLike, raw: Any = None, log_size: ArrayLike | None = None) -> Array:
-        return self._mean(self._joined(self._parts(outputs), raw, log_size), raw)
+        return self._mean(self._in_full(self._joined(self._parts(outputs), raw, log_size)), raw)
 
     def sample(self, key: Array, outputs: ArrayLike, raw: Any = None, log_size: ArrayLike | None = None) -> Array:
-        return self._sample(key, self._joined(self._parts(outputs), raw, log_size), raw)
+        return self._sample(key, self._in_full(self._joined(self._parts(outputs), raw, log_size)), raw)
 
     def _parts(self, outputs: ArrayLike) -> Array:
         """Returns the outputs (..., C k) as (..., C, k), in the dtype to compute in."""
@@ -189,22 +194,26 @@ class ChannelLikelihood(Likelihood):
         require(fits, "outputs.shape", outputs.shape, f"(..., {parts} C) for C channels")
         return outputs.reshape(*outputs.shape[:-1], outputs.shape[-1] // parts, parts)
 
-    def _joined(self, parts: Array, raw: Any, log_size: ArrayLike | None) -> Array:
-        """Returns the parts (..., C, k), with the numbers that aren't outputs, if a subclass has any."""
+    def _joined(self, parts: Array, raw: Any, log_size: ArrayLike | None) -> Any:
+        """Returns the parts (..., C, k), or what a subclass makes of them and of numbers that aren't outputs."""
         if log_size is not None:
             raise ValueError(f"log_size must be None, as x has no size under {type(self).__name__}")
         return parts
 
+    def _in_full(self, joined: Any) -> Any:
+        """Returns the result of ``_joined`` in the shape of a mean or a sample."""
+        return joined
+
     @abc.abstractmethod
-    def _log_prob(self, parts: Array, x: Array, raw: Any) -> Array:
+    def _log_prob(self, parts: Any, x: Array, raw: Any) -> Array:
         """Returns ``log_prob`` for parts (..., k) at x (...)."""
 
     @abc.abstractmethod
-    def _mean(self, parts: Array, raw: Any) -> Array:
+    def _mean(self, parts: Any, raw: Any) -> Array:
         """Returns ``mean`` for parts (..., k)."""
 
     @abc.abstractmethod
-    def _sample(self, key: Array, parts: Array, raw: Any) -> Array:
+    def _sample(self, key: Array, parts: Any, raw: Any) -> Array:
         """Returns ``sample`` for parts (..., k)."""
 
 

@@ -54,7 +54,7 @@ def _surplus(log_mean: Array, k: Array) -> Array:
     return jnp.where(near, (k - 1) - special.expm1(jnp.where(near, log_mean, 0)), k - _mean(log_mean))
 
 
-_surplus.defjvps(lambda dm, ans, m, k: -_mean(m) * dm, None)
+_surplus.defjvps(lambda dm, ans, m, k: jnp.broadcast_to(-_mean(m) * dm, ans.shape), None)
 
 
 def _log_peak(k: Array) -> Array:

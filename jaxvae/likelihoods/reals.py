@@ -17,7 +17,7 @@ from jaxvae import gaussian, special
 from jaxvae.gaussian import Gaussian
 from jaxvae.likelihoods.densities import log_beta_density, log_gamma_density, log_student_t, log_von_mises
 from jaxvae.likelihoods.family import START_STD, scaled_by, start
-from jaxvae.likelihoods.roles import EXP, Role, RoleLikelihood, require_scope, start_of
+from jaxvae.likelihoods.roles import EXP, Numbers, Role, RoleLikelihood, require_scope, start_of
 from jaxvae.likelihoods.standard import PLAIN, Standard
 from jaxvae.parameterizations import Parameterization, log_variance
 from jaxvae.transforms import Transform
@@ -74,31 +74,31 @@ class ScaledLikelihood(RoleLikelihood):
         """Returns the mean of what the Gaussian or its like describes, for each mean of x."""
         return mean
 
-    def _standardized(self, parts: Array, x: Array) -> tuple[Array, Array]:
+    def _standardized(self, parts: Numbers, x: Array) -> tuple[Array, Array]:
         """Returns (x - loc) / scale, and the log of the scale in units of x."""
-        p, loc, raw = self.parameterization, parts[..., 0], parts[..., 1]
+        p, loc, raw = self.parameterization, parts[0], parts[1]
         return p.standardize(self.standard.forward(x), loc, raw), p.log_std(raw) + self.standard.log_scale(x)
 
-    def _mean(self, parts: Array, raw: Any) -> Array:
-        return self.standard.inverse(self.parameterization.mean(parts[..., 0], parts[..., 1]))
+    def _mean(self, parts: Numbers, raw: Any) -> Array:
+        return self.standard.inverse(self.parameterization.mean(parts[0], parts[1]))
 
-    def _moved(self, parts: Array, noise: Array) -> Array:
+    def _moved(self, parts: Numbers, noise: Array) -> Array:
         """Returns loc + scale · noise, in units of x."""
-        return self._mean(parts, None) + self.standard.scaled(self.parameterization.std(parts[..., 1]) * noise)
+        return self._mean(parts, None) + self.standard.scaled(self.parameterization.std(parts[1]) * noise)
 
-    def _gaussian(self, parts: Array) -> Gaussian:
+    def _gaussian(self, parts: Numbers) -> Gaussian:
         """Returns the Gaussian, in units of the features."""
-        return Gaussian(parts[..., 0], parts[..., 1], self.parameterization)
+        return Gaussian(parts[0], parts[1], self.parameterization)
 
 
 @dataclasses.dataclass(frozen=True)
 class Normal(ScaledLikelihood):
     """A Gaussian for each feature, whose outputs are locs and, if ``scope`` is "example", raw numbers for σ."""
 
-    def _log_prob(self, parts: Array, x: Array, raw: Any) -> Array:
+    def _log_prob(self, parts: Numbers, x: Array, raw: Any) -> Array:
         return gaussian.log_prob(self._gaussian(parts), self.standard.forward(x)) - self.standard.log_scale(x)
 
-    def _sample(self, key: Array, parts: Array, raw: Any) -> Array:
+    def _sample(self, key: Array, parts: Numbers, raw: Any) -> Array:
         return self.standard.inverse(gaussian.sample(key, self._gaussian(parts)))
 
 
@@ -126,15 +126,15 @@ class StudentT(ScaledLikelihood):
     def roles(self) -> tuple[Role, ...]:
         return *super().roles, Role("freedom", self.freedom_scope, start_of(self.freedom, math.log(START_FREEDOM)))
 
-    def _log_prob(self, parts: Array, x: Array, raw: Any) -> Array:
+    def _log_prob(self, parts: Numbers, x: Array, raw: Any) -> Array:
         z, log_std = self._standardized(parts, x)
-        return log_student_t(z, self.freedom.log_forward(parts[..., 2])) - log_std
+        return log_student_t(z, self.freedom.log_forward(parts[2])) - log_std
 
-    def _sample(self, key: Array, parts: Array, raw: Any) -> Array:
+    def _sample(self, key: Array, parts: Numbers, raw: Any) -> Array:
         # The noise is a Gaussian, divided by the root of an independent Gamma(θ, 1) / θ with θ = ν / 2.
         first, second = jax.random.split(key)
-        noise = jax.random.normal(first, parts.shape[:-1], parts.dtype)
-        log_theta = jnp.minimum(self.freedom.log_forward(parts[..., 2]) - math.log(2), 30)
+        noise = jax.random.normal(first, parts[0].shape, parts[0].dtype)
+        log_theta = jnp.minimum(self.freedom.log_forward(parts[2]) - math.log(2), 30)
         log_gamma = jax.random.loggamma(second, special.exp(log_theta))
         return self._moved(parts, noise * special.exp((log_theta - log_gamma) / 2))
 
@@ -146,12 +146,12 @@ class Laplace(ScaledLikelihood):
     Its density is e^(-|x - loc| / b) / (2b).
     """
 
-    def _log_prob(self, parts: Array, x: Array, raw: Any) -> Array:
+    def _log_prob(self, parts: Numbers, x: Array, raw: Any) -> Array:
         z, log_std = self._standardized(parts, x)
         return -jnp.abs(z) - log_std - math.log(2)
 
-    def _sample(self, key: Array, parts: Array, raw: Any) -> Array:
-        return self._moved(parts, jax.random.laplace(key, parts.shape[:-1], parts.dtype))
+    def _sample(self, key: Array, parts: Numbers, raw: Any) -> Array:
+        return self._moved(parts, jax.random.laplace(key, parts[0].shape, parts[0].dtype))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,17 +168,17 @@ class LogNormal(ScaledLikelihood):
     def _center_at(self, mean: Array) -> Array:
         return jnp.log(mean) - self.std**2 / 2
 
-    def _log_prob(self, parts: Array, x: Array, raw: Any) -> Array:
+    def _log_prob(self, parts: Numbers, x: Array, raw: Any) -> Array:
         positive = x > 0
         log_x = special.log(jnp.where(positive, x, 1))
         inside = gaussian.log_prob(self._gaussian(parts), self.standard.forward(log_x)) - log_x
         return jnp.where(positive, inside - self.standard.log_scale(x), jnp.where(x == 0, -jnp.inf, jnp.nan))
 
-    def _mean(self, parts: Array, raw: Any) -> Array:
+    def _mean(self, parts: Numbers, raw: Any) -> Array:
         q = self._gaussian(parts)
         return special.exp(self.standard.inverse(q.mean) + self.standard.scaled(self.standard.scaled(q.variance)) / 2)
 
-    def _sample(self, key: Array, parts: Array, raw: Any) -> Array:
+    def _sample(self, key: Array, parts: Numbers, raw: Any) -> Array:
         return special.exp(self.standard.inverse(gaussian.sample(key, self._gaussian(parts))))
 
 
@@ -222,18 +222,18 @@ class Gamma(RoleLikelihood):
     def _first_output(self, mean: Array) -> Array:
         return self.transform.log_inverse(jnp.zeros_like(mean) if self.standard else jnp.log(mean))
 
-    def _logs(self, parts: Array) -> tuple[Array, Array]:
+    def _logs(self, parts: Numbers) -> tuple[Array, Array]:
         """Returns log μ, for μ in the units of x, and log a."""
-        log_mean = self.transform.log_forward(parts[..., 0])
-        return log_mean + self.standard.inverse(jnp.zeros_like(log_mean)), self.shape.log_forward(parts[..., 1])
+        log_mean = self.transform.log_forward(parts[0])
+        return log_mean + self.standard.inverse(jnp.zeros_like(log_mean)), self.shape.log_forward(parts[1])
 
-    def _log_prob(self, parts: Array, x: Array, raw: Any) -> Array:
+    def _log_prob(self, parts: Numbers, x: Array, raw: Any) -> Array:
         return log_gamma_density(x, *self._logs(parts))
 
-    def _mean(self, parts: Array, raw: Any) -> Array:
-        return special.exp(self._logs(parts)[0]) if self.standard else self.transform.forward(parts[..., 0])
+    def _mean(self, parts: Numbers, raw: Any) -> Array:
+        return special.exp(self._logs(parts)[0]) if self.standard else self.transform.forward(parts[0])
 
-    def _sample(self, key: Array, parts: Array, raw: Any) -> Array:
+    def _sample(self, key: Array, parts: Numbers, raw: Any) -> Array:
         log_mean, log_shape = self._logs(parts)
         log_shape = jnp.minimum(log_shape, 30)
         return special.exp(log_mean + (jax.random.loggamma(key, special.exp(log_shape)) - log_shape))
@@ -265,18 +265,18 @@ class Beta(RoleLikelihood):
     def _first_output(self, mean: Array) -> Array:
         return jnp.log(mean) - jnp.log1p(-mean)
 
-    def _log_prob(self, parts: Array, x: Array, raw: Any) -> Array:
-        return log_beta_density(x, parts[..., 0], self.total.log_forward(parts[..., 1]))
+    def _log_prob(self, parts: Numbers, x: Array, raw: Any) -> Array:
+        return log_beta_density(x, parts[0], self.total.log_forward(parts[1]))
 
-    def _mean(self, parts: Array, raw: Any) -> Array:
-        return special.sigmoid(parts[..., 0])
+    def _mean(self, parts: Numbers, raw: Any) -> Array:
+        return special.sigmoid(parts[0])
 
-    def _sample(self, key: Array, parts: Array, raw: Any) -> Array:
+    def _sample(self, key: Array, parts: Numbers, raw: Any) -> Array:
         # x is A / (A + B) with A ~ Gamma(a, 1) and B ~ Gamma(b, 1), computed from their logs.
-        log_n = jnp.minimum(self.total.log_forward(parts[..., 1]), 30)
+        log_n = jnp.minimum(self.total.log_forward(parts[1]), 30)
         first, second = (
             jax.random.loggamma(k, special.exp(log_n + special.log_sigmoid(r)))
-            for k, r in zip(jax.random.split(key), (parts[..., 0], -parts[..., 0]), strict=True)
+            for k, r in zip(jax.random.split(key), (parts[0], -parts[0]), strict=True)
         )
         return special.sigmoid(first - second)
 
@@ -308,15 +308,15 @@ class VonMises(RoleLikelihood):
     def _first_output(self, mean: Array) -> Array:
         return mean
 
-    def _log_prob(self, parts: Array, x: Array, raw: Any) -> Array:
-        return log_von_mises(x - parts[..., 0], self.concentration.log_forward(parts[..., 1]))
+    def _log_prob(self, parts: Numbers, x: Array, raw: Any) -> Array:
+        return log_von_mises(x - parts[0], self.concentration.log_forward(parts[1]))
 
-    def _mean(self, parts: Array, raw: Any) -> Array:
-        return _wrapped(parts[..., 0])
+    def _mean(self, parts: Numbers, raw: Any) -> Array:
+        return _wrapped(parts[0])
 
-    def _sample(self, key: Array, parts: Array, raw: Any) -> Array:
-        kappa = special.exp(jnp.minimum(self.concentration.log_forward(parts[..., 1]), 30))
-        return _wrapped(parts[..., 0] + _draw_angle(key, kappa))
+    def _sample(self, key: Array, parts: Numbers, raw: Any) -> Array:
+        kappa = special.exp(jnp.minimum(self.concentration.log_forward(parts[1]), 30))
+        return _wrapped(parts[0] + _draw_angle(key, kappa))
 
 
 def _wrapped(angle: Array) -> Array:

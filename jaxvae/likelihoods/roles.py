@@ -26,6 +26,10 @@ SCOPES = ("example", "feature", "all", "fixed")
 """The scopes of a number: one for every feature of every example, one for every feature, one for all, or a constant."""
 
 
+Numbers = tuple[Array, ...]
+"""An array for each role."""
+
+
 class Role(NamedTuple):
     """A number that a distribution needs: its name in ``raw``, its scope, and its start."""
 
@@ -59,9 +63,12 @@ def require_scope(field: str, scope: object) -> None:
 class RoleLikelihood(ChannelLikelihood):
     """The base class of likelihoods whose numbers have roles.
 
-    A subclass defines ``roles``, and gets the numbers as parts, in this order. After them, a ``sized`` likelihood gets
-    the log-size.
+    A subclass defines ``roles``. As parts, it gets a tuple of arrays (...), one for each role in this order, and after
+    them the log-size if it is ``sized``. What examples share has leading axes of length 1 in ``_log_prob``, so that it
+    is computed once.
     """
+
+    _inner_axes = 0
 
     @property
     @abc.abstractmethod
@@ -90,8 +97,8 @@ class RoleLikelihood(ChannelLikelihood):
     def _learned(self) -> list[Role]:
         return [role for role in self.roles if role.scope in ("feature", "all")]
 
-    def _joined(self, parts: Array, raw: Mapping[str, ArrayLike] | None, log_size: ArrayLike | None) -> Array:
-        """Returns the numbers, (..., C, R), and after them the log-size of a sized likelihood."""
+    def _joined(self, parts: Array, raw: Mapping[str, ArrayLike] | None, log_size: ArrayLike | None) -> Numbers:
+        """Returns the numbers, each of which broadcasts to (..., C), and after them a sized likelihood's log-size."""
         names = sorted(role.name for role in self._learned)
         given = sorted(raw) if isinstance(raw, Mapping) else raw
         require(given == (names or None), "raw", given, f"a dict of {' and '.join(names)}" if names else "None")
@@ -111,8 +118,11 @@ class RoleLikelihood(ChannelLikelihood):
             require(shape[-1] == channels, "log_size.shape", size.shape, "(..., 1)")
             numbers.append(size)
         else:
-            parts = super()._joined(parts, raw, log_size)
-        return jnp.stack([jnp.broadcast_to(x.astype(parts.dtype), shape) for x in numbers], axis=-1)
+            super()._joined(parts, raw, log_size)
+        return tuple(jnp.expand_dims(x.astype(parts.dtype), tuple(range(len(shape) - x.ndim))) for x in numbers)
+
+    def _in_full(self, joined: Numbers) -> Numbers:
+        return tuple(jnp.broadcast_arrays(*joined))
 
 
 def _shape(role: Role, channels: int) -> tuple[int, ...]:

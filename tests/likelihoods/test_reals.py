@@ -70,7 +70,7 @@ def test_densities_and_draws_are_scipy_s(name):
     """Densities to 1e-5; draws by Kolmogorov and Smirnov."""
     kind, draws = KINDS[name], 5_000
     outputs, raw = numbers(kind, (1,), seed=4)
-    parts = kind._joined(kind._parts(outputs), raw, None)[0]
+    parts = np.stack(kind._in_full(kind._joined(kind._parts(outputs), raw, None)), axis=-1)[0]
     x = np.float64(jax.jit(kind.sample)(jax.random.key(5), jnp.broadcast_to(outputs, (draws, outputs.size)), raw))
     log_prob = np.asarray(kind.log_prob(outputs, jnp.float32(x[:50]), raw))
     for c in range(CHANNELS):

@@ -19,8 +19,8 @@ def test_what_is_learned_has_the_shape_of_its_scope():
 def test_the_numbers_lie_in_the_order_of_the_roles():
     kind = ZeroInflated(NegativeBinomial(scope="feature"), scope="example")
     outputs, raw = jnp.arange(4.0), {"dispersion": jnp.float32([7, 8])}
-    joined = kind._joined(kind._parts(outputs), raw, jnp.float32(0.5))
-    np.testing.assert_array_equal(joined, [[0, 7, 1, 0.5], [2, 8, 3, 0.5]])
+    joined = kind._in_full(kind._joined(kind._parts(outputs), raw, jnp.float32(0.5)))
+    np.testing.assert_array_equal(joined, [[0, 2], [7, 8], [1, 3], [0.5, 0.5]])
 
 
 def test_a_start_out_of_range_is_in_its_middle():
