@@ -173,6 +173,7 @@ class TrainConfig:
     adam_b1: float = _option(0.9, "decay of Adam's first moment")
     adam_eps: float = _option(1e-8, "Adam's ε, which is added to the root of its second moment")
     adam_second_moment: float = _option(0.0, "the initial value of Adam's second moment")
+    weight_decay: float = _option(0.0, "Adam's decoupled decay of the weights, in units of the learning rate (AdamW)")
     learning_rate: float = _option(3e-3, "the highest learning rate")
     learning_rate_decay: str = _option("cosine", "the decay of the learning rate after the warm-up", *DECAYS)
     warmup_steps: int = _option(0, "steps over which the learning rate rises from 0")
@@ -240,7 +241,7 @@ class TrainConfig:
     @property
     def adam(self) -> Adam:
         """The settings of Adam."""
-        return Adam(self.adam_b1, self.adam_eps, self.adam_second_moment)
+        return Adam(self.adam_b1, self.adam_eps, self.adam_second_moment, self.weight_decay)
 
     @property
     def epochs_between_evaluations(self) -> int:

@@ -75,11 +75,14 @@ class Adam(NamedTuple):
         eps: the number that is added to the root of the second moment.
         second_moment: the initial second moment; if it is above 0, the first steps are small. The bias correction, a
             division by 1 - b2^t, applies to it, too.
+        weight_decay: the decoupled decay of matrices and kernels, in units of the learning rate; that of AdamW
+            (Loshchilov & Hutter 2019, arXiv:1711.05101). Biases and a likelihood's own numbers don't decay.
     """
 
     b1: float = 0.9
     eps: float = 1e-8
     second_moment: float = 0.0
+    weight_decay: float = 0.0
 
 
 def make_optimizer(
@@ -96,8 +99,13 @@ def make_optimizer(
             Adam that aren't allowed.
     """
     require(optimizer in OPTIMIZERS, "optimizer", optimizer, " or ".join(OPTIMIZERS))
+    adam = adam or Adam()
+    decays = adam.weight_decay != 0
+    require(optimizer == "adam" or not decays, "weight_decay", adam.weight_decay, f"0 for the optimizer {optimizer}")
     if optimizer == "adam":
-        tx = optax.chain(_scale_by_adam(adam or Adam()), optax.scale_by_learning_rate(learning_rate))
+        require(0 <= adam.weight_decay < math.inf, "weight_decay", adam.weight_decay, "at least 0 and finite")
+        decayed = [optax.add_decayed_weights(adam.weight_decay, _is_matrix)] if decays else []
+        tx = optax.chain(_scale_by_adam(adam), *decayed, optax.scale_by_learning_rate(learning_rate))
     elif optimizer == "rmsprop":
         tx = optax.rmsprop(learning_rate)
     else:
@@ -106,6 +114,10 @@ def make_optimizer(
         return tx
     require(clip_norm > 0, "clip_norm", clip_norm, "above 0")
     return optax.chain(optax.clip_by_global_norm(clip_norm), tx)
+
+
+def _is_matrix(params: chex.ArrayTree) -> chex.ArrayTree:
+    return jax.tree.map(lambda x: jnp.ndim(x) > 1, params)
 
 
 def _scale_by_adam(adam: Adam) -> optax.GradientTransformation:

@@ -184,3 +184,23 @@ def test_rmsprop():
     tx = make_optimizer(0.1, optimizer="rmsprop")
     update, _ = tx.update(jnp.array([2.0]), tx.init(jnp.zeros(1)))
     np.testing.assert_allclose(update, [-0.1 * 2 / np.sqrt(0.1 * 4)], rtol=1e-5)
+
+
+def test_decayed_weights_are_those_of_adamw():
+    """Matrices as in optax; vectors and a likelihood's numbers as without decay."""
+    params = {"kernel": jnp.ones((2, 3)), "bias": jnp.ones(3)}
+    gradients = jax.tree.map(lambda x: jnp.cos(jnp.arange(x.size, dtype=jnp.float32)).reshape(x.shape), params)
+
+    def stepped(tx):
+        state, found = tx.init(params), params
+        for _ in range(3):
+            updates, state = tx.update(gradients, state, found)
+            found = optax.apply_updates(found, updates)
+        return found
+
+    found = stepped(make_optimizer(0.1, adam=Adam(weight_decay=0.5)))
+    np.testing.assert_allclose(found["kernel"], stepped(optax.adamw(0.1, weight_decay=0.5))["kernel"], rtol=1e-6)
+    np.testing.assert_array_equal(found["bias"], stepped(make_optimizer(0.1))["bias"])
+    for optimizer, decay, allowed in (("sgd", 0.5, "0 for the optimizer sgd"), ("adam", -1, "at least 0 and finite")):
+        with pytest.raises(ValueError, match=f"weight_decay must be {allowed}, got {decay}"):
+            make_optimizer(0.1, optimizer=optimizer, adam=Adam(weight_decay=decay))
