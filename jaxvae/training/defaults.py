@@ -161,8 +161,8 @@ def _std(dataset: Dataset, logs: bool) -> float:
     low, high = dataset.reading.value_range or (0, 1 if dataset.levels is None else dataset.levels - 1)
     known = images[~np.isnan(images)] if dataset.missing else images
     if logs:
-        # What isn't positive is refused later.
-        std = float(np.std(np.log(known[known > low] - low, dtype=np.float64))) if (known > low).any() else 1.0
+        positive = known[known > low]  # what isn't is refused later
+        std = float(np.std(np.log(positive - low, dtype=np.float64))) if positive.size else 1.0
     else:
         std = float(np.std(known, dtype=np.float64)) / (high - low)
     return float(f"{max(std, 1e-3):.2g}")
