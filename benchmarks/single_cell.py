@@ -6,8 +6,8 @@ Both train a VAE of 10 latents and one hidden layer of 128 with a negative binom
 the row's total as its size, and Adam in batches of 128. What differs is what each does by default: scvi-tools has batch
 normalization, dropout, a softmax over the mean's columns and a learning rate of 1e-3; jaxvae a cosine from 3e-3, and
 scores the epoch of the best validation. scvi-tools' warm-up of the KL over 400 epochs is cut to one, since this is
-shorter. On the 316 rows of news, jaxvae takes the settings of ``TUNED``, which its validation ELBO chose: weight decay
-stands where scvi-tools has dropout and normalization. ``PYTHON`` is an interpreter that has scvi-tools.
+shorter. On the 316 rows of news, jaxvae takes the settings of ``TUNED``, from a search by its validation ELBO: weight
+decay stands where scvi-tools has dropout and normalization. ``PYTHON`` is an interpreter that has scvi-tools.
 
 The cells are simulated: 5,000 of 2,000 genes, of 8 types in 4 batches, each batch with factors of its own; both models
 are given the batch. The likelihood is that of the test rows by importance sampling, in nats per row and per count.
