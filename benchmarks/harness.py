@@ -46,6 +46,12 @@ class Seconds(NamedTuple):
     high: float
 
 
+def portable(argument: str) -> str:
+    """An argument of a command; of an absolute path only the last name, since the rest is one machine's."""
+    flag, equals, value = argument.rpartition("=")
+    return f"{flag}{equals}{Path(value).name}" if Path(value).is_absolute() else argument
+
+
 def facts(module: str) -> Report:
     """How a script was called, when, on what, with which versions; those of packages that aren't there are None."""
     versions = {}
@@ -58,7 +64,7 @@ def facts(module: str) -> Report:
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     names = [line.split(": ")[1] for line in lines if line.startswith("model name")]
     return {
-        "command": " ".join([f"python -m benchmarks.{module}", *sys.argv[1:]]),
+        "command": " ".join([f"python -m benchmarks.{module}", *map(portable, sys.argv[1:])]),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "device": jax.devices()[0].device_kind,
         "cpu": names[0] if names else platform.processor(),

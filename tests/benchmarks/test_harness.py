@@ -1,5 +1,6 @@
 """Timing, tables, and a page of results that is what its data make it."""
 
+import sys
 import time
 
 import jax.numpy as jnp
@@ -22,6 +23,13 @@ def test_times_are_those_of_a_call():
     assert 0.002 < times["short"].low <= times["short"].median <= times["short"].high
     assert times["short"].median < 0.01  # of each of some ten calls
     assert 0.02 < times["long"].low < 0.1
+
+
+def test_a_command_names_no_folder_of_a_machine(monkeypatch):
+    arguments = ["--quick", "--peer", "/opt/peer/bin/python", "--out=/var/new.json", "--data", "a/b.npy"]
+    monkeypatch.setattr(sys, "argv", ["made", *arguments])
+    command = harness.facts("made")["command"]
+    assert command == "python -m benchmarks.made --quick --peer python --out=new.json --data a/b.npy"
 
 
 def test_a_report_survives_its_file(tmp_path):
