@@ -20,7 +20,7 @@ _FORMATS = {
     "validation_elbo": "validation_elbo {:.2f}",
     "validation_active_units": "active {:.0f}",
     "skipped": "skipped {:,.0f}",
-    "examples_per_second": "{:,.0f} images/s",
+    "examples_per_second": "{:,.0f} examples/s",
 }
 
 
@@ -98,7 +98,7 @@ class RunProgress(_Display):
     >>> with RunProgress(epochs=20, steps_per_epoch=100, console=Console(file=sys.stdout)) as progress:
     ...     progress.update(100, {"elbo": -25.0})
     ...     progress.epoch({"epoch": 1, "elbo": -23.414, "kl": 8.2, "examples_per_second": 45e3})
-    epoch 1/20  elbo -23.41  kl 8.20  45,000 images/s
+    epoch 1/20  elbo -23.41  kl 8.20  45,000 examples/s
     """
 
     def __init__(self, epochs: int, steps_per_epoch: int, initial_step: int = 0, console: Console | None = None):

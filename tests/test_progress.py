@@ -73,8 +73,8 @@ def test_a_line_per_epoch(clock: Clock) -> None:
             progress.epoch({"epoch": epoch, **RECORD, "elbo": -23.414 / epoch})
         progress.epoch({"epoch": 3, "elbo": float("nan"), "skipped": 1200})
     assert written(console).splitlines() == [
-        "epoch 1/200  elbo -23.41  kl 8.20  validation_elbo -24.02  active 12  45,000 images/s",
-        "epoch 2/200  elbo -11.71  kl 8.20  validation_elbo -24.02  active 12  45,000 images/s",
+        "epoch 1/200  elbo -23.41  kl 8.20  validation_elbo -24.02  active 12  45,000 examples/s",
+        "epoch 2/200  elbo -11.71  kl 8.20  validation_elbo -24.02  active 12  45,000 examples/s",
         "epoch 3/200  elbo nan  skipped 1,200",
     ]
 
@@ -121,7 +121,7 @@ def test_the_live_bar(clock: Clock, width: int) -> None:
     # 10 steps in 10 seconds, 185 to go.
     assert re.fullmatch(r"epoch 2/20 ━+[╸╺]?━+ 0:03:05 left", bar)
     assert len(bar) == width
-    expected = "elbo -25.01  kl 7.50  validation_elbo -24.02  active 12  skipped 3  45,000 images/s"
+    expected = "elbo -25.01  kl 7.50  validation_elbo -24.02  active 12  skipped 3  45,000 examples/s"
     assert values == (expected if width > 80 else expected[: width - 1] + "…")
 
 

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-EXTRAS = ("grain", "tables", "tensorboard", "test", "train")
+EXTRAS = ("anndata", "grain", "tables", "tensorboard", "test", "train")
 UNUSED = ("mypy", "ruff")  # by the tests
 
 

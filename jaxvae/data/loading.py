@@ -128,7 +128,8 @@ def _load(
         return prepared.read_prepared(name, directory, _sizing(name, reading))
     if path.exists() and is_table(path):
         return load_rows(path, reading, rows, features)
-    require_untabled(reading, name)
+    if path.exists() or _is_known(name, data_dir):
+        require_untabled(reading, name)
     if name not in SOURCES and path.is_dir():
         arrayed = any(path.glob("*.npy"))
         return arrays.load_arrays(path, reading, rows) if arrayed else folders.load_folder(path, reading)

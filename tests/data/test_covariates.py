@@ -140,6 +140,20 @@ def test_what_nothing_can_be_learned_of_is_refused(column, message):
         contract(from_table(as_table(columns, TableReading(covariates=("c",), split="part"))))
 
 
+def test_counts_of_cells_have_covariates_from_obs(tmp_path):
+    anndata, pandas = pytest.importorskip("anndata"), pytest.importorskip("pandas")
+    rows = np.arange(40)
+    obs = {"batch": pandas.Categorical(np.array(["a", "b"])[rows % 2]), "age": 20.5 + rows % 7}
+    counts = np.random.default_rng(0).poisson(3.0, (40, 5)).astype(np.float32)
+    anndata.AnnData(counts, pandas.DataFrame(obs, index=rows.astype(str))).write_h5ad(tmp_path / "cells.h5ad")
+    data = load(tmp_path / "cells.h5ad", reading=Reading(counts=True, covariates=("batch", "age")))
+    assert data.covariates == (BATCH, Feature("age", "real"))
+    for split in data.splits.values():
+        drawn = split.names.astype(int)
+        np.testing.assert_array_equal(split.covariates, np.float32(np.c_[drawn % 2, 20.5 + drawn % 7]))
+        np.testing.assert_array_equal(split.images[:, 0, 0], counts[drawn])
+
+
 def test_images_have_no_covariates(tmp_path):
     np.save(tmp_path / "x.npy", np.zeros((20, 4, 4, 1), np.uint8))
     with pytest.raises(ValueError, match="dataset must be a table for --covariates"):

@@ -47,6 +47,12 @@ def test_an_unknown_name_gets_a_hint(tmp_path, name, message):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("name", ["cells.h5ad", "people.csv"])
+def test_a_table_that_is_not_there_is_unknown(tmp_path, name):
+    with pytest.raises(ValueError, match=f"dataset must be a known name or a path that exists, got .*{name}'"):
+        load(str(tmp_path / name), reading=Reading(label="site"))
+
+
 def test_an_unknown_type_of_file_is_named(tmp_path):
     (tmp_path / "x.mat").touch()
     with pytest.raises(ValueError, match=r"x.mat must be a .npy or .npz file or a folder, got a file of type '.mat'"):
