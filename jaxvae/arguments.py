@@ -24,7 +24,7 @@ _REAL = (np.floating, np.integer, np.bool_)
 _ARRAYS = (jax.Array, np.ndarray, np.generic)
 _LONGEST = 1000
 
-STATIC = "what is learned or traced acts on raw before, by jv.soft_clip, jv.log_floor or arithmetic of your own"
+STATIC = "apply learned or traced bounds to raw itself, with jv.soft_clip, jv.log_floor or your own arithmetic"
 """The advice in an error message if a parameterization, which is static, gets an array."""
 
 _LARGEST = int(np.finfo(np.float64).max)

@@ -33,29 +33,29 @@ class State(NamedTuple):
 
 
 _FREER = (
-    "take a parameterization without bounds (jv.log_variance, jv.softplus_std), or with bounds that let gradients "
+    "use a parameterization without bounds (jv.log_variance, jv.softplus_std), or one whose bounds let gradients "
     "through (jv.pets_log_variance)"
 )
 _CLIPPED = "clip the gradients (optax.clip_by_global_norm)"
 _CALMER = f"lower the learning rate, {_CLIPPED}, and see the other findings for where σ stands"
-_OURS = "use jv.kl_divergence, jv.log_prob and jv.sample, which compute from log σ, in float32 at least"
-_RAISED = "raise β from 0 (jv.objectives.beta_schedule), grant free bits (jv.objectives.free_bits)"
+_OURS = "use jv.kl_divergence, jv.log_prob and jv.sample, which compute with log σ in float32 or float64"
+_RAISED = "raise β from 0 (jv.objectives.beta_schedule) or use free bits (jv.objectives.free_bits)"
 
 STATES: Mapping[str, State] = MappingProxyType(
     {
         "not finite": State(
             "error",
-            "the network's output, loc or raw, is NaN or infinite: it went wrong before the Gaussian",
-            f"lower the learning rate, {_CLIPPED}, look at the data; skip such updates (optax.apply_if_finite)",
+            "the network's output, loc or raw, is NaN or infinite: the fault lies in the network, not in the Gaussian",
+            f"lower the learning rate, {_CLIPPED}, look at the data, and skip such updates (optax.apply_if_finite)",
         ),
         "σ not positive": State(
             "error",
             "σ is negative, 0 or not a number: nothing in {formula} keeps it positive",
-            "take a parameterization that keeps σ positive (jv.log_variance, jv.softplus_std, jv.projected_std)",
+            "use a parameterization that keeps σ positive (jv.log_variance, jv.softplus_std, jv.projected_std)",
         ),
         "infinite KL": State(
             "error",
-            "the KL is beyond what is computed with: σ or mean is too large for any formula",
+            "the KL is above the largest number of the dtype, because σ or the mean is very large",
             "lower the learning rate, or bound σ above (jv.nvae_log_std, jv.pets_log_variance)",
         ),
         "gradient not finite": State(
@@ -66,18 +66,18 @@ STATES: Mapping[str, State] = MappingProxyType(
         "negative KL": State(
             "error",
             f"the KL given is negative by more than {STANDARD_ERRORS:g} standard errors: "
-            "its formula is wrong, or lost its digits",
+            "its formula is wrong, or loses digits",
             "use jv.kl_divergence, which is never negative",
         ),
         "posterior collapse": State(
             "error",
             "every latent is collapsed: the decoder ignores them",
-            f"{_RAISED}, or take a weaker decoder",
+            f"{_RAISED}, or use a weaker decoder",
         ),
         "vanishing KL": State(
             "error",
             f"the KL fell below {IDLE:g} nats per latent during training: latents were in use, and then collapsed",
-            f"{_RAISED}, more slowly or less far, or lower the learning rate",
+            f"{_RAISED}; raise β more slowly, or to a lower value; or lower the learning rate",
         ),
         "no finite update": State(
             "error",
@@ -92,18 +92,18 @@ STATES: Mapping[str, State] = MappingProxyType(
         "divergence": State(
             "warning",
             f"the training ELBO has lost over {100 * LOST:g} % of what it had gained",
-            "lower the learning rate, or let it decay (optax.cosine_decay_schedule)",
+            "lower the learning rate, or decay it (optax.cosine_decay_schedule)",
         ),
         "exploding gradient": State(
             "warning",
             f"an epoch's mean gradient norm is over {EXPLODED:g} times the median epoch's",
-            f"{_CLIPPED}, warm the learning rate up (optax.linear_schedule), or lower it",
+            f"{_CLIPPED}, or use warmup (optax.linear_schedule) or a lower learning rate",
         ),
         "overfitting": State(
             "warning",
             f"since its best epoch the validation ELBO lost over {100 * LOST:g} % of what it had gained, "
             "while training's rose",
-            "take the best checkpoint, train for fewer epochs or on more data, or take a smaller decoder",
+            "use the best checkpoint, train for fewer epochs or on more data, or use a smaller decoder",
         ),
         "zero gradient": State("warning", "d log σ / d raw is exactly 0: no gradient moves σ", _FREER),
         "saturated": State(
@@ -115,7 +115,7 @@ STATES: Mapping[str, State] = MappingProxyType(
         "at the floor": State(
             "warning",
             f"σ is within {100 * NEAR_END:g} % of the lowest that {{formula}} can give, {{low}}",
-            "lower the floor if the data need a smaller σ; if not, it does its work, which is to keep σ from 0",
+            "lower the floor if the data need a smaller σ; otherwise the floor does its work: it keeps σ from 0",
         ),
         "at the ceiling": State(
             "warning",
@@ -124,37 +124,39 @@ STATES: Mapping[str, State] = MappingProxyType(
         ),
         "steep": State(
             "warning",
-            f"the derivative of the KL by mean or raw is above {STEEP:g} nats: few such elements outweigh all others",
-            f"{_CLIPPED}, lower the learning rate, or take jv.softplus_std, under which it grows slowly",
+            f"the derivative of the KL by mean or raw is above {STEEP:g} nats: a few such elements outweigh all others",
+            f"{_CLIPPED}, lower the learning rate, or use jv.softplus_std, under which it grows slowly",
         ),
         "overflow": State(
-            "warning", "σ² or mean² is above {dtype}'s largest number: a KL written by hand is inf or NaN", _OURS
+            "warning", "σ² or mean² is above the largest number of {dtype}: a KL written by hand is inf or NaN", _OURS
         ),
         "underflow": State(
             "warning",
-            "σ² is below {dtype}'s smallest normal number: log(σ²) is -inf by hand, 1/σ² inf, and their gradients NaN",
+            "σ² is below the smallest normal number of {dtype}: by hand, log(σ²) is -inf, 1/σ² is inf, "
+            "and their gradients are NaN",
             _OURS,
         ),
         "exp overflow": State(
             "warning",
-            "exp(raw) is above {dtype}'s largest number: a softplus or sigmoid made of it is inf, or its gradient NaN",
+            "exp(raw) is above the largest number of {dtype}: a softplus or sigmoid computed from it is inf, "
+            "or its gradient is NaN",
             _OURS,
         ),
         "noise lost": State(
             "warning",
-            "σ is below the spacing of {dtype}'s numbers at the mean: each sample is the mean itself",
+            "σ is below the spacing of {dtype} numbers at the mean: each sample is the mean itself",
             "sample in a wider dtype, bound σ below (jv.sigma_vae_log_std), or keep the means near 0",
         ),
         "constant": State(
             "warning",
             f"q has a KL above {COSTLY:g} nats, but is nearly the same for every example: "
             f"it carries less than {IDLE:g} nats of information about them",
-            "train for longer; if it stays so, grant fewer free bits, or take fewer latents",
+            "train for longer; if this does not help, use fewer free bits or fewer latents",
         ),
         "collapsed": State(
             "note",
             f"q is the prior for every example: its KL and the variance of its mean are below {IDLE:g}",
-            f"this does no harm if other latents are in use; to use it, lower β, {_RAISED}",
+            f"this does no harm if other latents are in use; to use it, lower β, or {_RAISED}",
         ),
         "lost digits": State(
             "note",
