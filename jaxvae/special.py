@@ -405,12 +405,11 @@ def tanh(x: Array) -> Array:
 
 @jax.custom_jvp
 def _log_sech2(x: Array) -> Array:
-    # -2 log cosh(x), cosh(x) - 1 = u^2 / (2 + 2u) with u = e^|x| - 1; else 2 (log 2 - |x| - log1p(e^-2|x|)).
+    # -2 log cosh(x), where log cosh(x) = softplus(2x) - x - log 2; or 2 (log 2 - |x| - log1p(e^-2|x|)).
     y = jnp.abs(x)
-    near = y < 0.6
-    u = _expm1(jnp.where(near, y, 0))
-    close = -2 * _log1p(u * u / (2 + 2 * u))
-    close = jnp.where(y < math.sqrt(float(jnp.finfo(x.dtype).eps)), -x * x, close)  # whose half may be subnormal
+    near = y <= 0.75
+    q = jnp.square(jnp.where(near, y, 0))
+    close = q * (-8 * horner(SOFTPLUS, 4 * q))
     return jnp.where(near, close, 2 * (math.log(2) - y - _log1p(jnp.exp(-2 * y))))
 
 
