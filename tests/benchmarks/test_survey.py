@@ -21,7 +21,7 @@ same = pytest.mark.skipif(
 def test_every_name_exists():
     import tensorflow_datasets as tfds
 
-    assert set(surveyed()) == set(tfds.list_builders(with_community_datasets=False))
+    assert set(surveyed()) <= set(tfds.list_builders(with_community_datasets=False))  # where h5py is, it has more
     assert surveyed().keys() >= SOURCES.keys()
 
 
